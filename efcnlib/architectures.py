@@ -1,0 +1,95 @@
+"""The paper's networks as tables of layers. Sizes are never typed: they follow from the table and the input shape."""
+
+from dataclasses import dataclass
+
+from efcnlib.errors import UserError, choice
+
+
+@dataclass(frozen=True)
+class Conv:
+    """2-D convolution with bias; ``padding`` is zero padding, a layer of its own in the eFCN."""
+
+    channels: int
+    kernel: int | tuple[int, int]
+    stride: int | tuple[int, int] = 1
+    padding: int | tuple[int, int] = 0
+
+
+@dataclass(frozen=True)
+class ReLU:
+    """Pointwise max(0, x)."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pooling over windows: ``kind`` is "max" or "avg"."""
+
+    kernel: int
+    stride: int
+    kind: str = "max"
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Dropout with probability ``p``, before what follows."""
+
+    p: float = 0.5
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """From [n, c, h, w] to [n, c * h * w]."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Fully-connected layer with bias."""
+
+    features: int
+
+
+Layer = Conv | ReLU | Pool | Dropout | Flatten | Linear
+
+
+def vanilla(classes: int, channels: int = 64) -> tuple[Layer, ...]:
+    """VanillaCNN of the authors' published code: three convolutions of ``channels``, one linear layer."""
+    return (
+        *(Conv(channels, 4, stride=2, padding=2), ReLU(), Pool(3, 2)),
+        *(Conv(channels, 5, padding=2), ReLU(), Pool(3, 2)),
+        *(Conv(channels, 3, padding=1), ReLU(), Pool(3, 2)),
+        *(Flatten(), Linear(classes)),
+    )
+
+
+def alexnet(classes: int, channels: int = 64) -> tuple[Layer, ...]:
+    """AlexNet for 32x32 images as in the authors' published code, where ``channels`` is 64."""
+    return (
+        *(Conv(channels, 4, stride=2, padding=2), ReLU(), Pool(3, 2)),
+        *(Conv(3 * channels, 5, padding=2), ReLU(), Pool(3, 2)),
+        *(Conv(6 * channels, 3, padding=1), ReLU()),
+        *(Conv(4 * channels, 3, padding=1), ReLU()),
+        *(Conv(4 * channels, 3, padding=1), ReLU(), Pool(3, 2)),
+        *(Flatten(), Dropout(), Linear(8 * channels), ReLU(), Dropout(), Linear(8 * channels), ReLU()),
+        Linear(classes),
+    )
+
+
+def small(classes: int, channels: int = 8) -> tuple[Layer, ...]:
+    """Two convolutions for the 8x8 images of ``digits``; ours, not the paper's."""
+    return (
+        *(Conv(channels, 3, padding=1), ReLU(), Pool(3, 2)),
+        *(Conv(channels, 3, padding=1), ReLU(), Pool(3, 2)),
+        *(Flatten(), Linear(classes)),
+    )
+
+
+TABLES = {"vanilla": vanilla, "alexnet": alexnet, "small": small}
+
+
+def table(name: str, classes: int, channels: int) -> tuple[Layer, ...]:
+    """The layers of the architecture called ``name``; UserError names the allowed ones."""
+    choice("architecture", name, TABLES)
+    for what, value in (("classes", classes), ("channels", channels)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError(f"{what} {value!r} is not allowed: give an integer of at least 1")
+    return TABLES[name](classes, channels)

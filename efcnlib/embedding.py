@@ -1,0 +1,265 @@
+"""A CNN rewritten exactly as a fully-connected network, and how far that network has moved away since.
+
+The eFCN's matrices hold the filters on their orbits and zero elsewhere. Two distances tell how far training has left
+the CNN subspace, both over the layers that come from convolutions, biases apart, on the full padded matrices:
+
+- delta = |off-local weights| / |all weights|: locality. 0 for a CNN, about 0.97 for a VanillaCNN-sized standard FCN.
+- sharing = |local weights - their nearest convolution| / |local weights|: weight sharing, which delta does not see.
+
+Norms are Euclidean. The supplement gives no formula for delta; this one reproduces its 97 % for a standard FCN.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from efcnlib.errors import UserError
+from efcnlib.networks import DenseConv, LocalConv, convolutions, dense, local, step
+
+
+def embed(network: nn.Sequential, input_shape: Sequence[int], live: bool = True) -> nn.Sequential:
+    """The eFCN that computes exactly what ``network`` computes in evaluation mode, on inputs of ``input_shape``.
+
+    ``network`` is a Sequential, possibly nested, of Conv2d (any kernel, stride, zero padding, dilation, groups), batch
+    normalisation behind a Conv2d or Linear (folded in with its running statistics), max and average pooling, pointwise
+    activations, dropout, flatten, Linear. ``input_shape`` is (channels, height, width). With ``live`` only the weights
+    that can ever move are kept; without, the padded matrices of the paper. The result shares no memory with ``network``.
+
+    Raises UserError naming the first layer that cannot be embedded.
+    """
+    training, network = network.training, fold(network, input_shape)
+    result = dense(network, input_shape, live=False)
+    result.load_state_dict(_unchanged(network), strict=False)
+    for (name, layer), conv in zip(convolutions(result), _convs(network), strict=True):
+        fill(layer, conv.weight.detach(), None if conv.bias is None else conv.bias.detach())
+        if live:
+            setattr(result, name, compact(layer))
+    return result.train(training)
+
+
+def embed_local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
+    """The eLCN that computes exactly what ``network`` computes: its receptive fields, weights no longer shared."""
+    training, network = network.training, fold(network, input_shape)
+    result = local(network, input_shape)
+    result.load_state_dict(_unchanged(network), strict=False)
+    layers = [layer for layer in result if isinstance(layer, LocalConv)]
+    with torch.no_grad():
+        for layer, conv in zip(layers, _convs(network), strict=True):
+            grouped = conv.weight.unflatten(0, (layer.geometry.groups, -1))
+            layer.weight.copy_(grouped[..., None, None].expand_as(layer.weight))
+            if conv.bias is not None:
+                layer.bias.copy_(conv.bias[:, None, None].expand_as(layer.bias))
+    return result.train(training)
+
+
+@torch.no_grad()
+def fill(layer: DenseConv, weight: Tensor, bias: Tensor | None) -> None:
+    """Write a convolution's ``weight`` [c_out, c_in/groups, kh, kw] and ``bias`` [c_out] into a dense layer, in place."""
+    g = layer.geometry
+    layer.weight.zero_()
+    grouped = weight.unflatten(0, (g.groups, -1))
+    for (a, b), orbit in g.orbits(layer.weight.data, layer.live):
+        orbit.copy_(grouped[..., a, b, None, None].expand_as(orbit))
+    if bias is not None:
+        layer.bias.view(g.c_out, -1).copy_(bias[:, None].expand(-1, layer.bias.numel() // g.c_out))
+
+
+@torch.no_grad()
+def compact(layer: DenseConv) -> DenseConv:
+    """The live part of a padded layer; what the dead weights add to norms and means is kept as sums."""
+    g = layer.geometry
+    result = DenseConv(g, live=True, bias=layer.bias is not None, dtype=layer.weight.dtype).to(layer.weight.device)
+    result.weight.copy_(g.crop(layer.weight).reshape(result.weight.shape))
+    pairs = zip(g.orbits(layer.weight.data, live=False), g.orbits(result.weight.data, live=True), strict=True)
+    for ((a, b), padded), (_, live) in pairs:
+        if padded.numel() > live.numel():
+            for total, power in ((result.dead_sum, 1), (result.dead_squares, 2)):
+                rest = _sum(padded.double() ** power) - _sum(live.double() ** power)
+                total[..., a, b] = rest.flatten(0, 1)
+    result.dead_off.copy_(_off_squares(layer) - _off_squares(result))
+    if layer.bias is not None:
+        h, w = g.live_out
+        biases = layer.bias.double().view(g.c_out, *g.out)
+        result.bias.copy_(biases[:, :h, :w].reshape(-1))
+        result.dead_bias.copy_(biases.sum((1, 2)) - biases[:, :h, :w].sum((1, 2)))
+    return result
+
+
+@torch.no_grad()
+def project(network: nn.Sequential) -> dict[str, Tensor]:
+    """State of the CNN nearest to a dense network: each filter entry the mean over its orbit, each bias over its channel."""
+    state = _unchanged(network)
+    for name, layer in convolutions(network):
+        g = layer.geometry
+        state[f"{name}.weight"] = _orbit_means(layer).to(layer.weight.dtype)
+        if layer.bias is not None:
+            total = layer.bias.double().view(g.c_out, -1).sum(1) + layer.dead_bias
+            state[f"{name}.bias"] = (total / (g.out[0] * g.out[1])).to(layer.bias.dtype)
+    return state
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """Squared norms of one layer, float64 scalars on the layer's device."""
+
+    off: Tensor
+    local: Tensor
+    unshared: Tensor
+
+
+@torch.no_grad()
+def deviation(layer: DenseConv) -> Deviation:
+    """Squared norms of the off-local weights, the local weights, and the local weights' distance to a convolution.
+
+    Each is summed directly: a difference of totals would lose all digits where it matters, at small delta.
+    """
+    g = layer.geometry
+    means = _orbit_means(layer)
+    dead = _dead_counts(layer)
+    # Over the dead entries d of an orbit: sum (d - mean)^2 = sum d^2 - 2 mean sum d + count mean^2.
+    unshared = (layer.dead_squares - 2 * means * layer.dead_sum + dead * means.square()).sum().clamp(min=0)
+    squares = layer.dead_squares.sum()
+    grouped = means.unflatten(0, (g.groups, -1))
+    for (a, b), orbit in g.orbits(layer.weight.data, layer.live):
+        squares = squares + orbit.square().sum(dtype=torch.float64)
+        unshared = unshared + (orbit - grouped[..., a, b, None, None]).square().sum()
+    return Deviation(_off_squares(layer) + layer.dead_off, squares, unshared)
+
+
+def delta(parts: Sequence[Deviation]) -> Tensor:
+    """|off-local| / |all| over the given layers, a fraction in [0, 1]."""
+    off, total = sum(part.off for part in parts), sum(part.off + part.local for part in parts)
+    return (off / total).sqrt()
+
+
+def sharing(parts: Sequence[Deviation]) -> Tensor:
+    """|local - nearest convolution| / |local| over the given layers, a fraction in [0, 1]."""
+    return (sum(part.unshared for part in parts) / sum(part.local for part in parts)).sqrt()
+
+
+@torch.no_grad()
+def masked(network: nn.Sequential, keep: str) -> dict[str, Tensor]:
+    """Weights of the convolutions' layers with the other part set to zero; ``keep`` is "local" or "off-local".
+
+    For `torch.func.functional_call`. Biases and the linear layers stay as they are.
+    """
+    result = {}
+    for name, layer in convolutions(network):
+        mask = layer.geometry.local_mask(layer.live, layer.weight.device)
+        drop = ~mask if keep == "local" else mask
+        six = layer.weight.view(layer.geometry.shape6(layer.live))
+        result[f"{name}.weight"] = six.masked_fill(drop, 0).view_as(layer.weight)
+    return result
+
+
+@torch.no_grad()
+def block(layer: DenseConv, output_channel: int = 0, input_channel: int = 0) -> Tensor:
+    """One channel pair's part of the padded matrix, [h_out, w_out, h_padded, w_padded] (groups = 1).
+
+    Dead local entries of an eFCN stand at the filter it was embedded with, dead off-local ones at zero.
+    """
+    g = layer.geometry
+    if not layer.live:
+        return layer.weight.view(g.shape6(False))[output_channel, :, :, input_channel].clone()
+    one = replace(g, c_in=1, c_out=1, groups=1)
+    result = torch.zeros(one.shape(False), dtype=layer.weight.dtype, device=layer.weight.device)
+    counts = _dead_counts(layer)
+    for (a, b), orbit in one.orbits(result, live=False):
+        if counts[a, b]:
+            orbit.fill_((layer.dead_sum[output_channel, input_channel, a, b] / counts[a, b]).item())
+    live = layer.weight.view(g.shape6(True))[output_channel, :, :, input_channel]
+    one.crop(result).copy_(live[None, :, :, None])
+    return result.view(*g.out, g.rows.padded, g.cols.padded)
+
+
+def fold(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
+    """A flat copy of ``network`` in evaluation mode without batch normalisation and adaptive pooling, the same function."""
+    result, shape = nn.Sequential(), tuple(input_shape)
+    for name, layer in _flatten(network):
+        before = result[-1] if len(result) else None
+        if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
+            result[-1] = _fuse(name, before, layer)
+            continue
+        if isinstance(layer, nn.AdaptiveAvgPool2d):
+            layer = _as_avg_pool(name, layer, shape)
+        shape = step(name, layer, shape).shape
+        result.append(copy.deepcopy(layer).eval())
+    return result
+
+
+def _flatten(network: nn.Sequential, prefix: str = ""):
+    if not isinstance(network, nn.Sequential):
+        raise UserError(f"a {type(network).__name__} has no known order of layers: give a torch.nn.Sequential")
+    for name, layer in network.named_children():
+        if isinstance(layer, nn.Sequential):
+            yield from _flatten(layer, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", layer
+
+
+def _fuse(name: str, before: nn.Module | None, norm: nn.Module) -> nn.Module:
+    if norm.running_mean is None:
+        raise UserError(f"layer {name} ({type(norm).__name__}) has no running statistics to fold in")
+    norm = copy.deepcopy(norm).eval()
+    if isinstance(before, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+        return fuse_conv_bn_eval(before, norm)
+    if isinstance(before, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+        return fuse_linear_bn_eval(before, norm)
+    where = f"behind a {type(before).__name__}" if before is not None else "at the start"
+    raise UserError(
+        f"layer {name} ({type(norm).__name__}) stands {where}: it is embedded only right behind a Conv2d or Linear"
+    )
+
+
+def _as_avg_pool(name: str, pool: nn.AdaptiveAvgPool2d, shape: tuple[int, ...]) -> nn.AvgPool2d:
+    target = pool.output_size if isinstance(pool.output_size, tuple) else (pool.output_size,) * 2
+    target = [size if out is None else out for out, size in zip(target, shape[1:], strict=True)]
+    if any(size % out for out, size in zip(target, shape[1:], strict=True)):
+        raise UserError(
+            f"layer {name} (AdaptiveAvgPool2d): its output {target} must divide its input {list(shape[1:])} evenly"
+        )
+    return nn.AvgPool2d(tuple(size // out for out, size in zip(target, shape[1:], strict=True)))
+
+
+def _convs(network: nn.Sequential) -> list[nn.Conv2d]:
+    return [layer for layer in network if isinstance(layer, nn.Conv2d)]
+
+
+def _unchanged(network: nn.Sequential) -> dict[str, Tensor]:
+    """State of the linear layers, which are the same in all counterparts."""
+    linear = {name for name, layer in network.named_children() if isinstance(layer, nn.Linear)}
+    return {key: value.detach() for key, value in network.state_dict().items() if key.split(".")[0] in linear}
+
+
+def _sum(orbit: Tensor) -> Tensor:
+    return orbit.sum((-2, -1), dtype=torch.float64)  # [groups, c_out / groups, c_in / groups]
+
+
+def _orbit_means(layer: DenseConv) -> Tensor:
+    """Mean over each orbit of the padded matrix, float64 [c_out, c_in / groups, kh, kw]."""
+    g = layer.geometry
+    total = layer.dead_sum.clone()
+    for (a, b), orbit in g.orbits(layer.weight.detach(), layer.live):
+        total[..., a, b] += _sum(orbit).flatten(0, 1)
+    return total / (g.out[0] * g.out[1])
+
+
+def _dead_counts(layer: DenseConv) -> Tensor:
+    """How many entries of each orbit the layout leaves out, [kh, kw]."""
+    g, weight = layer.geometry, layer.weight.detach()
+    counts = torch.full((g.rows.kernel, g.cols.kernel), float(g.out[0] * g.out[1]), dtype=torch.float64)
+    for (a, b), orbit in g.orbits(weight, layer.live):
+        counts[a, b] -= orbit.shape[-2] * orbit.shape[-1]
+    return counts.to(weight.device)
+
+
+def _off_squares(layer: DenseConv) -> Tensor:
+    """Sum of the squares of the layout's off-local weights, float64; a channel at a time to keep the copy small."""
+    g = layer.geometry
+    six = layer.weight.detach().view(g.shape6(layer.live))
+    mask = g.local_mask(layer.live, six.device).expand(g.c_out, -1, -1, -1, -1, -1)
+    return sum(w.masked_fill(m, 0).square().sum(dtype=torch.float64) for w, m in zip(six, mask, strict=True))

@@ -1,0 +1,195 @@
+"""Where a convolution's weights sit inside the dense matrix of its eFCN layer.
+
+A 2-D convolution is a product of two axes, and so is everything here: sizes, receptive fields, live positions. A dense
+layer's matrix has one row per output and one column per input, so it can be read with six indices,
+
+    W[o, y, x, i, u, v]      output channel, row, column; input channel, row, column   [c_out, h, w, c_in, h', w']
+
+in one of two layouts:
+
+- **padded**: the matrix of the paper. Inputs carry their zero padding, and every output has a row.
+- **live**: only the weights that can ever move. A column that reads a padding zero never gets a gradient, nor does a
+  row whose output no pooling window reads.
+
+An **orbit** is the set of entries that stem from one filter entry, one for each output position. The union of the
+orbits is the local part of the matrix; all the rest is off-local.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from efcnlib.errors import UserError
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One spatial axis of a convolution or a pooling: ``size`` inputs under sliding windows, all in pixels.
+
+    Raises UserError for sizes that are no positive integers, a negative padding, or a window larger than its input.
+    """
+
+    size: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+    ceil: bool = False
+
+    def __post_init__(self):
+        for name, least in (("size", 1), ("kernel", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UserError(f"{name} {value!r} is not allowed: give an integer of at least {least}")
+        if self.reach > self.padded:
+            raise UserError(
+                f"kernel {self.kernel} (dilation {self.dilation}) reaches over {self.reach} pixels, more than its input:"
+                f" {self.size} pixels with padding {self.padding} on both sides make {self.padded}"
+            )
+
+    @property
+    def padded(self) -> int:
+        """Input positions with the padding on both sides."""
+        return self.size + 2 * self.padding
+
+    @property
+    def reach(self) -> int:
+        """Pixels from the first to the last one that a window reads."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    @property
+    def out(self) -> int:
+        """Number of windows."""
+        room = self.padded - self.reach
+        if not self.ceil:
+            return room // self.stride + 1
+        out = -(-room // self.stride) + 1
+        # PyTorch drops a window that would start in the right-hand padding.
+        return out - 1 if (out - 1) * self.stride >= self.size + self.padding else out
+
+    def inputs_read(self, windows: int) -> int:
+        """How many leading inputs the first ``windows`` windows need; the rest can be cut off without changing those.
+
+        All inputs where cutting would move the right-hand padding into a window's reach.
+        """
+        if self.ceil or self.padding >= self.stride:
+            return self.size
+        return min(self.size, (windows - 1) * self.stride + self.reach - self.padding)
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """A 2-D convolution on inputs of known size, and which of its outputs are read afterwards.
+
+    ``live_out`` is (rows, columns) of outputs that the next layers read; by default all of them. Positions that a pooling
+    with stride larger than its kernel leaves out between its windows are counted as live: harmless, since they then
+    have zero gradient.
+    """
+
+    c_in: int
+    c_out: int
+    rows: Axis
+    cols: Axis
+    groups: int = 1
+    live_out: tuple[int, int] | None = None
+
+    def __post_init__(self):
+        for name in ("c_in", "c_out", "groups"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UserError(f"{name} {value!r} is not allowed: give an integer of at least 1")
+        if self.c_in % self.groups or self.c_out % self.groups:
+            raise UserError(f"groups {self.groups} must divide c_in {self.c_in} and c_out {self.c_out}")
+        if self.live_out is None:
+            object.__setattr__(self, "live_out", self.out)
+
+    @property
+    def out(self) -> tuple[int, int]:
+        """Output rows and columns."""
+        return self.rows.out, self.cols.out
+
+    @property
+    def filter_shape(self) -> tuple[int, int, int, int]:
+        """Of the convolution's weight, as PyTorch has it: [c_out, c_in / groups, kh, kw]."""
+        return self.c_out, self.c_in // self.groups, self.rows.kernel, self.cols.kernel
+
+    def shape6(self, live: bool) -> tuple[int, int, int, int, int, int]:
+        """Shape of the dense matrix read with six indices, [c_out, h, w, c_in, h', w']."""
+        h, w = self.live_out if live else self.out
+        u, v = (self.rows.size, self.cols.size) if live else (self.rows.padded, self.cols.padded)
+        return self.c_out, h, w, self.c_in, u, v
+
+    def shape(self, live: bool) -> tuple[int, int]:
+        """Shape of the dense matrix, [outputs, inputs]."""
+        c_out, h, w, c_in, u, v = self.shape6(live)
+        return c_out * h * w, c_in * u * v
+
+    def crop(self, weight: Tensor) -> Tensor:
+        """The live part of a padded matrix, as a view [c_out, h, w, c_in, h', w']."""
+        (h, w), (p, q) = self.live_out, (self.rows.padding, self.cols.padding)
+        return weight.view(self.shape6(False))[:, :h, :w, :, p : p + self.rows.size, q : q + self.cols.size]
+
+    def orbits(self, weight: Tensor, live: bool) -> Iterator[tuple[tuple[int, int], Tensor]]:
+        """For each filter entry (a, b) the strided view of all matrix entries that stem from it.
+
+        Views have shape [groups, c_out / groups, c_in / groups, outputs down, outputs across]; writing to them writes to
+        ``weight`` [outputs, inputs]. In the live layout, outputs whose window entry lies in the padding are left out.
+        """
+        c_out, h, w, c_in, u, v = self.shape6(live)
+        row = c_in * u * v
+        cog, cig = c_out // self.groups, c_in // self.groups
+        for a in range(self.rows.kernel):
+            y, ny, top = _span(self.rows, a, h, live)
+            for b in range(self.cols.kernel):
+                x, nx, left = _span(self.cols, b, w, live)
+                size = (self.groups, cog, cig, ny, nx)
+                stride = (
+                    cog * h * w * row + cig * u * v,  # the next group: its outputs and its inputs
+                    h * w * row,
+                    u * v,
+                    w * row + self.rows.stride * v,  # one output down: the window moves by the stride
+                    row + self.cols.stride,
+                )
+                start = weight.storage_offset() + (y * w + x) * row + top * v + left
+                yield (a, b), weight.as_strided(size, stride, start if ny and nx else weight.storage_offset())
+
+    def local_mask(self, live: bool, device: torch.device | str = "cpu") -> Tensor:
+        """True on local entries; broadcasts against the six-index matrix (as [1, h, w, 1, h', w'] without groups)."""
+        h, w = self.live_out if live else self.out
+        rows = _axis_mask(self.rows, h, live)[None, :, None, None, :, None]
+        cols = _axis_mask(self.cols, w, live)[None, None, :, None, None, :]
+        mask = (rows & cols).to(device)
+        return mask if self.groups == 1 else mask & self._group_mask.to(device)[:, None, None, :, None, None]
+
+    @cached_property
+    def _group_mask(self) -> Tensor:  # [c_out, c_in]
+        group_out = torch.arange(self.c_out) // (self.c_out // self.groups)
+        group_in = torch.arange(self.c_in) // (self.c_in // self.groups)
+        return group_out[:, None] == group_in[None, :]
+
+    def count_local(self, live: bool) -> int:
+        """Number of local entries."""
+        meta = torch.empty(self.shape(live), device="meta")
+        return sum(view.numel() for _, view in self.orbits(meta, live))
+
+
+def _span(axis: Axis, tap: int, outputs: int, live: bool) -> tuple[int, int, int]:
+    """Of the windows 0..outputs-1, those whose entry ``tap`` is an input of the layout: first, how many, input of the first."""
+    offset = tap * axis.dilation - (axis.padding if live else 0)
+    if not live:
+        return 0, outputs, offset
+    first = max(0, -(offset // axis.stride))  # ceil(-offset / stride): where the entry leaves the left padding
+    last = min(outputs - 1, (axis.size - 1 - offset) // axis.stride)
+    return first, max(0, last - first + 1), first * axis.stride + offset
+
+
+def _axis_mask(axis: Axis, outputs: int, live: bool) -> Tensor:
+    """Which inputs of the layout each window reads: bool [outputs, size or padded size]."""
+    mask = torch.zeros(outputs, axis.padded, dtype=torch.bool)
+    for tap in range(axis.kernel):
+        y = torch.arange(outputs)
+        mask[y, y * axis.stride + tap * axis.dilation] = True
+    return mask[:, axis.padding : axis.padding + axis.size] if live else mask

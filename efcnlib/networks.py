@@ -1,0 +1,266 @@
+"""From one table of layers: the CNN, its fully-connected and its locally-connected counterpart.
+
+All are ``torch.nn.Sequential`` with the same layer names; only the convolutions differ:
+
+- CNN: ``torch.nn.Conv2d``;
+- dense (eFCN, standard FCN): `DenseConv`, one weight from every input to every output;
+- local (eLCN): `LocalConv`, the convolution's receptive fields without its weight sharing.
+
+An unknown layer is an error, never dropped.
+"""
+
+import copy
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from efcnlib import architectures as tables
+from efcnlib.errors import UserError
+from efcnlib.geometry import Axis, ConvGeometry
+
+POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Identity)
+DROPOUT = (nn.Dropout, nn.Dropout2d)
+EMBEDDABLE = ", ".join(
+    [
+        "Conv2d",
+        "BatchNorm2d or BatchNorm1d after a Conv2d or Linear",
+        "MaxPool2d",
+        "AvgPool2d",
+        "AdaptiveAvgPool2d",
+    ]
+    + ["Flatten", "Linear"]
+    + [layer.__name__ for layer in DROPOUT + POINTWISE]
+)
+
+
+class DenseConv(nn.Module):
+    """A convolution's place in a dense network: a full matrix from all its inputs to all its outputs.
+
+    ``weight`` is [outputs, inputs] and ``bias`` [outputs] or None, uninitialised, in the padded or the live layout of
+    ``geometry``. Input [n, c_in, h, w], output [n, c_out, rows, columns], cut to the live outputs in the live layout.
+
+    In the live layout the dead weights never change, so that four sums over them are all that is kept: over each
+    orbit (``dead_sum``, ``dead_squares``: [c_out, c_in / groups, kh, kw]), the squares of the off-local ones
+    (``dead_off``) and the biases of each channel's unread outputs (``dead_bias``).
+    """
+
+    def __init__(self, geometry: ConvGeometry, live: bool, bias: bool = True, dtype: torch.dtype | None = None):
+        super().__init__()
+        self.geometry, self.live = geometry, live
+        outputs, inputs = geometry.shape(live)
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(outputs, dtype=dtype)) if bias else None
+        for name, shape in (
+            ("dead_sum", geometry.filter_shape),
+            ("dead_squares", geometry.filter_shape),
+            ("dead_off", ()),
+            ("dead_bias", (geometry.c_out,)),
+        ):
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, c_in, h, w] -> [n, c_out, rows, columns]."""
+        g = self.geometry
+        if not self.live:
+            x = F.pad(x, (g.cols.padding, g.cols.padding, g.rows.padding, g.rows.padding))
+        y = F.linear(x.flatten(1), self.weight, self.bias)
+        return y.unflatten(1, g.shape6(self.live)[:3])
+
+    def extra_repr(self) -> str:
+        """What print() shows."""
+        return f"{self.weight.shape[1]} -> {self.weight.shape[0]}, {'live' if self.live else 'padded'}"
+
+
+class LocalConv(nn.Module):
+    """A convolution without weight sharing: ``weight`` [groups, c_out/groups, c_in/groups, kh, kw, h, w], ``bias`` [c_out, h, w]."""
+
+    def __init__(self, geometry: ConvGeometry, bias: bool = True, dtype: torch.dtype | None = None):
+        super().__init__()
+        self.geometry = g = geometry
+        c_out, c_in, kh, kw = g.filter_shape
+        shape = (g.groups, c_out // g.groups, c_in, kh, kw, *g.out)
+        self.weight = nn.Parameter(torch.empty(shape, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty((c_out, *g.out), dtype=dtype)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, c_in, h, w] -> [n, c_out, h_out, w_out]."""
+        g = self.geometry
+        axes = (g.rows, g.cols)
+        patches = F.unfold(
+            x,
+            kernel_size=tuple(axis.kernel for axis in axes),
+            dilation=tuple(axis.dilation for axis in axes),
+            padding=tuple(axis.padding for axis in axes),
+            stride=tuple(axis.stride for axis in axes),
+        )  # [n, c_in * kh * kw, positions]
+        patches = patches.unflatten(1, (g.groups, -1))
+        y = torch.einsum("ngkl,gokl->ngol", patches, self.weight.flatten(2, 4).flatten(3))
+        y = y.reshape(len(x), g.c_out, *g.out)
+        return y if self.bias is None else y + self.bias
+
+
+@dataclass(frozen=True)
+class Step:
+    """One layer of a traced network: its name, its output shape without the batch, and the geometry of a convolution."""
+
+    name: str
+    layer: nn.Module
+    shape: tuple[int, ...]
+    geometry: ConvGeometry | None = None
+
+
+def cnn(layers: tuple[tables.Layer, ...], input_shape: tuple[int, ...]) -> nn.Sequential:
+    """The convolutional network of a table for inputs [c, h, w]; weights uninitialised, see `initialise`."""
+    network = nn.Sequential()
+    shape = tuple(input_shape)
+    for layer in layers:
+        match layer:
+            case tables.Conv(channels, kernel, stride, padding):
+                module = nn.utils.skip_init(nn.Conv2d, shape[0], channels, kernel, stride, padding)
+            case tables.Linear(features):
+                module = nn.utils.skip_init(nn.Linear, shape[0], features)
+            case tables.Pool(kernel, stride, kind):
+                module = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}[kind](kernel, stride)
+            case tables.ReLU():
+                module = nn.ReLU()
+            case tables.Dropout(p):
+                module = nn.Dropout(p)
+            case tables.Flatten():
+                module = nn.Flatten()
+            case _:
+                raise UserError(f"unknown layer {layer!r}: a table holds Conv, ReLU, Pool, Dropout, Flatten, Linear")
+        name = str(len(network))
+        shape = step(name, module, shape).shape
+        network.append(module)
+    return network
+
+
+def trace(network: nn.Sequential, input_shape: tuple[int, ...]) -> list[Step]:
+    """Output shape of every layer, and for each Conv2d its geometry with the outputs that are read afterwards.
+
+    Raises UserError naming the first layer that has no dense counterpart or does not fit its input.
+    """
+    steps, shape = [], tuple(input_shape)
+    for name, layer in network.named_children():
+        steps.append(step(name, layer, shape))
+        shape = steps[-1].shape
+    # Backwards: how many rows and columns of each layer's output the layers behind it read.
+    read: tuple[int, int] | None = None
+    for i, traced in reversed(list(enumerate(steps))):
+        layer, geometry = traced.layer, traced.geometry
+        if isinstance(layer, nn.MaxPool2d | nn.AvgPool2d):
+            axes = _pool_axes(layer, steps[i - 1].shape if i else tuple(input_shape))
+            read = tuple(axis.inputs_read(n) for axis, n in zip(axes, read or traced.shape[1:], strict=True))
+        elif geometry is not None:
+            steps[i] = replace(traced, geometry=replace(geometry, live_out=read or geometry.out))
+            read = None
+        elif not isinstance(layer, POINTWISE + DROPOUT):
+            read = None
+    return steps
+
+
+def dense(network: nn.Sequential, input_shape: tuple[int, ...], live: bool = True) -> nn.Sequential:
+    """The fully-connected network of the same shape, uninitialised."""
+    return _counterpart(
+        network, input_shape, lambda conv, g: DenseConv(g, live, conv.bias is not None, conv.weight.dtype)
+    )
+
+
+def local(network: nn.Sequential, input_shape: tuple[int, ...]) -> nn.Sequential:
+    """The locally-connected network (eLCN) of the same shape, uninitialised."""
+    return _counterpart(network, input_shape, lambda conv, g: LocalConv(g, conv.bias is not None, conv.weight.dtype))
+
+
+def initialise(network: nn.Sequential, generator: torch.Generator) -> nn.Sequential:
+    """PyTorch's default start, U(-1, 1) / sqrt(fan-in) for weights and biases, from an explicit generator; in place."""
+    for layer in network:
+        if isinstance(layer, nn.Conv2d | nn.Linear | DenseConv):
+            bound = 1 / math.sqrt(layer.weight[0].numel())
+            for parameter in layer.parameters(recurse=False):
+                nn.init.uniform_(parameter, -bound, bound, generator=generator)
+        elif isinstance(layer, LocalConv):
+            raise UserError("an eLCN has no start of its own: embed a CNN")
+    return network
+
+
+def convolutions(network: nn.Sequential) -> list[tuple[str, DenseConv]]:
+    """The layers of a dense network that come from convolutions, with their names."""
+    return [(name, layer) for name, layer in network.named_children() if isinstance(layer, DenseConv)]
+
+
+def _counterpart(network, input_shape, replace_conv) -> nn.Sequential:
+    result = nn.Sequential()
+    for traced in trace(network, input_shape):
+        layer = traced.layer
+        if isinstance(layer, nn.Conv2d):
+            new = replace_conv(layer, traced.geometry)
+        elif isinstance(layer, nn.Linear):
+            bias, dtype = layer.bias is not None, layer.weight.dtype
+            new = nn.utils.skip_init(nn.Linear, layer.in_features, layer.out_features, bias, dtype=dtype)
+        else:
+            new = copy.deepcopy(layer)
+        result.add_module(traced.name, new)
+    return result
+
+
+def step(name: str, layer: nn.Module, shape: tuple[int, ...]) -> Step:
+    """One layer on an input of known shape."""
+    try:
+        if isinstance(layer, nn.Conv2d):
+            geometry = conv_geometry(layer, shape)
+            return Step(name, layer, (geometry.c_out, *geometry.out), geometry)
+        if isinstance(layer, nn.MaxPool2d | nn.AvgPool2d):
+            return Step(name, layer, (shape[0], *(axis.out for axis in _pool_axes(layer, shape))))
+        if isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) == (1, -1):
+            return Step(name, layer, (math.prod(shape),))
+        if isinstance(layer, nn.Linear):
+            if shape != (layer.in_features,):
+                raise UserError(f"it takes {layer.in_features} features, its input has shape {list(shape)}")
+            return Step(name, layer, (layer.out_features,))
+        if isinstance(layer, POINTWISE + DROPOUT):
+            return Step(name, layer, shape)
+    except UserError as error:
+        raise UserError(f"layer {name} ({type(layer).__name__}): {error}") from None
+    raise UserError(f"layer {name} ({type(layer).__name__}) has no dense counterpart: allowed are {EMBEDDABLE}")
+
+
+def conv_geometry(conv: nn.Conv2d, shape: tuple[int, ...]) -> ConvGeometry:
+    """Geometry of a Conv2d on inputs [c, h, w]; UserError for what a zero-padded dense matrix cannot hold."""
+    _check_image(shape)
+    if shape[0] != conv.in_channels:
+        raise UserError(f"it takes {conv.in_channels} channels, its input has {shape[0]}")
+    if conv.padding_mode != "zeros":
+        raise UserError(f"padding_mode {conv.padding_mode!r} is not embedded: only 'zeros' is")
+    padding = conv.padding
+    if padding == "valid":
+        padding = (0, 0)
+    elif padding == "same":
+        totals = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
+        if any(total % 2 for total in totals):
+            raise UserError("padding 'same' with an even kernel pads one side more: pad by hand to embed it")
+        padding = tuple(total // 2 for total in totals)
+    rows, cols = (
+        Axis(*numbers) for numbers in zip(shape[1:], conv.kernel_size, conv.stride, padding, conv.dilation, strict=True)
+    )
+    return ConvGeometry(conv.in_channels, conv.out_channels, rows, cols, conv.groups)
+
+
+def _pool_axes(pool: nn.MaxPool2d | nn.AvgPool2d, shape: tuple[int, ...]) -> tuple[Axis, Axis]:
+    _check_image(shape)
+    if getattr(pool, "return_indices", False):
+        raise UserError("return_indices=True is not embedded: only the pooled values go on")
+    numbers = (_pair(getattr(pool, name, 1)) for name in ("kernel_size", "stride", "padding", "dilation"))
+    rows, cols = (Axis(*axis, ceil=pool.ceil_mode) for axis in zip(shape[1:], *numbers, strict=True))
+    return rows, cols
+
+
+def _check_image(shape: tuple[int, ...]) -> None:
+    if len(shape) != 3:
+        raise UserError(f"it takes images [channels, height, width], its input has shape {list(shape)}")
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
