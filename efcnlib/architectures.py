@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from efcnlib.errors import UserError, choice
+from efcnlib.errors import at_least, choice
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,5 @@ TABLES = {"vanilla": vanilla, "alexnet": alexnet, "small": small}
 def table(name: str, classes: int, channels: int) -> tuple[Layer, ...]:
     """The layers of the architecture called ``name``; UserError names the allowed ones."""
     choice("architecture", name, TABLES)
-    for what, value in (("classes", classes), ("channels", channels)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UserError(f"{what} {value!r} is not allowed: give an integer of at least 1")
+    at_least(1, classes=classes, channels=channels)
     return TABLES[name](classes, channels)

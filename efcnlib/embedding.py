@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from efcnlib.errors import UserError
-from efcnlib.networks import DenseConv, LocalConv, convolutions, dense, local, step
+from efcnlib.errors import UserError, choice
+from efcnlib.networks import DenseConv, LocalConv, convolutions, dense, image_shape, local, named_layers, pair, step
 
 
 def embed(network: nn.Sequential, input_shape: Sequence[int], live: bool = True) -> nn.Sequential:
@@ -27,11 +27,12 @@ def embed(network: nn.Sequential, input_shape: Sequence[int], live: bool = True)
     ``network`` is a Sequential, possibly nested, of Conv2d (any kernel, stride, zero padding, dilation, groups), batch
     normalisation behind a Conv2d or Linear (folded in with its running statistics), max and average pooling, pointwise
     activations, dropout, flatten, Linear. ``input_shape`` is (channels, height, width). With ``live`` only the weights
-    that can ever move are kept; without, the padded matrices of the paper. The result shares no memory with ``network``.
+    that can ever move are kept; without, the padded matrices of the paper. The result shares no memory with
+    ``network``.
 
     Raises UserError naming the first layer that cannot be embedded.
     """
-    training, network = network.training, fold(network, input_shape)
+    network, training = fold(network, input_shape), network.training
     result = dense(network, input_shape, live=False)
     result.load_state_dict(_unchanged(network), strict=False)
     for (name, layer), conv in zip(convolutions(result), _convs(network), strict=True):
@@ -43,7 +44,7 @@ def embed(network: nn.Sequential, input_shape: Sequence[int], live: bool = True)
 
 def embed_local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
     """The eLCN that computes exactly what ``network`` computes: its receptive fields, weights no longer shared."""
-    training, network = network.training, fold(network, input_shape)
+    network, training = fold(network, input_shape), network.training
     result = local(network, input_shape)
     result.load_state_dict(_unchanged(network), strict=False)
     layers = [layer for layer in result if isinstance(layer, LocalConv)]
@@ -58,7 +59,7 @@ def embed_local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequen
 
 @torch.no_grad()
 def fill(layer: DenseConv, weight: Tensor, bias: Tensor | None) -> None:
-    """Write a convolution's ``weight`` [c_out, c_in/groups, kh, kw] and ``bias`` [c_out] into a dense layer, in place."""
+    """Write a convolution's ``weight`` [c_out, c_in / groups, kh, kw] and ``bias`` [c_out] into a dense layer."""
     g = layer.geometry
     layer.weight.zero_()
     grouped = weight.unflatten(0, (g.groups, -1))
@@ -91,7 +92,7 @@ def compact(layer: DenseConv) -> DenseConv:
 
 @torch.no_grad()
 def project(network: nn.Sequential) -> dict[str, Tensor]:
-    """State of the CNN nearest to a dense network: each filter entry the mean over its orbit, each bias over its channel."""
+    """State of the CNN nearest to a dense network: filter entries are means over orbits, biases over channels."""
     state = _unchanged(network)
     for name, layer in convolutions(network):
         g = layer.geometry
@@ -147,6 +148,7 @@ def masked(network: nn.Sequential, keep: str) -> dict[str, Tensor]:
 
     For `torch.func.functional_call`. Biases and the linear layers stay as they are.
     """
+    choice("part", keep, ("local", "off-local"))
     result = {}
     for name, layer in convolutions(network):
         mask = layer.geometry.local_mask(layer.live, layer.weight.device)
@@ -177,33 +179,37 @@ def block(layer: DenseConv, output_channel: int = 0, input_channel: int = 0) -> 
 
 
 def fold(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
-    """A flat copy of ``network`` in evaluation mode without batch normalisation and adaptive pooling, the same function."""
-    result, shape = nn.Sequential(), tuple(input_shape)
+    """The same function as ``network`` in evaluation mode: flat, without batch normalisation and adaptive pooling."""
+    result, shape = nn.Sequential(), image_shape(input_shape)
     for name, layer in _flatten(network):
         before = result[-1] if len(result) else None
         if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
-            result[-1] = _fuse(name, before, layer)
+            result[-1] = _fuse(name, before, layer, shape[0])
             continue
         if isinstance(layer, nn.AdaptiveAvgPool2d):
             layer = _as_avg_pool(name, layer, shape)
         shape = step(name, layer, shape).shape
         result.append(copy.deepcopy(layer).eval())
-    return result
+    return result.eval().requires_grad_()  # PyTorch's fusing freezes a bias that the layer did not have before
 
 
 def _flatten(network: nn.Sequential, prefix: str = ""):
-    if not isinstance(network, nn.Sequential):
+    if not isinstance(network, nn.Sequential) or type(network).forward is not nn.Sequential.forward:
         raise UserError(f"a {type(network).__name__} has no known order of layers: give a torch.nn.Sequential")
-    for name, layer in network.named_children():
+    for name, layer in named_layers(network):
         if isinstance(layer, nn.Sequential):
             yield from _flatten(layer, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", layer
 
 
-def _fuse(name: str, before: nn.Module | None, norm: nn.Module) -> nn.Module:
+def _fuse(name: str, before: nn.Module | None, norm: nn.Module, features: int) -> nn.Module:
     if norm.running_mean is None:
         raise UserError(f"layer {name} ({type(norm).__name__}) has no running statistics to fold in")
+    if norm.num_features != features:
+        raise UserError(
+            f"layer {name} ({type(norm).__name__}): it takes {norm.num_features} channels, its input has {features}"
+        )
     norm = copy.deepcopy(norm).eval()
     if isinstance(before, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
         return fuse_conv_bn_eval(before, norm)
@@ -216,9 +222,10 @@ def _fuse(name: str, before: nn.Module | None, norm: nn.Module) -> nn.Module:
 
 
 def _as_avg_pool(name: str, pool: nn.AdaptiveAvgPool2d, shape: tuple[int, ...]) -> nn.AvgPool2d:
-    target = pool.output_size if isinstance(pool.output_size, tuple) else (pool.output_size,) * 2
-    target = [size if out is None else out for out, size in zip(target, shape[1:], strict=True)]
-    if any(size % out for out, size in zip(target, shape[1:], strict=True)):
+    if len(shape) != 3:
+        raise UserError(f"layer {name} (AdaptiveAvgPool2d): it takes images, its input has shape {list(shape)}")
+    target = [size if out is None else out for out, size in zip(pair(pool.output_size), shape[1:], strict=True)]
+    if any(out < 1 or size % out for out, size in zip(target, shape[1:], strict=True)):
         raise UserError(
             f"layer {name} (AdaptiveAvgPool2d): its output {target} must divide its input {list(shape[1:])} evenly"
         )
@@ -231,8 +238,9 @@ def _convs(network: nn.Sequential) -> list[nn.Conv2d]:
 
 def _unchanged(network: nn.Sequential) -> dict[str, Tensor]:
     """State of the linear layers, which are the same in all counterparts."""
-    linear = {name for name, layer in network.named_children() if isinstance(layer, nn.Linear)}
-    return {key: value.detach() for key, value in network.state_dict().items() if key.split(".")[0] in linear}
+    linear = [(name, layer) for name, layer in network.named_children() if isinstance(layer, nn.Linear)]
+    values = {f"{name}.{key}": getattr(layer, key) for name, layer in linear for key in ("weight", "bias")}
+    return {key: value.detach() for key, value in values.items() if value is not None}
 
 
 def _sum(orbit: Tensor) -> Tensor:

@@ -15,6 +15,13 @@ class UserError(Exception):
         return [f"{type(self).__name__}: {self}"]
 
 
+def at_least(least: int, **values: object) -> None:
+    """Raise UserError unless each of ``values`` is an integer of at least ``least``; the keywords name them."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UserError(f"{name} {value!r} is not allowed: give an integer of at least {least}")
+
+
 def choice(what: str, value: object, allowed: Iterable[object]) -> None:
     """Raise UserError unless ``value`` is one of ``allowed``; ``what`` names it, as in "study"."""
     names = list(allowed)

@@ -22,7 +22,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from efcnlib.errors import UserError
+from efcnlib.errors import UserError, at_least
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,12 @@ class Axis:
     ceil: bool = False
 
     def __post_init__(self):
-        for name, least in (("size", 1), ("kernel", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise UserError(f"{name} {value!r} is not allowed: give an integer of at least {least}")
-        if self.reach > self.padded:
+        at_least(1, size=self.size, kernel=self.kernel, stride=self.stride, dilation=self.dilation)
+        at_least(0, padding=self.padding)
+        if self.out < 1:  # with ceil, PyTorch lets one window hang over a smaller input
             raise UserError(
-                f"kernel {self.kernel} (dilation {self.dilation}) reaches over {self.reach} pixels, more than its input:"
-                f" {self.size} pixels with padding {self.padding} on both sides make {self.padded}"
+                f"kernel {self.kernel} (dilation {self.dilation}) reaches over {self.reach} pixels, more than its"
+                f" input: {self.size} pixels with padding {self.padding} on both sides make {self.padded}"
             )
 
     @property
@@ -84,9 +82,9 @@ class Axis:
 class ConvGeometry:
     """A 2-D convolution on inputs of known size, and which of its outputs are read afterwards.
 
-    ``live_out`` is (rows, columns) of outputs that the next layers read; by default all of them. Positions that a pooling
-    with stride larger than its kernel leaves out between its windows are counted as live: harmless, since they then
-    have zero gradient.
+    ``live_out`` is (rows, columns) of outputs that the next layers read; by default all of them. Positions that a
+    pooling with stride larger than its kernel leaves out between its windows are counted as live: harmless, since
+    they then have zero gradient.
     """
 
     c_in: int
@@ -97,10 +95,7 @@ class ConvGeometry:
     live_out: tuple[int, int] | None = None
 
     def __post_init__(self):
-        for name in ("c_in", "c_out", "groups"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UserError(f"{name} {value!r} is not allowed: give an integer of at least 1")
+        at_least(1, c_in=self.c_in, c_out=self.c_out, groups=self.groups)
         if self.c_in % self.groups or self.c_out % self.groups:
             raise UserError(f"groups {self.groups} must divide c_in {self.c_in} and c_out {self.c_out}")
         if self.live_out is None:
@@ -135,8 +130,9 @@ class ConvGeometry:
     def orbits(self, weight: Tensor, live: bool) -> Iterator[tuple[tuple[int, int], Tensor]]:
         """For each filter entry (a, b) the strided view of all matrix entries that stem from it.
 
-        Views have shape [groups, c_out / groups, c_in / groups, outputs down, outputs across]; writing to them writes to
-        ``weight`` [outputs, inputs]. In the live layout, outputs whose window entry lies in the padding are left out.
+        Views have shape [groups, c_out / groups, c_in / groups, outputs down, outputs across]; writing to them writes
+        to ``weight`` [outputs, inputs], which must be contiguous. In the live layout, outputs whose window entry lies
+        in the padding are left out.
         """
         c_out, h, w, c_in, u, v = self.shape6(live)
         row = c_in * u * v
@@ -177,7 +173,7 @@ class ConvGeometry:
 
 
 def _span(axis: Axis, tap: int, outputs: int, live: bool) -> tuple[int, int, int]:
-    """Of the windows 0..outputs-1, those whose entry ``tap`` is an input of the layout: first, how many, input of the first."""
+    """Of windows 0..outputs-1 those whose entry ``tap`` is in the layout: first, how many, input of the first."""
     offset = tap * axis.dilation - (axis.padding if live else 0)
     if not live:
         return 0, outputs, offset

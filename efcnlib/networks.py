@@ -11,6 +11,7 @@ An unknown layer is an error, never dropped.
 
 import copy
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,21 +19,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from efcnlib import architectures as tables
-from efcnlib.errors import UserError
+from efcnlib.errors import UserError, at_least, choice
 from efcnlib.geometry import Axis, ConvGeometry
 
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Identity)
 DROPOUT = (nn.Dropout, nn.Dropout2d)
+POOLINGS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
 EMBEDDABLE = ", ".join(
     [
-        "Conv2d",
-        "BatchNorm2d or BatchNorm1d after a Conv2d or Linear",
-        "MaxPool2d",
-        "AvgPool2d",
-        "AdaptiveAvgPool2d",
+        *("Conv2d", "BatchNorm2d or BatchNorm1d after a Conv2d or Linear", "MaxPool2d", "AvgPool2d"),
+        *("AdaptiveAvgPool2d", "Flatten", "Linear"),
+        *(layer.__name__ for layer in DROPOUT + POINTWISE),
     ]
-    + ["Flatten", "Linear"]
-    + [layer.__name__ for layer in DROPOUT + POINTWISE]
 )
 
 
@@ -75,7 +73,11 @@ class DenseConv(nn.Module):
 
 
 class LocalConv(nn.Module):
-    """A convolution without weight sharing: ``weight`` [groups, c_out/groups, c_in/groups, kh, kw, h, w], ``bias`` [c_out, h, w]."""
+    """A convolution without weight sharing.
+
+    ``weight`` is [groups, c_out / groups, c_in / groups, kh, kw, h, w] and ``bias`` [c_out, h, w] or None, both
+    uninitialised.
+    """
 
     def __init__(self, geometry: ConvGeometry, bias: bool = True, dtype: torch.dtype | None = None):
         super().__init__()
@@ -104,7 +106,7 @@ class LocalConv(nn.Module):
 
 @dataclass(frozen=True)
 class Step:
-    """One layer of a traced network: its name, its output shape without the batch, and the geometry of a convolution."""
+    """One layer of a traced network: its name, its output shape without the batch, a convolution's geometry."""
 
     name: str
     layer: nn.Module
@@ -112,18 +114,22 @@ class Step:
     geometry: ConvGeometry | None = None
 
 
-def cnn(layers: tuple[tables.Layer, ...], input_shape: tuple[int, ...]) -> nn.Sequential:
+def cnn(layers: Sequence[tables.Layer], input_shape: Sequence[int]) -> nn.Sequential:
     """The convolutional network of a table for inputs [c, h, w]; weights uninitialised, see `initialise`."""
     network = nn.Sequential()
-    shape = tuple(input_shape)
+    shape = image_shape(input_shape)
     for layer in layers:
         match layer:
             case tables.Conv(channels, kernel, stride, padding):
+                for pixels in pair(kernel):
+                    at_least(1, channels=channels, kernel=pixels)
                 module = nn.utils.skip_init(nn.Conv2d, shape[0], channels, kernel, stride, padding)
             case tables.Linear(features):
+                at_least(1, features=features)
                 module = nn.utils.skip_init(nn.Linear, shape[0], features)
             case tables.Pool(kernel, stride, kind):
-                module = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}[kind](kernel, stride)
+                choice("pooling", kind, POOLINGS)
+                module = POOLINGS[kind](kernel, stride)
             case tables.ReLU():
                 module = nn.ReLU()
             case tables.Dropout(p):
@@ -138,13 +144,30 @@ def cnn(layers: tuple[tables.Layer, ...], input_shape: tuple[int, ...]) -> nn.Se
     return network
 
 
-def trace(network: nn.Sequential, input_shape: tuple[int, ...]) -> list[Step]:
+def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """``shape`` as a tuple; UserError unless it is three positive integers."""
+    try:
+        channels, height, width = shape
+        at_least(1, channels=channels, height=height, width=width)
+    except (TypeError, ValueError, UserError):
+        raise UserError(
+            f"input shape {shape!r} is not allowed: give (channels, height, width), three integers of at least 1"
+        ) from None
+    return channels, height, width
+
+
+def named_layers(network: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
+    """Names and layers in order; unlike ``named_children``, with a module as often as it stands there."""
+    return zip(network._modules, network, strict=True)
+
+
+def trace(network: nn.Sequential, input_shape: Sequence[int]) -> list[Step]:
     """Output shape of every layer, and for each Conv2d its geometry with the outputs that are read afterwards.
 
     Raises UserError naming the first layer that has no dense counterpart or does not fit its input.
     """
-    steps, shape = [], tuple(input_shape)
-    for name, layer in network.named_children():
+    steps, shape = [], image_shape(input_shape)
+    for name, layer in named_layers(network):
         steps.append(step(name, layer, shape))
         shape = steps[-1].shape
     # Backwards: how many rows and columns of each layer's output the layers behind it read.
@@ -162,14 +185,14 @@ def trace(network: nn.Sequential, input_shape: tuple[int, ...]) -> list[Step]:
     return steps
 
 
-def dense(network: nn.Sequential, input_shape: tuple[int, ...], live: bool = True) -> nn.Sequential:
+def dense(network: nn.Sequential, input_shape: Sequence[int], live: bool = True) -> nn.Sequential:
     """The fully-connected network of the same shape, uninitialised."""
     return _counterpart(
         network, input_shape, lambda conv, g: DenseConv(g, live, conv.bias is not None, conv.weight.dtype)
     )
 
 
-def local(network: nn.Sequential, input_shape: tuple[int, ...]) -> nn.Sequential:
+def local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
     """The locally-connected network (eLCN) of the same shape, uninitialised."""
     return _counterpart(network, input_shape, lambda conv, g: LocalConv(g, conv.bias is not None, conv.weight.dtype))
 
@@ -208,6 +231,9 @@ def _counterpart(network, input_shape, replace_conv) -> nn.Sequential:
 
 def step(name: str, layer: nn.Module, shape: tuple[int, ...]) -> Step:
     """One layer on an input of known shape."""
+    unknown = UserError(f"layer {name} ({type(layer).__name__}) has no dense counterpart: allowed are {EMBEDDABLE}")
+    if not type(layer).forward.__module__.startswith("torch.nn."):  # a subclass that computes something of its own
+        raise unknown
     try:
         if isinstance(layer, nn.Conv2d):
             geometry = conv_geometry(layer, shape)
@@ -224,7 +250,7 @@ def step(name: str, layer: nn.Module, shape: tuple[int, ...]) -> Step:
             return Step(name, layer, shape)
     except UserError as error:
         raise UserError(f"layer {name} ({type(layer).__name__}): {error}") from None
-    raise UserError(f"layer {name} ({type(layer).__name__}) has no dense counterpart: allowed are {EMBEDDABLE}")
+    raise unknown
 
 
 def conv_geometry(conv: nn.Conv2d, shape: tuple[int, ...]) -> ConvGeometry:
@@ -252,7 +278,7 @@ def _pool_axes(pool: nn.MaxPool2d | nn.AvgPool2d, shape: tuple[int, ...]) -> tup
     _check_image(shape)
     if getattr(pool, "return_indices", False):
         raise UserError("return_indices=True is not embedded: only the pooled values go on")
-    numbers = (_pair(getattr(pool, name, 1)) for name in ("kernel_size", "stride", "padding", "dilation"))
+    numbers = (pair(getattr(pool, name, 1)) for name in ("kernel_size", "stride", "padding", "dilation"))
     rows, cols = (Axis(*axis, ceil=pool.ceil_mode) for axis in zip(shape[1:], *numbers, strict=True))
     return rows, cols
 
@@ -262,5 +288,6 @@ def _check_image(shape: tuple[int, ...]) -> None:
         raise UserError(f"it takes images [channels, height, width], its input has shape {list(shape)}")
 
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
+def pair(value: int | Sequence[int]) -> tuple[int, int]:
+    """(rows, columns) of a number PyTorch takes for both or as two."""
+    return tuple(value) if isinstance(value, tuple | list) else (value, value)

@@ -1,0 +1,199 @@
+"""The book: every notebook run for every study, then one site of plain files that needs no network to be read."""
+
+import html
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import yaml
+from tqdm import tqdm
+
+from efcnlib import npm, studies, sweep
+from efcnlib.environment import REPOSITORY
+from efcnlib.errors import UserError
+from efcnlib.execution import digest, inputs_of, is_current, run_notebook, software
+from efcnlib.images import Unavailable
+from efcnlib.records import Store, key_of
+
+DEFAULT, FALLBACK = "quick", "digits"
+MATHJAX = "3.2.2"
+MATHJAX_PARTS = ("tex-mml-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")
+
+
+def build(
+    names: Sequence[str] = (),
+    source: Path = REPOSITORY,
+    out: Path | None = None,
+    device: str = "cpu",
+    data_root: str | None = None,
+) -> Path:
+    """Compute what is missing of the studies ``names``, run the notebooks, build the site; returns its first page.
+
+    ``source`` holds notebooks/, book/ and _config.yml; ``out`` is by default its folder build/. Without ``names`` the
+    default study is taken, or, loudly, the fallback where its images cannot be had. What has not changed is not done
+    again. Raises UserError.
+    """
+    if not (source / "book" / "_toc.yml").exists():
+        raise UserError(f"no book/_toc.yml in {source}: the book is built from a clone of the repository")
+    names, notice = _compute(names, device, data_root)
+    template = yaml.safe_load((source / "book" / "_toc.yml").read_text("utf-8"))
+    toc = contents(template, names)
+    execute(source, toc)
+    page = render(source, (out or source / "build").resolve(), toc, notice)
+    print(f"the book is ready, open {page}\n  {page.as_uri()}")
+    return page
+
+
+def contents(template: dict, names: Iterable[str]) -> dict:
+    """The table of contents for the studies ``names``: what holds {study} in ``template`` is repeated for each.
+
+    A part whose caption holds it is repeated as a whole; elsewhere single chapters are.
+    """
+    parts = []
+    for part in template["parts"]:
+        for whole in _for_each(part, names) if "{study}" in part["caption"] else [part]:
+            chapters = [copy for chapter in whole["chapters"] for copy in _for_each(chapter, names)]
+            parts.append({**whole, "chapters": chapters})
+    return {**template, "parts": parts}
+
+
+def execute(source: Path, toc: dict) -> None:
+    """Run the notebook behind each page executed/STUDY/NAME of ``toc``, unless that was done with the same inputs."""
+    waiting = []
+    for study, name in _executed(toc):
+        parameters = {"study": study}
+        notebook = source / "notebooks" / f"{name}.ipynb"
+        inputs = inputs_of(notebook, parameters, map(key_of, studies.runs(studies.load(study))))
+        out = source / "book" / "executed" / study / f"{name}.ipynb"
+        if not is_current(out, inputs):
+            waiting.append((notebook, out, parameters, inputs))
+    with tqdm(waiting, desc="notebooks", unit="notebook", disable=not waiting) as bar:
+        for notebook, out, parameters, inputs in bar:
+            bar.set_postfix_str(f"{parameters['study']}/{notebook.stem}")
+            run_notebook(notebook, out, parameters, inputs)
+
+
+def render(source: Path, out: Path, toc: dict, notice: str = "") -> Path:
+    """Build the site from book/ and the executed notebooks into ``out``/html; returns its first page.
+
+    ``notice`` stands on top of every page. Warnings are errors: UserError, after they were printed; the site that was
+    there before then stays. A site built from the same inputs is left as it is.
+    """
+    page = out / "html" / "index.html"
+    config = configuration(source, mathjax(out), notice)
+    inputs = digest(config, toc, _pages(source, toc), software())
+    stamp = out / "html" / ".inputs"
+    if stamp.exists() and stamp.read_text("utf-8") == inputs:
+        return page
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False, allow_unicode=True), "utf-8")
+    (out / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), "utf-8")
+    with tempfile.TemporaryDirectory(dir=out, prefix=".building-") as scratch:
+        site = _sphinx(source, out, Path(scratch))
+        _offline(site)
+        (site / stamp.name).write_text(inputs, "utf-8")
+        shutil.rmtree(page.parent, ignore_errors=True)
+        site.rename(page.parent)
+    return page
+
+
+def configuration(source: Path, static: Path | None, notice: str = "") -> dict:
+    """_config.yml with what belongs to one build: the folder with MathJax, where there is one, and the ``notice``."""
+    config = yaml.safe_load((source / "_config.yml").read_text("utf-8"))
+    if static is not None:
+        config["sphinx"]["config"] |= {
+            "html_static_path": [str(static)],
+            "mathjax_path": f"mathjax/{MATHJAX_PARTS[0]}",
+        }
+    if notice:
+        config["sphinx"]["config"]["html_theme_options"]["announcement"] = html.escape(notice)
+    return config
+
+
+def mathjax(out: Path) -> Path | None:
+    """A folder holding mathjax/ with the scripts and fonts that pages need, fetched from npm the first time.
+
+    None, and a warning, where npm cannot be reached: formulas then need a network when a page is read.
+    """
+    static = out / f"mathjax-{MATHJAX}"
+    if static.exists():
+        return static
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".mathjax-") as scratch:
+        try:
+            package = npm.pack("mathjax", MATHJAX, Path(scratch))
+        except npm.Unreachable as problem:
+            print(f"WARNING: formulas in this book will need a network to be read: {problem}", file=sys.stderr)
+            return None
+        for part in MATHJAX_PARTS:
+            target = Path(scratch, "static", "mathjax", part)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (package / "es5" / part).rename(target)
+        Path(scratch, "static").rename(static)
+    return static
+
+
+def _compute(names: Sequence[str], device: str, data_root: str | None) -> tuple[Sequence[str], str]:
+    """Make sure that all runs of the studies are there; returns the studies, and what to say on every page."""
+    try:
+        for name in names or [DEFAULT]:
+            sweep.ensure(studies.load(name), Store(), device=device, data_root=data_root)
+        return names or [DEFAULT], ""
+    except Unavailable as problem:
+        if names:
+            raise
+        notice = (
+            f"This book shows the small study '{FALLBACK}' instead of '{DEFAULT}', because its images could not be had."
+            " Build it again with a network."
+        )
+        print(f"\n{'!' * 80}\n{problem}\n{notice}\n{'!' * 80}\n", file=sys.stderr)
+        sweep.ensure(studies.load(FALLBACK), Store(), device=device)
+        return [FALLBACK], notice
+
+
+def _for_each(entry: dict, names: Iterable[str]) -> list[dict]:
+    """``entry`` once for each name if it holds {study} anywhere, else once."""
+    text = yaml.safe_dump(entry)
+    return [yaml.safe_load(text.replace("{study}", name)) for name in names] if "{study}" in text else [entry]
+
+
+def _executed(toc: dict) -> list[tuple[str, str]]:
+    """(study, notebook) of the pages that come from notebooks."""
+    files = [Path(chapter["file"]).parts for part in toc["parts"] for chapter in part["chapters"]]
+    return [(parts[1], parts[2]) for parts in files if parts[0] == "executed"]
+
+
+def _pages(source: Path, toc: dict) -> list[list[str]]:
+    """Name and digest of every file the site is made from."""
+    book = source / "book"
+    written = [path for path in book.rglob("*") if path.is_file() and "executed" not in path.relative_to(book).parts]
+    run = [book / "executed" / study / f"{name}.ipynb" for study, name in _executed(toc)]
+    return [[str(path.relative_to(book)), digest(path.read_bytes().hex())] for path in sorted(written + run)]
+
+
+def _sphinx(source: Path, out: Path, scratch: Path) -> Path:
+    """Run Jupyter Book, always from nothing: an incremental build would forget the warnings of unchanged pages."""
+    options = ["-W", "-n", "--keep-going", "--config", out / "_config.yml", "--toc", out / "_toc.yml"]
+    options += ["--path-output", scratch]
+    program = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    log = out / "jupyter-book.log"
+    with log.open("w", encoding="utf-8") as stream:
+        done = subprocess.run([*program, "build", source / "book", *options], stdout=stream, stderr=subprocess.STDOUT)
+    if done.returncode:
+        lines = [
+            line for line in log.read_text("utf-8").splitlines() if re.search("warning|error", line, re.IGNORECASE)
+        ]
+        print("\n".join(lines), file=sys.stderr)
+        raise UserError(f"the book has mistakes, listed above; all that Jupyter Book said is in {log}")
+    return scratch / "_build" / "html"
+
+
+def _offline(site: Path) -> None:
+    """Take out the hints to load icon fonts early: browsers refuse them for pages opened as files, and say so."""
+    for page in site.rglob("*.html"):
+        text = page.read_text("utf-8")
+        page.write_text(re.sub(r'<link rel="preload" as="font"[^>]*>\n?', "", text), "utf-8")

@@ -1,0 +1,104 @@
+"""The command `efcn`: thin commands over the library, which is imported only when a command needs it.
+
+Exit codes: 0, done; 2, a mistake the user can mend, told in one line; 130, interrupted.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from efcnlib.errors import UserError
+
+ABOUT = """From a trained CNN to the equivalent fully-connected network, and on.
+
+Start with: efcn book. It needs some minutes on two CPU cores."""
+
+app = tyro.extras.SubcommandApp()
+
+
+def _option(metavar: str | None, text: str) -> object:
+    """How an argument is shown in the help; ``text`` says what happens without it, so tyro need not."""
+    return arg(metavar=metavar, help=text, help_behavior_hint="")
+
+
+Study = Annotated[Positional[str], _option("STUDY", "name of a study, such as quick or digits")]
+Studies = Annotated[Positional[tuple[str, ...]], _option("[STUDY ...]", "names of studies; without any: quick")]
+Root = Annotated[str | None, _option("DIR", "folder where runs are kept; else $EFCN_ROOT, else runs/ in the clone")]
+DataRoot = Annotated[str | None, _option("DIR", "folder with the images as torchvision lays them out; else $EFCN_DATA")]
+Device = Annotated[str, _option("DEVICE", "where to compute: cpu, cuda, cuda:1; without it: cpu")]
+YesReally = Annotated[FlagCreatePairsOff[bool], _option(None, "compute a paper-scale study without a GPU, for days")]
+
+
+@app.command
+def data(
+    name: Annotated[Positional[str], _option("NAME", "cifar10, cifar100 or digits")], data_root: DataRoot = None
+) -> None:
+    """Fetch a set of images, verify it, and show what it holds and where it is kept."""
+    from efcnlib import images
+
+    loaded = images.load(name, data_root)
+    for part, x, y in (("train", loaded.train_x, loaded.train_y), ("test", loaded.test_x, loaded.test_y)):
+        means = x.double().mean((0, 2, 3)) / 255
+        print(f"{part}: {len(y)} images {tuple(x.shape[1:])}, channel means {' '.join(f'{m:.8f}' for m in means)}")
+    print(f"{loaded.classes} classes, verified by SHA-256 {images.DIGESTS[name]}")
+
+
+@app.command
+def run(
+    study: Study,
+    root: Root = None,
+    device: Device = "cpu",
+    data_root: DataRoot = None,
+    yes_really: YesReally = False,
+) -> None:
+    """Compute the runs of a study that are not there yet. Each finished run is kept: interrupt it whenever you like."""
+    from efcnlib import studies, sweep
+    from efcnlib.records import Store
+
+    config, store = studies.load(study), Store(root)
+    sweep.ensure(config, store, device=device, data_root=data_root, yes_really=yes_really)
+    print(f"{study}: all {len(studies.runs(config))} runs are in {store.root}")
+
+
+@app.command
+def book(studies: Studies = (), device: Device = "cpu", data_root: DataRoot = None) -> None:
+    """Compute studies, run the notebooks on them and build the book. What is there already is not done again."""
+    from efcnlib.book import build
+
+    build(studies, device=device, data_root=data_root)
+
+
+@app.command
+def status(studies: Studies = (), root: Root = None) -> None:
+    """List the runs of studies: state (done, running, missing, damaged) and size on disk."""
+    from efcnlib import sweep
+    from efcnlib.records import Store
+    from efcnlib.studies import load
+
+    store = Store(root)
+    for name in studies or ("quick",):
+        rows = sweep.status(load(name), store)
+        done = sum(state == "done" for _, state, _ in rows)
+        print(f"{name}: {done} of {len(rows)} runs done, {sum(size for *_, size in rows) / 1e6:.1f} MB in {store.root}")
+        for label, state, size in rows:
+            print(f"  {label:<32} {state:<8} {size / 1e6:9.2f} MB")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, by default that of the process; returns the exit code."""
+    try:
+        app.cli(prog="efcn", description=ABOUT, args=arguments)
+    except (UserError, OSError) as mistake:  # OSError: a full disk, an unwritable folder; it names the file
+        print(f"efcn: {mistake}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted: finished runs are kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

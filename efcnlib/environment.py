@@ -1,0 +1,68 @@
+"""Where results are computed and kept: this machine and its software, in words, and the folder of the run store."""
+
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import numpy
+import platformdirs
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def default_root() -> Path:
+    """Folder of the run store: EFCN_ROOT, else runs/ in the clone of the repository, else the user's data folder."""
+    if chosen := os.environ.get("EFCN_ROOT"):
+        return Path(chosen).expanduser()
+    if (REPOSITORY / "notebooks").is_dir():
+        return REPOSITORY / "runs"
+    return Path(platformdirs.user_data_dir("efcnlib", appauthor=False)) / "runs"
+
+
+def environment() -> dict[str, str | int | list[str] | None]:
+    """What a result may depend on beside its configuration, as plain JSON; no user name and no path."""
+    return {
+        "efcnlib": _efcnlib_version(),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": numpy.__version__,
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "threads": torch.get_num_threads(),
+        "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def _efcnlib_version() -> str | None:
+    try:
+        return importlib.metadata.version("efcnlib")
+    except importlib.metadata.PackageNotFoundError:  # imported from a folder
+        return None
+
+
+@functools.cache
+def _commit() -> str | None:
+    """The checked-out git commit, with "-dirty" when tracked files differ from it."""
+    if not (REPOSITORY / ".git").exists():  # git would find a repository around an installed package, not ours
+        return None
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+@functools.cache
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())

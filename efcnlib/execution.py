@@ -1,0 +1,130 @@
+"""One notebook, run with strict parameters by the very Python that runs this, and written only when it succeeded."""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import nbformat
+import papermill
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import DeadKernelError
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+from traitlets import default
+
+from efcnlib.errors import UserError, choice
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class ThisPython(AsyncKernelManager):
+    """Starts the running interpreter: a "python3" kernel that the user once installed may be another one."""
+
+    @default("kernel_spec_manager")
+    def _no_installed_kernels(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])
+
+    @default("transport_encryption")
+    def _encrypted(self) -> str:
+        return "auto"
+
+
+def run_notebook(path: Path, out: Path, parameters: Mapping[str, object], inputs: str = "") -> None:
+    """Run the notebook ``path`` and write it, with its outputs, to ``out``; ``inputs`` is kept for `is_current`.
+
+    Progress bars are left out of the result. Raises UserError for a parameter that the notebook does not have, and when
+    the notebook fails: ``out`` is then as it was, and the failed copy lies beside it as NAME.failed.ipynb.
+    """
+    _check(path, parameters)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    failed = out.with_suffix(".failed.ipynb")
+    partial = out.with_name(f".{out.stem}.{os.getpid()}.ipynb")
+    try:
+        notebook = papermill.execute_notebook(
+            path,
+            partial,
+            dict(parameters),
+            kernel_name="python3",
+            language="python",
+            kernel_manager_class=ThisPython,
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # a kernel stopped by Ctrl-C logs tracebacks
+            progress_bar=False,
+        )
+        _without_widgets(notebook)
+        notebook.metadata["efcn"] = {"inputs": inputs}
+        nbformat.write(notebook, partial)
+        os.replace(partial, out)
+        failed.unlink(missing_ok=True)
+    except PapermillExecutionError as error:
+        os.replace(partial, failed)
+        raise UserError(f"notebook {path.name}: {_message(error)} (failed copy: {failed})") from error
+    except DeadKernelError as error:
+        raise UserError(f"notebook {path.name}: its Python process was killed; is there enough memory?") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def is_current(out: Path, inputs: str) -> bool:
+    """Whether ``out`` is a notebook that `run_notebook` finished with these ``inputs``."""
+    return out.exists() and _read(out).metadata.get("efcn", {}).get("inputs") == inputs
+
+
+def inputs_of(path: Path, parameters: Mapping[str, object], keys: Iterable[str]) -> str:
+    """Digest of all that decides what the notebook ``path`` shows.
+
+    That is its cells and parameters, the ``keys`` of the records it reads, and the software.
+    """
+    cells = [(cell.cell_type, cell.source) for cell in _read(path).cells]
+    return digest(cells, dict(parameters), list(keys), software())
+
+
+@functools.cache
+def software() -> list[str]:
+    """The source of this library, the Python version and every installed distribution with its version."""
+    source = [file.read_text("utf-8") for file in sorted(Path(__file__).parent.rglob("*.py"))]
+    packages = sorted(f"{package.name}=={package.version}" for package in importlib.metadata.distributions())
+    return [sys.version, *packages, *source]
+
+
+def digest(*parts: object) -> str:
+    """SHA-256 of ``parts``, which must be plain JSON."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _check(path: Path, parameters: Mapping[str, object]) -> None:
+    """Papermill itself only warns about a parameter the notebook does not have."""
+    _read(path)
+    known = papermill.inspect_notebook(path)
+    for name in parameters:
+        choice(f"parameter of notebook {path.name}", name, known)
+
+
+def _read(path: Path) -> NotebookNode:
+    try:
+        return nbformat.read(path, as_version=4)
+    except FileNotFoundError:
+        others = ", ".join(sorted(file.name for file in path.parent.glob("*.ipynb"))) or "none"
+        raise UserError(f"no notebook {path}; in that folder: {others}") from None
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+        raise UserError(f"{path} is not a notebook: {str(error).splitlines()[0]}") from error
+
+
+def _without_widgets(notebook: NotebookNode) -> None:
+    """Drop live widgets, that is progress bars: dead in a page, and they would make it ask other hosts for scripts."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+
+
+def _message(error: PapermillExecutionError) -> str:
+    """The first line of what went wrong; a UserError speaks for itself, others need their type."""
+    text = (error.evalue.splitlines() or [""])[0]
+    is_user_error = list(error.traceback) == [f"{error.ename}: {error.evalue}"]
+    return text if is_user_error else f"{error.ename}: {text}"

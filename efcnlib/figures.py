@@ -1,0 +1,219 @@
+"""From measurements to figures: curves and points. Nothing is read, written or trained here.
+
+Accuracies and deviations come as fractions and are drawn in per cent; times are in epochs, losses in nats. A history
+is a run's: one list for each quantity, over its measured epochs. Colours are those of Okabe and Ito, which the
+colour-blind tell apart; series also differ in marker or dash. Every function returns a new `matplotlib.figure.Figure`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import SymLogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from matplotlib.transforms import ScaledTranslation
+
+History = Mapping[str, Sequence]
+Times = Mapping[int, History]  # histories by relax time
+
+RED, BROWN, BLUE, ORANGE, GREEN, PURPLE = "#D55E00", "#8C510A", "#0072B2", "#E69F00", "#009E73", "#CC79A7"
+SERIES = ((BLUE, "o", "-"), (RED, "s", "--"), (GREEN, "^", "-."), (PURPLE, "D", ":"), (ORANGE, "v", "-"))
+PATHS = {  # the supplement's colours
+    "linear": (ORANGE, "o", "-", "linear path"),
+    "string": (BLUE, "s", "--", "string"),
+    "output": (GREEN, "^", "-.", "average of the outputs"),
+}
+TIME_COLOURS = "viridis"
+TW = "relax time $t_w$ (epochs)"
+AFTER = "epochs after embedding"
+
+
+def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Figure:
+    """Figure 3: test accuracy of the CNN against its epochs; above each relax time what came of it, coloured by time.
+
+    ``fcn_best`` is the standard FCN's best test accuracy.
+    """
+    figure, ax = axes(size=(7, 5))
+    ax.plot(cnn["epoch"], percent(cnn["test_accuracy"]), color=RED, marker=".", label="CNN")
+    ax.axhline(100 * fcn_best, color=BROWN, linestyle="--", label="standard FCN, best")
+    norm = _log_from_zero(max(history["epoch"][-1] for history in efcn.values()))
+    beside = ax.transData + ScaledTranslation(7 / 72, 0, figure.dpi_scale_trans)  # points: clear of the crosses
+    for tw in efcn:
+        new, old = efcn[tw], control[tw]
+        is_first = tw == next(iter(efcn))  # the others need no entry in the legend
+        ax.scatter(
+            [tw] * len(new["epoch"]),
+            percent(new["test_accuracy"]),
+            c=new["epoch"],
+            norm=norm,
+            cmap=TIME_COLOURS,
+            marker="x",
+            zorder=3,
+            label="eFCN stemming from $t_w$" if is_first else None,
+        )
+        rings = norm(np.asarray(old["epoch"], float))
+        ax.scatter(
+            [tw] * len(old["epoch"]),
+            percent(old["test_accuracy"]),
+            facecolors="none",
+            edgecolors=ScalarMappable(cmap=TIME_COLOURS).to_rgba(rings, norm=False),
+            marker="o",
+            s=22,
+            transform=beside,
+            zorder=3,
+            label="control: CNN resumed at $t_w$" if is_first else None,
+        )
+    epochs(ax, max(cnn["epoch"][-1], *efcn))
+    ax.set(xlabel="epochs of the CNN; relax time $t_w$", ylabel="test accuracy (%)")
+    _time_bar(figure, ax, norm, AFTER)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def gains(times: Sequence[int], differences: Sequence[float], errors: Sequence[float]) -> Figure:
+    """Final test accuracy of the eFCN minus that of its control, with standard errors, all as fractions."""
+    figure, ax = axes(size=(7, 3))
+    ax.axhline(0, color="0.4", linewidth=1)
+    ax.errorbar(times, percent(differences), percent(errors), color=BLUE, fmt="o", capsize=3)
+    epochs(ax, max(times))
+    ax.set(xlabel=TW, ylabel="eFCN − control\n(percentage points)")
+    return figure
+
+
+def deviation(efcn: Times, fcn: History) -> Figure:
+    """Figure 4: delta at the end of training, against tw, train loss at embedding, and final test accuracy."""
+    figure, (left, middle, right) = axes(1, 3, size=(8, 3.6), sharey=True)
+    norm = _log_from_zero(max(efcn))
+    final = percent([history["delta"][-1] for history in efcn.values()])
+    loss = [history["train_loss"][0] for history in efcn.values()]
+    accuracy = percent([history["test_accuracy"][-1] for history in efcn.values()])
+    left.plot(list(efcn), final, color="0.7", zorder=1)
+    for ax, x in ((left, list(efcn)), (middle, loss), (right, accuracy)):
+        ax.scatter(x, final, c=list(efcn), norm=norm, cmap=TIME_COLOURS, edgecolors="0.3", zorder=3)
+    reference = percent([fcn["delta"][-1]])
+    for ax, x in ((middle, fcn["train_loss"][0]), (right, 100 * fcn["test_accuracy"][-1])):
+        ax.scatter([x], reference, color=BLUE, marker="s", s=45, zorder=3, label="standard FCN")
+    middle.legend(loc="center left", frameon=False, handletextpad=0)
+    epochs(left, max(efcn))
+    left.set(xlabel=TW, ylabel="$\\delta$ at the end (%)", ylim=(0, 105))
+    middle.set(xlabel="train loss at\nembedding (nats)")
+    right.set(xlabel="final test\naccuracy (%)")
+    _time_bar(figure, (left, middle, right), norm, "$t_w$")
+    return figure
+
+
+def distances(efcn: Times) -> Figure:
+    """Delta and the distance to weight sharing while the eFCNs train, one line for each relax time."""
+    figure, panels = axes(1, 2, size=(8, 3.6))
+    norm = _log_from_zero(max(efcn))
+    colour = ScalarMappable(norm, TIME_COLOURS)
+    for tw, history in efcn.items():
+        for ax, name in zip(panels, ("delta", "sharing"), strict=True):
+            ax.plot(history["epoch"], percent(history[name]), color=colour.to_rgba(tw), marker=".")
+    for ax, name in zip(panels, ("$\\delta$ (%)", "distance to weight sharing (%)"), strict=True):
+        epochs(ax, max(history["epoch"][-1] for history in efcn.values()))
+        ax.set(xlabel=AFTER, ylabel=name)
+        ax.set_ylim(bottom=0)
+    _time_bar(figure, panels, norm, "$t_w$")
+    return figure
+
+
+def by_layer(efcn: Times) -> Figure:
+    """The same two distances at the end of training, layer by layer, against tw."""
+    figure, panels = axes(1, 2, size=(8, 3.6))
+    names = (("delta_by_layer", "$\\delta$ at the end (%)"), ("sharing_by_layer", "distance to weight sharing (%)"))
+    for ax, (name, label) in zip(panels, names, strict=True):
+        final = percent([history[name][-1] for history in efcn.values()])  # [times, layers]
+        for i, layer in enumerate(final.T):
+            colour, marker, dash = SERIES[i % len(SERIES)]
+            once = f"layer {i + 1}" if ax is panels[0] else None
+            ax.plot(list(efcn), layer, color=colour, marker=marker, linestyle=dash, label=once)
+        epochs(ax, max(efcn))
+        ax.set(xlabel=TW, ylabel=label)
+        ax.set_ylim(bottom=0)
+    figure.legend(loc="outside upper center", ncols=5, frameon=False)
+    return figure
+
+
+def contributions(efcn: Times, chance: float) -> Figure:
+    """Figure 5, right: test accuracy at the end of the whole eFCN, of its local and of its off-local weights alone."""
+    figure, ax = axes(size=(7, 4))
+    parts = (
+        ("test_accuracy", "all weights"),
+        ("accuracy_local", "off-local masked out"),
+        ("accuracy_off_local", "local masked out"),
+    )
+    for (name, label), (colour, marker, dash) in zip(parts, SERIES, strict=False):
+        final = percent([history[name][-1] for history in efcn.values()])
+        ax.plot(list(efcn), final, color=colour, marker=marker, linestyle=dash, label=label)
+    ax.axhline(100 * chance, color="0.4", linewidth=1, linestyle=":", label="guessing")
+    epochs(ax, max(efcn))
+    ax.set(xlabel=TW, ylabel="test accuracy (%)")
+    ax.set_ylim(bottom=0)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def interpolation(paths: Mapping[int, Mapping[str, History]]) -> Figure:
+    """Figure 6: train loss and test accuracy against alpha, one row for each tw, one line for each method in `PATHS`.
+
+    Every method has the same ends, the CNN at alpha = 0 and the eFCN at alpha = 1.
+    """
+    figure, rows = axes(len(paths), 2, size=(7, 0.9 + 2.1 * len(paths)), sharex=True, squeeze=False)
+    for row, (tw, methods) in zip(rows, paths.items(), strict=True):
+        for ax, name, scale in zip(row, ("train_loss", "test_accuracy"), (1, 100), strict=True):
+            for method, history in methods.items():
+                colour, marker, dash, label = PATHS[method]
+                y = scale * np.asarray(history[name])
+                ax.plot(history["alpha"], y, color=colour, marker=marker, markersize=4, linestyle=dash, label=label)
+            ax.plot([0, 1], y[[0, -1]], "D", color="black", markersize=6, label="ends: CNN, eFCN", zorder=3)
+        row[0].set(ylabel=f"$t_w$ = {tw}\ntrain loss (nats)")
+        row[1].set(ylabel="test accuracy (%)")
+    for ax in rows[-1]:
+        ax.set(xlabel="$\\alpha$  (0: CNN, 1: eFCN)")
+    handles, labels = rows[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def axes(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7, 4), **options: object) -> tuple[Figure, Axes]:
+    """A figure of ``size`` in inches and its axes (an array, if several), with light grids."""
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(rows, columns, **options)
+    for ax in np.ravel(panels):
+        ax.grid(color="0.9")
+        ax.set_axisbelow(True)
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure, panels
+
+
+def percent(fractions: Sequence) -> np.ndarray:
+    """As an array, in per cent."""
+    return 100 * np.asarray(fractions, dtype=float)
+
+
+def epochs(ax: Axes, last: int) -> None:
+    """Make x an axis of epochs from 0 to ``last``: logarithmic, as they were chosen, but for the step from 0 to 1."""
+    ax.set_xscale("symlog", linthresh=1, linscale=0.3)
+    ax.xaxis.set_major_locator(FixedLocator(_ticks(last)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(ScalarFormatter())
+
+
+def _ticks(last: int) -> list[int]:
+    """0, 1, 2, 5, 10, 20, 50, ... up to ``last``."""
+    powers = range(len(str(last)))
+    return [0, *(first * 10**power for power in powers for first in (1, 2, 5) if first * 10**power <= last)]
+
+
+def _log_from_zero(last: int) -> SymLogNorm:
+    return SymLogNorm(linthresh=1, linscale=0.3, vmin=0, vmax=max(last, 1))
+
+
+def _time_bar(figure: Figure, panels: Axes | Sequence[Axes], norm: SymLogNorm, label: str) -> None:
+    bar = figure.colorbar(ScalarMappable(norm, TIME_COLOURS), ax=panels, label=label, pad=0.02)
+    bar.set_ticks(_ticks(int(norm.vmax)), minor=False)
+    bar.ax.yaxis.set_major_formatter(ScalarFormatter())
+    bar.ax.yaxis.set_minor_locator(NullLocator())

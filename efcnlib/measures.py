@@ -1,0 +1,70 @@
+"""What is measured of a network while it trains. Everything stays on the device until one transfer at the end."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from efcnlib import embedding
+from efcnlib.images import Split
+from efcnlib.networks import convolutions
+
+EVALUATION_BATCH = 1000  # images; large enough to be fast, small enough for the widest layer's activations
+
+
+@torch.no_grad()
+def evaluate(network: nn.Module, split: Split, weights: dict[str, Tensor] | None = None) -> Tensor:
+    """Mean cross-entropy in nats and accuracy in [0, 1] over all of ``split``, float64 [2] on its device.
+
+    ``weights`` stands in for parameters of the same names. Dropout is off; the network's mode is restored.
+    """
+    training = network.training
+    network.eval()
+    total = torch.zeros(2, dtype=torch.float64, device=split.y.device)
+    for x, y in zip(split.x.split(EVALUATION_BATCH), split.y.split(EVALUATION_BATCH), strict=True):
+        logits = functional_call(network, weights, x) if weights else network(x)
+        total += score(logits, y)
+    network.train(training)
+    return total / len(split)
+
+
+def score(logits: Tensor, y: Tensor) -> Tensor:
+    """Summed cross-entropy and number of correct answers of a batch, float64 [2]."""
+    loss = F.cross_entropy(logits, y, reduction="sum").double()
+    return torch.stack([loss, (logits.argmax(1) == y).sum().double()])
+
+
+def measure(network: nn.Sequential, train: Split, test: Split) -> dict[str, float | list[float]]:
+    """One row of a run's history. Of a dense network also its distances to the CNN subspace and masked accuracies."""
+    values = {
+        ("train_loss", "train_accuracy"): evaluate(network, train),
+        ("test_loss", "test_accuracy"): evaluate(network, test),
+    }
+    layers = [layer for _, layer in convolutions(network)]
+    if layers:
+        parts = [embedding.deviation(layer) for layer in layers]
+        values["delta"] = embedding.delta(parts)
+        values["sharing"] = embedding.sharing(parts)
+        values["delta_by_layer"] = torch.stack([embedding.delta([part]) for part in parts])
+        values["sharing_by_layer"] = torch.stack([embedding.sharing([part]) for part in parts])
+        for part in ("local", "off-local"):
+            key = f"accuracy_{part.replace('-', '_')}"
+            values[key] = evaluate(network, test, embedding.masked(network, keep=part))[1]
+    flat = torch.cat([value.reshape(-1) for value in values.values()]).tolist()  # the one synchronisation
+    row = {}
+    for key, value in values.items():
+        numbers, flat = flat[: value.numel()], flat[value.numel() :]
+        if isinstance(key, tuple):
+            row |= dict(zip(key, numbers, strict=True))
+        else:
+            row[key] = numbers if value.ndim else numbers[0]
+    return row
+
+
+def filters(network: nn.Sequential) -> Tensor:
+    """Two rows of the first layer's first block, unflattened: [2, h_padded, w_padded].
+
+    First the row of the corner output, which the supplement's Figure 5 shows, then that of the central one.
+    """
+    block = embedding.block(convolutions(network)[0][1])
+    return torch.stack([block[0, 0], block[block.shape[0] // 2, block.shape[1] // 2]])

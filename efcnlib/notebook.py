@@ -1,0 +1,76 @@
+"""What the notebooks share: showing figures, sentences and tables, and reading their text parameters."""
+
+import base64
+import html
+import io
+import re
+from collections.abc import Iterable, Sequence
+
+from IPython.display import Markdown, display
+from matplotlib.figure import Figure
+
+from efcnlib import networks, sweep
+from efcnlib.errors import choice
+from efcnlib.images import SIZES
+from efcnlib.runs import untrained
+from efcnlib.studies import Study
+
+TW = "<i>t</i><sub>w</sub>"  # for captions, which are HTML
+
+
+def show(figure: Figure, caption: str, alt: str) -> None:
+    """Display a figure that needs no other file: ``caption`` is HTML, ``alt`` says in plain text what can be seen."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=2 * figure.dpi)  # sharp on dense screens
+    data = base64.b64encode(picture.getvalue()).decode()
+    width = round(figure.get_figwidth() * figure.dpi)
+    source = (
+        f'<figure style="margin: 1em 0; max-width: {width}px">'
+        f'<img alt="{html.escape(alt)}" width="{width}" style="max-width: 100%; height: auto"'
+        f' src="data:image/png;base64,{data}">'
+        f'<figcaption style="text-align: left">{caption}</figcaption></figure>'
+    )
+    display({"text/html": source, "text/plain": alt}, raw=True)
+
+
+def say(*sentences: str) -> None:
+    """Display sentences in Markdown as a list."""
+    display(Markdown("\n".join(f"- {sentence}" for sentence in sentences)))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Display a table, first column to the left, the others, numbers, to the right."""
+    lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
+    display(Markdown("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)))
+
+
+def selection(what: str, text: object, allowed: Sequence[object]) -> tuple:
+    """Those of ``allowed`` that ``text`` lists, as in "0, 5, 18"; none for an empty text.
+
+    Raises UserError, naming ``what`` and the allowed ones, for any other.
+    """
+    by_name = {str(value): value for value in allowed}
+    names = dict.fromkeys(re.findall(r"[^\s,;()\[\]'\"]+", str(text)))  # papermill's -p turns "5" into a number
+    for name in names:
+        choice(what, name, by_name)
+    return tuple(by_name[name] for name in names)
+
+
+def layers(study: Study) -> list[networks.Step]:
+    """The layers of the study's CNN, traced; weights uninitialised."""
+    return networks.trace(untrained(study.cnn(study.seeds[0])), study.data.shape)
+
+
+def test_images(study: Study) -> int:
+    """How many test images the study's accuracies are measured on."""
+    return study.data.test or SIZES[study.data.name][1]
+
+
+def made(results: sweep.Results, seed: int) -> str:
+    """The end of every caption, as HTML: what was run, for how long, on what."""
+    study, device = results.study, results.cnn(seed).info["device"]
+    return (
+        f"<br><small>Study <b>{study.name}</b>: {html.escape(study.title)}; seed {seed}; CNN and standard FCN trained"
+        f" for {study.epochs} epochs, eFCN and control for {study.relax_epochs} after the embedding;"
+        f" on {device}.</small>"
+    )

@@ -1,0 +1,156 @@
+"""From a run's configuration to its result: build the network, train, measure; or walk a path between two networks."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from efcnlib import architectures, embedding, images, measures, networks, paths
+from efcnlib.errors import UserError
+from efcnlib.records import Result, Store, environment, key_of
+from efcnlib.studies import Data, PathRun, Run, Training
+from efcnlib.training import log_spaced, train
+
+
+@dataclass
+class Workplace:
+    """Where runs are computed: the store their parents are in, the device, and the images kept on it."""
+
+    store: Store
+    device: str = "cpu"
+    data_root: str | None = None
+    _splits: dict[Data, tuple[images.Split, images.Split]] = field(default_factory=dict)
+
+    def splits(self, data: Data) -> tuple[images.Split, images.Split]:
+        """Training and test images on the device, loaded once."""
+        if data not in self._splits:
+            loaded = images.load(data.name, self.data_root)
+            self._splits[data] = images.to_device(loaded, self.device, train=data.train, test=data.test)
+        return self._splits[data]
+
+
+def compute(run: Run, place: Workplace, tick: Callable[[float], None] = lambda part: None) -> Result:
+    """The result of a run whose parents are in the store. ``tick(part)`` reports parts of the run, summing to 1."""
+    start = time.perf_counter()
+    work = _walk if isinstance(run, PathRun) else _train
+    history, arrays, weights = work(run, place, tick)
+    info = {"environment": environment(), "device": place.device, "seconds": round(time.perf_counter() - start, 3)}
+    return Result(history=history, arrays=arrays, weights=weights, info=info)
+
+
+def _train(run: Training, place: Workplace, tick: Callable[[float], None]) -> tuple[dict, dict, dict]:
+    train_split, test_split = place.splits(run.data)
+    network = build(run, place.store).to(place.device)
+    measured = log_spaced(run.epochs, run.measurements)
+    history: dict[str, list] = {}
+    snapshots: list[Tensor] = []
+    weights: dict[str, Tensor] = {}
+    is_dense = bool(networks.convolutions(network))
+
+    def after_epoch(epoch: int) -> None:
+        if epoch in measured:
+            row = {"epoch": epoch} | measures.measure(network, train_split, test_split)
+            for name, value in row.items():
+                history.setdefault(name, []).append(value)
+            if is_dense:
+                snapshots.append(measures.filters(network).cpu())
+        if run.kind == "cnn":  # small: keeping every epoch makes every relax time possible
+            weights.update({f"{epoch}/{name}": value for name, value in _state(network).items()})
+        tick(1 / (run.epochs + 1))
+
+    train(
+        network,
+        train_split,
+        run.optimiser,
+        epochs=run.epochs,
+        batch=run.batch,
+        shuffle=run.shuffle,
+        seed=_seed(run),
+        after_epoch=after_epoch,
+    )
+    if run.kind != "cnn":
+        weights = _state(network)
+    arrays = {}
+    if is_dense:
+        block = embedding.block(networks.convolutions(network)[0][1])
+        arrays = {"filters": torch.stack(snapshots), "block": block.flatten(2).flatten(0, 1).half().cpu()}
+    return history, arrays, weights
+
+
+def untrained(run: Training) -> nn.Sequential:
+    """The CNN of a run's architecture, its weights uninitialised."""
+    layers = architectures.table(run.network.architecture, run.data.classes, run.network.channels)
+    return networks.cnn(layers, run.data.shape)
+
+
+def build(run: Training, store: Store) -> nn.Sequential:
+    """The network of a run before its first step, on the CPU."""
+    network, shape = untrained(run), run.data.shape
+    # With weight decay dead weights shrink, so they must be there; without, they never move.
+    live = run.optimiser.weight_decay == 0
+    if run.kind == "cnn":
+        return networks.initialise(network, torch.Generator().manual_seed(_seed(run)))
+    if run.kind == "fcn":
+        return standard_fcn(network, shape, _seed(run), live)
+    network.load_state_dict(checkpoint(store, run.parent, run.tw))
+    if run.kind == "efcn":
+        return embedding.embed(network, shape, live)
+    return embedding.embed_local(network, shape) if run.kind == "elcn" else network
+
+
+def standard_fcn(network: nn.Sequential, shape: tuple[int, ...], seed: int, live: bool) -> nn.Sequential:
+    """A dense network with PyTorch's random start; drawn on the padded matrices, so that both layouts agree."""
+    fcn = networks.initialise(networks.dense(network, shape, live=False), torch.Generator().manual_seed(seed))
+    if live:
+        for name, layer in networks.convolutions(fcn):
+            setattr(fcn, name, embedding.compact(layer))
+    return fcn
+
+
+def checkpoint(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
+    """The CNN's weights after ``epoch`` epochs; UserError names the epochs there are."""
+    if not 0 <= epoch <= cnn.epochs:
+        raise UserError(f"relax time {epoch} has no checkpoint: the CNN was trained for epochs 0 to {cnn.epochs}")
+    prefix = f"{epoch}/"
+    return {name.removeprefix(prefix): value for name, value in store.weights(key_of(cnn), prefix).items()}
+
+
+def _walk(run: PathRun, place: Workplace, tick: Callable[[float], None]) -> tuple[dict, dict, dict]:
+    train_split, test_split = place.splits(run.end.data)
+    # The embedded CNN serves as the network of both ends: they differ in weights alone.
+    cnn = untrained(run.start)
+    cnn.load_state_dict(checkpoint(place.store, run.start, run.start.epochs))
+    live = run.end.optimiser.weight_decay == 0
+    network = embedding.embed(cnn, run.start.data.shape, live).to(place.device)
+    start = {name: value.detach() for name, value in network.named_parameters()}
+    saved = place.store.weights(key_of(run.end))
+    end = {name: saved[name].to(place.device) for name in start}
+    history: dict[str, list] = {"alpha": torch.linspace(0, 1, run.points, dtype=torch.float64).tolist()}
+    if run.method == "output":
+        return history | paths.output_space(network, start, end, run.points, train_split, test_split), {}, {}
+    path = paths.linear(start, end, run.points)
+    if run.method == "string":
+        fall = paths.string(
+            network,
+            path,
+            train_split,
+            **run.string.model_dump(),
+            batch=run.end.batch,
+            seed=_seed(run.end),
+            progress=lambda: tick(0.8 / run.string.steps),
+        )
+        history |= {f"string_{name}": values for name, values in fall.items()}
+    return history | paths.along(network, path, train_split, test_split), {}, {}
+
+
+def _state(network: nn.Sequential) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+
+def _seed(run: Training) -> int:
+    """A seed of its own for every random start and order; eFCN, eLCN and control of one tw share theirs, as a pair."""
+    role = run.kind if run.tw is None else f"relaxed at {run.tw}"
+    return int.from_bytes(hashlib.sha256(f"{role}, seed {run.seed}".encode()).digest()[:7], "big")

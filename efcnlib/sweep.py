@@ -1,0 +1,139 @@
+"""A study's runs, each computed once, here and one after the other; and what there is of them so far."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from tqdm.auto import tqdm
+
+from efcnlib import networks, studies
+from efcnlib.errors import UserError
+from efcnlib.records import Record, Store, default_root, key_of
+from efcnlib.runs import Workplace, compute, untrained
+from efcnlib.studies import PathRun, Run, Study
+
+
+@dataclass(frozen=True)
+class Results:
+    """A finished study's records by name; UserError names the allowed values of a wrong tw, seed or method."""
+
+    study: Study
+    store: Store
+
+    def cnn(self, seed: int) -> Record:
+        """The CNN."""
+        return self._record(self.study.cnn(seed))
+
+    def fcn(self, seed: int) -> Record:
+        """The standard FCN."""
+        return self._record(self.study.fcn(seed))
+
+    def efcn(self, tw: int, seed: int) -> Record:
+        """The eFCN that stems from the CNN at ``tw``."""
+        return self._record(self.study.relaxed("efcn", tw, seed))
+
+    def control(self, tw: int, seed: int) -> Record:
+        """The CNN resumed at ``tw`` the way the eFCN is trained."""
+        return self._record(self.study.relaxed("control", tw, seed))
+
+    def path(self, method: str, tw: int, seed: int) -> Record:
+        """The path between the CNN's and the eFCN's end."""
+        return self._record(self.study.path(method, tw, seed))
+
+    def _record(self, run: Run) -> Record:
+        record = self.store.get(key_of(run))
+        if record is None:
+            raise UserError(f"{run.label} of study {self.study.name} is not there: compute it with sweep.ensure")
+        return record
+
+
+def results(study: str, seed: int, root: str | None = None, /, **changes: object) -> Results:
+    """What a notebook reads: the records of a preset study with one seed, computed here if they are missing.
+
+    ``root`` is the run store's folder, by default `records.default_root`; ``changes`` are fields of the study.
+    """
+    return ensure(studies.load(study, seeds=(seed,), **changes), Store(root or default_root()))
+
+
+def ensure(
+    study: Study,
+    store: Store,
+    *,
+    device: str = "cpu",
+    data_root: str | None = None,
+    yes_really: bool = False,
+    progress: bool = True,
+) -> Results:
+    """Compute what is missing of a study, and return its records.
+
+    Raises UserError for a paper-scale study on a CPU (unless ``yes_really``), an unknown or absent device, and
+    whatever the data, the disk or a run have to say. Finished runs are kept whatever happens.
+    """
+    check_device(device)
+    missing = [run for run in studies.runs(study) if store.get(key_of(run)) is None]
+    if missing and study.needs_gpu and device == "cpu" and not yes_really:
+        raise UserError(
+            f"study {study.name} is paper-scale, days of work for a CPU, and {len(missing)} of its runs are not"
+            " recorded: give --device cuda, or --yes-really to insist"
+        )
+    place = Workplace(store, device, data_root)
+    with _bar(study, missing, progress and bool(missing)) as bar:
+        for run in missing:
+            bar.set_description_str(f"{study.name}: {run.label}")
+            cost = _cost(run)
+            before = bar.n
+            with computing(run):
+                store.ensure(run, lambda run=run, cost=cost: compute(run, place, lambda part: bar.update(part * cost)))
+            bar.update(before + cost - bar.n)
+    return Results(study, store)
+
+
+@contextlib.contextmanager
+def computing(run: Run) -> Iterator[None]:
+    """What a device says when its memory is full, in one line."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise UserError(f"{run.label}: the device's memory is full: take fewer channels or a smaller batch") from error
+
+
+def check_device(device: str) -> None:
+    """UserError unless PyTorch can compute on ``device`` here."""
+    found = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if device not in found and not (device == "cuda" and len(found) > 1):
+        raise UserError(f"device {device!r} is not here: choose one of {', '.join(found)}")
+
+
+def status(study: Study, store: Store) -> list[tuple[str, str, int]]:
+    """Of each run its label, its state (done, running, missing, damaged) and its bytes on disk."""
+    rows = []
+    for run in studies.runs(study):
+        key = key_of(run)
+        rows.append((run.label, store.state(key), store.bytes(key)))
+    return rows
+
+
+def _bar(study: Study, missing: list[Run], show: bool) -> tqdm:
+    """A bar over the missing runs' estimated work, so that its time left is an estimate and not a count of runs."""
+    layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, about {remaining} left"
+    total = sum(map(_cost, missing))
+    return tqdm(total=total, bar_format=layout, disable=not show, smoothing=0.1, mininterval=1)
+
+
+def _cost(run: Run) -> float:
+    """Work of a run, in arbitrary units proportional to its time: multiplications, and an overhead per image."""
+    training = run.end if isinstance(run, PathRun) else run
+    steps = networks.trace(untrained(training), training.data.shape)
+    is_dense = training.kind in ("fcn", "efcn")
+    work = 2_000_000  # pooling, small kernels, the loop: measured on two CPU cores to weigh about this many products
+    for step in steps:
+        if step.geometry is not None:
+            rows, columns = step.geometry.shape(live=True)
+            work += rows * columns if is_dense else step.geometry.count_local(live=True)
+    forward = training.data.images * work
+    if isinstance(run, PathRun):
+        points = 2 if run.method == "output" else run.points
+        string = 3 * run.string.steps * training.batch / training.data.images * run.points if run.string else 0
+        return forward * (points + string)
+    return forward * (3 * run.epochs + 2 * run.measurements)

@@ -1,0 +1,214 @@
+"""What the figures show, in sentences computed from the numbers. Markdown, with the paper's symbols.
+
+An accuracy measured on n images has the binomial standard error sqrt(a (1 - a) / n). Two accuracies are called
+different when they differ by more than two standard errors of their difference, taken as if the two networks erred
+independently; on the same test images they do not, so that this is on the careful side. None of it covers chance
+between seeds.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import log10, sqrt
+
+import numpy as np
+from torch import Tensor
+
+from efcnlib.figures import PATHS, History, Times
+
+ONE_SEED = "All this is one seed: the errors given cover the choice of test images, not luck in the training."
+PICKED = "Best epochs and best points are picked on the test set here, so they are somewhat too good."
+
+
+def standard_error(images: int, *accuracies: float) -> float:
+    """Binomial standard error of a sum or difference of ``accuracies``, each measured on that many ``images``."""
+    return sqrt(sum(accuracy * (1 - accuracy) for accuracy in accuracies) / images)
+
+
+def percent(fraction: float) -> str:
+    """0.7349 -> "73.5 %"."""
+    return f"{100 * fraction:.1f} %"
+
+
+def points(difference: float, error: float) -> str:
+    """A difference of accuracies: "+1.2 ± 0.9 percentage points"."""
+    return f"{100 * difference:+.1f} ± {100 * error:.1f} percentage points".replace("-", "−")
+
+
+def at(times: Iterable[int]) -> str:
+    """Relax times as in "$t_w$ = 0, 5 and 18", or "no $t_w$"."""
+    *first, last = [str(tw) for tw in times] or [""]
+    if not last:
+        return "no $t_w$"
+    return f"$t_w$ = {', '.join(first)} and {last}" if first else f"$t_w$ = {last}"
+
+
+def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: int) -> list[str]:
+    """Claims 4 to 6 of the supplement, and the control; accuracies on a test set of ``images``."""
+    start, end = _each(efcn, lambda history: history["test_accuracy"][0]), _each(efcn, _final)
+    best, cnn_best, fcn_best = _each(efcn, _best), _best(cnn), _best(fcn)
+    better = [tw for tw in efcn if end[tw] > start[tw]]
+    return [
+        f"The CNN's best test accuracy is {percent(cnn_best)}, at the end it has {percent(_final(cnn))};"
+        f" the standard FCN's best is {percent(fcn_best)}.",
+        f"**Does the eFCN always improve after the embedding?** {_holds(better, efcn)}, its final accuracy is above the"
+        f" one just after the embedding. {_compare(end, start, images)}",
+        "**Does it beat the standard FCN?** Final against the FCN's best:"
+        f" {_compare(end, dict.fromkeys(efcn, fcn_best), images)}",
+        "**Does it exceed the CNN's best?** The best of each against that:"
+        f" {_compare(best, dict.fromkeys(efcn, cnn_best), images)}",
+        "**Does it beat its control**, the CNN trained on from the same $t_w$? Final against final:"
+        f" {_compare(end, _each(control, _final), images)}",
+        f"Chance alone passes two standard errors once in twenty comparisons; each line makes {len(efcn)}. {PICKED}",
+        ONE_SEED,
+    ]
+
+
+def gains(efcn: Times, control: Times, images: int) -> tuple[list[float], list[float]]:
+    """Final test accuracy of each eFCN minus its control's, and the standard errors of these differences."""
+    pairs = [(_final(efcn[tw]), _final(control[tw])) for tw in efcn]
+    return [a - b for a, b in pairs], [standard_error(images, a, b) for a, b in pairs]
+
+
+def deviation(efcn: Times, fcn: History) -> list[str]:
+    """Claim 7: how delta goes with tw, initial loss and final accuracy."""
+    delta = {tw: history["delta"][-1] for tw, history in efcn.items()}
+    loss = [history["train_loss"][0] for history in efcn.values()]
+    accuracy = [_final(history) for history in efcn.values()]
+    least, most = min(delta, key=delta.get), max(delta, key=delta.get)
+    unshared = {tw: history["sharing"][-1] for tw, history in efcn.items()}
+    further = [tw for tw in efcn if unshared[tw] > delta[tw]]
+    with_tw, with_loss, with_accuracy = (_rank(x, list(delta.values())) for x in (list(delta), loss, accuracy))
+    return [
+        f"At the end δ lies between {percent(delta[least])} ($t_w$ = {least}) and {percent(delta[most])}"
+        f" ($t_w$ = {most}); the standard FCN's is {percent(fcn['delta'][-1])}, and was {percent(fcn['delta'][0])} at"
+        " its random start.",
+        f"Rank correlation of δ over {len(efcn)} relax times: {with_tw} with $t_w$, {with_loss} with the train loss at"
+        f" embedding, {with_accuracy} with the final test accuracy (Spearman's; −1 or +1 if one always falls or rises"
+        " with the other).",
+        f"The distance to weight sharing, which δ does not see, is larger than δ at {at(further)}.",
+        ONE_SEED,
+    ]
+
+
+def contributions(efcn: Times, chance: float, images: int) -> list[str]:
+    """Claim 8: do off-local weights contribute to accuracy?"""
+    whole, local = _each(efcn, _final), {tw: history["accuracy_local"][-1] for tw, history in efcn.items()}
+    off = {tw: history["accuracy_off_local"][-1] for tw, history in efcn.items()}
+    least, most = min(off, key=off.get), max(off, key=off.get)
+    return [
+        f"**Does the whole eFCN do better than its local weights alone?** {_compare(whole, local, images)}",
+        f"The off-local weights alone reach between {percent(off[least])} ($t_w$ = {least}) and {percent(off[most])}"
+        f" ($t_w$ = {most}), where guessing gives {percent(chance)}."
+        f" Against guessing: {_compare(off, dict.fromkeys(efcn, chance), images, known=True)}",
+        ONE_SEED,
+    ]
+
+
+def barriers(paths: Mapping[int, Mapping[str, History]]) -> list[str]:
+    """Claim 9: is there a barrier in the train loss on paths in weight space?"""
+    sentences = []
+    for method in _methods(paths, "linear", "string"):
+        heights = {tw: _barrier(of[method]["train_loss"]) for tw, of in paths.items()}
+        there = [tw for tw, height in heights.items() if height > 0]
+        listed = ", ".join(f"{height:.3f} ($t_w$ = {tw})" for tw, height in heights.items())
+        sentences.append(
+            f"**Is there a barrier on the {PATHS[method][3]}**, train loss above the higher end?"
+            f" {_holds(there, paths)}. Largest loss inside minus the higher end's, in nats: {listed}."
+        )
+    return sentences
+
+
+def best_points(paths: Mapping[int, Mapping[str, History]], images: int) -> list[str]:
+    """Claims 10 and 11: test accuracy above both ends inside the path, and its gain against averaged outputs."""
+    sentences, gain = [], {}
+    for method in _methods(paths, "linear", "string", "output"):
+        accuracy = {tw: of[method]["test_accuracy"] for tw, of in paths.items()}
+        inside = {tw: max(a[1:-1]) for tw, a in accuracy.items()}
+        ends = {tw: max(a[0], a[-1]) for tw, a in accuracy.items()}
+        gain[method] = {tw: inside[tw] - ends[tw] for tw in paths}
+        what = PATHS[method][3]
+        sentences.append(f"**Above both ends on the {what}?** Best inner point: {_compare(inside, ends, images)}")
+    if "output" in gain:
+        for method in _methods(paths, "linear", "string"):
+            less = [tw for tw in paths if gain[method][tw] < gain["output"][tw]]
+            sentences.append(
+                f"**Is the gain on the {PATHS[method][3]} below that of averaging outputs?** {_holds(less, paths)}."
+            )
+    return [*sentences, PICKED, ONE_SEED]
+
+
+def relaxation(paths: Mapping[int, Mapping[str, History]]) -> list[str]:
+    """How far the strings fell: their first and last batch losses, summed over the inner points."""
+    sentences = []
+    for tw, of in paths.items():
+        if "string" in of:
+            loss, elastic = of["string"]["string_loss"], of["string"]["string_elastic"]
+            sentences.append(
+                f"String at $t_w$ = {tw}, {len(loss)} steps: loss summed over the inner points, on one batch each,"
+                f" {loss[0]:.2f} at first and {loss[-1]:.2f} at last; elastic energy {elastic[0]:.3g} and"
+                f" {elastic[-1]:.3g}."
+            )
+    return sentences
+
+
+def magnitudes(before: Tensor, after: Tensor, local: Tensor, dead: Tensor) -> list[str]:
+    """Claims 2 and 3, of a block [outputs, padded inputs] just after the embedding and after training."""
+    ours, others = after[local & ~dead].abs().median().item(), after[~local & ~dead].abs().median().item()
+    orders = f", {log10(ours / others):.1f} orders of magnitude less" if ours and others else ""
+    moved = (after.float() - before.to(after.dtype).float())[dead].abs().max().item() if dead.any() else 0
+    return [
+        f"After training the median |w| of local weights is {ours:.2g}, that of off-local ones {others:.2g}{orders}.",
+        f"{percent(dead.float().mean().item())} of this block is dead. There the largest change is {moved:.2g}"
+        " (their gradient is zero, so that without weight decay the training here leaves them out altogether).",
+        f"{percent(local.float().mean().item())} of this block is local.",
+    ]
+
+
+def _barrier(loss: Sequence[float]) -> float:
+    return max(loss[1:-1]) - max(loss[0], loss[-1])
+
+
+def _methods(paths: Mapping[int, Mapping[str, History]], *wanted: str) -> list[str]:
+    there = next(iter(paths.values()))
+    return [method for method in wanted if method in there]
+
+
+def _holds(there: Sequence[int], of: Iterable[int]) -> str:
+    """At which of the relax times something holds."""
+    of = list(of)
+    if len(there) in (0, len(of)):
+        return f"Yes, at all {len(of)} relax times" if there else f"No, at none of {len(of)} relax times"
+    return f"At {len(there)} of {len(of)} relax times: {at(there)}; not at {at(tw for tw in of if tw not in there)}"
+
+
+def _compare(a: Mapping[int, float], b: Mapping[int, float], images: int, known: bool = False) -> str:
+    """Which tw have accuracy ``a`` above, below, or within two standard errors of ``b`` (``known``: without error)."""
+    groups: dict[str, list[int]] = {"above": [], "below": [], "within two standard errors": []}
+    errors = {tw: standard_error(images, a[tw], *([] if known else [b[tw]])) for tw in a}
+    differences = {tw: a[tw] - b[tw] for tw in a}
+    for tw, difference in differences.items():
+        far = abs(difference) > 2 * errors[tw]
+        groups[("above" if difference > 0 else "below") if far else "within two standard errors"].append(tw)
+    said = "; ".join(f"{side} at {at(times)}" for side, times in groups.items() if times)
+    most = max(differences, key=differences.get)
+    largest = points(differences[most], errors[most])
+    return f"{said[0].upper()}{said[1:]}. Largest difference: {largest} ($t_w$ = {most})."
+
+
+def _rank(x: Sequence[float], y: Sequence[float]) -> str:
+    """Spearman's rank correlation, ties sharing their mean rank."""
+    ranks = [(np.greater.outer(v, v) + 0.5 * np.equal.outer(v, v)).sum(1) for v in map(np.asarray, (x, y))]
+    if any(np.ptp(rank) == 0 for rank in ranks):
+        return "undefined, all being equal"
+    return f"{np.corrcoef(*ranks)[0, 1]:+.2f}".replace("-", "−")
+
+
+def _each(histories: Times, value: Callable[[History], float]) -> dict[int, float]:
+    return {tw: value(history) for tw, history in histories.items()}
+
+
+def _final(history: History) -> float:
+    return history["test_accuracy"][-1]
+
+
+def _best(history: History) -> float:
+    return max(history["test_accuracy"])

@@ -1,0 +1,175 @@
+"""The book: its contents, what is done again and what not, and its pages in a real browser without a network."""
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from playwright.sync_api import sync_playwright
+from test_execution import write_notebook
+
+from efcnlib.book import build, configuration, contents, execute, mathjax, render
+from efcnlib.environment import REPOSITORY
+from efcnlib.errors import UserError
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FORMULA = r"A formula $\boldsymbol{\delta}$ after {cite:t}`dascoli2019`, and [](../../notation.md)."
+UNREACHABLE = "http://127.0.0.1:9"  # the discard port: connections are refused
+
+
+def template() -> dict:
+    """The committed table of contents."""
+    return yaml.safe_load((REPOSITORY / "book" / "_toc.yml").read_text("utf-8"))
+
+
+def files(toc: dict) -> list[str]:
+    """All pages after the first, in order."""
+    return [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+
+
+def pages(page: Path) -> list[Path]:
+    """Every page of the site whose first one is ``page``."""
+    return sorted(path for path in page.parent.rglob("*.html") if "_static" not in path.parts)
+
+
+def test_contents_repeat_the_study_part_and_single_chapters():
+    one = contents(template(), ["digits"])
+    two = contents(template(), ["digits", "quick"])
+    figures = [f"executed/digits/{name}" for name in ("embedding", "dynamics", "delta", "off_local", "interpolation")]
+    assert files(one) == ["notation", "reading", *figures, "executed/digits/environment", "references"]
+    assert [part["caption"] for part in two["parts"]][1:3] == ["Study: digits", "Study: quick"]
+    assert files(two)[-3:] == ["executed/digits/environment", "executed/quick/environment", "references"]
+    assert "{study}" not in yaml.safe_dump(two)
+
+
+def test_every_page_of_the_contents_has_its_source():
+    for page in ["intro", *files(template())]:
+        folder, _, name = page.partition("executed/{study}/")
+        source = f"notebooks/{name}.ipynb" if name else f"book/{folder}.md"
+        assert (REPOSITORY / source).exists(), source
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    """The committed book with one more, scratch notebook in the study's part."""
+    folder = tmp_path_factory.mktemp("source")
+    for name in ("book", "notebooks"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("executed", ".*"))
+    shutil.copy(REPOSITORY / "_config.yml", folder)
+    plot = "import matplotlib.pyplot as plt\nplt.subplots(figsize=(14, 4))[1].plot([1, 2]);"
+    wide = "from tqdm.auto import tqdm\nfor _ in tqdm(range(2)): print('x' * 300)"
+    write_notebook(folder / "notebooks" / "figure.ipynb", plot, wide, text=FORMULA)
+    toc = template()
+    toc["parts"][1]["chapters"].append({"file": "executed/{study}/figure"})
+    (folder / "book" / "_toc.yml").write_text(yaml.safe_dump(toc), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def out(source) -> Path:
+    """Where the small book is built, MathJax there already."""
+    if mathjax(source / "build") is None:
+        pytest.skip("npm cannot be reached, so formulas are not part of the pages")
+    return source / "build"
+
+
+@pytest.fixture(scope="module")
+def page(source, out, tmp_path_factory):
+    """First page of the book built where no images of the default study can be had."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EFCN_ROOT", str(tmp_path_factory.mktemp("runs")))
+        patch.setenv("EFCN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("EFCN_OFFLINE", "1")
+        patch.delenv("EFCN_DATA", raising=False)
+        yield build(source=source, out=out)
+
+
+def test_without_images_every_page_says_that_it_shows_the_fallback(page):
+    silent = [
+        path.name for path in pages(page) if "small study &#x27;digits&#x27; instead" not in path.read_text("utf-8")
+    ]
+    assert silent == ["index.html"]  # which only leads to intro.html
+
+
+def test_second_build_does_nothing_again(page, source, out, capsys):
+    built = [path for path in source.rglob("*") if path.suffix in (".html", ".ipynb")]
+    before = [path.stat().st_mtime_ns for path in built]
+    start = time.perf_counter()
+    build(source=source, out=out)
+    assert time.perf_counter() - start < 60
+    assert [path.stat().st_mtime_ns for path in built] == before
+    assert capsys.readouterr().out.splitlines() == [f"the book is ready, open {page}", f"  {page.as_uri()}"]
+
+
+def test_mistake_in_a_page_is_named_and_the_last_good_book_stays(page, source, out, capfd):
+    toc = yaml.safe_load((out / "_toc.yml").read_text("utf-8"))
+    text = (source / "book" / "intro.md").read_text("utf-8")
+    (source / "book" / "intro.md").write_text(text + "\n[](nowhere.md)\n", "utf-8")
+    good = page.read_bytes()
+    with pytest.raises(UserError, match=r"mistakes, listed above.*jupyter-book\.log"):
+        render(source, out, toc)
+    (source / "book" / "intro.md").write_text(text, "utf-8")
+    assert "nowhere.md" in capfd.readouterr().err
+    assert page.read_bytes() == good
+    assert not list(out.glob(".building-*"))
+
+
+def test_without_npm_formulas_need_a_network_and_the_reader_is_told(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("npm_config_registry", UNREACHABLE)
+    assert mathjax(tmp_path) is None
+    assert "WARNING: formulas in this book will need a network" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert "mathjax_path" not in configuration(source, None)["sphinx"]["config"]
+
+
+def test_page_without_notebook_names_those_there_are(source):
+    toc = {"parts": [{"caption": "", "chapters": [{"file": "executed/digits/figures"}]}]}
+    with pytest.raises(UserError, match=r"no notebook .*figures\.ipynb; in that folder: .*, figure\.ipynb"):
+        execute(source, toc)
+
+
+def test_outside_a_clone(tmp_path):
+    with pytest.raises(UserError, match="from a clone"):
+        build(["digits"], source=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium that finds no host."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: install Debian's package to run the browser tests")
+    flags = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+    ]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield chromium
+        chromium.close()
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_pages_are_whole_without_a_network(page, browser, width):
+    tab = browser.new_page(viewport={"width": width, "height": 800})
+    asked, troubles = [], []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
+    tab.on("pageerror", lambda error: troubles.append(f"error: {error}"))
+    tab.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+    for path in pages(page):
+        tab.goto(path.as_uri() + ("?q=local" if path.name == "search.html" else ""), wait_until="networkidle")
+        assert not troubles, path
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width, path
+    assert {url.split(":")[0] for url in asked} <= {"file", "data"}
+    tab.goto((page.parent / "executed" / "digits" / "figure.html").as_uri(), wait_until="networkidle")
+    assert tab.locator("mjx-container").count() == 1
+    fonts = "Array.from(document.fonts).filter(font => font.status == 'loaded').map(font => font.family).join()"
+    assert "MJX" in tab.evaluate(fonts)
+    assert tab.locator(".cell_output img").evaluate("image => image.naturalWidth") > 0
+    assert tab.locator("text=Jupyter widgets").count() == 0
+    tab.goto((page.parent / "search.html").as_uri() + "?q=control", wait_until="networkidle")
+    assert "Notation" in tab.locator("#search-results").inner_text()
+    tab.close()

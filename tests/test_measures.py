@@ -1,0 +1,84 @@
+"""Measures against their definitions, written out."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from efcnlib import architectures, embedding, images, measures, networks
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return images.to_device(images.load("digits"), train=1100, test=300)
+
+
+@pytest.fixture
+def cnn():
+    table = architectures.small(10, channels=3)
+    return networks.initialise(networks.cnn(table, (1, 8, 8)), torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def moved(cnn):
+    """An eFCN that has left the CNN subspace."""
+    network = embedding.embed(cnn, (1, 8, 8))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for _, layer in networks.convolutions(network):
+            layer.weight += 0.5 * torch.randn(layer.weight.shape, generator=generator)
+    return network
+
+
+def test_evaluate_is_the_mean_over_all_images(cnn, digits):
+    split, _ = digits  # more images than one evaluation batch
+    assert len(split) > measures.EVALUATION_BATCH
+    loss, accuracy = measures.evaluate(cnn, split).tolist()
+    logits = cnn(split.x)
+    assert loss == pytest.approx(F.cross_entropy(logits, split.y).item(), rel=1e-6)
+    assert accuracy == pytest.approx((logits.argmax(1) == split.y).double().mean().item(), abs=1e-12)
+
+
+def test_evaluate_switches_dropout_off_and_restores_the_mode(cnn, digits):
+    network = cnn.append(torch.nn.Dropout(0.9))
+    network.train()
+    assert torch.equal(measures.evaluate(network, digits[1]), measures.evaluate(network, digits[1]))
+    assert network.training
+    assert network[-1].training
+
+
+def test_embedding_changes_no_measure(cnn, digits):
+    before = measures.measure(cnn, *digits)
+    after = measures.measure(embedding.embed(cnn, (1, 8, 8)), *digits)
+    assert set(before) == {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
+    for name, value in before.items():
+        assert after[name] == pytest.approx(value, rel=1e-5)
+    assert after["delta"] == 0
+    assert after["delta_by_layer"] == [0, 0]
+    assert after["sharing"] < 1e-6
+    assert after["accuracy_local"] == after["test_accuracy"]
+
+
+def test_masked_accuracies_are_those_of_the_split_network(moved, digits):
+    row = measures.measure(moved, *digits)
+    for keep, key in (("local", "accuracy_local"), ("off-local", "accuracy_off_local")):
+        network = embedding.embed(torch.nn.Sequential(*_cnn_like(moved)), (1, 8, 8))
+        network.load_state_dict(moved.state_dict() | embedding.masked(moved, keep))
+        assert row[key] == pytest.approx(measures.evaluate(network, digits[1])[1].item(), abs=1e-12)
+    assert row["accuracy_local"] != row["test_accuracy"]
+    assert 0 < row["delta"] < 1
+    assert 0 < row["sharing"] < 1
+
+
+def _cnn_like(network):
+    table = architectures.small(10, channels=3)
+    return networks.initialise(networks.cnn(table, (1, 8, 8)), torch.Generator().manual_seed(9))
+
+
+def test_filters_are_the_receptive_fields_of_two_outputs(cnn):
+    network = embedding.embed(cnn, (1, 8, 8))
+    corner, centre = measures.filters(network)
+    kernel = cnn[0].weight[0, 0]
+    assert torch.equal(corner[:3, :3], kernel)
+    assert corner.count_nonzero() == 9
+    assert torch.equal(centre[4:7, 4:7], kernel)
+    assert centre.count_nonzero() == 9

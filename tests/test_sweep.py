@@ -1,0 +1,112 @@
+"""A whole small study, driven as a user drives it."""
+
+import pytest
+import torch
+
+from efcnlib import sweep
+from efcnlib.errors import UserError
+from efcnlib.records import Store, key_of
+from efcnlib.runs import checkpoint
+from efcnlib.studies import load, runs
+
+TINY = {
+    "epochs": 4,
+    "relax_epochs": 2,
+    "relax_times": (0, 2, 4),
+    "path_times": (2,),
+    "path_points": 3,
+    "string": {"steps": 3},
+    "network": {"channels": 3},
+    "data": {"train": 200, "test": 100},
+    "measurements": 3,
+}
+
+
+def tiny(**changes):
+    return load("digits", **(TINY | changes))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return sweep.ensure(tiny(), Store(tmp_path_factory.mktemp("runs")), progress=False)
+
+
+def test_every_run_is_there_and_nothing_is_computed_twice(results, monkeypatch):
+    assert {state for _, state, _ in sweep.status(results.study, results.store)} == {"done"}
+    assert all(size > 0 for _, _, size in sweep.status(results.study, results.store))
+    monkeypatch.setattr(sweep, "compute", lambda *_: pytest.fail("computed again"))
+    sweep.ensure(results.study, results.store, progress=False)
+
+
+def test_an_efcn_starts_exactly_where_its_cnn_was(results):
+    cnn = results.cnn(0).history
+    for tw in (0, 2, 4):
+        efcn, control = results.efcn(tw, 0).history, results.control(tw, 0).history
+        at = cnn["epoch"].index(tw)
+        for key in ("train_loss", "test_loss"):
+            assert efcn[key][0] == pytest.approx(cnn[key][at], rel=1e-5)
+            assert control[key][0] == cnn[key][at]
+        assert efcn["delta"][0] == 0
+        assert efcn["delta"][-1] > 0
+        assert efcn["epoch"] == control["epoch"] == [0, 1, 2]
+
+
+def test_arrays_of_an_efcn_hold_its_first_layer(results):
+    record = results.efcn(2, 0)
+    assert record.arrays["filters"].shape == (3, 2, 10, 10)
+    assert record.arrays["block"].shape == (64, 100)
+    # The last snapshot's corner filter is the block's first row (up to float16).
+    torch.testing.assert_close(
+        record.arrays["block"][0].float(), record.arrays["filters"][-1, 0].flatten(), rtol=1e-3, atol=1e-6
+    )
+    kernel = checkpoint(results.store, results.study.cnn(0), 2)["0.weight"][0, 0]
+    assert torch.equal(record.arrays["filters"][0, 0].view(10, 10)[:3, :3], kernel)
+
+
+def test_paths_end_at_the_networks(results):
+    cnn, efcn = results.cnn(0).history, results.efcn(2, 0).history
+    for method in ("linear", "string", "output"):
+        path = results.path(method, 2, 0).history
+        assert path["alpha"] == [0, 0.5, 1]
+        for key in ("train_loss", "test_accuracy"):
+            assert path[key][0] == pytest.approx(cnn[key][-1], rel=1e-5)
+            assert path[key][2] == pytest.approx(efcn[key][-1], rel=1e-5)
+
+
+def test_a_study_is_the_same_bytes_again(results, tmp_path):
+    again = sweep.ensure(tiny(), Store(tmp_path / "again"), progress=False)
+    for run in runs(results.study):
+        first, second = (where.store.root / key_of(run) for where in (results, again))
+        for name in ("record.json", "arrays.safetensors"):
+            assert (first / name).read_bytes() == (second / name).read_bytes(), f"{run.label}: {name}"
+
+
+@pytest.mark.parametrize("change", [{"optimiser": {"weight_decay": 0.01}}, {"optimiser": {"name": "adam", "lr": 0.01}}])
+def test_other_optimisers_run_the_whole_study(tmp_path, change):
+    changes = {"relax_times": (1,), "path_times": (1,), "epochs": 1, "relax_epochs": 1} | change
+    done = sweep.ensure(tiny(**changes), Store(tmp_path), progress=False)
+    assert done.fcn(0).history["delta"][-1] > 0.5
+    assert done.path("string", 1, 0).history["test_loss"]
+
+
+def test_elcn_runs_from_the_same_parent(results):
+    run = results.study.relaxed("elcn", 2, 0)
+    place = sweep.Workplace(results.store)
+    record = results.store.ensure(run, lambda: sweep.compute(run, place))
+    assert record.history["train_loss"][0] == pytest.approx(results.control(2, 0).history["train_loss"][0], rel=1e-5)
+    assert record.history["train_loss"][-1] != results.control(2, 0).history["train_loss"][-1]
+
+
+def test_a_paper_scale_study_refuses_politely_on_a_cpu(tmp_path):
+    with pytest.raises(UserError, match="vanilla-cifar10-sgd is paper-scale.*--yes-really"):
+        sweep.ensure(load("vanilla-cifar10-sgd"), Store(tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
+
+
+def test_bad_input_is_named(results, tmp_path):
+    with pytest.raises(UserError, match="device 'cuda:7' is not here: choose one of cpu"):
+        sweep.ensure(tiny(), Store(tmp_path), device="cuda:7")
+    with pytest.raises(UserError, match="cnn seed=0 of study digits is not there"):
+        sweep.Results(tiny(batch=33), results.store).cnn(0)
+    with pytest.raises(UserError, match="relax time 9 has no checkpoint: .* epochs 0 to 4"):
+        checkpoint(results.store, results.study.cnn(0), 9)

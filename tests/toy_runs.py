@@ -1,0 +1,64 @@
+"""A toy run for the tests of the store, and what they compare."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from efcnlib.records import Result, Store, key_of
+
+FILES = ("record.json", "arrays.safetensors", "weights.safetensors", "manifest.json")
+
+# Processes start from a server that has imported PyTorch once, and holds none of this process's threads and locks.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["efcnlib.records", "pytest"])
+
+
+class Config(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    lr: float = 0.1
+    seed: int = 3
+    parent: "Config | None" = None
+
+    @property
+    def label(self) -> str:
+        return f"toy seed={self.seed}"
+
+
+CONFIG = Config(parent=Config(seed=7))
+KEY = key_of(CONFIG)
+
+
+def result(seed: int = 3) -> Result:
+    generator = torch.Generator().manual_seed(seed)
+    return Result(
+        history={"epoch": [0, 1, 5], "train_loss": [2.3, 1.0 / 3, 0.1], "delta_by_layer": [[0.1, 0.2]] * 3},
+        arrays={"filters": torch.randn(3, 2, 5, generator=generator), "block": torch.ones(4, 2, dtype=torch.float16)},
+        weights={f"{epoch}/{name}": torch.randn(6, 4, generator=generator) for epoch in (0, 5) for name in "ab"},
+        info={"seconds": 1.5},
+    )
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(
+        a[name].dtype == b[name].dtype and a[name].shape == b[name].shape and bytes_of(a[name]) == bytes_of(b[name])
+        for name in a
+    )
+
+
+def bytes_of(tensor: torch.Tensor) -> bytes:
+    return tensor.contiguous().numpy().tobytes()
+
+
+def run_folder(store: Store) -> Path:
+    return store.root / KEY
+
+
+def never() -> Result:
+    pytest.fail("computed although the run is there")
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
