@@ -7,7 +7,7 @@ from efcnlib.errors import at_least, choice
 
 @dataclass(frozen=True)
 class Conv:
-    """2-D convolution with bias; ``padding`` is zero padding, a layer of its own in the eFCN."""
+    """2-D convolution with bias and zero padding."""
 
     channels: int
     kernel: int | tuple[int, int]

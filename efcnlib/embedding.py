@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from efcnlib.errors import UserError, choice
+from efcnlib.geometry import ConvGeometry
 from efcnlib.networks import DenseConv, LocalConv, convolutions, dense, image_shape, local, named_layers, pair, step
 
 
@@ -33,12 +34,10 @@ def embed(network: nn.Sequential, input_shape: Sequence[int], live: bool = True)
     Raises UserError naming the first layer that cannot be embedded.
     """
     network, training = fold(network, input_shape), network.training
-    result = dense(network, input_shape, live=False)
+    result = dense(network, input_shape, live)
     result.load_state_dict(_unchanged(network), strict=False)
-    for (name, layer), conv in zip(convolutions(result), _convs(network), strict=True):
+    for (_, layer), conv in zip(convolutions(result), _convs(network), strict=True):
         fill(layer, conv.weight.detach(), None if conv.bias is None else conv.bias.detach())
-        if live:
-            setattr(result, name, compact(layer))
     return result.train(training)
 
 
@@ -65,23 +64,36 @@ def fill(layer: DenseConv, weight: Tensor, bias: Tensor | None) -> None:
     grouped = weight.unflatten(0, (g.groups, -1))
     for (a, b), orbit in g.orbits(layer.weight.data, layer.live):
         orbit.copy_(grouped[..., a, b, None, None].expand_as(orbit))
+    layer.dead_mean.copy_(weight)
+    layer.dead_spread.zero_()
+    layer.dead_off.zero_()
     if bias is not None:
-        layer.bias.view(g.c_out, -1).copy_(bias[:, None].expand(-1, layer.bias.numel() // g.c_out))
+        rows = layer.bias.view(g.c_out, -1)
+        rows.copy_(bias[:, None].expand_as(rows))
+        layer.dead_bias.copy_(bias.double() * (g.out[0] * g.out[1] - rows.shape[1]))
 
 
 @torch.no_grad()
 def compact(layer: DenseConv) -> DenseConv:
-    """The live part of a padded layer; what the dead weights add to norms and means is kept as sums."""
+    """The live part of a padded layer, with what its dead weights add to norms and means."""
     g = layer.geometry
     result = DenseConv(g, live=True, bias=layer.bias is not None, dtype=layer.weight.dtype).to(layer.weight.device)
     result.weight.copy_(g.crop(layer.weight).reshape(result.weight.shape))
-    pairs = zip(g.orbits(layer.weight.data, live=False), g.orbits(result.weight.data, live=True), strict=True)
-    for ((a, b), padded), (_, live) in pairs:
-        if padded.numel() > live.numel():
-            for total, power in ((result.dead_sum, 1), (result.dead_squares, 2)):
-                rest = _sum(padded.double() ** power) - _sum(live.double() ** power)
-                total[..., a, b] = rest.flatten(0, 1)
-    result.dead_off.copy_(_off_squares(layer) - _off_squares(result))
+    # What is left of a copy when its live part is zeroed is the dead part: no difference of large sums.
+    dead = layer.weight.detach().clone()
+    g.crop(dead).zero_()
+    result.dead_off.copy_(_off_squares(g, dead, live=False))
+    counts = _dead_counts(result)
+    mask = torch.ones_like(dead[: g.out[0] * g.out[1], : g.rows.padded * g.cols.padded])  # of one channel pair
+    one = replace(g, c_in=1, c_out=1, groups=1)
+    one.crop(mask).zero_()
+    orbits = zip(g.orbits(dead, live=False), one.orbits(mask, live=False), strict=True)
+    for ((a, b), orbit), (_, is_dead) in orbits:
+        if counts[a, b]:
+            mean = _sum(orbit) / counts[a, b]
+            spread = _sum(((orbit - mean[..., None, None]) * is_dead).square())
+            result.dead_mean[..., a, b] = mean.flatten(0, 1)
+            result.dead_spread[..., a, b] = spread.flatten(0, 1)
     if layer.bias is not None:
         h, w = g.live_out
         biases = layer.bias.double().view(g.c_out, *g.out)
@@ -116,23 +128,23 @@ class Deviation:
 def deviation(layer: DenseConv) -> Deviation:
     """Squared norms of the off-local weights, the local weights, and the local weights' distance to a convolution.
 
-    Each is summed directly: a difference of totals would lose all digits where it matters, at small delta.
+    None is a difference of larger sums, which would lose all digits where it matters, at small delta.
     """
     g = layer.geometry
     means = _orbit_means(layer)
     dead = _dead_counts(layer)
-    # Over the dead entries d of an orbit: sum (d - mean)^2 = sum d^2 - 2 mean sum d + count mean^2.
-    unshared = (layer.dead_squares - 2 * means * layer.dead_sum + dead * means.square()).sum().clamp(min=0)
-    squares = layer.dead_squares.sum()
+    # Over the dead entries d of an orbit, whose own mean is m: sum (d - mean)^2 = sum (d - m)^2 + count (m - mean)^2.
+    unshared = (layer.dead_spread + dead * (layer.dead_mean - means).square()).sum()
+    squares = (layer.dead_spread + dead * layer.dead_mean.square()).sum()
     grouped = means.unflatten(0, (g.groups, -1))
     for (a, b), orbit in g.orbits(layer.weight.data, layer.live):
         squares = squares + orbit.square().sum(dtype=torch.float64)
         unshared = unshared + (orbit - grouped[..., a, b, None, None]).square().sum()
-    return Deviation(_off_squares(layer) + layer.dead_off, squares, unshared)
+    return Deviation(_off_squares(g, layer.weight.detach(), layer.live) + layer.dead_off, squares, unshared)
 
 
 def delta(parts: Sequence[Deviation]) -> Tensor:
-    """|off-local| / |all| over the given layers, a fraction in [0, 1]."""
+    """|off-local| / |all| over the given layers, at least one: a fraction in [0, 1], nan if all weights are zero."""
     off, total = sum(part.off for part in parts), sum(part.off + part.local for part in parts)
     return (off / total).sqrt()
 
@@ -160,19 +172,20 @@ def masked(network: nn.Sequential, keep: str) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def block(layer: DenseConv, output_channel: int = 0, input_channel: int = 0) -> Tensor:
-    """One channel pair's part of the padded matrix, [h_out, w_out, h_padded, w_padded] (groups = 1).
+    """One channel pair's part of an eFCN's padded matrix, [h_out, w_out, h_padded, w_padded].
 
-    Dead local entries of an eFCN stand at the filter it was embedded with, dead off-local ones at zero.
+    Dead local entries stand at the filter that was embedded, dead off-local ones at zero. A live standard FCN's dead
+    weights, which differ from each other, are not kept: only their mean is shown. UserError for groups > 1.
     """
     g = layer.geometry
+    if g.groups > 1:
+        raise UserError(f"groups {g.groups}: only blocks of convolutions with groups 1 are shown")
     if not layer.live:
         return layer.weight.view(g.shape6(False))[output_channel, :, :, input_channel].clone()
     one = replace(g, c_in=1, c_out=1, groups=1)
     result = torch.zeros(one.shape(False), dtype=layer.weight.dtype, device=layer.weight.device)
-    counts = _dead_counts(layer)
     for (a, b), orbit in one.orbits(result, live=False):
-        if counts[a, b]:
-            orbit.fill_((layer.dead_sum[output_channel, input_channel, a, b] / counts[a, b]).item())
+        orbit.fill_(layer.dead_mean[output_channel, input_channel, a, b].item())
     live = layer.weight.view(g.shape6(True))[output_channel, :, :, input_channel]
     one.crop(result).copy_(live[None, :, :, None])
     return result.view(*g.out, g.rows.padded, g.cols.padded)
@@ -250,24 +263,22 @@ def _sum(orbit: Tensor) -> Tensor:
 def _orbit_means(layer: DenseConv) -> Tensor:
     """Mean over each orbit of the padded matrix, float64 [c_out, c_in / groups, kh, kw]."""
     g = layer.geometry
-    total = layer.dead_sum.clone()
+    total = layer.dead_mean * _dead_counts(layer)
     for (a, b), orbit in g.orbits(layer.weight.detach(), layer.live):
         total[..., a, b] += _sum(orbit).flatten(0, 1)
     return total / (g.out[0] * g.out[1])
 
 
 def _dead_counts(layer: DenseConv) -> Tensor:
-    """How many entries of each orbit the layout leaves out, [kh, kw]."""
+    """How many entries of each orbit the layout leaves out, float64 [kh, kw]."""
     g, weight = layer.geometry, layer.weight.detach()
-    counts = torch.full((g.rows.kernel, g.cols.kernel), float(g.out[0] * g.out[1]), dtype=torch.float64)
-    for (a, b), orbit in g.orbits(weight, layer.live):
-        counts[a, b] -= orbit.shape[-2] * orbit.shape[-1]
-    return counts.to(weight.device)
+    kept = [view.shape[-2] * view.shape[-1] for _, view in g.orbits(weight, layer.live)]
+    kept = torch.tensor(kept, dtype=torch.float64, device=weight.device)
+    return g.out[0] * g.out[1] - kept.view(g.rows.kernel, g.cols.kernel)
 
 
-def _off_squares(layer: DenseConv) -> Tensor:
-    """Sum of the squares of the layout's off-local weights, float64; a channel at a time to keep the copy small."""
-    g = layer.geometry
-    six = layer.weight.detach().view(g.shape6(layer.live))
-    mask = g.local_mask(layer.live, six.device).expand(g.c_out, -1, -1, -1, -1, -1)
+def _off_squares(g: ConvGeometry, weight: Tensor, live: bool) -> Tensor:
+    """Sum of the squares of a matrix's off-local weights, float64; a channel at a time to keep the copy small."""
+    six = weight.view(g.shape6(live))
+    mask = g.local_mask(live, six.device).expand(g.c_out, -1, -1, -1, -1, -1)
     return sum(w.masked_fill(m, 0).square().sum(dtype=torch.float64) for w, m in zip(six, mask, strict=True))

@@ -1,8 +1,8 @@
 """From measurements to figures: curves and points. Nothing is read, written or trained here.
 
 Accuracies and deviations come as fractions and are drawn in per cent; times are in epochs, losses in nats. A history
-is a run's: one list for each quantity, over its measured epochs. Colours are those of Okabe and Ito, which the
-colour-blind tell apart; series also differ in marker or dash. Every function returns a new `matplotlib.figure.Figure`.
+is a run's: one list for each quantity, over its measured epochs. Colours, after Okabe and Ito and after Tol, are told
+apart by the colour-blind; series also differ in marker or dash. Every function returns a new `matplotlib` figure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from matplotlib.transforms import ScaledTranslation
 History = Mapping[str, Sequence]
 Times = Mapping[int, History]  # histories by relax time
 
-RED, BROWN, BLUE, ORANGE, GREEN, PURPLE = "#D55E00", "#8C510A", "#0072B2", "#E69F00", "#009E73", "#CC79A7"
+RED, BROWN, BLUE, ORANGE, GREEN, PURPLE = "#CC3311", "#8C510A", "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SERIES = ((BLUE, "o", "-"), (RED, "s", "--"), (GREEN, "^", "-."), (PURPLE, "D", ":"), (ORANGE, "v", "-"))
 PATHS = {  # the supplement's colours
     "linear": (ORANGE, "o", "-", "linear path"),
@@ -95,7 +95,7 @@ def deviation(efcn: Times, fcn: History) -> Figure:
     reference = percent([fcn["delta"][-1]])
     for ax, x in ((middle, fcn["train_loss"][0]), (right, 100 * fcn["test_accuracy"][-1])):
         ax.scatter([x], reference, color=BLUE, marker="s", s=45, zorder=3, label="standard FCN")
-    middle.legend(loc="center left", frameon=False, handletextpad=0)
+    figure.legend(*middle.get_legend_handles_labels(), loc="outside upper center", frameon=False)
     epochs(left, max(efcn))
     left.set(xlabel=TW, ylabel="$\\delta$ at the end (%)", ylim=(0, 105))
     middle.set(xlabel="train loss at\nembedding (nats)")
@@ -197,6 +197,7 @@ def percent(fractions: Sequence) -> np.ndarray:
 def epochs(ax: Axes, last: int) -> None:
     """Make x an axis of epochs from 0 to ``last``: logarithmic, as they were chosen, but for the step from 0 to 1."""
     ax.set_xscale("symlog", linthresh=1, linscale=0.3)
+    ax.set_xlim(-0.25, max(1, 1.2 * last))
     ax.xaxis.set_major_locator(FixedLocator(_ticks(last)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(ScalarFormatter())

@@ -48,6 +48,8 @@ SIZES = {  # training images, test images, (channels, height, width)
     "digits": (1_437, 360, (1, 8, 8)),
 }
 
+CLASSES = {"cifar10": 10, "cifar100": 100, "digits": 10}
+
 FULL = (errno.ENOSPC, errno.EDQUOT)  # errors of the disk; no other source would help
 
 

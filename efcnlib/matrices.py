@@ -96,7 +96,7 @@ def blocks(weights: Sequence[Tensor], dead: Tensor, titles: Sequence[str]) -> Fi
 
 def filters(weights: Sequence[Sequence[Tensor]], dead: Tensor, rows: Sequence[str], columns: Sequence[str]) -> Figure:
     """Figure 5, left: ln|w| of eFCN "filters" [h_padded, w_padded], a grid of them with its labels."""
-    figure = Figure(figsize=(7, 1 + 2 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(7, 0.8 + 1.85 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
     norm = _norm([weight for row in weights for weight in row])
     for i, row in enumerate(weights):

@@ -40,9 +40,10 @@ class DenseConv(nn.Module):
     ``weight`` is [outputs, inputs] and ``bias`` [outputs] or None, uninitialised, in the padded or the live layout of
     ``geometry``. Input [n, c_in, h, w], output [n, c_out, rows, columns], cut to the live outputs in the live layout.
 
-    In the live layout the dead weights never change, so that four sums over them are all that is kept: over each
-    orbit (``dead_sum``, ``dead_squares``: [c_out, c_in / groups, kh, kw]), the squares of the off-local ones
-    (``dead_off``) and the biases of each channel's unread outputs (``dead_bias``).
+    Without weight decay the dead weights never change. In the live layout all that is kept of them is, for each orbit,
+    their mean and squared distance to it (``dead_mean``, ``dead_spread``: [c_out, c_in / groups, kh, kw]), the sum of
+    the squares of the off-local ones (``dead_off``), and that of the biases of each channel's unread outputs
+    (``dead_bias``).
     """
 
     def __init__(self, geometry: ConvGeometry, live: bool, bias: bool = True, dtype: torch.dtype | None = None):
@@ -52,8 +53,8 @@ class DenseConv(nn.Module):
         self.weight = nn.Parameter(torch.empty(outputs, inputs, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(outputs, dtype=dtype)) if bias else None
         for name, shape in (
-            ("dead_sum", geometry.filter_shape),
-            ("dead_squares", geometry.filter_shape),
+            ("dead_mean", geometry.filter_shape),
+            ("dead_spread", geometry.filter_shape),
             ("dead_off", ()),
             ("dead_bias", (geometry.c_out,)),
         ):

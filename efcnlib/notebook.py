@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from efcnlib import networks, sweep
 from efcnlib.errors import choice
-from efcnlib.images import SIZES
 from efcnlib.runs import untrained
 from efcnlib.studies import Study
 
@@ -59,11 +58,6 @@ def selection(what: str, text: object, allowed: Sequence[object]) -> tuple:
 def layers(study: Study) -> list[networks.Step]:
     """The layers of the study's CNN, traced; weights uninitialised."""
     return networks.trace(untrained(study.cnn(study.seeds[0])), study.data.shape)
-
-
-def test_images(study: Study) -> int:
-    """How many test images the study's accuracies are measured on."""
-    return study.data.test or SIZES[study.data.name][1]
 
 
 def made(results: sweep.Results, seed: int) -> str:

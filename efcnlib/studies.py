@@ -9,16 +9,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from efcnlib import images
 from efcnlib.architectures import TABLES
 from efcnlib.errors import UserError, choice
 from efcnlib.training import Optimiser
-
-# Shape of an image, classes, training images.
-DATA_SETS = {
-    "cifar10": ((3, 32, 32), 10, 50_000),
-    "cifar100": ((3, 32, 32), 100, 50_000),
-    "digits": ((1, 8, 8), 10, 1_437),
-}
 
 
 class Frozen(BaseModel):
@@ -37,24 +31,29 @@ class Network(Frozen):
 class Data(Frozen):
     """A data set by name, and how many of its first images are used; None: all."""
 
-    name: Literal[tuple(DATA_SETS)]
+    name: Literal[images.NAMES]
     train: int | None = Field(None, ge=1)
     test: int | None = Field(None, ge=1)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Of an image: channels, height, width."""
-        return DATA_SETS[self.name][0]
+        return images.SIZES[self.name][2]
 
     @property
     def classes(self) -> int:
         """Number of classes."""
-        return DATA_SETS[self.name][1]
+        return images.CLASSES[self.name]
 
     @property
-    def images(self) -> int:
+    def train_images(self) -> int:
         """Training images in use."""
-        return self.train or DATA_SETS[self.name][2]
+        return self.train or images.SIZES[self.name][0]
+
+    @property
+    def test_images(self) -> int:
+        """Test images in use."""
+        return self.test or images.SIZES[self.name][1]
 
 
 class Training(Frozen):
@@ -148,8 +147,8 @@ class Study(Frozen):
         if unknown:
             times = ", ".join(map(str, self.relax_times))
             raise ValueError(f"path time {unknown[0]} is no relax time of the study: choose among {times}")
-        if self.batch > self.data.images:
-            raise ValueError(f"batch {self.batch} is larger than the {self.data.images} training images")
+        if self.batch > self.data.train_images:
+            raise ValueError(f"batch {self.batch} is larger than the {self.data.train_images} training images")
         return self
 
     def cnn(self, seed: int) -> Training:
@@ -222,12 +221,12 @@ VANILLA = Study(
 _PRESETS = (
     Study(
         name="quick",
-        title="VanillaCNN narrowed to 8 channels on 8,000 images of CIFAR-10, SGD",
+        title="VanillaCNN narrowed to 8 channels on 6,000 images of CIFAR-10, SGD",
         network=Network(architecture="vanilla", channels=8),
-        data=Data(name="cifar10", train=8_000, test=4_000),
+        data=Data(name="cifar10", train=6_000, test=3_000),
         optimiser=Optimiser(name="sgd", lr=0.05),
         epochs=30,
-        relax_epochs=15,
+        relax_epochs=10,
         relax_times=(0, 3, 10, 20, 30),
         path_times=(0, 3, 10, 30),
         path_points=9,

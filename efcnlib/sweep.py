@@ -78,6 +78,8 @@ def ensure(
             " recorded: give --device cuda, or --yes-really to insist"
         )
     place = Workplace(store, device, data_root)
+    if missing:
+        place.splits(study.data)  # fetched and loaded before the clock starts, with a bar of its own
     with _bar(study, missing, progress and bool(missing)) as bar:
         for run in missing:
             bar.set_description_str(f"{study.name}: {run.label}")
@@ -131,9 +133,9 @@ def _cost(run: Run) -> float:
         if step.geometry is not None:
             rows, columns = step.geometry.shape(live=True)
             work += rows * columns if is_dense else step.geometry.count_local(live=True)
-    forward = training.data.images * work
+    forward = training.data.train_images * work
     if isinstance(run, PathRun):
         points = 2 if run.method == "output" else run.points
-        string = 3 * run.string.steps * training.batch / training.data.images * run.points if run.string else 0
+        string = 3 * run.string.steps * training.batch / training.data.train_images * run.points if run.string else 0
         return forward * (points + string)
     return forward * (3 * run.epochs + 2 * run.measurements)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from efcnlib.figures import PATHS, History, Times
 
-ONE_SEED = "All this is one seed: the errors given cover the choice of test images, not luck in the training."
+ONE_SEED = "All this is one seed, which cannot tell an effect from luck in the training."
 PICKED = "Best epochs and best points are picked on the test set here, so they are somewhat too good."
 
 
@@ -49,8 +49,8 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: in
     return [
         f"The CNN's best test accuracy is {percent(cnn_best)}, at the end it has {percent(_final(cnn))};"
         f" the standard FCN's best is {percent(fcn_best)}.",
-        f"**Does the eFCN always improve after the embedding?** {_holds(better, efcn)}, its final accuracy is above the"
-        f" one just after the embedding. {_compare(end, start, images)}",
+        f"**Does the eFCN always improve after the embedding?** {_holds(better, efcn)}, from first to last. With errors:"
+        f" {_compare(end, start, images)}",
         "**Does it beat the standard FCN?** Final against the FCN's best:"
         f" {_compare(end, dict.fromkeys(efcn, fcn_best), images)}",
         "**Does it exceed the CNN's best?** The best of each against that:"
@@ -109,7 +109,7 @@ def barriers(paths: Mapping[int, Mapping[str, History]]) -> list[str]:
     for method in _methods(paths, "linear", "string"):
         heights = {tw: _barrier(of[method]["train_loss"]) for tw, of in paths.items()}
         there = [tw for tw, height in heights.items() if height > 0]
-        listed = ", ".join(f"{height:.3f} ($t_w$ = {tw})" for tw, height in heights.items())
+        listed = ", ".join(f"{height:+.3f} ($t_w$ = {tw})" for tw, height in heights.items()).replace("-", "−")
         sentences.append(
             f"**Is there a barrier on the {PATHS[method][3]}**, train loss above the higher end?"
             f" {_holds(there, paths)}. Largest loss inside minus the higher end's, in nats: {listed}."
@@ -176,7 +176,7 @@ def _holds(there: Sequence[int], of: Iterable[int]) -> str:
     """At which of the relax times something holds."""
     of = list(of)
     if len(there) in (0, len(of)):
-        return f"Yes, at all {len(of)} relax times" if there else f"No, at none of {len(of)} relax times"
+        return f"Yes, at all relax times ({at(of)})" if there else f"No, at none ({at(of)})"
     return f"At {len(there)} of {len(of)} relax times: {at(there)}; not at {at(tw for tw in of if tw not in there)}"
 
 

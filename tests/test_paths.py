@@ -1,4 +1,4 @@
-"""Paths: bit-equal ends, the implicit springs against a direct solution, the two limits of the stiffness, falling energy."""
+"""Paths: bit-equal ends, implicit springs against their equation, both limits of the stiffness, falling energy."""
 
 import pytest
 import torch

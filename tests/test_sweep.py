@@ -98,7 +98,7 @@ def test_elcn_runs_from_the_same_parent(results):
 
 
 def test_a_paper_scale_study_refuses_politely_on_a_cpu(tmp_path):
-    with pytest.raises(UserError, match="vanilla-cifar10-sgd is paper-scale.*--yes-really"):
+    with pytest.raises(UserError, match=r"vanilla-cifar10-sgd is paper-scale.*--yes-really"):
         sweep.ensure(load("vanilla-cifar10-sgd"), Store(tmp_path / "none"))
     assert not (tmp_path / "none").exists()
 
@@ -108,5 +108,5 @@ def test_bad_input_is_named(results, tmp_path):
         sweep.ensure(tiny(), Store(tmp_path), device="cuda:7")
     with pytest.raises(UserError, match="cnn seed=0 of study digits is not there"):
         sweep.Results(tiny(batch=33), results.store).cnn(0)
-    with pytest.raises(UserError, match="relax time 9 has no checkpoint: .* epochs 0 to 4"):
+    with pytest.raises(UserError, match=r"relax time 9 has no checkpoint: .* epochs 0 to 4"):
         checkpoint(results.store, results.study.cnn(0), 9)
