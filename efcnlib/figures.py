@@ -204,9 +204,10 @@ def epochs(ax: Axes, last: int) -> None:
 
 
 def _ticks(last: int) -> list[int]:
-    """0, 1, 2, 5, 10, 20, 50, ... up to ``last``."""
-    powers = range(len(str(last)))
-    return [0, *(first * 10**power for power in powers for first in (1, 2, 5) if first * 10**power <= last)]
+    """0, 1, 2, 5, 10, 20, 50, ... up to ``last``; 0, 1, 3, 10, 30, ... where that would be too many."""
+    firsts = (1, 2, 5) if last < 100 else (1, 3)
+    every = (first * 10**power for power in range(len(str(last))) for first in firsts)
+    return [0, *(tick for tick in every if tick <= last)]
 
 
 def _log_from_zero(last: int) -> SymLogNorm:

@@ -49,8 +49,8 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: in
     return [
         f"The CNN's best test accuracy is {percent(cnn_best)}, at the end it has {percent(_final(cnn))};"
         f" the standard FCN's best is {percent(fcn_best)}.",
-        f"**Does the eFCN always improve after the embedding?** {_holds(better, efcn)}, from first to last. With errors:"
-        f" {_compare(end, start, images)}",
+        f"**Does the eFCN always improve after the embedding?** {_holds(better, efcn)}, from first to last."
+        f" With errors: {_compare(end, start, images)}",
         "**Does it beat the standard FCN?** Final against the FCN's best:"
         f" {_compare(end, dict.fromkeys(efcn, fcn_best), images)}",
         "**Does it exceed the CNN's best?** The best of each against that:"

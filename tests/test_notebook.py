@@ -1,0 +1,138 @@
+"""What the notebooks share, and the notebooks themselves with parameters of their own, good and bad."""
+
+import ast
+import base64
+import io
+import re
+
+import nbformat
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from PIL import Image
+
+from efcnlib import figures, notebook, records, studies, sweep
+from efcnlib.environment import REPOSITORY
+from efcnlib.errors import UserError
+from efcnlib.execution import run_notebook
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shell():
+    """IPython's, without which `display` only prints."""
+    yield InteractiveShell.instance()
+    InteractiveShell.clear_instance()
+
+
+def shown(function, *arguments):
+    """The one output that a call displays, by its type."""
+    with capture_output() as captured:
+        function(*arguments)
+    (output,) = captured.outputs
+    return output.data
+
+
+def test_a_figure_is_shown_whole_and_described():
+    figure, ax = figures.axes(size=(5, 3))
+    ax.plot([0, 1], [1, 0])
+    data = shown(notebook.show, figure, "<b>Figure 9.</b> A line", 'it "falls" < 1')
+    assert data["text/plain"] == 'it "falls" < 1'
+    html = data["text/html"]
+    assert 'alt="it &quot;falls&quot; &lt; 1"' in html
+    assert '<figcaption style="text-align: left"><b>Figure 9.</b> A line</figcaption>' in html
+    assert 'width="500" style="max-width: 100%' in html
+    picture = Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]+)", html)[1])))
+    assert picture.size == (1000, 600)
+    assert not re.search(r"(src|href)=\"(?!data:)", html)
+
+
+def test_sentences_and_tables_are_markdown():
+    assert shown(notebook.say, "one", "two")["text/markdown"] == "- one\n- two"
+    table = shown(notebook.table, ["a", "b"], [[1, "x"], [2, "y"]])["text/markdown"]
+    assert table == "| a | b |\n| :-- | --: |\n| 1 | x |\n| 2 | y |"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("", ()), ("5", (5,)), (5, (5,)), ("5, 0", (5, 0)), ("[0; 5 5]", (0, 5)), ([0, 5], (0, 5))]
+)
+def test_selection_reads_lists_of_numbers(text, expected):
+    assert notebook.selection("relax time", text, (0, 5, 20)) == expected
+
+
+@pytest.mark.parametrize("text", ["7", "0, 7", "zero", "-1", 5.5])
+def test_selection_names_what_is_allowed(text):
+    with pytest.raises(UserError, match=r"unknown relax time .*: choose one of 0, 5, 20"):
+        notebook.selection("relax time", text, (0, 5, 20))
+
+
+@pytest.mark.parametrize("name", studies.PRESETS)
+def test_layers_of_every_study_end_in_its_classes(name):
+    study = studies.load(name)
+    steps = notebook.layers(study)
+    assert steps[-1].shape == (study.data.classes,)
+    assert sum(step.geometry is not None for step in steps) >= 2
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A run store with the study that the notebooks below show."""
+    folder = tmp_path_factory.mktemp("runs")
+    sweep.ensure(studies.load("digits"), records.Store(folder), progress=False)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "figure_count"),
+    [
+        ("embedding", {"input_size": 5, "kernel": 2, "stride": 2, "padding": 1, "relax_time": 2}, 2),
+        ("dynamics", {}, 2),
+        ("delta", {}, 3),
+        ("off_local", {"relax_times": "5", "output": "centre"}, 2),
+        ("interpolation", {"relax_times": 2, "methods": "string"}, 1),
+    ],
+)
+def test_notebooks_run_with_their_parameters(name, parameters, figure_count, root, tmp_path):
+    out = tmp_path / "out.ipynb"
+    run_notebook(REPOSITORY / "notebooks" / f"{name}.ipynb", out, {"study": "digits", "root": root} | parameters)
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    pages = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]
+    assert len(pages) == figure_count
+    assert all(re.search(r'<img alt="[^"]{20,}"', page) for page in pages)
+    assert "seed 0" in pages[-1]
+    assert studies.load("digits").title in pages[-1].replace("&#x27;", "'")
+    assert not [output for output in outputs if output.output_type == "stream"]  # no warnings
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("dynamics", {"study": "digit"}, "unknown study 'digit': choose one of quick, digits"),
+        ("delta", {"seed": -1}, "seeds"),
+        ("embedding", {"kernel": 7}, "kernel 7"),
+        ("embedding", {"relax_time": 3}, "unknown relax time of study digits 3: choose one of 0, 2, 5, 20"),
+        ("off_local", {"output": "edge"}, "unknown output 'edge': choose one of corner, centre"),
+        (
+            "interpolation",
+            {"methods": "linear, spline"},
+            "unknown method 'spline': choose one of linear, string, output",
+        ),
+    ],
+)
+def test_notebooks_answer_bad_parameters_in_a_line(name, parameters, message, root, tmp_path):
+    path = REPOSITORY / "notebooks" / f"{name}.ipynb"
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        run_notebook(path, tmp_path / "out.ipynb", {"study": "digits", "root": root} | parameters)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "Error" not in str(caught.value)
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks_begin_with_a_title_and_commented_parameters(path):
+    cells = nbformat.read(path, 4).cells
+    assert cells[0].source.startswith("# ")
+    assert "\n\n" in cells[0].source
+    parameters = next(cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    for line in parameters.source.splitlines():
+        name, value = re.fullmatch(r"(\w+) = ([^#]+?)  # .+", line).groups()
+        assert isinstance(ast.literal_eval(value), str | int), name

@@ -1,0 +1,149 @@
+"""Sentences follow from the numbers: change the numbers, and the verdict changes."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from efcnlib import verdicts
+
+IMAGES = 1000
+
+
+def run(*accuracy, **more):
+    return {"test_accuracy": list(accuracy)} | more
+
+
+@given(p=st.floats(0, 1), q=st.floats(0, 1), n=st.integers(1, 10**6))
+def test_standard_error_of_a_difference_is_that_of_independent_coins(p, q, n):
+    expected = np.hypot(np.sqrt(p * (1 - p) / n), np.sqrt(q * (1 - q) / n))
+    assert verdicts.standard_error(n, p, q) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [((), "no $t_w$"), ((3,), "$t_w$ = 3"), ((0, 3), "$t_w$ = 0 and 3"), ((0, 3, 9), "$t_w$ = 0, 3 and 9")],
+)
+def test_relax_times_are_listed(times, said):
+    assert verdicts.at(times) == said
+
+
+def test_differences_carry_sign_error_and_unit():
+    assert verdicts.points(-0.0123, 0.004) == "−1.2 ± 0.4 percentage points"
+
+
+def dynamics(efcn, control):
+    """The answers of `verdicts.dynamics` by the first words of their questions."""
+    lines = verdicts.dynamics(run(0.1, 0.7, 0.65), efcn, control, run(0.1, 0.5), IMAGES)
+    return {line.split("**")[1]: line.split("**", 2)[2] for line in lines if line.startswith("**")}, lines
+
+
+def test_dynamics_names_where_each_claim_holds():
+    efcn = {0: run(0.1, 0.45), 5: run(0.6, 0.72, 0.71), 30: run(0.65, 0.80, 0.64)}
+    control = {0: run(0.1, 0.60), 5: run(0.6, 0.70), 30: run(0.65, 0.64)}
+    said, lines = dynamics(efcn, control)
+    assert (
+        "At 2 of 3 relax times: $t_w$ = 0 and 5; not at $t_w$ = 30"
+        in said["Does the eFCN always improve after the embedding?"]
+    )
+    fcn = said["Does it beat the standard FCN?"]
+    assert "Above at $t_w$ = 5 and 30; below at $t_w$ = 0." in fcn
+    cnn = said["Does it exceed the CNN's best?"]
+    assert "Above at $t_w$ = 30; below at $t_w$ = 0; within two standard errors at $t_w$ = 5." in cnn
+    assert "+10.0 ± 1.9 percentage points ($t_w$ = 30)" in cnn  # sqrt((.8 * .2 + .7 * .3) / 1000)
+    ours = said["Does it beat its control"]
+    assert "Below at $t_w$ = 0; within two standard errors at $t_w$ = 5 and 30." in ours
+    assert "CNN's best test accuracy is 70.0 %, at the end it has 65.0 %" in lines[0]
+    assert lines[-1] == verdicts.ONE_SEED
+
+
+def test_dynamics_verdicts_turn_with_the_numbers():
+    efcn = {0: run(0.1, 0.9), 5: run(0.6, 0.9)}
+    assert "Yes, at all relax times ($t_w$ = 0 and 5)" in "".join(dynamics(efcn, efcn)[1])
+    worse = {tw: run(0.6, 0.2) for tw in efcn}
+    said, _ = dynamics(worse, efcn)
+    assert "No, at none ($t_w$ = 0 and 5)" in said["Does the eFCN always improve after the embedding?"]
+    assert "Below at $t_w$ = 0 and 5" in said["Does it beat its control"]
+
+
+def test_gains_are_final_differences_with_their_errors():
+    differences, errors = verdicts.gains(
+        {0: run(0.1, 0.6), 3: run(0.9, 0.5)}, {0: run(0.1, 0.5), 3: run(0.1, 0.7)}, 400
+    )
+    assert differences == pytest.approx([0.1, -0.2])
+    assert errors == pytest.approx([((0.24 + 0.25) / 400) ** 0.5, ((0.25 + 0.21) / 400) ** 0.5])
+
+
+def test_deviation_ranks_delta():
+    def efcn(delta, loss, accuracy, sharing):
+        return run(0.1, accuracy, delta=[0, delta], train_loss=[loss, 0.1], sharing=[0, sharing])
+
+    runs = {0: efcn(0.3, 2.3, 0.5, 0.1), 5: efcn(0.2, 1.5, 0.7, 0.1), 20: efcn(0.1, 1.6, 0.6, 0.2)}
+    lines = verdicts.deviation(runs, {"delta": [0.97, 0.96]})
+    assert (
+        "between 10.0 % ($t_w$ = 20) and 30.0 % ($t_w$ = 0); the standard FCN's is 96.0 %, and was 97.0 %" in lines[0]
+    )
+    assert "−1.00 with $t_w$, +0.50 with the train loss at embedding, −0.50 with the final test accuracy" in lines[1]
+    assert "larger than δ at $t_w$ = 20." in lines[2]
+
+
+def test_rank_correlation_of_one_relax_time_is_undefined():
+    one = {0: run(0.1, 0.5, delta=[0, 0.3], train_loss=[2.3], sharing=[0, 0.1])}
+    assert "undefined" in verdicts.deviation(one, {"delta": [0.97, 0.96]})[1]
+
+
+def test_contributions_compare_with_local_weights_and_with_guessing():
+    def efcn(whole, local, off):
+        return run(0.1, whole, accuracy_local=[0.1, local], accuracy_off_local=[0.1, off])
+
+    lines = verdicts.contributions({0: efcn(0.7, 0.3, 0.4), 9: efcn(0.7, 0.69, 0.11)}, 0.1, IMAGES)
+    assert "Above at $t_w$ = 0; within two standard errors at $t_w$ = 9. Largest difference: +40.0" in lines[0]
+    assert "between 11.0 % ($t_w$ = 9) and 40.0 % ($t_w$ = 0), where guessing gives 10.0 %" in lines[1]
+    assert "+30.0 ± 1.5 percentage points" in lines[1]  # guessing is known without error: sqrt(.4 * .6 / 1000)
+
+
+def path(loss, accuracy, **more):
+    return {"train_loss": loss, "test_accuracy": accuracy} | more
+
+
+def test_barriers_are_measured_from_the_higher_end():
+    paths = {0: {"linear": path([1, 1.5, 0.5], [0.5] * 3)}, 20: {"linear": path([1, 0.9, 0.5], [0.5] * 3)}}
+    (line,) = verdicts.barriers(paths)
+    assert "At 1 of 2 relax times: $t_w$ = 0; not at $t_w$ = 20" in line
+    assert "+0.500 ($t_w$ = 0), −0.100 ($t_w$ = 20)" in line
+
+
+def test_best_points_compare_inner_points_with_the_better_end_and_with_outputs():
+    paths = {
+        0: {"linear": path([1, 1, 1], [0.5, 0.7, 0.6]), "output": path([1, 1, 1], [0.5, 0.8, 0.6])},
+        5: {"linear": path([1, 1, 1], [0.5, 0.55, 0.6]), "output": path([1, 1, 1], [0.5, 0.55, 0.6])},
+    }
+    linear, output, below, *_, last = verdicts.best_points(paths, IMAGES)
+    assert "Above at $t_w$ = 0; below at $t_w$ = 5. Largest difference: +10.0 ±" in linear
+    assert "+20.0 ±" in output
+    assert (
+        "on the linear path below that of averaging outputs?** At 1 of 2 relax times: $t_w$ = 0; not at $t_w$ = 5."
+        in below
+    )
+    assert last == verdicts.ONE_SEED
+
+
+def test_relaxation_tells_how_far_the_string_fell():
+    string = path([], [], string_loss=[9.0, 5.0, 2.5], string_elastic=[1.0, 2.0, 3.0])
+    (line,) = verdicts.relaxation({7: {"string": string}})
+    assert line.startswith("String at $t_w$ = 7, 3 steps")
+    assert "9.00 at first and 2.50 at last; elastic energy 1 and 3." in line
+    assert verdicts.relaxation({7: {"linear": path([], [])}}) == []
+
+
+def test_magnitudes_compare_local_with_off_local_and_see_dead_weights_move():
+    local = torch.tensor([[True, False, False, True]])
+    dead = torch.tensor([[False, False, True, True]])
+    before = torch.tensor([[0.5, 0.0, 0.0, 0.5]])
+    after = torch.tensor([[-0.5, 0.005, 0.0, 0.5]]).half()
+    lines = verdicts.magnitudes(before, after, local, dead)
+    assert "local weights is 0.5, that of off-local ones 0.005, 2.0 orders of magnitude less" in lines[0]
+    assert "50.0 % of this block is dead. There the largest change is 0 " in lines[1]
+    after[0, 2] = 0.25
+    assert "the largest change is 0.25 " in verdicts.magnitudes(before, after, local, dead)[1]
