@@ -26,6 +26,7 @@ def _option(metavar: str | None, text: str) -> object:
 
 Study = Annotated[Positional[str], _option("STUDY", "name of a study, such as quick or digits")]
 Studies = Annotated[Positional[tuple[str, ...]], _option("[STUDY ...]", "names of studies; without any: quick")]
+Named = Annotated[Positional[tuple[str, ...]], _option("[STUDY ...]", "names of studies; without any: a line each")]
 Root = Annotated[str | None, _option("DIR", "folder where runs are kept; else $EFCN_ROOT, else runs/ in the clone")]
 DataRoot = Annotated[str | None, _option("DIR", "folder with the images as torchvision lays them out; else $EFCN_DATA")]
 Device = Annotated[str, _option("DEVICE", "where to compute: cpu, cuda, cuda:1; without it: cpu")]
@@ -44,6 +45,8 @@ def data(
         means = x.double().mean((0, 2, 3)) / 255
         print(f"{part}: {len(y)} images {tuple(x.shape[1:])}, channel means {' '.join(f'{m:.8f}' for m in means)}")
     print(f"{loaded.classes} classes, verified by SHA-256 {images.DIGESTS[name]}")
+    file = images.cache_file(name)
+    print(f"kept in {file}" if file.exists() else "not kept: it is read from its source each time")
 
 
 @app.command
@@ -72,18 +75,18 @@ def book(studies: Studies = (), device: Device = "cpu", data_root: DataRoot = No
 
 
 @app.command
-def status(studies: Studies = (), root: Root = None) -> None:
-    """List the runs of studies: state (done, running, missing, damaged) and size on disk."""
+def status(studies: Named = (), root: Root = None) -> None:
+    """Count the runs there are of every study; of named ones list each run's state and size on disk."""
     from efcnlib import sweep
     from efcnlib.records import Store
-    from efcnlib.studies import load
+    from efcnlib.studies import PRESETS, load
 
     store = Store(root)
-    for name in studies or ("quick",):
+    for name in studies or PRESETS:
         rows = sweep.status(load(name), store)
         done = sum(state == "done" for _, state, _ in rows)
         print(f"{name}: {done} of {len(rows)} runs done, {sum(size for *_, size in rows) / 1e6:.1f} MB in {store.root}")
-        for label, state, size in rows:
+        for label, state, size in rows if studies else ():
             print(f"  {label:<32} {state:<8} {size / 1e6:9.2f} MB")
 
 

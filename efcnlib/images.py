@@ -105,8 +105,7 @@ def load(name: str, data_root: str | Path | None = None, cache: str | Path | Non
         except ValueError as error:
             raise Unavailable(f"digits cannot be taken from scikit-learn: {error}; reinstall it") from error
     folder = data_root or os.environ.get("EFCN_DATA")
-    cache = cache or os.environ.get("EFCN_CACHE") or platformdirs.user_cache_dir("efcnlib", appauthor=False)
-    file = Path(cache).expanduser() / f"{name}.safetensors"
+    file = cache_file(name, cache)
     kept: Source = f"cache {file}", lambda: safetensors.torch.load(file.read_bytes())
     local: list[Source] = [(f"folder {folder}", lambda: sources.folder(name, folder))] if folder else []
     tried: list[str] = []
@@ -123,6 +122,12 @@ def load(name: str, data_root: str | Path | None = None, cache: str | Path | Non
         if is_writable:
             _keep(images, file, scratch)
     return images
+
+
+def cache_file(name: str, cache: str | Path | None = None) -> Path:
+    """Where ``load`` keeps a verified data set; ``digits``, which scikit-learn brings along, is not kept."""
+    cache = cache or os.environ.get("EFCN_CACHE") or platformdirs.user_cache_dir("efcnlib", appauthor=False)
+    return Path(cache).expanduser() / f"{name}.safetensors"
 
 
 def to_device(

@@ -132,3 +132,11 @@ def test_no_registry_or_place_of_a_machine_is_written_down():
     names = ("Makefile", "pyproject.toml", "environment.yml", ".pre-commit-config.yaml", ".ci/run", "_config.yml")
     for path in [*(ROOT / name for name in names), *(ROOT / "efcnlib").rglob("*.py")]:
         assert not re.search(r"https?://|index-url|/home/|/root/", path.read_text("utf-8")), path
+
+
+def test_readme_example_runs_and_embeds_exactly(capsys):
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})
+    error = float(re.search(r"tensor\(([^,)]*)", capsys.readouterr().out)[1])
+    assert error < 1e-5
