@@ -8,9 +8,10 @@ apart by the colour-blind; series also differ in marker or dash. Every function 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import SymLogNorm
+from matplotlib.colors import ListedColormap, SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from matplotlib.transforms import ScaledTranslation
@@ -25,7 +26,7 @@ PATHS = {  # the supplement's colours
     "string": (BLUE, "s", "--", "string"),
     "output": (GREEN, "^", "-.", "average of the outputs"),
 }
-TIME_COLOURS = "viridis"
+TIME_COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0, 0.88, 256)))  # its last yellows fade on white
 TW = "relax time $t_w$ (epochs)"
 AFTER = "epochs after embedding"
 

@@ -57,7 +57,7 @@ def string(
         raise UserError(f"stiffness {stiffness} is not allowed: give a number of at least 0")
     n = len(next(iter(path.values())))
     relax = _implicit(n - 2, lr * stiffness, path)
-    history = {"loss": [], "elastic": []}
+    losses, energies = [], []
     order = torch.Generator().manual_seed(seed)
     network.eval()  # a path's points are compared without dropout
     batches = iter(())
@@ -67,19 +67,19 @@ def string(
             batches = batch_order(len(split), batch, order)
             index = next(batches)
         index = index.to(split.x.device)
-        history["elastic"].append(elastic(path, stiffness))
-        losses = [_descend(network, path, i, split.x[index], split.y[index], lr) for i in range(1, n - 1)]
-        history["loss"].append(float(torch.stack(losses).sum()))
+        energies.append(elastic(path, stiffness))
+        batch_losses = [_descend(network, path, i, split.x[index], split.y[index], lr) for i in range(1, n - 1)]
+        losses.append(torch.stack(batch_losses).sum())
         for points in path.values():
             _pull(points, relax, lr * stiffness)
         progress()
-    return history
+    return {"loss": torch.stack(losses).tolist(), "elastic": torch.stack(energies).tolist()}
 
 
-def elastic(path: Path, stiffness: float) -> float:
-    """k/2 sum_i |x_{i+1} - x_i|^2 of a path."""
+def elastic(path: Path, stiffness: float) -> Tensor:
+    """k/2 sum_i |x_{i+1} - x_i|^2 of a path, a float64 scalar on its device."""
     squares = sum((p[i + 1] - p[i]).square().sum(dtype=torch.float64) for p in path.values() for i in range(len(p) - 1))
-    return float(0.5 * stiffness * squares)
+    return 0.5 * stiffness * squares
 
 
 def _descend(network: nn.Module, path: Path, i: int, x: Tensor, y: Tensor, lr: float) -> Tensor:

@@ -138,7 +138,6 @@ def _walk(run: PathRun, place: Workplace, tick: Callable[[float], None]) -> tupl
             path,
             train_split,
             **run.string.model_dump(),
-            batch=run.end.batch,
             seed=_seed(run.end),
             progress=lambda: tick(0.8 / run.string.steps),
         )

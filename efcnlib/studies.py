@@ -82,11 +82,12 @@ class Training(Frozen):
 
 
 class String(Frozen):
-    """How the string of equation (1) is relaxed: stiffness k, step size, gradient steps."""
+    """How the string of equation (1) is relaxed: stiffness k, step size, gradient steps, images in each."""
 
-    stiffness: float = Field(ge=0)
-    lr: float = Field(gt=0, le=100)
-    steps: int = Field(ge=1)
+    stiffness: float = Field(1.0, ge=0)
+    lr: float = Field(0.02, gt=0, le=100)
+    steps: int = Field(100, ge=1)
+    batch: int = Field(250, ge=1)
 
 
 class PathRun(Frozen):
@@ -122,7 +123,7 @@ class Study(Frozen):
     relax_times: tuple[int, ...] = Field(min_length=1)  # tw, epochs of the CNN
     path_times: tuple[int, ...] = ()  # the tw whose eFCNs get paths
     path_points: int = Field(11, ge=3)  # values of alpha
-    string: String = String(stiffness=1.0, lr=0.01, steps=100)
+    string: String = String()
     batch: int = Field(250, ge=1)  # images
     shuffle: bool = True  # False: the published order, the same every epoch
     measurements: int = Field(20, ge=2)  # log-spaced epochs with a full measurement
@@ -147,8 +148,9 @@ class Study(Frozen):
         if unknown:
             times = ", ".join(map(str, self.relax_times))
             raise ValueError(f"path time {unknown[0]} is no relax time of the study: choose among {times}")
-        if self.batch > self.data.train_images:
-            raise ValueError(f"batch {self.batch} is larger than the {self.data.train_images} training images")
+        for batch in (self.batch, self.string.batch):
+            if batch > self.data.train_images:
+                raise ValueError(f"batch {batch} is larger than the {self.data.train_images} training images")
         return self
 
     def cnn(self, seed: int) -> Training:
@@ -230,7 +232,7 @@ _PRESETS = (
         relax_times=(0, 3, 8, 16, 24),
         path_times=(0, 3, 8, 24),
         path_points=9,
-        string=String(stiffness=1.0, lr=0.05, steps=30),
+        string=String(steps=40),
         batch=50,
         measurements=6,
     ),
@@ -245,7 +247,7 @@ _PRESETS = (
         relax_times=(0, 2, 5, 20),
         path_times=(0, 2, 5, 20),
         path_points=9,
-        string=String(stiffness=1.0, lr=0.05, steps=40),
+        string=String(steps=40, batch=100),
         batch=50,
         measurements=8,
     ),

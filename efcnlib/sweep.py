@@ -128,7 +128,7 @@ def _cost(run: Run) -> float:
     training = run.end if isinstance(run, PathRun) else run
     steps = networks.trace(untrained(training), training.data.shape)
     is_dense = training.kind in ("fcn", "efcn")
-    work = 2_000_000  # pooling, small kernels, the loop: measured on two CPU cores to weigh about this many products
+    work = 1_000_000  # pooling, small kernels, the loop: measured on two CPU cores to weigh about this many products
     for step in steps:
         if step.geometry is not None:
             rows, columns = step.geometry.shape(live=True)
@@ -136,6 +136,7 @@ def _cost(run: Run) -> float:
     forward = training.data.train_images * work
     if isinstance(run, PathRun):
         points = 2 if run.method == "output" else run.points
-        string = 3 * run.string.steps * training.batch / training.data.train_images * run.points if run.string else 0
-        return forward * (points + string)
+        share = run.string.steps * run.string.batch / training.data.train_images if run.string else 0
+        # Swapping weights in and moving whole networks about: measured to make a path this much slower than training.
+        return 1.4 * forward * (points + 3 * share * run.points)
     return forward * (3 * run.epochs + 2 * run.measurements)

@@ -46,6 +46,7 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: in
     start, end = _each(efcn, lambda history: history["test_accuracy"][0]), _each(efcn, _final)
     best, cnn_best, fcn_best = _each(efcn, _best), _best(cnn), _best(fcn)
     better = [tw for tw in efcn if end[tw] > start[tw]]
+    rising = [tw for tw in control if _final(control[tw]) == _best(control[tw])]
     return [
         f"The CNN's best test accuracy is {percent(cnn_best)}, at the end it has {percent(_final(cnn))};"
         f" the standard FCN's best is {percent(fcn_best)}.",
@@ -57,6 +58,8 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: in
         f" {_compare(best, dict.fromkeys(efcn, cnn_best), images)}",
         "**Does it beat its control**, the CNN trained on from the same $t_w$? Final against final:"
         f" {_compare(end, _each(control, _final), images)}",
+        f"The control's last measurement is its best at {at(rising)}. Where it is, the control may still have been"
+        " getting better, and a lead over it can be one of speed.",
         f"Chance alone passes two standard errors once in twenty comparisons; each line makes {len(efcn)}. {PICKED}",
         ONE_SEED,
     ]
@@ -137,14 +140,16 @@ def best_points(paths: Mapping[int, Mapping[str, History]], images: int) -> list
 
 
 def relaxation(paths: Mapping[int, Mapping[str, History]]) -> list[str]:
-    """How far the strings fell: their first and last batch losses, summed over the inner points."""
+    """How far the strings fell: batch losses, summed over the inner points, over the first and last tenth of steps."""
     sentences = []
     for tw, of in paths.items():
         if "string" in of:
             loss, elastic = of["string"]["string_loss"], of["string"]["string_elastic"]
+            tenth = max(1, len(loss) // 10)
+            first, last = np.mean(loss[:tenth]), np.mean(loss[-tenth:])
             sentences.append(
-                f"String at $t_w$ = {tw}, {len(loss)} steps: loss summed over the inner points, on one batch each,"
-                f" {loss[0]:.2f} at first and {loss[-1]:.2f} at last; elastic energy {elastic[0]:.3g} and"
+                f"String at $t_w$ = {tw}, {len(loss)} steps: loss summed over the inner points, mean of a tenth of the"
+                f" steps, {first:.2f} at first and {last:.2f} at last; elastic energy {elastic[0]:.3g} and"
                 f" {elastic[-1]:.3g}."
             )
     return sentences
