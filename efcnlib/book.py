@@ -92,6 +92,7 @@ def render(source: Path, out: Path, toc: dict, notice: str = "") -> Path:
     out.mkdir(parents=True, exist_ok=True)
     (out / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False, allow_unicode=True), "utf-8")
     (out / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), "utf-8")
+    print("rendering the pages, about half a minute", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=out, prefix=".building-") as scratch:
         site = _sphinx(source, out, Path(scratch))
         _offline(site)

@@ -36,8 +36,9 @@ def pages(page: Path) -> list[Path]:
 def test_contents_repeat_the_study_part_and_single_chapters():
     one = contents(template(), ["digits"])
     two = contents(template(), ["digits", "quick"])
-    figures = [f"executed/digits/{name}" for name in ("embedding", "dynamics", "delta", "off_local", "interpolation")]
-    assert files(one) == ["notation", "reading", *figures, "executed/digits/environment", "references"]
+    names = ("findings", "embedding", "dynamics", "delta", "off_local", "interpolation")
+    study = [f"executed/digits/{name}" for name in names]
+    assert files(one) == ["notation", "reading", *study, "executed/digits/environment", "references"]
     assert [part["caption"] for part in two["parts"]][1:3] == ["Study: digits", "Study: quick"]
     assert files(two)[-3:] == ["executed/digits/environment", "executed/quick/environment", "references"]
     assert "{study}" not in yaml.safe_dump(two)

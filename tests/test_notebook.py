@@ -85,6 +85,7 @@ def root(tmp_path_factory):
     ("name", "parameters", "figure_count"),
     [
         ("embedding", {"input_size": 5, "kernel": 2, "stride": 2, "padding": 1, "relax_time": 2}, 2),
+        ("findings", {}, 1),
         ("dynamics", {}, 2),
         ("delta", {}, 3),
         ("off_local", {"relax_times": "5", "output": "centre"}, 2),
