@@ -66,6 +66,8 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Figu
             zorder=3,
             label="control: CNN resumed at $t_w$" if is_first else None,
         )
+        ax.update_datalim([(tw, value) for value in percent(old["test_accuracy"])])  # shifted points do not count
+    ax.autoscale_view()
     epochs(ax, max(cnn["epoch"][-1], *efcn))
     ax.set(xlabel="epochs of the CNN; relax time $t_w$", ylabel="test accuracy (%)")
     _time_bar(figure, ax, norm, AFTER)

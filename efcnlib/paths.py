@@ -16,6 +16,7 @@ from efcnlib.images import Split, batch_order
 from efcnlib.measures import EVALUATION_BATCH, evaluate, score
 
 Path = dict[str, Tensor]
+PART = 32_768  # weights of each point
 
 
 def linear(start: dict[str, Tensor], end: dict[str, Tensor], n: int) -> Path:
@@ -78,8 +79,10 @@ def string(
 
 def elastic(path: Path, stiffness: float) -> Tensor:
     """k/2 sum_i |x_{i+1} - x_i|^2 of a path, a float64 scalar on its device."""
-    squares = sum((p[i + 1] - p[i]).square().sum(dtype=torch.float64) for p in path.values() for i in range(len(p) - 1))
-    return 0.5 * stiffness * squares
+    squares = [
+        part.diff(dim=0).square().sum(dtype=torch.float64) for points in path.values() for part in _parts(points)
+    ]
+    return 0.5 * stiffness * torch.stack(squares).sum()
 
 
 def _descend(network: nn.Module, path: Path, i: int, x: Tensor, y: Tensor, lr: float) -> Tensor:
@@ -105,10 +108,16 @@ def _implicit(inner: int, strength: float, path: Path) -> Tensor:
 
 def _pull(points: Tensor, relax: Tensor, strength: float) -> None:
     """The springs' implicit step: inner points solve (1 + strength T) x = x_now + strength * (the fixed ends)."""
-    inner = points[1:-1]
-    inner[0] += strength * points[0]
-    inner[-1] += strength * points[-1]
-    inner.copy_((relax @ inner.flatten(1)).view_as(inner))
+    for part in _parts(points):
+        inner = part[1:-1]
+        inner[0] += strength * part[0]
+        inner[-1] += strength * part[-1]
+        inner.copy_(relax @ inner)
+
+
+def _parts(points: Tensor) -> tuple[Tensor, ...]:
+    """Views [n, PART] of all points' weights, few enough of them at a time to stay in a processor's cache."""
+    return points.flatten(1).split(PART, dim=1)
 
 
 def along(network: nn.Module, path: Path, train: Split, test: Split) -> dict[str, list[float]]:

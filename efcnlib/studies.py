@@ -232,7 +232,7 @@ _PRESETS = (
         relax_times=(0, 3, 8, 16, 24),
         path_times=(0, 3, 8, 24),
         path_points=9,
-        string=String(steps=40),
+        string=String(steps=30),
         batch=50,
         measurements=6,
     ),

@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from efcnlib.figures import PATHS, History, Times
+from efcnlib.studies import Study
 
 ONE_SEED = "All this is one seed, which cannot tell an effect from luck in the training."
 PICKED = "Best epochs and best points are picked on the test set here, so they are somewhat too good."
@@ -153,6 +154,18 @@ def relaxation(paths: Mapping[int, Mapping[str, History]]) -> list[str]:
                 f" {elastic[-1]:.3g}."
             )
     return sentences
+
+
+def gentler(study: Study) -> list[str]:
+    """That a string's points may gain from gentler steps than its ends ever had; nothing if they had the same."""
+    string, training = study.string, study.relax_optimiser or study.optimiser
+    if training.name == "sgd" and string.lr / string.batch >= training.lr / study.batch:
+        return []
+    return [
+        f"The string steps by {string.lr:g} on {string.batch} images; its ends were trained by {training.name} with"
+        f" learning rate {training.lr:g} on {study.batch}, and got no such gentler end of their training. Part of what"
+        " its points gain over the ends may come from that, and not from where they lie."
+    ]
 
 
 def magnitudes(before: Tensor, after: Tensor, local: Tensor, dead: Tensor) -> list[str]:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from efcnlib import verdicts
+from efcnlib.studies import load
 
 IMAGES = 1000
 
@@ -147,3 +148,9 @@ def test_magnitudes_compare_local_with_off_local_and_see_dead_weights_move():
     assert "50.0 % of this block is dead. There the largest change is 0 " in lines[1]
     after[0, 2] = 0.25
     assert "the largest change is 0.25 " in verdicts.magnitudes(before, after, local, dead)[1]
+
+
+def test_a_string_with_gentler_steps_than_the_training_is_said_to_be_one():
+    assert "step" in verdicts.gentler(load("quick"))[0]
+    same = {"lr": 0.05, "batch": 50}
+    assert verdicts.gentler(load("quick", string=same, batch=50, optimiser={"lr": 0.05})) == []
