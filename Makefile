@@ -40,6 +40,6 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(RUN) -c '$(NEW_ENOUGH)' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
 	@$(VENV)/bin/uv --version >/dev/null 2>&1 || $(RUN) -m pip install --quiet --disable-pip-version-check uv
 	@echo "installing what requirements.lock pins into $(VENV) (a few minutes the first time)"
-	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip sync --quiet requirements.lock
+	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip sync requirements.lock
 	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --editable .
 	@touch $@

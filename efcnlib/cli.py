@@ -42,7 +42,7 @@ def data(
 
     loaded = images.load(name, data_root)
     for part, x, y in (("train", loaded.train_x, loaded.train_y), ("test", loaded.test_x, loaded.test_y)):
-        means = x.double().mean((0, 2, 3)) / 255
+        means = x.double().mean((0, 2, 3)) / (16 if name == "digits" else 255)
         print(f"{part}: {len(y)} images {tuple(x.shape[1:])}, channel means {' '.join(f'{m:.8f}' for m in means)}")
     print(f"{loaded.classes} classes, verified by SHA-256 {images.DIGESTS[name]}")
     file = images.cache_file(name)

@@ -6,7 +6,8 @@ the CNN subspace, both over the layers that come from convolutions, biases apart
 - delta = |off-local weights| / |all weights|: locality. 0 for a CNN, about 0.97 for a VanillaCNN-sized standard FCN.
 - sharing = |local weights - their nearest convolution| / |local weights|: weight sharing, which delta does not see.
 
-Norms are Euclidean. The supplement gives no formula for delta; this one reproduces its 97 % for a standard FCN.
+Norms are Euclidean. The supplement gives no formula for delta, and about 97 % for a standard FCN; by
+this one PyTorch's default start has 97.5 % at VanillaCNN's size and 93.0 % at AlexNet's.
 """
 
 import copy

@@ -72,7 +72,10 @@ def run_notebook(path: Path, out: Path, parameters: Mapping[str, object], inputs
 
 def is_current(out: Path, inputs: str) -> bool:
     """Whether ``out`` is a notebook that `run_notebook` finished with these ``inputs``."""
-    return out.exists() and _read(out).metadata.get("efcn", {}).get("inputs") == inputs
+    try:
+        return out.exists() and _read(out).metadata.get("efcn", {}).get("inputs") == inputs
+    except UserError:  # a damaged one is made anew
+        return False
 
 
 def inputs_of(path: Path, parameters: Mapping[str, object], keys: Iterable[str]) -> str:
@@ -118,6 +121,7 @@ def _read(path: Path) -> NotebookNode:
 def _without_widgets(notebook: NotebookNode) -> None:
     """Drop live widgets, that is progress bars: dead in a page, and they would make it ask other hosts for scripts."""
     notebook.metadata.pop("widgets", None)
+    notebook.metadata.pop("papermill", None)  # paths of this machine, in pages that others read
     for cell in notebook.cells:
         if "outputs" in cell:
             cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]

@@ -1,11 +1,13 @@
 """What the notebooks share: showing figures, sentences and tables, and reading their text parameters."""
 
+import ast
 import base64
 import html
 import io
 import re
 from collections.abc import Iterable, Sequence
 
+from IPython import get_ipython
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
@@ -55,6 +57,23 @@ def selection(what: str, text: object, allowed: Sequence[object]) -> tuple:
     return tuple(by_name[name] for name in names)
 
 
+def strict() -> None:
+    """UserError if papermill was given a parameter that this notebook does not have: it would only warn.
+
+    papermill puts what it was given into a cell of its own, the second to run, behind the notebook's parameters.
+    """
+    ran = get_ipython().user_ns["In"] if get_ipython() else []
+    if len(ran) > 2 and ran[2].startswith("# Parameters"):
+        known = _assigned(ran[1])
+        for name in _assigned(ran[2]):
+            choice("parameter of this notebook", name, known)
+
+
+def _assigned(source: str) -> list[str]:
+    """Names that a parameters cell assigns to."""
+    return [target.id for line in ast.parse(source).body for target in getattr(line, "targets", ())]
+
+
 def layers(study: Study) -> list[networks.Step]:
     """The layers of the study's CNN, traced; weights uninitialised."""
     return networks.trace(untrained(study.cnn(study.seeds[0])), study.data.shape)
@@ -66,5 +85,7 @@ def made(results: sweep.Results, seed: int) -> str:
     return (
         f"<br><small>Study <b>{study.name}</b>: {html.escape(study.title)}; seed {seed}; CNN and standard FCN trained"
         f" for {study.epochs} epochs, eFCN and control for {study.relax_epochs} after the embedding;"
+        f" {study.network.channels} channels, {study.data.train_images:,} training and {study.data.test_images:,} test"
+        " images;"
         f" on {device}.</small>"
     )

@@ -15,7 +15,6 @@ import itertools
 import json
 import math
 import os
-import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -109,7 +108,7 @@ def commit(folder: Path, label: str, config: BaseModel, result: Result) -> None:
             if result.weights:
                 files[WEIGHTS] = _write_tensors(folder / WEIGHTS, result.weights)
             _sync(folder)
-            info = {"date": now(), "host": platform.node()} | result.info
+            info = {"date": now()} | result.info
             manifest = _Manifest(schema_version=SCHEMA_VERSION, key=key_of(config), label=label, files=files, info=info)
             text = manifest.model_dump_json(indent=1) + "\n"
             _write(folder / MANIFEST, lambda path: path.write_text(text, "utf-8"))

@@ -16,7 +16,7 @@ from efcnlib.training import Optimiser
 
 
 class Frozen(BaseModel):
-    """Immutable, validated, no unknown fields; numbers in text ("1e3") become numbers."""
+    """Immutable, validated, no unknown fields; numbers in text ("0.1") become numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -223,14 +223,14 @@ VANILLA = Study(
 _PRESETS = (
     Study(
         name="quick",
-        title="VanillaCNN narrowed to 8 channels on 6,000 images of CIFAR-10, SGD",
+        title="narrowed VanillaCNN on CIFAR-10, SGD",
         network=Network(architecture="vanilla", channels=8),
         data=Data(name="cifar10", train=6_000, test=3_000),
         optimiser=Optimiser(name="sgd", lr=0.05),
         epochs=24,
         relax_epochs=8,
-        relax_times=(0, 3, 8, 16, 24),
-        path_times=(0, 3, 8, 24),
+        relax_times=(0, 3, 6, 12, 24),
+        path_times=(0, 3, 6, 24),
         path_points=9,
         string=String(steps=30),
         batch=50,

@@ -75,7 +75,7 @@ def ensure(
     if missing and study.needs_gpu and device == "cpu" and not yes_really:
         raise UserError(
             f"study {study.name} is paper-scale, days of work for a CPU, and {len(missing)} of its runs are not"
-            " recorded: give --device cuda, or --yes-really to insist"
+            f" recorded: compute them with efcn run {study.name} --device cuda, or with --yes-really to insist"
         )
     place = Workplace(store, device, data_root)
     if missing:
@@ -93,11 +93,14 @@ def ensure(
 
 @contextlib.contextmanager
 def computing(run: Run) -> Iterator[None]:
-    """What a device says when its memory is full, in one line."""
+    """What PyTorch says when the memory is full, in one line."""
     try:
         yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise UserError(f"{run.label}: the device's memory is full: take fewer channels or a smaller batch") from error
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's has no class of its own
+        if "out of memory" not in str(error).lower() and "allocate memory" not in str(error):
+            raise
+        channels = run.network.channels if hasattr(run, "network") else run.end.network.channels
+        raise UserError(f"{run.label}: not enough memory for {channels} channels: take fewer") from error
 
 
 def check_device(device: str) -> None:
@@ -138,5 +141,5 @@ def _cost(run: Run) -> float:
         points = 2 if run.method == "output" else run.points
         share = run.string.steps * run.string.batch / training.data.train_images if run.string else 0
         # Swapping weights in and moving whole networks about: measured to make a path this much slower than training.
-        return 1.4 * forward * (points + 3 * share * run.points)
+        return 1.25 * forward * (points + 3 * share * (run.points - 2))
     return forward * (3 * run.epochs + 2 * run.measurements)

@@ -6,10 +6,9 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
-from efcnlib.errors import UserError
 from efcnlib.images import Split, batch_order
 
 
@@ -23,12 +22,16 @@ class Optimiser(BaseModel):
     momentum: float = Field(0.0, ge=0, lt=1)  # SGD only
     weight_decay: float = Field(0.0, ge=0, le=1)  # added to the gradient, per weight
 
+    @model_validator(mode="after")
+    def _momentum_is_for_sgd(self) -> "Optimiser":
+        if self.name == "adam" and self.momentum:
+            raise ValueError(f"momentum {self.momentum} is for sgd: adam allows only 0")
+        return self
+
     def start(self, network: nn.Module) -> torch.optim.Optimizer:
         """A fresh optimiser over the network's parameters."""
         parameters = list(network.parameters())
         if self.name == "adam":
-            if self.momentum:
-                raise UserError(f"momentum {self.momentum} is for sgd: adam allows only 0")
             return torch.optim.Adam(parameters, self.lr, weight_decay=self.weight_decay)
         return torch.optim.SGD(parameters, self.lr, self.momentum, weight_decay=self.weight_decay)
 
@@ -59,7 +62,7 @@ def train(
 
     ``batch`` is in images, the last one of an epoch may be smaller. ``seed`` decides the order of the images (unless
     ``shuffle`` is off: then it is the published one, the same every epoch) and the dropout masks; PyTorch's global
-    generators are left as they were. On a CPU the same call gives the same bits.
+    generators are left as they were. On a CPU the same call with as many threads gives the same bits.
     """
     network.train()
     state = optimiser.start(network)

@@ -61,7 +61,8 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: in
         f" {_compare(end, _each(control, _final), images)}",
         f"The control's last measurement is its best at {at(rising)}. Where it is, the control may still have been"
         " getting better, and a lead over it can be one of speed.",
-        f"Chance alone passes two standard errors once in twenty comparisons; each line makes {len(efcn)}. {PICKED}",
+        "Of comparisons between final values, chance alone lets one in twenty pass two standard errors; each line"
+        f" makes {len(efcn)}. A best of several epochs passes more often. {PICKED}",
         ONE_SEED,
     ]
 
@@ -112,7 +113,7 @@ def barriers(paths: Mapping[int, Mapping[str, History]]) -> list[str]:
     sentences = []
     for method in _methods(paths, "linear", "string"):
         heights = {tw: _barrier(of[method]["train_loss"]) for tw, of in paths.items()}
-        there = [tw for tw, height in heights.items() if height > 0]
+        there = [tw for tw, height in heights.items() if height > 1e-6]  # less is rounding
         listed = ", ".join(f"{height:+.3f} ($t_w$ = {tw})" for tw, height in heights.items()).replace("-", "−")
         sentences.append(
             f"**Is there a barrier on the {PATHS[method][3]}**, train loss above the higher end?"

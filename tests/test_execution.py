@@ -108,3 +108,9 @@ def test_inputs_follow_cells_parameters_and_records_but_not_outputs(tmp_path):
     assert inputs == inputs_of(notebook, {"seed": 0}, ["key"])
     assert inputs != inputs_of(write_notebook(notebook, "print(2)"), {"seed": 0}, ["key"])
     assert not is_current(notebook, inputs)
+
+
+def test_a_damaged_executed_notebook_is_not_current(tmp_path):
+    out = tmp_path / "out.ipynb"
+    out.write_text("")
+    assert not is_current(out, "")

@@ -4,6 +4,8 @@ import ast
 import base64
 import io
 import re
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -137,3 +139,19 @@ def test_notebooks_begin_with_a_title_and_commented_parameters(path):
     for line in parameters.source.splitlines():
         name, value = re.fullmatch(r"(\w+) = ([^#]+?)  # .+", line).groups()
         assert isinstance(ast.literal_eval(value), str | int), name
+
+
+def papermill(out, *parameters):
+    """The command line that every page shows."""
+    path = REPOSITORY / "notebooks" / "dynamics.ipynb"
+    command = [sys.executable, "-m", "papermill", str(path), str(out), "-p", "study", "digits", *parameters]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_papermill_command_of_the_pages_is_strict(root, tmp_path):
+    done = papermill(tmp_path / "out.ipynb", "-p", "root", root, "-p", "sede", "1")
+    assert done.returncode != 0
+    assert "unknown parameter of this notebook 'sede': choose one of study, seed, root" in done.stderr
+    done = papermill(tmp_path / "out.ipynb", "-p", "root", root, "-p", "seed", "1")
+    assert done.returncode == 0, done.stderr
+    assert "seed 1;" in (tmp_path / "out.ipynb").read_text("utf-8")

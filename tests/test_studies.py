@@ -9,6 +9,7 @@ from efcnlib import studies
 from efcnlib.errors import UserError
 from efcnlib.records import key_of
 from efcnlib.studies import PRESETS, load
+from efcnlib.training import log_spaced
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -34,6 +35,12 @@ def test_every_relax_time_has_its_control_and_the_ends_are_there():
     assert study.relax_times[-1] == study.epochs
     efcn, control = study.relaxed("efcn", 0, 0), study.relaxed("control", 0, 0)
     assert efcn.model_copy(update={"kind": "control"}) == control
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_cnn_is_measured_wherever_an_efcn_leaves_it(name):
+    study = load(name)
+    assert set(study.relax_times) <= set(log_spaced(study.epochs, study.measurements))
 
 
 def test_a_run_changes_with_what_decides_it_and_with_nothing_else():

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from efcnlib import architectures, images, networks
+from efcnlib import architectures, images, networks, studies
 from efcnlib.errors import UserError
 from efcnlib.training import Optimiser, log_spaced, train
 
@@ -94,4 +94,4 @@ def test_a_dense_network_is_trained_by_the_same_loop(digits):
 
 def test_bad_input_is_named():
     with pytest.raises(UserError, match=r"momentum 0\.9 .* adam"):
-        Optimiser(name="adam", momentum=0.9).start(small_cnn())
+        studies.load("digits", optimiser={"name": "adam", "momentum": 0.9})
