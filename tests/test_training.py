@@ -68,6 +68,25 @@ def test_same_seed_same_bits_and_another_seed_other_bits(digits, name):
     assert not same(first, trained(digits[0], optimiser, dropout=True, shuffle=False))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_dense_network_has_the_same_bits_again_with_as_many_threads(threads):
+    generator = torch.Generator().manual_seed(2)
+    split = images.Split(torch.randn(200, 3, 32, 32, generator=generator), torch.arange(200) % 10)
+    cnn = networks.cnn(architectures.vanilla(10, channels=4), (3, 32, 32))
+    states = []
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)  # large enough a network for two threads to share its products
+    try:
+        for _ in range(2):
+            network = networks.dense(cnn, (3, 32, 32))
+            networks.initialise(network, torch.Generator().manual_seed(1))
+            train(network, split, Optimiser(), epochs=2, batch=50, shuffle=True, seed=0, after_epoch=lambda epoch: None)
+            states.append(network.state_dict())
+    finally:
+        torch.set_num_threads(before)
+    assert same(*states)
+
+
 def test_global_generator_is_left_alone(digits):
     torch.manual_seed(3)
     expected = torch.rand(2)
