@@ -41,10 +41,10 @@ def wrong():
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             digest = base64.b64encode(hashlib.sha512(b"what it should be").digest()).decode()
-            dist = {"tarball": f"http://{self.headers['Host']}/a.tgz", "integrity": f"sha512-{digest}"}
+            dist = {"tarball": f"http://{self.headers['Host']}/package", "integrity": f"sha512-{digest}"}
             versions = {"1.0.0": {"name": "a", "version": "1.0.0", "dist": dist}}
             metadata = {"name": "a", "dist-tags": {"latest": "1.0.0"}, "versions": versions}
-            content = b"something else" if self.path.endswith(".tgz") else json.dumps(metadata).encode()
+            content = b"something else" if self.path.endswith("/package") else json.dumps(metadata).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
