@@ -57,7 +57,7 @@ def _train(run: Training, place: Workplace, tick: Callable[[float], None]) -> tu
                 history.setdefault(name, []).append(value)
             if is_dense:
                 snapshots.append(measures.filters(network).cpu())
-        if run.kind == "cnn":  # small: keeping every epoch makes every relax time possible
+        if run.kind == "cnn":  # every epoch, so that every tw is possible: VanillaCNN 0.6 MB each, AlexNet 12 MB
             weights.update({f"{epoch}/{name}": value for name, value in _state(network).items()})
         tick(1 / (run.epochs + 1))
 
