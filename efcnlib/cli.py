@@ -31,6 +31,10 @@ Root = Annotated[str | None, _option("DIR", "folder where runs are kept; else $E
 DataRoot = Annotated[str | None, _option("DIR", "folder with the images as torchvision lays them out; else $EFCN_DATA")]
 Device = Annotated[str, _option("DEVICE", "where to compute: cpu, cuda, cuda:1; without it: cpu")]
 YesReally = Annotated[FlagCreatePairsOff[bool], _option(None, "compute a paper-scale study without a GPU, for days")]
+Precision = Annotated[str | None, _option("NAME", "of products: float32, tf32 (GPU) or bf16; else the study's own")]
+Delay = Annotated[int, _option("STEPS", "write eFCN weights every 1, 2, 4 or 8 steps, exactly; plain SGD; else 1")]
+Kernel = Annotated[str, _option("NAME", "of the fused update: torch, or triton (GPU, not measured yet); else torch")]
+Together = Annotated[int, _option("N", "eFCNs trained side by side, which may pay on a GPU; without it: 1")]
 
 
 @app.command
@@ -56,13 +60,22 @@ def run(
     device: Device = "cpu",
     data_root: DataRoot = None,
     yes_really: YesReally = False,
+    precision: Precision = None,
+    delay: Delay = 1,
+    kernel: Kernel = "torch",
+    together: Together = 1,
 ) -> None:
     """Compute the runs of a study that are not there yet. Each finished run is kept: interrupt it whenever you like."""
     from efcnlib import studies, sweep
+    from efcnlib.engine import Engine
     from efcnlib.records import Store
 
-    config, store = studies.load(study), Store(root)
-    sweep.ensure(config, store, device=device, data_root=data_root, yes_really=yes_really)
+    changes = {} if precision is None else {"precision": precision}
+    config, store = studies.load(study, **changes), Store(root)
+    engine = studies.validated(Engine, {"delay": delay, "kernel": kernel})
+    sweep.ensure(
+        config, store, device=device, data_root=data_root, yes_really=yes_really, engine=engine, together=together
+    )
     print(f"{study}: all {len(studies.runs(config))} runs are in {store.root}")
 
 

@@ -152,8 +152,8 @@ def to_device(
     return split(train_x, train_y), split(test_x, test_y)
 
 
-def batch_order(n: int, batch: int, generator: torch.Generator | None) -> Iterator[Tensor]:
-    """The batches of one pass over ``n`` images as index tensors, int64 [batch]; the last one may be smaller.
+def epoch_order(n: int, batch: int, generator: torch.Generator | None) -> Tensor:
+    """The order of one pass over ``n`` images, int64 [n] on the CPU, so that every device sees the same.
 
     ``generator`` shuffles them; None: the order of the published code, which is the images' own.
     Raises UserError for a batch below 1 or above ``n``.
@@ -161,8 +161,7 @@ def batch_order(n: int, batch: int, generator: torch.Generator | None) -> Iterat
     at_least(1, batch=batch)
     if batch > n:
         raise UserError(f"batch {batch} is not allowed: there are {n} images")
-    order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
-    return iter(order.split(batch))
+    return torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
 
 
 def _first(x: Tensor, y: Tensor, count: int | None, what: str) -> tuple[Tensor, Tensor]:

@@ -34,9 +34,12 @@ def score(logits: Tensor, y: Tensor) -> Tensor:
     return torch.stack([loss, (logits.argmax(1) == y).sum().double()])
 
 
-def measure(network: nn.Sequential, train: Split, test: Split) -> dict[str, float | list[float]]:
-    """One row of a run's history. Of a dense network also its distances to the CNN subspace and masked accuracies."""
-    values = {
+def measure(network: nn.Sequential, train: Split, test: Split, **more: Tensor) -> dict[str, float | list[float]]:
+    """One row of a run's history. Of a dense network also its distances to the CNN subspace and masked accuracies.
+
+    ``more`` are scalars on the device that go into the row by their names.
+    """
+    values = more | {
         ("train_loss", "train_accuracy"): evaluate(network, train),
         ("test_loss", "test_accuracy"): evaluate(network, test),
     }

@@ -62,11 +62,19 @@ class DenseConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, c_in, h, w] -> [n, c_out, rows, columns]."""
-        g = self.geometry
+        return F.linear(self.flat(x), self.weight, self.bias).unflatten(1, self.out)
+
+    def flat(self, x: Tensor) -> Tensor:
+        """The images [n, c_in, h, w] as the matrix reads them: [n, inputs]."""
         if not self.live:
-            x = F.pad(x, (g.cols.padding, g.cols.padding, g.rows.padding, g.rows.padding))
-        y = F.linear(x.flatten(1), self.weight, self.bias)
-        return y.unflatten(1, g.shape6(self.live)[:3])
+            rows, cols = self.geometry.rows.padding, self.geometry.cols.padding
+            x = F.pad(x, (cols, cols, rows, rows))
+        return x.flatten(1)
+
+    @property
+    def out(self) -> tuple[int, int, int]:
+        """Shape of an image's output: channels, rows, columns."""
+        return self.geometry.shape6(self.live)[:3]
 
     def extra_repr(self) -> str:
         """What print() shows."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from efcnlib.errors import UserError
-from efcnlib.images import Split, batch_order
+from efcnlib.images import Split, epoch_order
 from efcnlib.measures import EVALUATION_BATCH, evaluate, score
 
 Path = dict[str, Tensor]
@@ -65,7 +65,7 @@ def string(
     for _ in range(steps):
         index = next(batches, None)
         if index is None:
-            batches = batch_order(len(split), batch, order)
+            batches = iter(epoch_order(len(split), batch, order).split(batch))
             index = next(batches)
         index = index.to(split.x.device)
         energies.append(elastic(path, stiffness))

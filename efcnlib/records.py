@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -69,17 +69,31 @@ class Store:
         Raises UserError if the store cannot be written, before anything is computed where that can be known, and
         whatever ``compute`` raises; nothing half-written stays behind.
         """
-        key = key_of(config)
-        record = self.get(key)
-        if record is None:
-            label = getattr(config, "label", name_of(key))
-            with self._exclusive(key, label):
+        return self.ensure_all([config], lambda _: iter([(config, compute())]))[0]
+
+    def ensure_all(
+        self, configs: Sequence[BaseModel], compute: Callable[[list[BaseModel]], Iterator[tuple[BaseModel, Result]]]
+    ) -> list[Record]:
+        """`ensure` for runs computed together: ``compute`` gets those that are missing and yields each when it is done.
+
+        Each is committed as it comes. Locks are taken in the order of the keys, so that two processes which want some
+        of the same runs never wait for each other in a circle.
+        """
+        keys = {key_of(config): config for config in configs}
+        records = {key: self.get(key) for key in keys}
+        with contextlib.ExitStack() as held:
+            missing = []
+            for key in sorted(key for key, record in records.items() if record is None):
+                held.enter_context(self._exclusive(key, _name(keys[key], key)))
                 with writing(self.root):  # a damaged run may have to be set aside
-                    record = self._find(key, read_record, locked=True)
-                if record is None:
-                    commit(self.root / key, label, config, compute())
-                    record = read_record(self.root / key, key)
-        return record
+                    records[key] = self._find(key, read_record, locked=True)
+                if records[key] is None:
+                    missing.append(keys[key])
+            for config, result in compute(missing) if missing else ():
+                key = key_of(config)
+                commit(self.root / key, _name(config, key), config, result)
+                records[key] = read_record(self.root / key, key)
+        return [records[key_of(config)] for config in configs]
 
     def state(self, key: str) -> str:
         """One of "done", "running", "missing" and "damaged"; changes nothing, and of weights checks only the size."""
@@ -173,6 +187,10 @@ class Store:
         finally:
             holder.unlink(missing_ok=True)
             lock.release()
+
+
+def _name(config: BaseModel, key: str) -> str:
+    return getattr(config, "label", name_of(key))
 
 
 def _warn(label: str, folder: Path, damage: Exception, outcome: str) -> None:

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from efcnlib.errors import UserError
 
-SCHEMA_VERSION = 1  # part of every key: raise it when the meaning of a configuration or of a record changes
+SCHEMA_VERSION = 2  # part of every key: raise it when the meaning of a configuration or of a record changes
 RECORD, ARRAYS, WEIGHTS, MANIFEST = "record.json", "arrays.safetensors", "weights.safetensors", "manifest.json"
 PARTIAL = ".tmp"  # starts the name of unfinished files, safetensors' own among them
 

@@ -1,15 +1,18 @@
 """From a run's configuration to its result: build the network, train, measure; or walk a path between two networks."""
 
+import contextlib
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from efcnlib import architectures, embedding, images, measures, networks, paths
+from efcnlib import architectures, embedding, images, measures, memory, networks, paths
+from efcnlib.engine import Engine
 from efcnlib.errors import UserError
+from efcnlib.precision import products
 from efcnlib.records import Result, Store, environment, key_of
 from efcnlib.studies import Data, PathRun, Run, Training
 from efcnlib.training import log_spaced, train
@@ -17,11 +20,15 @@ from efcnlib.training import log_spaced, train
 
 @dataclass
 class Workplace:
-    """Where runs are computed: the store their parents are in, the device, and the images kept on it."""
+    """Where and how runs are computed: the store their parents are in, the device, the images kept on it, the engine.
+
+    None of it is part of a run's key.
+    """
 
     store: Store
     device: str = "cpu"
     data_root: str | None = None
+    engine: Engine = field(default_factory=Engine)
     _splits: dict[Data, tuple[images.Split, images.Split]] = field(default_factory=dict)
 
     def splits(self, data: Data) -> tuple[images.Split, images.Split]:
@@ -31,17 +38,79 @@ class Workplace:
             self._splits[data] = images.to_device(loaded, self.device, train=data.train, test=data.test)
         return self._splits[data]
 
+    def stream(self, new: bool = False) -> "torch.cuda.Stream | None":
+        """The stream of a GPU that is in use, or a new one; a CPU has none."""
+        if torch.device(self.device).type != "cuda":
+            return None
+        return torch.cuda.Stream(self.device) if new else torch.cuda.current_stream(self.device)
 
-def compute(run: Run, place: Workplace, tick: Callable[[float], None] = lambda part: None) -> Result:
-    """The result of a run whose parents are in the store. ``tick(part)`` reports parts of the run, summing to 1."""
+
+Tick = Callable[[float], None]  # told of parts of a run as they are done, which sum to 1
+Work = Generator[None, None, tuple[dict, dict, dict]]  # pauses after each epoch; history, arrays, weights
+
+
+def compute(run: Run, place: Workplace, tick: Tick = lambda part: None) -> Result:
+    """The result of a run whose parents are in the store."""
     start = time.perf_counter()
-    work = _walk if isinstance(run, PathRun) else _train
-    history, arrays, weights = work(run, place, tick)
-    info = {"environment": environment(), "device": place.device, "seconds": round(time.perf_counter() - start, 3)}
-    return Result(history=history, arrays=arrays, weights=weights, info=info)
+    if isinstance(run, PathRun):
+        made = _walk(run, place, tick)
+    else:
+        work = _train(run, place, tick)
+        while not (made := _advance(work)):
+            pass
+    return _result(place, made, start)
 
 
-def _train(run: Training, place: Workplace, tick: Callable[[float], None]) -> tuple[dict, dict, dict]:
+def compute_together(
+    runs: Sequence[Training], place: Workplace, tick: Callable[[Training, float], None] = lambda run, part: None
+) -> Iterator[tuple[Training, Result]]:
+    """Several trainings side by side in this process, an epoch of each in turn; yields each when it is done.
+
+    On a GPU each has a stream of its own, so that one's steps fill what the other's leave idle. The numbers are those
+    of `compute`.
+    """
+    start = time.perf_counter()
+    here = place.stream()
+    works = {run: (_train(run, place, lambda part, run=run: tick(run, part)), place.stream(new=True)) for run in runs}
+    while works:
+        for run, (work, stream) in list(works.items()):
+            if stream is not None:
+                stream.wait_stream(here)  # the images were put on the device there
+            with torch.cuda.stream(stream) if stream is not None else contextlib.nullcontext():
+                made = _advance(work)
+            if made:
+                del works[run]
+                result = _result(place, made, start)
+                result.info["together"] = len(runs)
+                yield run, result
+
+
+def needed(run: Training, place: Workplace) -> int:
+    """Bytes of the device's memory that a training needs, its weights included: a lower bound."""
+    network = untrained(run)
+    if run.kind in ("fcn", "efcn"):
+        network = networks.dense(network, run.data.shape, live=run.optimiser.weight_decay == 0)  # pages never touched
+    weights = sum(p.numel() * p.element_size() for p in network.parameters())
+    return weights + memory.needed(network, run.optimiser, run.precision, place.engine, run.batch)
+
+
+def _advance(work: Work) -> tuple[dict, dict, dict] | None:
+    """One epoch more; what was made, once there is no more."""
+    try:
+        next(work)
+    except StopIteration as end:
+        return end.value
+
+
+def _result(place: Workplace, made: tuple[dict, dict, dict], start: float) -> Result:
+    seconds = round(time.perf_counter() - start, 3)
+    info = {"environment": environment(), "device": place.device, "engine": place.engine.model_dump()}
+    history, arrays, weights = made
+    weights = {name: value.cpu() for name, value in weights.items()}
+    return Result(history=history, arrays=arrays, weights=weights, info=info | {"seconds": seconds})
+
+
+def _train(run: Training, place: Workplace, tick: Tick) -> Work:
     train_split, test_split = place.splits(run.data)
     network = build(run, place.store).to(place.device)
     measured = log_spaced(run.epochs, run.measurements)
@@ -49,19 +118,7 @@ def _train(run: Training, place: Workplace, tick: Callable[[float], None]) -> tu
     snapshots: list[Tensor] = []
     weights: dict[str, Tensor] = {}
     is_dense = bool(networks.convolutions(network))
-
-    def after_epoch(epoch: int) -> None:
-        if epoch in measured:
-            row = {"epoch": epoch} | measures.measure(network, train_split, test_split)
-            for name, value in row.items():
-                history.setdefault(name, []).append(value)
-            if is_dense:
-                snapshots.append(measures.filters(network).cpu())
-        if run.kind == "cnn":  # every epoch, so that every tw is possible: VanillaCNN 0.6 MB each, AlexNet 12 MB
-            weights.update({f"{epoch}/{name}": value for name, value in _state(network).items()})
-        tick(1 / (run.epochs + 1))
-
-    train(
+    trained = train(
         network,
         train_split,
         run.optimiser,
@@ -69,8 +126,21 @@ def _train(run: Training, place: Workplace, tick: Callable[[float], None]) -> tu
         batch=run.batch,
         shuffle=run.shuffle,
         seed=_seed(run),
-        after_epoch=after_epoch,
+        precision=run.precision,
+        engine=place.engine,
     )
+    for epoch, losses in trained:
+        if epoch in measured:
+            with products(run.precision, place.device):
+                row = {"epoch": epoch} | measures.measure(network, train_split, test_split, epoch_loss=losses)
+            for name, value in row.items():
+                history.setdefault(name, []).append(value)
+            if is_dense:
+                snapshots.append(measures.filters(network).cpu())
+        if run.kind == "cnn":  # every epoch, so that every tw is possible: VanillaCNN 0.6 MB each, AlexNet 12 MB
+            weights.update({f"{epoch}/{name}": value for name, value in _state(network).items()})
+        tick(1 / (run.epochs + 1))
+        yield
     if run.kind != "cnn":
         weights = _state(network)
     arrays = {}
@@ -118,7 +188,7 @@ def checkpoint(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in store.weights(key_of(cnn), prefix).items()}
 
 
-def _walk(run: PathRun, place: Workplace, tick: Callable[[float], None]) -> tuple[dict, dict, dict]:
+def _walk(run: PathRun, place: Workplace, tick: Tick) -> tuple[dict, dict, dict]:
     train_split, test_split = place.splits(run.end.data)
     # The embedded CNN serves as the network of both ends: they differ in weights alone.
     cnn = untrained(run.start)
@@ -146,7 +216,9 @@ def _walk(run: PathRun, place: Workplace, tick: Callable[[float], None]) -> tupl
 
 
 def _state(network: nn.Sequential) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+    """A copy of the network's state where it is: fetching it would wait for a GPU."""
+    state = network.state_dict().items()
+    return {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in state}
 
 
 def _seed(run: Training) -> int:

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from efcnlib import images
 from efcnlib.architectures import TABLES
 from efcnlib.errors import UserError, choice
-from efcnlib.training import Optimiser
+from efcnlib.precision import PRECISIONS
+from efcnlib.updates import Optimiser
 
 
 class Frozen(BaseModel):
@@ -67,6 +68,7 @@ class Training(Frozen):
     network: Network
     data: Data
     optimiser: Optimiser
+    precision: Literal[PRECISIONS] = "float32"
     epochs: int = Field(ge=0, le=100_000)
     batch: int = Field(ge=1)  # images
     shuffle: bool
@@ -117,6 +119,7 @@ class Study(Frozen):
     network: Network
     data: Data
     optimiser: Optimiser
+    precision: Literal[PRECISIONS] = "float32"  # of matrix products in training; masters are float32
     relax_optimiser: Optimiser | None = None  # of eFCN, eLCN and control; None: as the CNN's, started fresh
     epochs: int = Field(ge=1, le=100_000)  # of the CNN and of the standard FCN
     relax_epochs: int = Field(ge=1, le=100_000)  # after embedding, of the control too
@@ -181,6 +184,7 @@ class Study(Frozen):
             network=self.network,
             data=self.data,
             optimiser=optimiser,
+            precision=self.precision,
             epochs=epochs,
             batch=self.batch,
             shuffle=self.shuffle,
@@ -210,6 +214,7 @@ VANILLA = Study(
     network=Network(architecture="vanilla"),
     data=Data(name="cifar10"),
     optimiser=Optimiser(name="sgd", lr=0.1),
+    precision="tf32",
     epochs=100,
     relax_epochs=100,
     relax_times=(0, 1, 2, 3, 4, 5, 6, 8, 11, 14, 18, 23, 29, 37, 48, 61, 78, 100),

@@ -1,16 +1,19 @@
 """A study's runs, each computed once, here and one after the other; and what there is of them so far."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from tqdm.auto import tqdm
 
-from efcnlib import networks, studies
-from efcnlib.errors import UserError
+from efcnlib import memory, networks, studies
+from efcnlib.engine import Engine
+from efcnlib.engine import check as check_engine
+from efcnlib.errors import UserError, at_least
 from efcnlib.records import Record, Store, default_root, key_of
-from efcnlib.runs import Workplace, compute, untrained
+from efcnlib.runs import Workplace, compute, compute_together, needed, untrained
 from efcnlib.studies import PathRun, Run, Study
 
 
@@ -63,32 +66,72 @@ def ensure(
     device: str = "cpu",
     data_root: str | None = None,
     yes_really: bool = False,
+    engine: Engine | None = None,
+    together: int = 1,
     progress: bool = True,
 ) -> Results:
     """Compute what is missing of a study, and return its records.
 
-    Raises UserError for a paper-scale study on a CPU (unless ``yes_really``), an unknown or absent device, and
-    whatever the data, the disk or a run have to say. Finished runs are kept whatever happens.
+    ``together`` eFCNs of different relax times are trained side by side, which a GPU may be faster at. Raises UserError
+    for a paper-scale study on a CPU (unless ``yes_really``), an unknown or absent device, a precision or an engine that
+    the device cannot do, too little memory, and whatever the data, the disk or a run have to say. Finished runs are
+    kept whatever happens.
     """
     check_device(device)
+    at_least(1, together=together)
+    engine = engine or Engine()
     missing = [run for run in studies.runs(study) if store.get(key_of(run)) is None]
     if missing and study.needs_gpu and device == "cpu" and not yes_really:
         raise UserError(
             f"study {study.name} is paper-scale, days of work for a CPU, and {len(missing)} of its runs are not"
             f" recorded: compute them with efcn run {study.name} --device cuda, or with --yes-really to insist"
         )
-    place = Workplace(store, device, data_root)
+    place = Workplace(store, device, data_root, engine)
     if missing:
+        for optimiser in {study.optimiser, study.relax_optimiser or study.optimiser}:
+            check_engine(optimiser, study.precision, engine, device)
         place.splits(study.data)  # fetched and loaded before the clock starts, with a bar of its own
     with _bar(study, missing, progress and bool(missing)) as bar:
-        for run in missing:
-            bar.set_description_str(f"{study.name}: {run.label}")
-            cost = _cost(run)
-            before = bar.n
-            with computing(run):
-                store.ensure(run, lambda run=run, cost=cost: compute(run, place, lambda part: bar.update(part * cost)))
-            bar.update(before + cost - bar.n)
+        for group in groups(missing, together):
+            _compute(group, place, bar)
     return Results(study, store)
+
+
+def groups(missing: list[Run], together: int) -> list[list[Run]]:
+    """``missing`` in an order in which it can be computed; eFCNs of one CNN stand together, ``together`` at most."""
+    result: list[list[Run]] = []
+    for run in missing:
+        group = next((group for group in result if _share(run, group[0]) and len(group) < together), None)
+        if group is None:
+            result.append([run])
+        else:
+            group.append(run)
+    return result
+
+
+def _share(run: Run, other: Run) -> bool:
+    """Whether two runs are eFCNs of the same CNN."""
+    return run.kind == other.kind == "efcn" and run.parent == other.parent
+
+
+def _compute(group: list[Run], place: Workplace, bar: tqdm) -> None:
+    label = ", ".join(run.label for run in group)
+    bar.set_description_str(label)
+    before, costs = bar.n, {run: _cost(run) for run in group}
+    with computing(group[0]):
+        if len(group) == 1:
+            run = group[0]
+            place.store.ensure(run, lambda: compute(run, place, lambda part: bar.update(part * costs[run])))
+        else:
+            need, free = sum(needed(run, place) for run in group), memory.free(torch.device(place.device))
+            room = "" if free is None else f", {free / 1e9:.1f} GB are free"
+            tqdm.write(f"{len(group)} eFCNs at once need {need / 1e9:.1f} GB on {place.device}{room}", file=sys.stderr)
+            if free is not None and need > free:
+                raise UserError(f"{len(group)} runs at once do not fit on {place.device}: take a smaller --together")
+            place.store.ensure_all(
+                group, lambda runs: compute_together(runs, place, lambda run, part: bar.update(part * costs[run]))
+            )
+    bar.update(before + sum(costs.values()) - bar.n)
 
 
 @contextlib.contextmanager

@@ -1,39 +1,14 @@
-"""One training loop for every network: seeded, measured at log-spaced epochs, the images resident on the device."""
+"""One training loop for every network: seeded, paused after each epoch, the images resident on the device."""
 
-from collections.abc import Callable, Iterable
-from typing import Literal
+from collections.abc import Iterator
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import nn
+from torch import Tensor, nn
 
-from efcnlib.images import Split, batch_order
-
-
-class Optimiser(BaseModel):
-    """How weights are updated; always started fresh, with PyTorch's definitions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    name: Literal["sgd", "adam"] = "sgd"
-    lr: float = Field(0.1, gt=0, le=100)
-    momentum: float = Field(0.0, ge=0, lt=1)  # SGD only
-    weight_decay: float = Field(0.0, ge=0, le=1)  # added to the gradient, per weight
-
-    @model_validator(mode="after")
-    def _momentum_is_for_sgd(self) -> "Optimiser":
-        if self.name == "adam" and self.momentum:
-            raise ValueError(f"momentum {self.momentum} is for sgd: adam allows only 0")
-        return self
-
-    def start(self, network: nn.Module) -> torch.optim.Optimizer:
-        """A fresh optimiser over the network's parameters."""
-        parameters = list(network.parameters())
-        if self.name == "adam":
-            return torch.optim.Adam(parameters, self.lr, weight_decay=self.weight_decay)
-        return torch.optim.SGD(parameters, self.lr, self.momentum, weight_decay=self.weight_decay)
+from efcnlib.engine import Engine, Trainer
+from efcnlib.images import Split, epoch_order
+from efcnlib.updates import Optimiser
 
 
 def log_spaced(epochs: int, points: int) -> tuple[int, ...]:
@@ -48,7 +23,7 @@ def log_spaced(epochs: int, points: int) -> tuple[int, ...]:
 
 
 def train(
-    network: nn.Module,
+    network: nn.Sequential,
     split: Split,
     optimiser: Optimiser,
     *,
@@ -56,30 +31,21 @@ def train(
     batch: int,
     shuffle: bool,
     seed: int,
-    after_epoch: Callable[[int], None],
-) -> None:
-    """Train in place for ``epochs`` passes over ``split``; ``after_epoch`` is called with 0 (before), 1, ..., epochs.
+    precision: str = "float32",
+    engine: Engine | None = None,
+) -> Iterator[tuple[int, Tensor]]:
+    """Train in place for ``epochs`` passes over ``split``, an epoch each time the iterator is asked for the next.
 
-    ``batch`` is in images, the last one of an epoch may be smaller. ``seed`` decides the order of the images (unless
-    ``shuffle`` is off: then it is the published one, the same every epoch) and the dropout masks; PyTorch's global
-    generators are left as they were. On a CPU the same call with as many threads gives the same bits.
+    Yields 0 before the first step, then 1, ..., epochs, each with the sum of the epoch's batch losses, a float64 scalar
+    on the device (0 at first). On a GPU an epoch is enqueued when it is yielded, not computed: whoever reads something
+    waits for it. ``batch`` is in images, the last one of an epoch may be smaller. ``seed`` decides the order of the
+    images (unless ``shuffle`` is off: then it is the published one, the same every epoch) and the dropout masks; no
+    generator of PyTorch's own is used. On a CPU the same call with as many threads gives the same bits.
     """
-    network.train()
-    state = optimiser.start(network)
     order = torch.Generator().manual_seed(seed) if shuffle else None
-    devices = [split.x.device] if split.x.is_cuda else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)  # dropout takes no generator
-        after_epoch(0)
-        for epoch in range(1, epochs + 1):
-            _epoch(network, split, state, batch_order(len(split), batch, order))
-            after_epoch(epoch)
-
-
-def _epoch(network: nn.Module, split: Split, state: torch.optim.Optimizer, order: Iterable[torch.Tensor]) -> None:
-    for index in order:
-        index = index.to(split.x.device, non_blocking=True)
-        loss = F.cross_entropy(network(split.x[index]), split.y[index])
-        state.zero_grad(set_to_none=True)
-        loss.backward()
-        state.step()
+    trainer = Trainer(network, optimiser, precision, engine, batch=batch, seed=seed)
+    yield 0, trainer.loss()
+    for epoch in range(1, epochs + 1):
+        trainer.epoch(split, epoch_order(len(split), batch, order))
+        trainer.settle()
+        yield epoch, trainer.loss()

@@ -402,7 +402,7 @@ def test_batches_are_one_pass(n, batch, seed):
 
     def order():
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        return list(images.batch_order(n, batch, generator))
+        return list(images.epoch_order(n, batch, generator).split(batch))
 
     batches = order()
     assert [len(index) for index in batches[:-1]] == [batch] * (len(batches) - 1)
@@ -417,12 +417,12 @@ def test_batches_are_one_pass(n, batch, seed):
 
 def test_shuffling_differs_between_epochs_and_seeds():
     generator = torch.Generator().manual_seed(0)
-    orders = [torch.cat(list(images.batch_order(50, 8, g))) for g in (generator, generator)]
-    orders.append(torch.cat(list(images.batch_order(50, 8, torch.Generator().manual_seed(1)))))
+    orders = [images.epoch_order(50, 8, g) for g in (generator, generator)]
+    orders.append(images.epoch_order(50, 8, torch.Generator().manual_seed(1)))
     assert len({tuple(order.tolist()) for order in orders}) == 3
 
 
 @pytest.mark.parametrize("batch", [0, -1, 11, 2.0, True])
 def test_impossible_batch_is_told_before_the_first(batch):
     with pytest.raises(UserError, match=f"batch {batch} is not allowed"):
-        images.batch_order(10, batch, None)
+        images.epoch_order(10, batch, None)

@@ -70,7 +70,7 @@ def test_without_springs_each_point_falls_alone(digits):
     path = paths.linear(*ends(), 4)
     alone = {name: points[1].clone() for name, points in path.items()}
     fall(path, digits, stiffness=0.0, steps=3)
-    order = images.batch_order(300, 100, torch.Generator().manual_seed(0))
+    order = iter(images.epoch_order(300, 100, torch.Generator().manual_seed(0)).split(100))
     for index in order:
         weights = {name: value.requires_grad_() for name, value in alone.items()}
         loss = F.cross_entropy(functional_call(network(0), weights, digits[0].x[index]), digits[0].y[index])

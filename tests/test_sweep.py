@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from efcnlib import sweep
+from efcnlib.engine import Engine
 from efcnlib.errors import UserError
 from efcnlib.records import Store, key_of
 from efcnlib.runs import checkpoint
@@ -110,3 +111,54 @@ def test_bad_input_is_named(results, tmp_path):
         sweep.Results(tiny(batch=33), results.store).cnn(0)
     with pytest.raises(UserError, match=r"relax time 9 has no checkpoint: .* epochs 0 to 4"):
         checkpoint(results.store, results.study.cnn(0), 9)
+
+
+def test_efcns_trained_side_by_side_are_those_trained_alone(results, tmp_path, capsys):
+    together = sweep.ensure(tiny(), Store(tmp_path), together=2, progress=False)
+    assert "2 eFCNs at once need" in capsys.readouterr().err
+    for tw in (0, 2, 4):
+        alone, other = results.efcn(tw, 0), together.efcn(tw, 0)
+        assert alone.history == other.history
+        assert all(torch.equal(alone.arrays[name], other.arrays[name]) for name in alone.arrays)
+        weights = (r.store.weights(key_of(r.study.relaxed("efcn", tw, 0))) for r in (results, together))
+        first, second = weights
+        assert all(torch.equal(first[name], second[name]) for name in first)
+    assert together.efcn(0, 0).info["together"] == 2
+
+
+def test_groups_hold_efcns_of_one_cnn_and_keep_parents_first():
+    study = tiny(seeds=(0, 1))
+    grouped = sweep.groups(runs(study), 2)
+    assert [len(group) for group in grouped if group[0].kind == "efcn"] == [2, 1, 2, 1]
+    flat = [run for group in grouped for run in group]
+    assert sorted(map(key_of, flat)) == sorted(map(key_of, runs(study)))
+    for run in flat:
+        parents = [run.start, run.end] if run.kind == "path" else [run.parent] if run.parent else []
+        assert all(flat.index(parent) < flat.index(run) for parent in parents)
+    assert all(len(group) == 1 for group in sweep.groups(runs(study), 1))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"together": 0}, "together 0 is not allowed"),
+        ({"engine": Engine(graph=True)}, "a CUDA graph cannot be had on cpu"),
+        ({"engine": Engine(kernel="triton")}, "kernel 'triton'"),
+    ],
+)
+def test_an_engine_the_device_cannot_do_is_told_before_anything_starts(tmp_path, how, message):
+    with pytest.raises(UserError, match=message):
+        sweep.ensure(tiny(), Store(tmp_path / "runs"), progress=False, **how)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_precision_is_the_runs_own_and_the_engine_is_not(results, tmp_path):
+    with pytest.raises(UserError, match="precision 'tf32' is not to be had on cpu"):
+        sweep.ensure(tiny(precision="tf32"), Store(tmp_path / "none"), progress=False)
+    study = tiny(precision="bf16")
+    assert not set(map(key_of, runs(study))) & set(map(key_of, runs(results.study)))
+    bf16 = sweep.ensure(study, Store(tmp_path), engine=Engine(delay=2), progress=False)
+    record, other = bf16.efcn(2, 0), results.efcn(2, 0)
+    assert record.info["engine"]["delay"] == 2
+    assert record.history["delta"][-1] == pytest.approx(other.history["delta"][-1], rel=0.2)
+    assert record.history != other.history

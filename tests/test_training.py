@@ -7,7 +7,8 @@ from torch import nn
 
 from efcnlib import architectures, images, networks, studies
 from efcnlib.errors import UserError
-from efcnlib.training import Optimiser, log_spaced, train
+from efcnlib.training import log_spaced, train
+from efcnlib.updates import Optimiser
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +25,9 @@ def small_cnn(seed=0, dropout=False, channels=3):
 
 def trained(split, optimiser=None, *, dropout=False, epochs=2, shuffle=True, seed=7):
     network = small_cnn(dropout=dropout)
-    seen = []
     optimiser = optimiser or Optimiser(lr=0.1)
-    train(network, split, optimiser, epochs=epochs, batch=50, shuffle=shuffle, seed=seed, after_epoch=seen.append)
-    assert seen == list(range(epochs + 1))
+    passes = train(network, split, optimiser, epochs=epochs, batch=50, shuffle=shuffle, seed=seed)
+    assert [epoch for epoch, _ in passes] == list(range(epochs + 1))
     return network.state_dict()
 
 
@@ -80,7 +80,7 @@ def test_a_dense_network_has_the_same_bits_again_with_as_many_threads(threads):
         for _ in range(2):
             network = networks.dense(cnn, (3, 32, 32))
             networks.initialise(network, torch.Generator().manual_seed(1))
-            train(network, split, Optimiser(), epochs=2, batch=50, shuffle=True, seed=0, after_epoch=lambda epoch: None)
+            list(train(network, split, Optimiser(), epochs=2, batch=50, shuffle=True, seed=0))
             states.append(network.state_dict())
     finally:
         torch.set_num_threads(before)
@@ -98,7 +98,7 @@ def test_global_generator_is_left_alone(digits):
 def test_it_learns():
     split, held_out = images.to_device(images.load("digits"))
     network = small_cnn(channels=12)
-    train(network, split, Optimiser(lr=0.1), epochs=15, batch=25, shuffle=True, seed=0, after_epoch=lambda epoch: None)
+    list(train(network, split, Optimiser(lr=0.1), epochs=15, batch=25, shuffle=True, seed=0))
     accuracy = (network(held_out.x).argmax(1) == held_out.y).float().mean()
     assert accuracy > 0.8  # chance is 0.1
 
@@ -107,7 +107,7 @@ def test_a_dense_network_is_trained_by_the_same_loop(digits):
     split, _ = digits
     network = networks.initialise(networks.dense(small_cnn(), (1, 8, 8)), torch.Generator().manual_seed(1))
     before = nn.utils.parameters_to_vector(network.parameters()).clone()
-    train(network, split, Optimiser(), epochs=1, batch=100, shuffle=True, seed=0, after_epoch=lambda epoch: None)
+    list(train(network, split, Optimiser(), epochs=1, batch=100, shuffle=True, seed=0))
     assert not torch.equal(before, nn.utils.parameters_to_vector(network.parameters()))
 
 

@@ -1,0 +1,189 @@
+"""How weights are updated: the optimisers' settings, and fused updates that store no gradient.
+
+A dense layer's gradient is a product, G = dY^T X over a batch, with dY [n, outputs] and X [n, inputs]. So the update
+can be that product itself: plain SGD is W <- W - lr dY^T X, one ``addmm_``; momentum accumulates into its velocity the
+same way. Adam, which needs G squared, gets it in a scratch buffer of one layer, reused by all.
+
+All follow PyTorch's definitions (``torch.optim``), with weight decay added to the gradient.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+ROWS = 256  # of a matrix updated at a time where products have to be converted: they stay in a CPU's cache
+
+
+class Optimiser(BaseModel):
+    """How weights are updated; always started fresh, with PyTorch's definitions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: Literal["sgd", "adam"] = "sgd"
+    lr: float = Field(0.1, gt=0, le=100)
+    momentum: float = Field(0.0, ge=0, lt=1)  # SGD only
+    weight_decay: float = Field(0.0, ge=0, le=1)  # added to the gradient, per weight
+
+    @model_validator(mode="after")
+    def _momentum_is_for_sgd(self) -> "Optimiser":
+        if self.name == "adam" and self.momentum:
+            raise ValueError(f"momentum {self.momentum} is for sgd: adam allows only 0")
+        return self
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is W <- W - lr G and nothing else."""
+        return self.name == "sgd" and not self.momentum and not self.weight_decay
+
+    def start(self, parameters: list[Tensor], fused: bool = True) -> torch.optim.Optimizer:
+        """A fresh PyTorch optimiser; ``fused``: each parameter in one pass, and fit for a CUDA graph."""
+        if self.name == "adam":
+            graphs = {"capturable": True} if fused and parameters[0].is_cuda else {}
+            return torch.optim.Adam(parameters, self.lr, weight_decay=self.weight_decay, fused=fused, **graphs)
+        return torch.optim.SGD(parameters, self.lr, self.momentum, weight_decay=self.weight_decay, fused=fused)
+
+
+class Rows:
+    """The update of a matrix ``weight`` [outputs, inputs], in place, from the factors of its gradient."""
+
+    def __init__(self, weight: Tensor, optimiser: Optimiser, scratch: Tensor | None = None):
+        self.weight, self.optimiser = weight, optimiser
+        self.velocity = torch.zeros_like(weight) if optimiser.momentum else None
+        if optimiser.name == "adam":
+            self.gradient = scratch[: weight.numel()].view_as(weight)
+            self.adam = optimiser.start([weight])
+
+    def update(self, dy: Tensor, x: Tensor) -> None:
+        """One step with the gradient dy^T x; dy [n, outputs], x [n, inputs]."""
+        lr, decay = self.optimiser.lr, self.optimiser.weight_decay
+        if self.optimiser.name == "adam":
+            accumulate(self.gradient, dy, x, beta=0, alpha=1)
+            self.weight.grad = self.gradient
+            self.adam.step()
+            self.weight.grad = None
+        elif self.velocity is not None:
+            accumulate(self.velocity, dy, x, beta=self.optimiser.momentum, alpha=1)
+            if decay:
+                self.velocity.add_(self.weight, alpha=decay)
+            self.weight.sub_(self.velocity, alpha=lr)
+        else:
+            accumulate(self.weight, dy, x, beta=1 - lr * decay, alpha=-lr)
+
+
+def accumulate(target: Tensor, dy: Tensor, x: Tensor, *, beta: float, alpha: float) -> None:
+    """In place, target <- beta target + alpha dy^T x, summed in ``target``'s type whatever that of the operands."""
+    if dy.dtype == target.dtype:
+        target.addmm_(dy.t(), x, beta=beta, alpha=alpha)
+    elif target.is_cuda:
+        torch.addmm(target, dy.t(), x, out_dtype=target.dtype, beta=beta, alpha=alpha, out=target)
+    else:  # PyTorch has no product of bf16 into float32 on a CPU: its result, rounded to bf16, is added
+        product = torch.mm(dy.t(), x).to(target.dtype)  # converted first: adding mixed types is many times slower
+        if beta == 0:
+            torch.mul(product, alpha, out=target)
+        else:
+            (target if beta == 1 else target.mul_(beta)).add_(product, alpha=alpha)
+
+
+class Matrix:
+    """One fully-connected layer in training, y = x W^T + b, updated in place as its gradient arrives.
+
+    ``operands`` is the type in which products are computed. If that is not the masters', a copy of W in that type, the
+    shadow, serves the products forward and back.
+    """
+
+    def __init__(self, weight: Tensor, bias: nn.Parameter | None, optimiser: Optimiser, operands: torch.dtype, scratch):
+        self.weight, self.bias = weight.detach(), bias
+        self.shadow = None if operands == weight.dtype else self.weight.to(operands)
+        converted = self.shadow is not None and not weight.is_cuda
+        step = ROWS if converted else len(weight)
+        self.rows = [(part, Rows(self.weight[part], optimiser, scratch)) for part in _slices(len(weight), step)]
+
+    @property
+    def factor(self) -> Tensor:
+        """The matrix that products are computed with."""
+        return self.weight if self.shadow is None else self.shadow
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, inputs] -> [n, outputs]."""
+        bias = None if self.bias is None else self.bias.detach().to(x.dtype)
+        return nn.functional.linear(x, self.factor, bias)
+
+    def back(self, dy: Tensor) -> Tensor:
+        """The gradient of the layer's input, [n, outputs] -> [n, inputs]; to be asked for before `update`."""
+        return dy @ self.factor
+
+    def update(self, dy: Tensor, x: Tensor) -> None:
+        """One step of W; the bias gets its gradient, and its step elsewhere."""
+        self.bias_gradient(dy)
+        for part, rows in self.rows:
+            rows.update(dy[:, part], x)
+            if self.shadow is not None:
+                self.shadow[part].copy_(self.weight[part])
+
+    def bias_gradient(self, dy: Tensor) -> None:
+        """Leave the bias's gradient where its optimiser looks for it."""
+        if self.bias is not None:
+            self.bias.grad = dy.sum(0, dtype=self.bias.dtype)
+
+    def settle(self) -> None:
+        """Make the weights what they should be by now."""
+
+
+class Delayed(Matrix):
+    """Plain SGD whose steps reach W only every ``delay`` batches, in one wide product: less traffic, same numbers.
+
+    With the factors X_i, dY_i of the p batches since then kept (p <= delay), the weights that should be are
+    W - lr sum_i dY_i^T X_i, so that
+
+        y = x W^T - lr sum_i (x X_i^T) dY_i          dx = dy W - lr sum_i (dy dY_i^T) X_i
+
+    are exact: products of n x n matrices instead of a pass over W. ``n`` is the largest batch in images.
+    """
+
+    def __init__(self, weight, bias, optimiser: Optimiser, operands: torch.dtype, delay: int, n: int):
+        super().__init__(weight, bias, optimiser, operands, None)
+        self.lr, self.room, self.used = optimiser.lr, delay * n, 0
+        self.limit = delay
+        self.batches = 0
+        outputs, inputs = weight.shape
+        self.xs = weight.new_empty(self.room, inputs, dtype=operands)
+        self.dys = weight.new_empty(self.room, outputs, dtype=operands)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, inputs] -> [n, outputs]."""
+        y = super().forward(x)
+        if self.used:
+            y.addmm_(x @ self.xs[: self.used].t(), self.dys[: self.used], alpha=-self.lr)
+        return y
+
+    def back(self, dy: Tensor) -> Tensor:
+        """[n, outputs] -> [n, inputs]."""
+        dx = super().back(dy)
+        if self.used:
+            dx.addmm_(dy @ self.dys[: self.used].t(), self.xs[: self.used], alpha=-self.lr)
+        return dx
+
+    def update(self, dy: Tensor, x: Tensor) -> None:
+        """Keep the factors; write the matrix when enough have come together."""
+        self.bias_gradient(dy)
+        now = slice(self.used, self.used + len(x))
+        self.xs[now], self.dys[now] = x, dy
+        self.used, self.batches = now.stop, self.batches + 1
+        if self.batches == self.limit:
+            self.settle()
+
+    def settle(self) -> None:
+        """Write what is kept into the matrix."""
+        if self.used:
+            xs, dys = self.xs[: self.used], self.dys[: self.used]
+            for part, rows in self.rows:
+                rows.update(dys[:, part], xs)
+                if self.shadow is not None:
+                    self.shadow[part].copy_(self.weight[part])
+            self.used = self.batches = 0
+
+
+def _slices(length: int, step: int) -> list[slice]:
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
