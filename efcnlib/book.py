@@ -62,18 +62,22 @@ def contents(template: dict, names: Iterable[str]) -> dict:
 
 
 def execute(source: Path, toc: dict) -> None:
-    """Run the notebook behind each page executed/STUDY/NAME of ``toc``, unless that was done with the same inputs."""
+    """Run the notebook behind each page executed/[STUDY/]NAME of ``toc``, unless that was done with the same inputs.
+
+    A page without a study reads what is recorded in results/.
+    """
     waiting = []
-    for study, name in _executed(toc):
-        parameters = {"study": study}
-        notebook = source / "notebooks" / f"{name}.ipynb"
-        inputs = inputs_of(notebook, parameters, map(key_of, studies.runs(studies.load(study))))
-        out = source / "book" / "executed" / study / f"{name}.ipynb"
+    for page, study in _executed(toc).items():
+        parameters = {"study": study} if study else {}
+        notebook = source / "notebooks" / f"{Path(page).name}.ipynb"
+        reads = map(key_of, studies.runs(studies.load(study))) if study else _recorded(source)
+        inputs = inputs_of(notebook, parameters, reads)
+        out = source / "book" / f"{page}.ipynb"
         if not is_current(out, inputs):
             waiting.append((notebook, out, parameters, inputs))
     with tqdm(waiting, desc="notebooks", unit="notebook", disable=not waiting) as bar:
         for notebook, out, parameters, inputs in bar:
-            bar.set_postfix_str(f"{parameters['study']}/{notebook.stem}")
+            bar.set_postfix_str("/".join([*parameters.values(), notebook.stem]))
             run_notebook(notebook, out, parameters, inputs)
 
 
@@ -162,17 +166,24 @@ def _for_each(entry: dict, names: Iterable[str]) -> list[dict]:
     return [yaml.safe_load(text.replace("{study}", name)) for name in names] if "{study}" in text else [entry]
 
 
-def _executed(toc: dict) -> list[tuple[str, str]]:
-    """(study, notebook) of the pages that come from notebooks."""
-    files = [Path(chapter["file"]).parts for part in toc["parts"] for chapter in part["chapters"]]
-    return [(parts[1], parts[2]) for parts in files if parts[0] == "executed"]
+def _executed(toc: dict) -> dict[str, str | None]:
+    """The pages that come from notebooks, each with its study, if it has one."""
+    files = [Path(chapter["file"]) for part in toc["parts"] for chapter in part["chapters"]]
+    run = [file for file in files if file.parts[0] == "executed"]
+    return {str(file): file.parts[1] if len(file.parts) == 3 else None for file in run}
+
+
+def _recorded(source: Path) -> list[str]:
+    """Name and digest of every file in results/."""
+    found = sorted(path for path in (source / "results").rglob("*") if path.is_file())
+    return [f"{path.relative_to(source)} {digest(path.read_bytes().hex())}" for path in found]
 
 
 def _pages(source: Path, toc: dict) -> list[list[str]]:
     """Name and digest of every file the site is made from."""
     book = source / "book"
     written = [path for path in book.rglob("*") if path.is_file() and "executed" not in path.relative_to(book).parts]
-    run = [book / "executed" / study / f"{name}.ipynb" for study, name in _executed(toc)]
+    run = [book / f"{page}.ipynb" for page in _executed(toc)]
     return [[str(path.relative_to(book)), digest(path.read_bytes().hex())] for path in sorted(written + run)]
 
 

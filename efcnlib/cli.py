@@ -31,6 +31,7 @@ Root = Annotated[str | None, _option("DIR", "folder where runs are kept; else $E
 DataRoot = Annotated[str | None, _option("DIR", "folder with the images as torchvision lays them out; else $EFCN_DATA")]
 Device = Annotated[str, _option("DEVICE", "where to compute: cpu, cuda, cuda:1; without it: cpu")]
 YesReally = Annotated[FlagCreatePairsOff[bool], _option(None, "compute a paper-scale study without a GPU, for days")]
+Subject = Annotated[Positional[str], _option("SUBJECT", "training, scaling, together, precision or kernels")]
 Precision = Annotated[str | None, _option("NAME", "of products: float32, tf32 (GPU) or bf16; else the study's own")]
 Delay = Annotated[int, _option("STEPS", "write eFCN weights every 1, 2, 4 or 8 steps, exactly; plain SGD; else 1")]
 Kernel = Annotated[str, _option("NAME", "of the fused update: torch, or triton (GPU, not measured yet); else torch")]
@@ -85,6 +86,32 @@ def book(studies: Studies = (), device: Device = "cpu", data_root: DataRoot = No
     from efcnlib.book import build
 
     build(studies, device=device, data_root=data_root)
+
+
+@app.command
+def bench(
+    subject: Subject = "training",
+    device: Device = "cpu",
+    architecture: Annotated[str, _option("NAME", "vanilla or alexnet; without it: vanilla")] = "vanilla",
+    channels: Annotated[
+        int | None, _option("N", "of the CNN's first layer; else 64 on a GPU, 16 or 8 on a CPU")
+    ] = None,
+    optimiser: Annotated[str, _option("NAME", "sgd or adam; without it: sgd")] = "sgd",
+    batch: Annotated[int, _option("N", "images in a step; without it: 250")] = 250,
+    images: Annotated[int | None, _option("N", "images in an epoch; else 50000 on a GPU, 2500 on a CPU")] = None,
+    blocks: Annotated[int, _option("N", "times each variant is timed, at least 5; without it: 7")] = 7,
+    variants: Annotated[tuple[str, ...], _option("A B ...", "which ways of training; without it: all")] = (),
+    synthetic: Annotated[FlagCreatePairsOff[bool], _option(None, "noise instead of the data set's images")] = False,
+    data_root: DataRoot = None,
+    out: Annotated[str | None, _option("FILE", "where the result goes; else into results/performance")] = None,
+) -> None:
+    """Time ways of training against each other, gated by a float64 reference, in one process."""
+    from efcnlib import subjects
+    from efcnlib.studies import validated
+
+    names = {"architecture": architecture, "channels": channels, "optimiser": optimiser, "batch": batch}
+    others = {"images": images, "blocks": blocks, "names": variants, "synthetic": synthetic, "data_root": data_root}
+    subjects.run(subject, device, validated(subjects.Options, names | others), out)
 
 
 @app.command

@@ -53,7 +53,6 @@ class Trainer:
         self.network, self.optimiser, self.precision, self.batch = network, optimiser, precision, batch
         parameters = list(network.parameters())
         self.device = parameters[0].device
-        is_cuda = self.device.type == "cuda"
         self.engine = engine or Engine()
         self.fused = self.engine.update == "fused" and bool(convolutions(network))
         check(optimiser, precision, self.engine, self.device)
@@ -67,8 +66,9 @@ class Trainer:
         self.total = torch.zeros((), dtype=torch.float64, device=self.device)
         self.operands = torch.bfloat16 if precision == "bf16" else parameters[0].dtype
         self.matrices = _matrices(self) if self.fused else {}
-        if is_cuda and not self.matrices:
-            network.to(memory_format=torch.channels_last)  # what a GPU's convolutions are fastest in
+        self.convolves = any(isinstance(layer, nn.Conv2d) for layer in network)
+        if self.convolves:
+            network.to(memory_format=torch.channels_last)  # in which convolutions are fastest, on CPUs too
         loose = [matrix.bias for matrix in self.matrices.values() if matrix.bias is not None]
         self.state = optimiser.start(loose if self.fused else parameters) if loose or not self.fused else None
         self.anchor = torch.empty(0, device=self.device, requires_grad=True)
@@ -117,7 +117,7 @@ class Trainer:
     def _logits(self, x: Tensor) -> Tensor:
         reduced = self.operands == torch.bfloat16
         if not self.fused:
-            if x.ndim == 4 and x.is_cuda:
+            if self.convolves:
                 x = x.contiguous(memory_format=torch.channels_last)
             with torch.autocast(x.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False):
                 for layer in self.network:

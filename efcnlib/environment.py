@@ -32,7 +32,7 @@ def environment() -> dict[str, str | int | list[str] | None]:
         "torch": str(torch.__version__),
         "numpy": numpy.__version__,
         "platform": platform.platform(),
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "threads": torch.get_num_threads(),
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
@@ -59,7 +59,8 @@ def _commit() -> str | None:
 
 
 @functools.cache
-def _cpu() -> str:
+def cpu_name() -> str:
+    """The processor's model, as the system calls it."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:

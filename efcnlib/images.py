@@ -144,7 +144,7 @@ def to_device(
     """
     train_x, train_y = _first(images.train_x, images.train_y, train, f"training images of {images.name}")
     test_x, test_y = _first(images.test_x, images.test_y, test, f"test images of {images.name}")
-    mean, deviation = (value.view(-1, 1, 1).to(device, dtype) for value in _moments(train_x))
+    mean, deviation = (value.view(-1, 1, 1).to(device, dtype) for value in moments(train_x))
 
     def split(x: Tensor, y: Tensor) -> Split:
         return Split(x.to(device).to(dtype).sub_(mean).div_(deviation), y.to(device))
@@ -173,7 +173,7 @@ def _first(x: Tensor, y: Tensor, count: int | None, what: str) -> tuple[Tensor, 
     return x[:count], y[:count]
 
 
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel in float64, from how often each of the 256 values occurs."""
     counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in x.unbind(1)])
     share, values = counts / counts.sum(1, keepdim=True).double(), torch.arange(256).double()

@@ -125,7 +125,7 @@ class Matrix:
     def bias_gradient(self, dy: Tensor) -> None:
         """Leave the bias's gradient where its optimiser looks for it."""
         if self.bias is not None:
-            self.bias.grad = dy.sum(0, dtype=self.bias.dtype)
+            self.bias.grad = dy.sum(0).to(self.bias.dtype)  # bf16 is summed in float32, then rounded
 
     def settle(self) -> None:
         """Make the weights what they should be by now."""

@@ -1,0 +1,96 @@
+"""Recorded timings: read from results/performance, and said in words computed from the numbers."""
+
+import html
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from efcnlib.environment import REPOSITORY
+from efcnlib.errors import UserError
+
+FOLDER = REPOSITORY / "results" / "performance"
+
+
+def recorded(folder: str | Path | None = None) -> dict[str, dict]:
+    """The contents of every JSON file in ``folder`` (None: results/performance of the clone), by name, in order.
+
+    UserError for a folder without any, and for a file that is not one of ours.
+    """
+    folder = Path(folder or FOLDER).expanduser()
+    results = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            result = json.loads(path.read_text("utf-8"))
+            if result["schema"] != 1:
+                raise ValueError(f"its schema is {result['schema']}, not 1")
+            results[path.stem] = {key: result[key] for key in ("subject", "settings", "device", "command")} | result
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is no record of a benchmark ({error!r}): make it anew with efcn bench") from error
+    if not results:
+        raise UserError(f"no timings in {folder}: make some with efcn bench")
+    return results
+
+
+def of(results: Mapping[str, dict], subject: str) -> dict[str, dict]:
+    """Those of ``results`` that are about ``subject``."""
+    return {name: result for name, result in results.items() if result["subject"] == subject}
+
+
+def made(result: Mapping) -> str:
+    """The end of a caption, as HTML: what was run, on what, when, how."""
+    settings, machine = result["settings"], result["environment"]
+    network = f"{settings['architecture']}, {settings['channels']} channels, batch {settings['batch']}"
+    where = f"{result['device']}, {result['threads']} threads, PyTorch {machine['torch']}"
+    return (
+        f"<br><small>{html.escape(network)}, {settings['optimiser']}; on {html.escape(where)}; {result['date'][:10]};"
+        f" <code>{html.escape(result['command'])}</code>.</small>"
+    )
+
+
+def ratio(result: Mapping, name: str) -> str:
+    """A ratio of two variants' times with its range over the blocks, as in "3.2 (3.0 to 3.3)"."""
+    value = result["ratios"][name]
+    return f"{value['median']:.2g} ({value['min']:.2g} to {value['max']:.2g})"
+
+
+def said(result: Mapping) -> list[str]:
+    """What the timings of the ways of training show: ratios within blocks, medians and ranges over the blocks."""
+    ratios, variants = result["ratios"], result["variants"]
+    sentences = []
+    for name, text in (
+        ("B/G step", "A step of the engine (G) is {} times faster than one of the plain loop (B)."),
+        ("A/G epoch", "An epoch of the engine is {} times faster than one of the published loop re-created (A)."),
+        ("D/E step", "Leaving out the dead weights alone (D to E) is worth a factor of {}."),
+        ("E/F step", "The update as a product, in the same precision (E to F), is worth a factor of {}."),
+        ("G32/G step", "bf16 products instead of float32 ones, all else equal (G32 to G), are worth a factor of {}."),
+    ):
+        if name in ratios:
+            sentences.append(text.format(f"**{ratio(result, name)}**"))
+    if "G" in variants:
+        engine = variants["G"]
+        sentences.append(
+            f"The engine reaches {100 * engine['share_of_floor']:.0f} % of the floor of its own bytes and operations,"
+            f" and differs from a float64 reference by {engine['gate_error']:.1g} of a step's change"
+            f" ({engine['tolerance']:.1g} are allowed)."
+        )
+    for name, reason in result["left_out"].items():
+        sentences.append(f"Variant {name} was left out: {reason}.")
+    return sentences
+
+
+def agreed(rows: list[Mapping]) -> list[str]:
+    """Whether precisions agree with float32, counted over relax times and quantities."""
+    sentences = []
+    for precision in dict.fromkeys(row["precision"] for row in rows):
+        for quantity in ("test_accuracy", "delta"):
+            chosen = [row for row in rows if row["precision"] == precision and row["quantity"] == quantity]
+            inside = sum(row["agrees"] for row in chosen)
+            largest = max(chosen, key=lambda row: abs(row["difference"]))
+            name = {"test_accuracy": "final test accuracy", "delta": "$\\delta$"}[quantity]
+            sentences.append(
+                f"{precision} and float32 agree in {name} within the spread over seeds at {inside} of {len(chosen)}"
+                f" relax times; the largest difference is {100 * largest['difference']:+.2f} ±"
+                f" {100 * largest['error']:.2f} percentage points, at $t_w$ = {largest['tw']}, where the spread is"
+                f" {100 * largest['spread']:.2f}."
+            )
+    return sentences
