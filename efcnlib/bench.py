@@ -15,11 +15,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from efcnlib import networks
+from efcnlib import gate
 from efcnlib.environment import cpu_name, environment
 from efcnlib.errors import UserError, at_least
 from efcnlib.floors import floor, works
@@ -29,10 +27,6 @@ from efcnlib.variants import Engined, Loop, Setup, Variant, quiet
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler reports its own starts and stops
 SCHEMA = 1
-# Allowed error of an epoch's change of the weights, |dW - dW64| / |dW64|, at a learning rate so low that errors do not
-# grow. Single precision has 24 bits; tf32 and bf16 round operands to 11 and 8, after which a pooling may pick another
-# one of two near pixels, and single weights get another image's gradient. See `efcn bench` for what was measured.
-TOLERANCES = {"float32": 1e-3, "tf32": 0.05, "bf16": 0.3}
 PAIRS = (
     *(("A", "G", "epoch"), ("B", "G", "step"), ("B", "C", "step"), ("C", "D", "step"), ("D", "E", "step")),
     *(("E", "F", "step"), ("E", "G", "step"), ("D", "G", "step"), ("F", "G", "step"), ("G32", "G", "step")),
@@ -42,9 +36,9 @@ PAIRS = (
 def measure(setup: Setup, variants: Mapping[str, Variant], blocks: int, tell: Callable[[str], None]) -> dict:
     """Build, gate, warm up and time ``variants``; returns the part of a result that they make.
 
-    The gate is an epoch, which is the warm-up too: its change of the weights against float64's. What cannot be compiled
-    here is "left_out", what is beyond its tolerance has "failed"; neither is timed. UserError below five blocks and
-    for images that the batch does not divide.
+    The gate is a trial on noise: its change of the weights against float64's, see `gate`. What cannot be compiled
+    here is "left_out", what is beyond its tolerance has "failed"; neither is timed. UserError below five blocks, for
+    images that the batch does not divide, and where nothing is left to time.
     """
     at_least(5, blocks=blocks)
     at_least(1, batch=setup.batch)
@@ -52,23 +46,27 @@ def measure(setup: Setup, variants: Mapping[str, Variant], blocks: int, tell: Ca
     if count % setup.batch:
         raise UserError(f"batch {setup.batch} does not divide {count} images: take a multiple of the batch")
     with quiet():
-        reference = change_of(setup, lambda: _by_pytorch(setup))
+        references = gate.references_of(setup)
         machine = rates(setup.device)
         running, results, left_out, failed = {}, {}, {}, {}
         for name, variant in variants.items():
             tell(f"{name}: {variant.what}")
             try:
-                loop, result = _checked(setup, variant, reference)
+                result = gate.checked(setup, variant, references)
+                reason = gate.too_far(result)
+                if reason is None:
+                    running[name], peak = warm(lambda variant=variant: variant.build(setup), setup.device)
+                    results[name] = result | {"peak_bytes": peak}
+                else:
+                    failed[name] = reason
             except Exception as failure:
                 if not variant.compiled:
                     raise
                 left_out[name] = f"torch.compile failed: {str(failure).splitlines()[0]}"  # no C++ compiler, say
-                continue
-            error, tolerance = result["gate_error"], result["tolerance"]
-            if error <= tolerance:
-                running[name], results[name] = loop, result
-            else:
-                failed[name] = f"its change of the weights is {error:.2g} from float64's, {tolerance:.2g} are allowed"
+        if not running:
+            raise UserError(
+                "nothing is left to time: " + "; ".join(f"{n}: {r}" for n, r in (left_out | failed).items())
+            )
         tell(f"timing {blocks} blocks of {count} images")
         times = timed({name: loop.epoch for name, loop in running.items()}, blocks, setup.device)
     for name, seconds in times.items():
@@ -129,71 +127,30 @@ def _times(setup: Setup, variant: Variant, seconds: Sequence[float], machine: Ma
     return result
 
 
-def _checked(setup: Setup, variant: Variant, reference: Tensor) -> tuple[Loop | Engined, dict]:
-    """A variant after its first epoch, how far that was from the reference, and the memory it took."""
-    loops = []
+def warm(build: Callable[[], Loop | Engined], device: torch.device) -> tuple[Loop | Engined, int]:
+    """What ``build`` makes, warmed up by an epoch, and the most bytes of tensors it holds on ``device`` in the next.
 
-    def epoch() -> nn.Sequential:
-        loops.append(variant.build(setup))
-        loops[0].epoch()
-        return loops[0].network
-
-    peak, change = peak_bytes(lambda: change_of(setup, epoch), setup.device)
-    # Adam moves a weight by about lr however small its gradient is; where that is rounding, so is the move. What counts
-    # is weighted by the distance gone, which is longest where the gradient is steady.
-    weights = reference.abs() if setup.optimiser.name == "adam" else torch.ones(())
-    error = ((weights * (change - reference)).norm() / (weights * reference).norm()).item()
-    return loops[0], {
-        "what": variant.what,
-        "layout": "live" if variant.live else "padded",
-        "precision": variant.way.precision,
-        "gate_error": error,
-        "tolerance": TOLERANCES[variant.way.precision],
-        "peak_bytes": peak,
-    }
-
-
-def change_of(setup: Setup, train: Callable[[], nn.Sequential]) -> Tensor:
-    """How the live weights of the network that ``train`` returns differ from the start, float64 on the CPU."""
-    start = vector_of(setup.efcn(live=True))
-    return vector_of(train()) - start
-
-
-def vector_of(network: nn.Sequential) -> Tensor:
-    """All live weights of a dense network, in either layout, float64 [weights] on the CPU."""
-    parts = []
-    for layer in network:
-        if not hasattr(layer, "weight"):
-            continue
-        weight = layer.weight.detach()
-        if isinstance(layer, networks.DenseConv) and not layer.live:
-            weight = layer.geometry.crop(weight)
-        parts.append(weight.reshape(-1).double().cpu())
-    return torch.cat(parts)
-
-
-def _by_pytorch(setup: Setup) -> nn.Sequential:
-    """An epoch in float64, padded, by PyTorch's own optimiser."""
-    network = setup.efcn(live=False, dtype=torch.float64)
-    state = setup.optimiser.start(list(network.parameters()), fused=False)
-    for x, y in zip(setup.split.x.split(setup.batch), setup.split.y.split(setup.batch), strict=True):
-        state.zero_grad()
-        F.cross_entropy(network(x.double()), y).backward()
-        state.step()
-    return network
-
-
-def peak_bytes(work: Callable[[], Tensor], device: torch.device) -> tuple[int, Tensor]:
-    """Most bytes of tensors on ``device`` that ``work`` holds at a time beyond those before, and what it returns."""
+    What building and compiling needs for a while does not count, what is kept of it does.
+    """
+    gc.collect()
     if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        loop = build()
+        loop.epoch()
+        torch.cuda.synchronize(device)
         gc.collect()
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        result = work()
-        return torch.cuda.max_memory_allocated(device) - before, result
+        loop.epoch()
+        torch.cuda.synchronize(device)
+        return loop, torch.cuda.max_memory_allocated(device) - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        result = work()
-    return max(held(profiled)), result
+        loop = build()
+        loop.epoch()
+        gc.collect()
+    kept = held(profiled)[-1]
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        loop.epoch()
+    return loop, kept + max(held(profiled))
 
 
 def held(profiled: profile) -> list[int]:

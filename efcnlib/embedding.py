@@ -83,7 +83,7 @@ def compact(layer: DenseConv) -> DenseConv:
     # What is left of a copy when its live part is zeroed is the dead part: no difference of large sums.
     dead = layer.weight.detach().clone()
     g.crop(dead).zero_()
-    result.dead_off.copy_(_off_squares(g, dead, live=False))
+    result.dead_off.copy_(off_squares(g, dead, live=False))
     counts = _dead_counts(result)
     mask = torch.ones_like(dead[: g.out[0] * g.out[1], : g.rows.padded * g.cols.padded])  # of one channel pair
     one = replace(g, c_in=1, c_out=1, groups=1)
@@ -141,7 +141,7 @@ def deviation(layer: DenseConv) -> Deviation:
     for (a, b), orbit in g.orbits(layer.weight.data, layer.live):
         squares = squares + orbit.square().sum(dtype=torch.float64)
         unshared = unshared + (orbit - grouped[..., a, b, None, None]).square().sum()
-    return Deviation(_off_squares(g, layer.weight.detach(), layer.live) + layer.dead_off, squares, unshared)
+    return Deviation(off_squares(g, layer.weight.detach(), layer.live) + layer.dead_off, squares, unshared)
 
 
 def delta(parts: Sequence[Deviation]) -> Tensor:
@@ -278,7 +278,7 @@ def _dead_counts(layer: DenseConv) -> Tensor:
     return g.out[0] * g.out[1] - kept.view(g.rows.kernel, g.cols.kernel)
 
 
-def _off_squares(g: ConvGeometry, weight: Tensor, live: bool) -> Tensor:
+def off_squares(g: ConvGeometry, weight: Tensor, live: bool) -> Tensor:
     """Sum of the squares of a matrix's off-local weights, float64; a channel at a time to keep the copy small."""
     six = weight.view(g.shape6(live))
     mask = g.local_mask(live, six.device).expand(g.c_out, -1, -1, -1, -1, -1)

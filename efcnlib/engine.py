@@ -176,6 +176,9 @@ def check(optimiser: Optimiser, precision: str, engine: Engine, device: torch.de
             raise UserError("kernel 'triton' has no momentum and no weight decay: take kernel 'torch'")
         if precision != "bf16":
             raise UserError(f"kernel 'triton' multiplies in bf16, not in {precision}: take kernel 'torch'")
+        from efcnlib.kernels.launch import runnable
+
+        runnable(device)
 
 
 def _matrices(trainer: Trainer) -> dict[str, Matrix]:
@@ -184,6 +187,11 @@ def _matrices(trainer: Trainer) -> dict[str, Matrix]:
         name: layer for name, layer in trainer.network.named_children() if isinstance(layer, DenseConv | nn.Linear)
     }
     optimiser, engine, operands = trainer.optimiser, trainer.engine, trainer.operands
+    if engine.kernel == "triton":
+        from efcnlib.kernels.matrix import FusedAdam, SplitSgd  # not every machine has Triton
+
+        kind = FusedAdam if optimiser.name == "adam" else SplitSgd
+        return {name: kind(layer.weight, layer.bias, optimiser) for name, layer in layers.items()}
     if engine.delay > 1:
         rows = trainer.batch
         return {n: Delayed(m.weight, m.bias, optimiser, operands, engine.delay, rows) for n, m in layers.items()}

@@ -20,10 +20,12 @@ def needed(network: nn.Sequential, optimiser, precision: str, engine, batch: int
     total = count * size * states
     if not fused:
         total += count * size  # the gradients
-    elif optimiser.name == "adam":
+    elif optimiser.name == "adam" and engine.kernel == "torch":
         total += largest * size  # the scratch buffer
     if fused and operand != size:
         total += count * operand  # the shadow
+        if engine.kernel == "triton" and optimiser.name == "sgd":
+            total += count * operand  # the lower halves
     if fused and engine.delay > 1:
         total += engine.delay * batch * operand * sum(sum(p.shape) for p in weights)
     return total + batch * operand * _activations(network)

@@ -57,7 +57,7 @@ def string(
     if stiffness < 0:
         raise UserError(f"stiffness {stiffness} is not allowed: give a number of at least 0")
     n = len(next(iter(path.values())))
-    relax = _implicit(n - 2, lr * stiffness, path)
+    relax = implicit(n - 2, lr * stiffness, path)
     losses, energies = [], []
     order = torch.Generator().manual_seed(seed)
     network.eval()  # a path's points are compared without dropout
@@ -72,7 +72,7 @@ def string(
         batch_losses = [_descend(network, path, i, split.x[index], split.y[index], lr) for i in range(1, n - 1)]
         losses.append(torch.stack(batch_losses).sum())
         for points in path.values():
-            _pull(points, relax, lr * stiffness)
+            pull(points, relax, lr * stiffness)
         progress()
     return {"loss": torch.stack(losses).tolist(), "elastic": torch.stack(energies).tolist()}
 
@@ -95,7 +95,7 @@ def _descend(network: nn.Module, path: Path, i: int, x: Tensor, y: Tensor, lr: f
     return loss.detach()
 
 
-def _implicit(inner: int, strength: float, path: Path) -> Tensor:
+def implicit(inner: int, strength: float, path: Path) -> Tensor:
     """(1 + strength * T)^-1 for the chain's tridiagonal T = (-1, 2, -1) over the inner points, [inner, inner].
 
     Computed in float64: at large stiffness the matrix is nearly singular relative to its size.
@@ -106,7 +106,7 @@ def _implicit(inner: int, strength: float, path: Path) -> Tensor:
     return torch.linalg.inv(eye + strength * chain).to(any_points)
 
 
-def _pull(points: Tensor, relax: Tensor, strength: float) -> None:
+def pull(points: Tensor, relax: Tensor, strength: float) -> None:
     """The springs' implicit step: inner points solve (1 + strength T) x = x_now + strength * (the fixed ends)."""
     for part in _parts(points):
         inner = part[1:-1]

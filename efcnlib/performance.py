@@ -47,9 +47,8 @@ def made(result: Mapping) -> str:
     )
 
 
-def ratio(result: Mapping, name: str) -> str:
-    """A ratio of two variants' times with its range over the blocks, as in "3.2 (3.0 to 3.3)"."""
-    value = result["ratios"][name]
+def spread(value: Mapping) -> str:
+    """A median with its range over the blocks, as in "3.2 (3.0 to 3.3)"."""
     return f"{value['median']:.2g} ({value['min']:.2g} to {value['max']:.2g})"
 
 
@@ -60,22 +59,33 @@ def said(result: Mapping) -> list[str]:
     for name, text in (
         ("B/G step", "A step of the engine (G) is {} times faster than one of the plain loop (B)."),
         ("A/G epoch", "An epoch of the engine is {} times faster than one of the published loop re-created (A)."),
+        ("C/D step", "Compiling it (C to D) is worth a factor of {}."),
         ("D/E step", "Leaving out the dead weights alone (D to E) is worth a factor of {}."),
         ("E/F step", "The update as a product, in the same precision (E to F), is worth a factor of {}."),
-        ("G32/G step", "bf16 products instead of float32 ones, all else equal (G32 to G), are worth a factor of {}."),
+        ("F/G step", "The rest of the engine, on a CPU bf16 products alone (F to G), is worth a factor of {}."),
     ):
         if name in ratios:
-            sentences.append(text.format(f"**{ratio(result, name)}**"))
+            sentences.append(text.format(f"**{spread(ratios[name])}**"))
     if "G" in variants:
         engine = variants["G"]
         sentences.append(
-            f"The engine reaches {100 * engine['share_of_floor']:.0f} % of the floor of its own bytes and operations,"
-            f" and differs from a float64 reference by {engine['gate_error']:.1g} of a step's change"
-            f" ({engine['tolerance']:.1g} are allowed)."
+            f"The engine reaches {100 * engine['share_of_floor']:.0f} % of the floor of its own bytes and operations."
+            f" Its {engine['precision']} change of the weights over an epoch is {engine['gate_error']:.1g} away from"
+            f" float64's, relatively; {engine['tolerance']:.1g} are allowed."
         )
     for name, reason in result["left_out"].items():
         sentences.append(f"Variant {name} was left out: {reason}.")
     return sentences
+
+
+def grown(result: Mapping) -> list[str]:
+    """How straight the lines of cost against size are."""
+    names = {"weights": "A step's time against the live weights", "images": "An epoch's time against the images"}
+    return [
+        f"{names[what]}, variant {name}: the medians lie within {100 * fit['largest_deviation']:.0f} % of a line."
+        for what, fits in result["fits"].items()
+        for name, fit in fits.items()
+    ]
 
 
 def agreed(rows: list[Mapping]) -> list[str]:

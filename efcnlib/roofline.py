@@ -13,6 +13,10 @@ from matplotlib.ticker import LogLocator, ScalarFormatter
 from efcnlib.figures import BLUE, GREEN, ORANGE, RED, axes, percent
 
 PRECISIONS = {"float32": (BLUE, "o"), "tf32": (GREEN, "^"), "bf16": (ORANGE, "s")}
+GROWTH = {  # what grows: the time drawn, and the labels
+    "weights": ("step_ms", "live weights (millions)", "milliseconds a step"),
+    "images": ("epoch_ms", "images in an epoch", "milliseconds an epoch"),
+}
 LABELS = {"test_accuracy": "test accuracy\n(percentage points)", "delta": "$\\delta$\n(percentage points)"}
 
 
@@ -96,27 +100,22 @@ def agreement(rows: Sequence[Mapping], precision: str) -> Figure:
     return figure
 
 
-def lines(series: Mapping[str, Sequence[Mapping]], x: str, y: str, xlabel: str, ylabel: str) -> Figure:
-    """Medians of ``y`` with their quartiles against ``x``, a line for each of ``series``, and the straight line through
-    each, fitted to the medians.
-    """
-    figure, ax = axes(size=(7, 3.6))
-    for (name, points), (colour, marker) in zip(
-        series.items(), [(BLUE, "o"), (ORANGE, "s"), (GREEN, "^")], strict=False
-    ):
-        at = np.array([point[x] for point in points], dtype=float)
+def growth(series: Mapping[str, Sequence[Mapping]], x: str, y: str, xlabel: str, ylabel: str) -> Figure:
+    """Medians and quartiles of ``y`` against ``x`` for each variant, and the straight line fitted to the medians."""
+    figure, ax = axes(size=(7, 3.4))
+    for (name, points), (colour, marker) in zip(series.items(), [(BLUE, "o"), (ORANGE, "s")], strict=False):
+        at = np.array([point[x] for point in points], dtype=float) / (1e6 if x == "weights" else 1)
         middle = np.array([point[y]["median"] for point in points])
         low, high = np.array([point[y]["quartiles"] for point in points]).T
-        ax.errorbar(
-            at, middle, [middle - low, high - middle], color=colour, marker=marker, linestyle="", capsize=3, label=name
-        )
+        style = {"color": colour, "marker": marker, "linestyle": "", "capsize": 3}
+        ax.errorbar(at, middle, [middle - low, high - middle], label=name, **style)
         slope, start = np.polyfit(at, middle, 1)
         ends = np.array([0, at.max()])
         ax.plot(ends, start + slope * ends, color=colour, linestyle="--", linewidth=1)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.set_xlim(left=0)
     ax.set_ylim(bottom=0)
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 

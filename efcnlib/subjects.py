@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from efcnlib import agreement, bench, images, studies, sweep, variants
 from efcnlib.environment import REPOSITORY, default_root
@@ -18,7 +19,7 @@ from efcnlib.updates import Optimiser
 from efcnlib.variants import Setup
 
 SUBJECTS = ("training", "scaling", "together", "precision", "kernels")
-LEARNING_RATES = {"sgd": 1e-3, "adam": 1e-5}  # low, for the gate: times do not depend on them
+LEARNING_RATES = {"sgd": 1e-3, "adam": 1e-5}  # low: nothing diverges, and times do not depend on them
 DATA = {"vanilla": "cifar10", "alexnet": "cifar100"}
 
 
@@ -26,10 +27,10 @@ class Options(studies.Frozen):
     """How `efcn bench` is to measure; None stands for what suits the device."""
 
     architecture: str = "vanilla"
-    channels: int | None = None
+    channels: int | None = Field(None, ge=1)
     optimiser: str = "sgd"
-    batch: int = 250
-    images: int | None = None
+    batch: int = Field(250, ge=1)
+    images: int | None = Field(None, ge=1)
     blocks: int = 7
     names: tuple[str, ...] = ()  # of variants; without any: all
     synthetic: bool = False
@@ -64,10 +65,11 @@ def run(subject: str, device: str, options: Options, out: str | None = None, tel
         raise UserError(f"the kernels are timed on a GPU, not on {device}: give --device cuda where there is one")
     settings = options.model_dump(exclude={"names", "data_root"})
     result = bench.result(subject, place, settings)
+    path = Path(out) if out else _default_path(subject, result, options)
+    _check_place(path)
     result |= {"training": _training, "scaling": _scaling, "together": _together, "precision": _precision}.get(
         subject, _kernels
     )(place, options, tell)
-    path = Path(out) if out else _default_path(subject, result, options)
     _write(path, result)
     for line in table(result):
         tell(line)
@@ -98,9 +100,10 @@ def _scaling(device: torch.device, options: Options, tell) -> dict:
         setup = options.setup(device, **change)
         chosen = {name: v for name, v in variants.all_of(device, setup.optimiser).items() if name in ("B", "G")}
         measured = bench.measure(setup, chosen, options.blocks, lambda line: None)
+        live = sum(outputs * inputs for outputs, inputs in setup.layers(live=True))
         for name, result in measured["variants"].items():
             tell(f"{what} {change}: {name} {result['step_ms']['median']:.2f} ms a step")
-            keep = {key: result[key] for key in ("weights", "images", "step_ms", "epoch_ms")}
+            keep = {"weights": live} | {key: result[key] for key in ("images", "step_ms", "epoch_ms")}
             series[what].setdefault(name, []).append(keep | change)
     fits = {
         what: {name: straight(rows, what, "step_ms" if what == "weights" else "epoch_ms") for name, rows in by.items()}
@@ -200,6 +203,14 @@ def _default_path(subject: str, result: Mapping, options: Options) -> Path:
     device = "-".join(part for part in kind.split("-") if part)
     what = {"precision": "quick"}.get(subject, f"{options.architecture}-{options.channels}ch-{options.optimiser}")
     return REPOSITORY / "results" / "performance" / f"{subject}-{what}-{device}.json"
+
+
+def _check_place(path: Path) -> None:
+    """OSError or UserError now rather than after minutes of timing."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: give --out a file in it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=path.parent).close()
 
 
 def _write(path: Path, result: Mapping) -> None:

@@ -1,9 +1,10 @@
 """The ways of training an eFCN that the benchmark compares, all from the same start on the same batches."""
 
 import contextlib
+import copy
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,25 @@ class Setup:
         split, _ = images.to_device(pictures, device, train=count, test=1)
         return cls(cnn, pictures, split, optimiser, batch, torch.device(device))
 
+    def trial(self, batches: int, lr: float) -> "Setup":
+        """The same on ``batches`` batches of noise, at learning rate ``lr``.
+
+        In flat areas of real images poolings have ties, which rounding breaks, and dropout draws other masks in every
+        variant: either would make one that is right look wrong. So there is no dropout here.
+        """
+        cnn = copy.deepcopy(self.cnn)
+        for layer in cnn:
+            if isinstance(layer, networks.DROPOUT):
+                layer.p = 0.0
+        generator = torch.Generator().manual_seed(1)
+        x = torch.randint(0, 256, (batches * self.batch, *self.images.shape), generator=generator, dtype=torch.uint8)
+        y = torch.randint(0, self.images.classes, (len(x),), generator=generator)
+        pictures = images.Images("noise", x, y, x[:1], y[:1])
+        split, _ = images.to_device(pictures, self.device)
+        return replace(
+            self, cnn=cnn, images=pictures, split=split, optimiser=self.optimiser.model_copy(update={"lr": lr})
+        )
+
     def efcn(self, live: bool, dtype: torch.dtype = torch.float32) -> nn.Sequential:
         """A fresh eFCN on the device."""
         network = embedding.embed(self.cnn, self.images.shape, live)
@@ -51,7 +71,8 @@ class Setup:
 class Variant:
     """One way: what it is in words, its layout, how its bytes and operations count, and how it is built.
 
-    ``build(setup)`` gives a `Loop` or an `Engined`. An epoch of ``has_steps`` is its steps and nothing else.
+    ``build(setup)`` gives a `Loop` or an `Engined`, ``twin(setup)`` the same with float32 products; None: there is
+    none. An epoch of ``has_steps`` is its steps and nothing else.
     """
 
     what: str
@@ -60,6 +81,7 @@ class Variant:
     build: "Callable[[Setup], Loop | Engined]"
     has_steps: bool = True
     compiled: bool = False
+    twin: "Callable[[Setup], Loop | Engined] | None" = None
 
 
 @dataclass
@@ -75,7 +97,8 @@ class Loop:
 
     def __post_init__(self):
         self.network = self.setup.efcn(self.live)
-        self.state = self.setup.optimiser.start(list(self.network.parameters()), fused=self.fused)
+        # None leaves the choice to PyTorch, as a plain loop does; False would be its slowest way on a GPU.
+        self.state = self.setup.optimiser.start(list(self.network.parameters()), fused=self.fused or None)
         self.loss = torch.compile(self._loss, mode="max-autotune") if self.compiled else self._loss
 
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:
@@ -134,14 +157,18 @@ def all_of(device: torch.device | str, optimiser: Optimiser) -> dict[str, Varian
         tf32 = how.get("fused", False) and single == "tf32"
         build = lambda setup: Loop(setup, live=live, tf32=tf32, **how)  # noqa: E731
         compiled = how.get("compiled", False)
-        return Variant(what, live, way(single if tf32 else "float32"), build, compiled=compiled)
+        # Compiling a second time would take longer than all the rest.
+        twin = None if compiled else lambda setup: Loop(setup, live=live, **how)
+        return Variant(what, live, way(single if tf32 else "float32"), build, compiled=compiled, twin=twin)
 
     def engined(what: str, precision: str, **how: object) -> Variant:
         build = lambda setup: Engined(setup, precision, Engine(**how))  # noqa: E731
         counted = way(precision, fused=True, delay=how.get("delay", 1))
         if how.get("kernel") == "triton" and optimiser.name == "adam":
             counted = Way(precision, True, "adam")
-        return Variant(what, True, counted, build)
+        has_twin = how.get("kernel") != "triton"  # which multiplies in bf16 only
+        twin = (lambda setup: Engined(setup, "float32", Engine(**how))) if has_twin else None
+        return Variant(what, True, counted, build, twin=twin)
 
     variants = {
         "A": Variant("the published loop, re-created", False, way("float32"), Published, has_steps=False),

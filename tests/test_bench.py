@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from efcnlib import bench, images, published, subjects, variants
+from efcnlib import bench, gate, images, published, subjects, variants
 from efcnlib.cli import main
 from efcnlib.updates import Optimiser
 
@@ -200,5 +200,5 @@ def test_the_command_in_a_result_names_no_place():
 def test_the_gate_follows_every_step_of_the_optimiser():
     setup = a_setup()
     momentum = replace(setup, optimiser=Optimiser(lr=1e-3, momentum=0.9))
-    assert not torch.equal(*(bench.change_of(s, lambda s=s: bench._by_pytorch(s)) for s in (setup, momentum)))
+    assert not torch.equal(*(gate.change_of(s, lambda s=s: gate.by_pytorch(s)) for s in (setup, momentum)))
     assert isinstance(setup.images, images.Images)

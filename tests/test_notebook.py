@@ -155,3 +155,15 @@ def test_the_papermill_command_of_the_pages_is_strict(root, tmp_path):
     done = papermill(tmp_path / "out.ipynb", "-p", "root", root, "-p", "seed", "1")
     assert done.returncode == 0, done.stderr
     assert "seed 1;" in (tmp_path / "out.ipynb").read_text("utf-8")
+
+
+def test_the_speed_page_shows_what_is_recorded(tmp_path):
+    out = tmp_path / "out.ipynb"
+    run_notebook(REPOSITORY / "notebooks" / "performance.ipynb", out, {})
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    pages = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]
+    assert len(pages) >= 3
+    assert all(re.search(r'<img alt="[^"]{20,}"', page) and "efcn bench" in page for page in pages)
+    assert not [output for output in outputs if output.output_type == "stream"]
+    with pytest.raises(UserError, match="no timings in"):
+        run_notebook(REPOSITORY / "notebooks" / "performance.ipynb", out, {"folder": str(tmp_path)})

@@ -46,7 +46,7 @@ def test_linear_path_is_straight_with_bit_equal_ends():
 def test_springs_solve_their_linear_system(n, strength, seed):
     points = torch.randn(n, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     before = points.clone()
-    paths._pull(points, paths._implicit(n - 2, strength, {"w": points}), strength)
+    paths.pull(points, paths.implicit(n - 2, strength, {"w": points}), strength)
     assert torch.equal(points[0], before[0])
     assert torch.equal(points[-1], before[-1])
     # Implicit Euler: x' - x = strength * (left neighbour - 2 x' + right neighbour), all at the new time.
