@@ -79,7 +79,7 @@ class Trainer:
         with products(self.precision, self.device):
             if self.state is not None:
                 self.state.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(self._logits(x)[: len(y)], y)
+            loss = F.cross_entropy(self._logits(x), y)
             loss.backward()
             if self.state is not None:
                 self.state.step()

@@ -82,7 +82,8 @@ def grown(result: Mapping) -> list[str]:
     """How straight the lines of cost against size are."""
     names = {"weights": "A step's time against the live weights", "images": "An epoch's time against the images"}
     return [
-        f"{names[what]}, variant {name}: the medians lie within {100 * fit['largest_deviation']:.0f} % of a line."
+        f"{names[what]}, variant {name}: it grows with the power {fit['exponent']:.2f}; the medians lie within"
+        f" {100 * fit['largest_deviation']:.0f} % of the line."
         for what, fits in result["fits"].items()
         for name, fit in fits.items()
     ]

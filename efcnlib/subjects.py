@@ -113,11 +113,16 @@ def _scaling(device: torch.device, options: Options, tell) -> dict:
 
 
 def straight(rows: Sequence[Mapping], x: str, y: str) -> dict[str, float]:
-    """The straight line through medians: slope, start, and the largest distance from it as a share of the median."""
+    """The straight line through medians: slope, start, and the largest distance from it as a share of the median.
+
+    "exponent" is the slope of their logarithms: 1 where time is proportional to ``x``.
+    """
     at, middle = np.array([row[x] for row in rows], float), np.array([row[y]["median"] for row in rows])
     slope, start = np.polyfit(at, middle, 1)
     off = np.abs(start + slope * at - middle) / middle
-    return {"slope": float(slope), "start": float(start), "largest_deviation": float(off.max())}
+    exponent, _ = np.polyfit(np.log(at), np.log(middle), 1)
+    fit = {"slope": slope, "start": start, "largest_deviation": off.max(), "exponent": exponent}
+    return {name: float(value) for name, value in fit.items()}
 
 
 def _together(device: torch.device, options: Options, tell) -> dict:
@@ -174,9 +179,7 @@ def table(result: Mapping) -> list[str]:
         return lines + [f"{name} left out: {reason}" for name, reason in result["left_out"].items()]
     if result["subject"] == "scaling":
         fits = [(what, name, fit) for what, by in result["fits"].items() for name, fit in by.items()]
-        return [
-            f"{n} over {w}: at most {100 * fit['largest_deviation']:.0f} % off a straight line" for w, n, fit in fits
-        ]
+        return [f"{n} over {w}: time grows with the power {fit['exponent']:.2f}" for w, n, fit in fits]
     if result["subject"] == "precision":
         return [
             f"{r['precision']} tw={r['tw']} {r['quantity']}: {r['difference']:+.4f} ± {r['error']:.4f},"

@@ -31,7 +31,7 @@ def test_help_is_quick_and_loads_nothing_heavy():
     assert not modules & {"torch", "papermill", "matplotlib", "sklearn", "pydantic"}
 
 
-@pytest.mark.parametrize("command", ["data", "run", "book", "status"])
+@pytest.mark.parametrize("command", ["data", "run", "book", "bench", "status"])
 def test_each_command_explains_itself(command):
     done = efcn(command, "--help")
     assert done.returncode == 0
@@ -47,6 +47,18 @@ def test_each_command_explains_itself(command):
         (["data", "mnist"], "unknown data set 'mnist'"),
         (["run", "digits", "--device", "gpu"], "device 'gpu' is not here: choose one of cpu"),
         (["run", "vanilla-cifar10-sgd"], "--yes-really"),
+        (["run", "digits", "--precision", "fp8"], "precision 'fp8'"),
+        (
+            ["run", "digits", "--precision", "tf32"],
+            "precision 'tf32' is not to be had on cpu: choose one of float32, bf16",
+        ),
+        (["run", "digits", "--delay", "3"], "delay 3"),
+        (["run", "digits", "--kernel", "cuda"], "kernel 'cuda'"),
+        (
+            ["run", "digits", "--kernel", "triton", "--precision", "bf16"],
+            "the Triton kernels run on a CUDA device, not on cpu",
+        ),
+        (["run", "digits", "--together", "0"], "together 0 is not allowed"),
         (["run", "digits", "--root", __file__], "test_cli.py"),
     ],
 )

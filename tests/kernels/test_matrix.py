@@ -1,0 +1,57 @@
+"""The engine with the kernels in place of PyTorch's update: the same training, but for the gradient's last rounding."""
+
+import pytest
+import torch
+
+from efcnlib import architectures, embedding, images, networks
+from efcnlib.engine import Engine, Trainer
+from efcnlib.errors import UserError
+from efcnlib.updates import Optimiser
+
+SHAPE = (2, 9, 8)
+OPTIMISERS = {"sgd": Optimiser(lr=0.01), "adam": Optimiser(name="adam", lr=1e-3)}
+
+
+def trained(device, optimiser, kernel, steps=3):
+    table = (
+        *(architectures.Conv(3, 3, stride=2, padding=2), architectures.ReLU()),
+        *(architectures.Conv(4, (3, 2), padding=1), architectures.ReLU(), architectures.Flatten()),
+        architectures.Linear(5),
+    )
+    cnn = networks.initialise(networks.cnn(table, SHAPE), torch.Generator().manual_seed(3))
+    network = embedding.embed(cnn, SHAPE).to(device)
+    generator = torch.Generator().manual_seed(4)
+    x = torch.randn(7 * steps, *SHAPE, generator=generator).to(device)
+    split = images.Split(x, torch.randint(0, 5, (7 * steps,), generator=generator).to(device))
+    start = torch.nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+    trainer = Trainer(network, optimiser, "bf16", Engine(kernel=kernel, graph=False), batch=7)
+    trainer.epoch(split, torch.arange(7 * steps))
+    before_settling = network[0].weight.detach().clone()
+    trainer.settle()
+    moved = not torch.equal(before_settling, network[0].weight)
+    return torch.nn.utils.parameters_to_vector(network.parameters()).detach() - start, moved
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS.values(), ids=OPTIMISERS)
+def test_the_kernels_train_as_pytorch_does(device, optimiser):
+    ours, moved = trained(device, optimiser, "triton")
+    theirs, _ = trained(device, optimiser, "torch")
+    assert ours.norm() > 0
+    assert moved == (optimiser.name == "sgd")  # its master is apart until it is settled
+    # On a CPU PyTorch rounds each gradient to bf16, 2^-9 at most; where Adam's is that near to zero, its sign may turn.
+    limit = 0.01 if optimiser.name == "sgd" else 0.1
+    assert (ours - theirs).norm() < limit * theirs.norm()
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "precision", "message"),
+    [
+        (Optimiser(momentum=0.9), "bf16", "kernel 'triton' has no momentum and no weight decay"),
+        (Optimiser(), "float32", "kernel 'triton' multiplies in bf16, not in float32"),
+    ],
+)
+def test_what_the_kernels_cannot_do_is_told(device, optimiser, precision, message):
+    cnn = networks.cnn(architectures.small(10, 2), (1, 8, 8))
+    network = networks.dense(cnn, (1, 8, 8)).to(device)
+    with pytest.raises(UserError, match=message):
+        Trainer(network, optimiser, precision, Engine(kernel="triton"))
