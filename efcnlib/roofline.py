@@ -33,7 +33,7 @@ def times(variants: Mapping[str, Mapping], quantity: str = "step_ms") -> Figure:
         taken = variant[quantity]
         ax.barh(row, taken["median"], color=colour, height=0.62, alpha=0.75, label=label)
         ax.plot(taken["blocks"], [row] * len(taken["blocks"]), "|", color="0.15", markersize=8, zorder=3)
-        text = f"{taken['median']:.3g}"
+        text = f"{taken['median']:,.0f}" if taken["median"] >= 100 else f"{taken['median']:.3g}"
         if quantity == "step_ms":
             ax.plot([variant["floor_ms"]] * 2, [row - 0.4, row + 0.4], color="black", linewidth=2.5, zorder=3)
             text += f"  ({100 * variant['share_of_floor']:.0f} % of its floor)"

@@ -12,7 +12,7 @@ from efcnlib.errors import UserError, choice
 from efcnlib.kernels.launch import FLOATS, Partials, Tile, require, start, tl, triton
 
 MOST = 64  # points of a path, which are all in one tile
-# Untimed choices for an H100 or H200 that spill no register; rows are not asked for, depth is the number of points.
+# Choices for sm_90 that spill no register; not timed. Only their columns and warps count.
 TILES = {16: Tile(16, 128), 32: Tile(32, 64), 64: Tile(64, 64, warps=8)}
 
 

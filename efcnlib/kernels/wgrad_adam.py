@@ -19,7 +19,7 @@ from efcnlib.kernels.norms import Norms, place, sums
 from efcnlib.kernels.wgrad import gradient, prepare
 from efcnlib.kernels.wgrad_sgd import rounded
 
-# Of bfloat16 smaller than in `wgrad`: with norms of odd geometries, registers would be spilled. Not timed.
+# Smaller than in `wgrad`, with which some variants would spill registers; not timed.
 TILES = {torch.bfloat16: Tile(64, 64, 64, warps=8), torch.float32: Tile(64, 64, 16, warps=8)}
 
 
