@@ -70,8 +70,8 @@ def said(result: Mapping) -> list[str]:
         engine = variants["G"]
         sentences.append(
             f"The engine reaches {100 * engine['share_of_floor']:.0f} % of the floor of its own bytes and operations."
-            f" Tried on noise, its change of the weights in {engine['precision']} is {engine['gate_error']:.2g} away from"
-            f" float64's, relatively; {engine['tolerance']:.2g} are allowed."
+            f" Tried on noise, its change of the weights in {engine['precision']} is {engine['gate_error']:.2g} away"
+            f" from float64's, relatively; {engine['tolerance']:.2g} are allowed."
         )
     for name, reason in result["left_out"].items():
         sentences.append(f"Variant {name} was left out: {reason}.")
