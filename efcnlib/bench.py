@@ -46,13 +46,13 @@ def measure(setup: Setup, variants: Mapping[str, Variant], blocks: int, tell: Ca
     if count % setup.batch:
         raise UserError(f"batch {setup.batch} does not divide {count} images: take a multiple of the batch")
     with quiet():
-        references = gate.references_of(setup)
+        trial, reference = gate.reference_of(setup)
         machine = rates(setup.device)
         running, results, left_out, failed = {}, {}, {}, {}
         for name, variant in variants.items():
             tell(f"{name}: {variant.what}")
             try:
-                result = gate.checked(setup, variant, references)
+                result = gate.checked(variant, trial, reference)
                 reason = gate.too_far(result)
                 if reason is None:
                     running[name], peak = warm(lambda variant=variant: variant.build(setup), setup.device)
