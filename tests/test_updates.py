@@ -5,6 +5,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from efcnlib import architectures, embedding, networks
+from efcnlib.bench import held
 from efcnlib.engine import Engine, Trainer
 from efcnlib.updates import ROWS, Optimiser, accumulate
 
@@ -58,15 +59,6 @@ def peak_of_a_step(precision, live=True, **engine):
         trainer.step(x, y)
     weights = sum(p.numel() * 4 for p in network.parameters())
     return (held(built)[-1] + max(held(stepped))) / weights
-
-
-def held(profiled):
-    """Bytes held after each allocation and release that a profile saw."""
-    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
-    sums = [0]
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        sums.append(sums[-1] + event.nbytes())
-    return sums
 
 
 def test_sgd_holds_no_gradient_and_no_copy_beyond_a_bf16_shadow():
