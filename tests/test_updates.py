@@ -1,5 +1,7 @@
 """The update that is a product, in every mix of types; and what it leaves in memory."""
 
+import gc
+
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -52,6 +54,7 @@ def peak_of_a_step(precision, live=True, **engine):
     """Bytes allocated at most during a step above those before, and bytes of the trainer itself."""
     network = embedding.embed(a_cnn(), SHAPE, live)
     x, y = torch.randn(8, *SHAPE), torch.arange(8)
+    gc.collect()  # what earlier steps left must not be freed while this one is watched
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as built:
         trainer = Trainer(network, Optimiser(), precision, Engine(**engine), batch=8)
     trainer.step(x, y)
