@@ -6,6 +6,7 @@ is doing falls on all of them. Ratios are taken within blocks. Times are wall-cl
 
 import functools
 import gc
+import itertools
 import os
 import platform
 import shlex
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from efcnlib import gate
 from efcnlib.environment import cpu_name, environment
@@ -27,6 +28,7 @@ from efcnlib.variants import Engined, Loop, Setup, Variant, quiet
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler reports its own starts and stops
 SCHEMA = 1
+PEAK = "peak"  # the part of a profile in which memory is watched
 PAIRS = (
     *(("A", "G", "epoch"), ("B", "G", "step"), ("B", "C", "step"), ("C", "D", "step"), ("D", "E", "step")),
     *(("E", "F", "step"), ("E", "G", "step"), ("D", "G", "step"), ("F", "G", "step"), ("G32", "G", "step")),
@@ -55,8 +57,8 @@ def measure(setup: Setup, variants: Mapping[str, Variant], blocks: int, tell: Ca
                 result = gate.checked(variant, trial, reference)
                 reason = gate.too_far(result)
                 if reason is None:
-                    running[name], peak = warm(lambda variant=variant: variant.build(setup), setup.device)
-                    results[name] = result | {"peak_bytes": peak}
+                    running[name], most = warm(lambda variant=variant: variant.build(setup), setup.device)
+                    results[name] = result | {"peak_bytes": most}
                 else:
                     failed[name] = reason
             except Exception as failure:
@@ -143,23 +145,27 @@ def warm(build: Callable[[], Loop | Engined], device: torch.device) -> tuple[Loo
         loop.epoch()
         torch.cuda.synchronize(device)
         return loop, torch.cuda.max_memory_allocated(device) - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+    with watched() as profiled:
         loop = build()
         loop.epoch()
         gc.collect()
-    kept = held(profiled)[-1]
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        loop.epoch()
-    return loop, kept + max(held(profiled))
+        with record_function(PEAK):
+            loop.epoch()
+    return loop, peak(profiled)
 
 
-def held(profiled: profile) -> list[int]:
-    """Bytes held after each allocation and release on the CPU that a profile saw."""
-    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
-    sums = [0]
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        sums.append(sums[-1] + event.nbytes())
-    return sums
+def watched() -> profile:
+    """A profile of the CPU's memory; it must see the birth of all whose death it is to see."""
+    return profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+
+
+def peak(profiled: profile) -> int:
+    """Most bytes of tensors on the CPU, of those made in a `watched` profile, held within its part named `PEAK`."""
+    events = list(profiled.profiler.kineto_results.events())
+    (part,) = [event for event in events if event.name() == PEAK]
+    memory = sorted((event for event in events if event.name() == "[memory]"), key=lambda event: event.start_ns())
+    sums = [0, *itertools.accumulate(event.nbytes() for event in memory)]
+    return max(sums[sum(event.start_ns() < part.start_ns() for event in memory) :])
 
 
 @functools.cache

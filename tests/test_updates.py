@@ -1,13 +1,11 @@
 """The update that is a product, in every mix of types; and what it leaves in memory."""
 
-import gc
-
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import record_function
 
 from efcnlib import architectures, embedding, networks
-from efcnlib.bench import held
+from efcnlib.bench import PEAK, peak, watched
 from efcnlib.engine import Engine, Trainer
 from efcnlib.updates import ROWS, Optimiser, accumulate
 
@@ -51,17 +49,15 @@ def a_cnn():
 
 
 def peak_of_a_step(precision, live=True, **engine):
-    """Bytes allocated at most during a step above those before, and bytes of the trainer itself."""
+    """Bytes that a trainer and its step hold at most, beside its network, in units of the weights'."""
     network = embedding.embed(a_cnn(), SHAPE, live)
     x, y = torch.randn(8, *SHAPE), torch.arange(8)
-    gc.collect()  # what earlier steps left must not be freed while this one is watched
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as built:
+    with watched() as profiled:
         trainer = Trainer(network, Optimiser(), precision, Engine(**engine), batch=8)
-    trainer.step(x, y)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as stepped:
         trainer.step(x, y)
-    weights = sum(p.numel() * 4 for p in network.parameters())
-    return (held(built)[-1] + max(held(stepped))) / weights
+        with record_function(PEAK):
+            trainer.step(x, y)
+    return peak(profiled) / sum(p.numel() * 4 for p in network.parameters())
 
 
 def test_sgd_holds_no_gradient_and_no_copy_beyond_a_bf16_shadow():
