@@ -99,8 +99,7 @@ class Trainer:
                 self.replayed = Replayed(self, split, len(order))
             self.replayed.epoch(order)
             return
-        for index in order.split(self.batch):
-            index = index.to(split.x.device)
+        for index in order.to(split.x.device).split(self.batch):
             self.step(split.x[index], split.y[index])
 
     def settle(self) -> None:

@@ -52,10 +52,10 @@ def free(device: torch.device) -> int | None:
     return int(available[0]) * 1024 if available else None
 
 
-def check(network: nn.Sequential, optimiser, precision: str, engine, batch: int, at_once: int = 1) -> None:
-    """UserError if ``at_once`` such trainings do not fit into what is free."""
+def check(network: nn.Sequential, optimiser, precision: str, engine, batch: int) -> None:
+    """UserError if such a training does not fit into what is free."""
     device = next(network.parameters()).device
-    need, there = needed(network, optimiser, precision, engine, batch) * at_once, free(device)
+    need, there = needed(network, optimiser, precision, engine, batch), free(device)
     if there is not None and need > there:
         raise UserError(
             f"this training needs {need / 1e9:.1f} GB on {device} beside its weights, {there / 1e9:.1f} GB are free:"

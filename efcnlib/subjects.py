@@ -18,7 +18,6 @@ from efcnlib.records import Store
 from efcnlib.updates import Optimiser
 from efcnlib.variants import Setup
 
-SUBJECTS = ("training", "scaling", "together", "precision", "kernels")
 LEARNING_RATES = {"sgd": 1e-3, "adam": 1e-5}  # low: nothing diverges, and times do not depend on them
 DATA = {"vanilla": "cifar10", "alexnet": "cifar100"}
 
@@ -67,9 +66,7 @@ def run(subject: str, device: str, options: Options, out: str | None = None, tel
     result = bench.result(subject, place, settings)
     path = Path(out) if out else _default_path(subject, result, options)
     _check_place(path)
-    result |= {"training": _training, "scaling": _scaling, "together": _together, "precision": _precision}.get(
-        subject, _kernels
-    )(place, options, tell)
+    result |= SUBJECTS[subject](place, options, tell)
     _write(path, result)
     for line in table(result):
         tell(line)
@@ -161,6 +158,15 @@ def _kernels(device: torch.device, options: Options, tell) -> dict:
     from efcnlib.kernels import timing
 
     return timing.measure(options.setup(device), options.blocks, tell)
+
+
+SUBJECTS = {
+    "training": _training,
+    "scaling": _scaling,
+    "together": _together,
+    "precision": _precision,
+    "kernels": _kernels,
+}
 
 
 def table(result: Mapping) -> list[str]:

@@ -117,6 +117,10 @@ class Matrix:
     def update(self, dy: Tensor, x: Tensor) -> None:
         """One step of W; the bias gets its gradient, and its step elsewhere."""
         self.bias_gradient(dy)
+        self.write(dy, x)
+
+    def write(self, dy: Tensor, x: Tensor) -> None:
+        """One step of W and its shadow, some rows at a time."""
         for part, rows in self.rows:
             rows.update(dy[:, part], x)
             if self.shadow is not None:
@@ -144,12 +148,11 @@ class Delayed(Matrix):
 
     def __init__(self, weight, bias, optimiser: Optimiser, operands: torch.dtype, delay: int, n: int):
         super().__init__(weight, bias, optimiser, operands, None)
-        self.lr, self.room, self.used = optimiser.lr, delay * n, 0
-        self.limit = delay
-        self.batches = 0
+        self.lr, self.delay = optimiser.lr, delay
+        self.used = self.batches = 0  # rows and batches that are kept
         outputs, inputs = weight.shape
-        self.xs = weight.new_empty(self.room, inputs, dtype=operands)
-        self.dys = weight.new_empty(self.room, outputs, dtype=operands)
+        self.xs = weight.new_empty(delay * n, inputs, dtype=operands)
+        self.dys = weight.new_empty(delay * n, outputs, dtype=operands)
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, inputs] -> [n, outputs]."""
@@ -171,17 +174,13 @@ class Delayed(Matrix):
         now = slice(self.used, self.used + len(x))
         self.xs[now], self.dys[now] = x, dy
         self.used, self.batches = now.stop, self.batches + 1
-        if self.batches == self.limit:
+        if self.batches == self.delay:
             self.settle()
 
     def settle(self) -> None:
         """Write what is kept into the matrix."""
         if self.used:
-            xs, dys = self.xs[: self.used], self.dys[: self.used]
-            for part, rows in self.rows:
-                rows.update(dys[:, part], xs)
-                if self.shadow is not None:
-                    self.shadow[part].copy_(self.weight[part])
+            self.write(self.dys[: self.used], self.xs[: self.used])
             self.used = self.batches = 0
 
 
