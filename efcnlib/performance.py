@@ -32,8 +32,9 @@ def recorded(folder: str | Path | None = None) -> dict[str, dict]:
 
 
 def of(results: Mapping[str, dict], subject: str) -> dict[str, dict]:
-    """Those of ``results`` that are about ``subject``."""
-    return {name: result for name, result in results.items() if result["subject"] == subject}
+    """Those of ``results`` that are about ``subject``; the paper's main optimiser, SGD, first."""
+    chosen = [(name, result) for name, result in results.items() if result["subject"] == subject]
+    return dict(sorted(chosen, key=lambda item: item[1]["settings"]["optimiser"] != "sgd"))
 
 
 def made(result: Mapping) -> str:

@@ -7,6 +7,7 @@ import pytest
 import reference
 import torch
 import torch.nn.functional as F
+from efcns import SHAPE, close, example, move, random_pair
 from hypothesis import assume, given, settings
 from torch import nn
 from torch.func import functional_call
@@ -14,72 +15,7 @@ from torch.func import functional_call
 from efcnlib import architectures, embedding, networks
 from efcnlib.embedding import deviation, embed, embed_local, fold
 from efcnlib.errors import UserError
-from efcnlib.networks import DenseConv, LocalConv, convolutions
-
-SHAPE = (2, 9, 10)
-
-
-def close(a, b, scale=None):
-    """Equal to 1e-12 of the largest number in ``b``."""
-    a, b = a.detach(), b.detach()
-    return bool((a - b).abs().max() <= 1e-12 * (b.abs().max() if scale is None else scale))
-
-
-def example(*, bias=True, seed=0) -> nn.Sequential:
-    """Three convolutions, one grouped, one strided; padding zeros and outputs that nothing reads; float64."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = nn.Sequential(
-            *(nn.Conv2d(2, 4, 3, padding=2, bias=bias), nn.ReLU(), nn.MaxPool2d(3, 2)),
-            *(nn.Conv2d(4, 6, (2, 3), padding=1, groups=2, bias=bias), nn.ReLU(), nn.AvgPool2d(2, 3)),
-            *(nn.Conv2d(6, 3, 2, stride=(1, 2), padding=(1, 1)), nn.ReLU(), nn.Flatten(), nn.Linear(18, 5)),
-        ).double()
-    for layer in network:
-        if isinstance(layer, nn.Conv2d):
-            layer.weight.data *= 3  # PyTorch's start is so small that three layers down nothing is left to learn from
-    return network
-
-
-def random_pair(g, seed=0):
-    """A padded layer of random weights, and its live part."""
-    padded = DenseConv(g, live=False, dtype=torch.float64)
-    padded.weight.data = reference.random(*padded.weight.shape, seed=seed)
-    padded.bias.data = reference.random(*padded.bias.shape, seed=seed + 1)
-    return padded, embedding.compact(padded)
-
-
-def move(padded, live, seed=5):
-    """Add the same random numbers to the live part of both layers."""
-    g, step = padded.geometry, reference.random(*live.weight.shape, seed=seed)
-    live.weight.data += step
-    g.crop(padded.weight.data).add_(step.view(g.shape6(True)))
-    if live.bias is None:
-        return
-    step = reference.random(g.c_out, *g.live_out, seed=seed + 1)
-    live.bias.data += step.flatten()
-    padded.bias.data.view(g.c_out, *g.out)[:, : g.live_out[0], : g.live_out[1]] += step
-
-
-def nearest(weight, g):
-    """The filter nearest to a padded matrix: the mean of its entries over explicit index sets."""
-    result = torch.zeros(g.filter_shape, dtype=torch.float64)
-    cog = g.c_out // g.groups
-    for (a, b), orbit in reference.entries(g, live=False).items():
-        for (group, o, i, _, _), index in orbit:
-            result[group * cog + o, i, a, b] += weight.flatten()[index] / (g.out[0] * g.out[1])
-    return result
-
-
-def brute_force(padded):
-    """Squared norms (off-local, local, unshared) of a padded layer."""
-    g, weight = padded.geometry, padded.weight.detach()
-    index = torch.tensor([i for orbit in reference.entries(g, live=False).values() for _, i in orbit])
-    local = torch.zeros(weight.numel(), dtype=torch.bool)
-    local[index] = True
-    local = local.view(weight.shape)
-    shared = reference.dense_matrix(nearest(weight, g), g, live=False)
-    return (weight[~local] ** 2).sum(), (weight[local] ** 2).sum(), ((weight - shared)[local] ** 2).sum()
-
+from efcnlib.networks import LocalConv, convolutions
 
 # The same function
 
@@ -263,124 +199,6 @@ def test_dtypes_stay():
         for make in (embed, embed_local):
             result = make(example().to(dtype), SHAPE)
             assert {p.dtype for p in result.parameters()} == {dtype}
-
-
-# Back to the nearest convolution
-
-
-@given(reference.networks())
-def test_project_undoes_embed(example):
-    network, shape = example
-    network = fold(network, shape).float()
-    for live in (True, False):
-        state = embedding.project(embed(network, shape, live))
-        assert state.keys() == network.state_dict().keys()
-        for key, value in network.state_dict().items():
-            assert torch.equal(state[key], value)
-
-
-@settings(max_examples=30)
-@given(reference.geometries())
-def test_project_is_the_least_squares_solution(g):
-    padded, live = random_pair(g)
-    move(padded, live)
-    filters = torch.eye(g.c_out * g.filter_shape[1] * g.rows.kernel * g.cols.kernel, dtype=torch.float64)
-    assume(filters.shape[0] <= 60 and padded.weight.numel() < 20_000)
-    design = torch.stack(
-        [reference.dense_matrix(f.view(g.filter_shape), g, live=False).flatten() for f in filters], dim=1
-    )
-    weight, target = torch.linalg.lstsq(design, padded.weight.detach().view(-1, 1)).solution, padded.bias.detach()
-    for layer in (padded, live):
-        state = embedding.project(nn.Sequential(layer))
-        assert torch.allclose(state["0.weight"].flatten(), weight[:, 0], rtol=0, atol=1e-10)
-        assert close(state["0.bias"], target.view(g.c_out, -1).mean(1), target.abs().max())
-
-
-@given(reference.geometries())
-def test_any_other_convolution_is_farther(g):
-    padded, _ = random_pair(g)
-    weight = embedding.project(nn.Sequential(padded))["0.weight"]
-    distance = (padded.weight - reference.dense_matrix(weight, g, live=False)).norm()
-    for seed in range(3):
-        other = weight + 1e-3 * reference.random(*weight.shape, seed=seed)
-        assert (padded.weight - reference.dense_matrix(other, g, live=False)).norm() > distance
-
-
-# Distances
-
-
-@given(reference.geometries())
-def test_deviation_is_brute_force_in_both_layouts(g):
-    padded, live = random_pair(g)
-    for _ in range(2):
-        expected = brute_force(padded)
-        for layer in (padded, live):
-            found = deviation(layer)
-            for value, square in zip((found.off, found.local, found.unshared), expected, strict=True):
-                assert value.dtype == torch.float64
-                assert close(value, square, scale=sum(expected[:2]))
-            assert 0 <= embedding.delta([found]) <= 1
-            assert 0 <= embedding.sharing([found]) <= 1
-        move(padded, live)
-
-
-@settings(max_examples=30)
-@given(reference.networks())
-def test_deviation_of_a_perturbed_efcn(example):
-    network, shape = example
-    live, padded = embed(network, shape), embed(network, shape, live=False)
-    assume(convolutions(live))
-    for (_, part), (_, layer) in zip(convolutions(live), convolutions(padded), strict=True):
-        move(layer, part)
-        expected = brute_force(layer)
-        for found in (deviation(part), deviation(layer)):
-            for value, square in zip((found.off, found.local, found.unshared), expected, strict=True):
-                assert close(value, square, scale=sum(expected[:2]))
-    parts = [[deviation(layer) for _, layer in convolutions(each)] for each in (live, padded)]
-    assert close(embedding.delta(parts[0]), embedding.delta(parts[1]))
-    assert close(embedding.sharing(parts[0]), embedding.sharing(parts[1]))
-
-
-@given(reference.networks())
-def test_an_efcn_does_not_deviate(example):
-    network, shape = example
-    for live in (True, False):
-        parts = [deviation(layer) for _, layer in convolutions(embed(network, shape, live))]
-        assert all(part.off == 0 for part in parts)
-        assert not parts or embedding.sharing(parts) < 1e-7
-
-
-def test_delta_and_sharing_over_layers():
-    parts = [embedding.Deviation(*map(torch.tensor, squares)) for squares in ((9.0, 7.0, 1.0), (0.0, 9.0, 3.0))]
-    assert embedding.delta(parts).item() == pytest.approx((9 / 25) ** 0.5)
-    assert embedding.sharing(parts).item() == pytest.approx((4 / 16) ** 0.5)
-    assert [embedding.delta([part]).item() for part in parts] == [pytest.approx(0.75), 0]
-
-
-def test_small_deltas_keep_their_digits_in_float32():
-    """One off-local weight of 1e-6 beside filters of order one: a difference of totals would see nothing."""
-    network = example().float()
-    for live in (True, False):
-        layer = convolutions(embed(network, SHAPE, live))[0][1]
-        g = layer.geometry
-        free = ~g.local_mask(live).expand(g.shape6(live)).reshape(g.shape(live))
-        layer.weight.data[tuple(free.nonzero()[0])] = 1e-6
-        found = deviation(layer)
-        assert found.off.item() == pytest.approx(1e-12, rel=1e-6)
-        assert embedding.delta([found]).item() == pytest.approx(1e-6 / found.local.sqrt().item(), rel=1e-6)
-
-
-@pytest.mark.parametrize("name", ["vanilla", "alexnet"])
-def test_delta_of_a_random_start_is_the_formulas(name):
-    shape = (3, 32, 32)
-    network = networks.dense(networks.cnn(architectures.table(name, 10, 4), shape), shape, live=False)
-    networks.initialise(network, torch.Generator().manual_seed(0))
-    layers = [layer for _, layer in convolutions(network)]
-    outputs = [layer.geometry.shape(False)[0] for layer in layers]
-    local = [layer.geometry.count_local(False) / layer.geometry.shape(False)[1] for layer in layers]
-    expected = (1 - sum(local) / sum(outputs)) ** 0.5
-    for chosen in (layers, [embedding.compact(layer) for layer in layers]):
-        assert embedding.delta([deviation(layer) for layer in chosen]).item() == pytest.approx(expected, abs=2e-3)
 
 
 # Parts
