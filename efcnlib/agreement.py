@@ -47,7 +47,7 @@ def measure(
     for name in names:
         variant = study.model_copy(update={"precision": name})
         for run in runs(variant):
-            record = store.ensure(run, lambda run=run: compute(run, place))
+            record = store.ensure(run, lambda attempt, run=run: compute(run, place, attempt))
             tell(f"{name}: {run.label}, {record.info['seconds']} s")
         values[name] = {str(tw): _final(variant, tw, store) for tw in study.relax_times}
     return {"values": values, "comparison": compare(values)}

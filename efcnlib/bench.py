@@ -21,9 +21,9 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from efcnlib import gate
 from efcnlib.environment import cpu_name, environment
 from efcnlib.errors import UserError, at_least
+from efcnlib.files import now
 from efcnlib.floors import floor, works
 from efcnlib.precision import available, products
-from efcnlib.runfolder import now
 from efcnlib.variants import Engined, Loop, Setup, Variant, quiet
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler reports its own starts and stops

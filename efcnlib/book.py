@@ -6,14 +6,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 from tqdm import tqdm
 
 from efcnlib import npm, studies, sweep
-from efcnlib.environment import REPOSITORY
+from efcnlib.environment import REPOSITORY, recorded
 from efcnlib.errors import UserError
 from efcnlib.execution import digest, inputs_of, is_current, run_notebook, software
 from efcnlib.images import Unavailable
@@ -33,6 +34,8 @@ def build(
 ) -> Path:
     """Compute what is missing of the studies ``names``, run the notebooks, build the site; returns its first page.
 
+    A study is a preset's name, or that of a study file.
+
     ``source`` holds notebooks/, book/ and _config.yml; ``out`` is by default its folder build/. Without ``names`` the
     default study is taken, or, loudly, the fallback where its images cannot be had. What has not changed is not done
     again. Raises UserError.
@@ -41,8 +44,9 @@ def build(
         raise UserError(f"no book/_toc.yml in {source}: the book is built from a clone of the repository")
     names, notice = _compute(names, device, data_root)
     template = yaml.safe_load((source / "book" / "_toc.yml").read_text("utf-8"))
-    toc = contents(template, names)
-    execute(source, toc)
+    given = {studies.load(name).name: name for name in names}  # a study file's name is not the study's
+    toc = contents(template, given)
+    execute(source, toc, given)
     page = render(source, (out or source / "build").resolve(), toc, notice)
     print(f"the book is ready, open {page}\n  {page.as_uri()}")
     return page
@@ -61,13 +65,14 @@ def contents(template: dict, names: Iterable[str]) -> dict:
     return {**template, "parts": parts}
 
 
-def execute(source: Path, toc: dict) -> None:
+def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType({})) -> None:
     """Run the notebook behind each page executed/[STUDY/]NAME of ``toc``, unless that was done with the same inputs.
 
-    A page without a study reads what is recorded in results/.
+    A page without a study reads what is recorded in results/. ``given`` names the files of studies that come from one.
     """
     waiting = []
-    for page, study in _executed(toc).items():
+    for page, name in _executed(toc).items():
+        study = given.get(name, name)
         parameters = {"study": study} if study else {}
         notebook = source / "notebooks" / f"{Path(page).name}.ipynb"
         reads = map(key_of, studies.runs(studies.load(study))) if study else _recorded(source)
@@ -146,7 +151,7 @@ def _compute(names: Sequence[str], device: str, data_root: str | None) -> tuple[
     """Make sure that all runs of the studies are there; returns the studies, and what to say on every page."""
     try:
         for name in names or [DEFAULT]:
-            sweep.ensure(studies.load(name), Store(), device=device, data_root=data_root)
+            sweep.ensure(studies.load(name), Store(None, recorded()), device=device, data_root=data_root)
         return names or [DEFAULT], ""
     except Unavailable as problem:
         if names:
@@ -156,7 +161,7 @@ def _compute(names: Sequence[str], device: str, data_root: str | None) -> tuple[
             " Build it again with a network."
         )
         print(f"\n{'!' * 80}\n{problem}\n{notice}\n{'!' * 80}\n", file=sys.stderr)
-        sweep.ensure(studies.load(FALLBACK), Store(), device=device)
+        sweep.ensure(studies.load(FALLBACK), Store(None, recorded()), device=device)
         return [FALLBACK], notice
 
 

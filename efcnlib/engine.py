@@ -18,7 +18,7 @@ from efcnlib.images import Split
 from efcnlib.networks import DROPOUT, DenseConv, convolutions
 from efcnlib.precision import check as check_precision
 from efcnlib.precision import products
-from efcnlib.updates import Delayed, Matrix, Optimiser
+from efcnlib.updates import Delayed, Matrix, Optimiser, below, moments_of, restore_moments
 
 
 class Engine(BaseModel):
@@ -70,19 +70,19 @@ class Trainer:
         if self.convolves:
             network.to(memory_format=torch.channels_last)  # in which convolutions are fastest, on CPUs too
         loose = [matrix.bias for matrix in self.matrices.values() if matrix.bias is not None]
-        self.state = optimiser.start(loose if self.fused else parameters) if loose or not self.fused else None
+        self.rest = optimiser.start(loose if self.fused else parameters) if loose or not self.fused else None
         self.anchor = torch.empty(0, device=self.device, requires_grad=True)
         self.replayed: Replayed | None = None
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
         """One step on a batch, x [n, channels, height, width], y int64 [n]; its loss in nats, on the device."""
         with products(self.precision, self.device):
-            if self.state is not None:
-                self.state.zero_grad(set_to_none=True)
+            if self.rest is not None:
+                self.rest.zero_grad(set_to_none=True)
             loss = F.cross_entropy(self._logits(x), y)
             loss.backward()
-            if self.state is not None:
-                self.state.step()
+            if self.rest is not None:
+                self.rest.step()
             self.total += loss.detach()
         return loss.detach()
 
@@ -112,6 +112,29 @@ class Trainer:
         total = self.total.clone()
         self.total.zero_()
         return total
+
+    def state(self) -> dict[str, Tensor]:
+        """All that decides the steps to come, once settled: weights, what optimisers gathered, the dropout generator.
+
+        These are the trainer's own tensors, which the next step changes.
+        """
+        tensors = {f"network/{name}": value.detach() for name, value in self.network.state_dict().items()}
+        for name, matrix in self.matrices.items():
+            tensors |= {f"matrix/{name}/{key}": value for key, value in matrix.moments().items()}
+        if self.rest is not None:
+            tensors |= {f"rest/{key}": value for key, value in moments_of(self.rest).items()}
+        return tensors | {"dropout": self.generator.get_state()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Become the trainer that gave ``state``, to the bit; to be called before the first step."""
+        weights = below("network/", state)
+        for name, value in self.network.state_dict().items():
+            value.copy_(weights[name])
+        for name, matrix in self.matrices.items():
+            matrix.restore(below(f"matrix/{name}/", state))
+        if self.rest is not None:
+            restore_moments(self.rest, below("rest/", state))
+        self.generator.set_state(state["dropout"])
 
     def _logits(self, x: Tensor) -> Tensor:
         reduced = self.operands == torch.bfloat16

@@ -23,6 +23,13 @@ def default_root() -> Path:
     return Path(platformdirs.user_data_dir("efcnlib", appauthor=False)) / "runs"
 
 
+def recorded() -> list[Path]:
+    """Folders with recorded studies, which are only read: those in EFCN_RESULTS, else in results/ in the clone."""
+    chosen = os.environ.get("EFCN_RESULTS")
+    folder = Path(chosen).expanduser() if chosen else REPOSITORY / "results"
+    return sorted(manifest.parent for manifest in folder.glob("*/study.json"))
+
+
 def environment() -> dict[str, str | int | list[str] | None]:
     """What a result may depend on beside its configuration, as plain JSON; no user name and no path."""
     return {

@@ -1,116 +1,191 @@
 """The run store: each run's result is computed once, whoever asks, and kept in a folder of its own (`runfolder`).
 
-Beside the folder ``<root>/<key>``, ``<key>.lock`` is held while the run is computed, ``<key>.holder`` says by whom, and
-``<key>.damaged-<n>`` is a run that failed verification.
+While a run is computed, the files of its `attempts` stand beside that folder; ``<key>.damaged-<n>`` is a run that
+failed verification.
 """
 
 import contextlib
 import functools
-import os
-import platform
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from pydantic import BaseModel
 from torch import Tensor
 from tqdm import tqdm
 
+from efcnlib import checkpoints, files
+from efcnlib.attempts import (
+    EVERY,
+    LEASE,
+    Attempt,
+    LeaseLostError,
+    Progress,
+    lease_on,
+    progress_of,
+    resume_folder,
+)
 from efcnlib.environment import default_root, environment
 from efcnlib.errors import UserError
+from efcnlib.files import UNREADABLE
 from efcnlib.runfolder import (
-    UNREADABLE,
     Record,
     Result,
     commit,
+    has_weights,
     key_of,
     name_of,
-    now,
-    read_label,
+    read_manifest,
     read_record,
     read_weights,
-    reason,
-    set_aside,
-    writing,
 )
 
-__all__ = ["Record", "Result", "Store", "default_root", "environment", "key_of"]
+__all__ = ["Busy", "Record", "Result", "State", "Store", "default_root", "environment", "key_of"]
+
+POLL = 0.2  # seconds between two looks at a run that another process computes
 
 T = TypeVar("T")
+Compute = Callable[[dict[BaseModel, Attempt]], Iterator[tuple[BaseModel, Result]]]
+
+
+class Busy(Exception):
+    """Another process computes the run; the message says which, and who."""
+
+
+class State(BaseModel):
+    """How it stands with a run: what `efcn status` shows.
+
+    ``part`` is what is done of one that is running or interrupted, 0 to 1; ``silent`` the seconds since the process
+    that computes it last gave a sign of life.
+    """
+
+    name: Literal["done", "recorded", "running", "interrupted", "damaged", "waiting"]
+    bytes: int = 0
+    part: float = 0.0
+    progress: Progress | None = None
+    silent: float = 0.0
+    seconds: float | None = None  # of work, of a finished run
 
 
 class Store:
-    """The runs in the folder ``root`` (None: `default_root`), then those in ``fallbacks``, which are only read."""
+    """The runs in the folder ``root`` (None: `default_root`), then those in ``fallbacks``, which are only read.
 
-    def __init__(self, root: str | Path | None = None, fallbacks: Iterable[str | Path] = ()):
+    ``every`` is the least time, in seconds, between two checkpoints of a run being computed (0: at each pause).
+    ``lease`` is the time after which a silent process on another machine counts as dead, the same for all processes.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        fallbacks: Iterable[str | Path] = (),
+        *,
+        every: float = EVERY,
+        lease: float = LEASE,
+    ):
         self.root = default_root() if root is None else Path(root).expanduser()
         self.fallbacks = tuple(Path(fallback).expanduser() for fallback in fallbacks)
+        self.every, self.lease = every, lease
 
     def get(self, key: str) -> Record | None:
         """The run's record, verified, or None. A damaged run is warned of, set aside where possible, and absent."""
         return self._find(key, read_record)
+
+    def has_weights(self, key: str) -> bool:
+        """Whether the run's weights are there; their digest is compared when they are read."""
+        for root in (self.root, *self.fallbacks):
+            with contextlib.suppress(*UNREADABLE):
+                if has_weights(root / key, key):
+                    return True
+        return False
 
     def weights(self, key: str, prefix: str = "") -> dict[str, Tensor]:
         """The run's verified weights whose names start with ``prefix``; UserError if the run has none on disk."""
         label = self._label(key)
         weights = self._find(key, functools.partial(read_weights, prefix=prefix))
         if weights is None:
-            folder = self.root / key
-            first = f"remove {folder} and " if folder.exists() else ""
-            raise UserError(f"the weights of {label} are not in {self.root}: {first}compute that run again")
+            raise UserError(f"the weights of {label} are not in {self.root}: compute that run again")
         return weights
 
-    def ensure(self, config: BaseModel, compute: Callable[[], Result]) -> Record:
+    def ensure(self, config: BaseModel, compute: Callable[[Attempt], Result]) -> Record:
         """The record of ``config``'s run, computed and committed first if it is not there; once, whoever else asks.
 
-        Raises UserError if the store cannot be written, before anything is computed where that can be known, and
-        whatever ``compute`` raises; nothing half-written stays behind.
+        ``compute`` is given the `Attempt`, to go on from its state. Raises UserError if the store cannot be written,
+        before anything is computed where that can be known, and whatever ``compute`` raises; nothing half-written stays
+        behind, but for the last checkpoint.
         """
-        return self.ensure_all([config], lambda _: iter([(config, compute())]))[0]
+        return self.ensure_all([config], lambda attempts: iter([(config, compute(attempts[config]))]))[0]
 
     def ensure_all(
-        self, configs: Sequence[BaseModel], compute: Callable[[list[BaseModel]], Iterator[tuple[BaseModel, Result]]]
+        self, configs: Sequence[BaseModel], compute: Compute, *, wait: bool = True, weights: bool = False
     ) -> list[Record]:
         """`ensure` for runs computed together: ``compute`` gets those that are missing and yields each when it is done.
 
-        Each is committed as it comes. Locks are taken in the order of the keys, so that two processes which want some
-        of the same runs never wait for each other in a circle.
+        Each is committed as it comes. Leases are taken in the order of the keys, so that two processes which want some
+        of the same runs never wait for each other in a circle. Without ``wait``, Busy is raised for a run that another
+        process computes. With ``weights``, a run whose weights were cleaned away is missing.
         """
         keys = {key_of(config): config for config in configs}
-        records = {key: self.get(key) for key in keys}
-        with contextlib.ExitStack() as held:
-            missing = []
-            for key in sorted(key for key, record in records.items() if record is None):
-                held.enter_context(self._exclusive(key, _name(keys[key], key)))
-                with writing(self.root):  # a damaged run may have to be set aside
-                    records[key] = self._find(key, read_record, locked=True)
-                if records[key] is None:
-                    missing.append(keys[key])
-            for config, result in compute(missing) if missing else ():
-                key = key_of(config)
-                commit(self.root / key, _name(config, key), config, result)
-                records[key] = read_record(self.root / key, key)
-        return [records[key_of(config)] for config in configs]
+        while True:
+            try:
+                return self._ensure_all(keys, compute, wait, weights)
+            except LeaseLostError as lost:
+                tqdm.write(f"{lost}: its result is awaited", file=sys.stderr)
 
-    def state(self, key: str) -> str:
-        """One of "done", "running", "missing" and "damaged"; changes nothing, and of weights checks only the size."""
-        state = "missing"
+    def _ensure_all(self, keys: dict[str, BaseModel], compute: Compute, wait: bool, weights: bool) -> list[Record]:
+        def found(key: str, locked: bool = False) -> Record | None:
+            record = self._find(key, read_record, locked)
+            return record if not weights or self.has_weights(key) else None
+
+        records = {key: found(key) for key in keys}
+        with contextlib.ExitStack() as held:
+            attempts = {}
+            for key in sorted(key for key, record in records.items() if record is None):
+                lease = held.enter_context(self._exclusive(key, _name(keys[key], key), wait))
+                with files.writing(self.root):  # a damaged run may have to be set aside
+                    records[key] = found(key, locked=True)
+                if records[key] is None:
+                    attempts[keys[key]] = Attempt(self.root, key, _name(keys[key], key), lease, self.every)
+                    held.callback(attempts[keys[key]].over)
+            for config, result in compute(attempts) if attempts else ():
+                key, attempt = key_of(config), attempts[config]
+                attempt.check()
+                commit(self.root / key, attempt.label, config, result)
+                attempt.done()
+                records[key] = read_record(self.root / key, key)
+        return list(records.values())
+
+    def state(self, key: str) -> State:
+        """How it stands with the run. Changes no run, and of weights checks only the size."""
+        size, damaged = self.bytes(key), False
         for root in (self.root, *self.fallbacks):
             try:
-                if read_record(root / key, key) is not None:
-                    return "done"
+                if record := read_record(root / key, key):
+                    name = "done" if root == self.root else "recorded"
+                    return State(name=name, bytes=size, part=1.0, seconds=record.info.get("seconds"))
             except UNREADABLE:
-                state = "damaged"
-        return "running" if self._is_locked(key) else state
+                damaged = True
+        part = checkpoints.part(resume_folder(self.root, key), key)
+        if self._is_leased(key):
+            progress = progress_of(self.root, key)
+            part = progress.part if progress else part or 0.0
+            return State(name="running", bytes=size, part=part, progress=progress, silent=self._silent(key))
+        if part is not None:
+            return State(name="interrupted", bytes=size, part=part)
+        return State(name="damaged" if damaged else "waiting", bytes=size)
+
+    def progress(self, key: str) -> Progress | None:
+        """How far the process is that computes the run, or that was killed at it."""
+        return progress_of(self.root, key)
 
     def bytes(self, key: str) -> int:
-        """Bytes that the run takes on disk, in the first folder that has any of it."""
+        """Bytes that the run takes on disk, its checkpoint included, in the first folder that has any of it."""
         for root in (self.root, *self.fallbacks):
             total = 0
-            for path in (root / key).glob("*"):
+            for path in (*(root / key).glob("*"), *resume_folder(root, key).glob("*")):
                 with contextlib.suppress(FileNotFoundError):  # unfinished files come and go
                     total += path.stat().st_size
             if total:
@@ -137,10 +212,10 @@ class Store:
             damage = error
         if locked:
             label = self._label(key)
-            _warn(label, folder, damage, f"set aside as {set_aside(folder).name}")
+            _warn(label, folder, damage, f"set aside as {files.set_aside(folder).name}")
             return None
-        try:  # under the lock the run is read again: another process may have set it aside and computed it by now
-            with self._lock(key).acquire(timeout=0):
+        try:  # under the lease the run is read again: another process may have set it aside and computed it by now
+            with lease_on(self.root, key, self.lease).acquire(timeout=0):
                 return self._read_own(key, read, locked=True)
         except (Timeout, OSError):  # another process is at it, or the folder is read-only
             _warn(self._label(key), folder, damage, "passed over")
@@ -150,43 +225,45 @@ class Store:
         """The run's name for people, as far as it is known."""
         for root in (self.root, *self.fallbacks):
             with contextlib.suppress(*UNREADABLE):
-                if label := read_label(root / key, key):
-                    return label
+                if manifest := read_manifest(root / key, key):
+                    return manifest.label
         return name_of(key)
 
-    def _lock(self, key: str) -> FileLock:
-        return FileLock(self.root / f"{key}.lock")
-
-    def _is_locked(self, key: str) -> bool:
-        lock = self._lock(key)
+    def _is_leased(self, key: str) -> bool:
+        lease = lease_on(self.root, key, self.lease)
         try:
-            if Path(lock.lock_file).exists():
-                lock.acquire(timeout=0).lock.release()
+            if Path(lease.lock_file).exists():
+                lease.acquire(timeout=0).lock.release()  # a dead process's lease is taken, and given back
         except Timeout:
             return True
         except OSError:  # a read-only folder, in which nothing runs
             pass
         return False
 
+    def _silent(self, key: str) -> float:
+        try:
+            return max(0.0, time.time() - (self.root / f"{key}.lock").stat().st_mtime)
+        except OSError:
+            return 0.0
+
     @contextlib.contextmanager
-    def _exclusive(self, key: str, label: str) -> Iterator[None]:
-        """Hold the run's lock. Who holds it stands in a file of its own: a lock file's content is filelock's."""
-        lock = self._lock(key)
-        holder = self.root / f"{key}.holder"
-        with writing(self.root):
+    def _exclusive(self, key: str, label: str, wait: bool) -> Iterator[object]:
+        """Hold the run's lease."""
+        lease = lease_on(self.root, key, self.lease)
+        with files.writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             try:
-                lock.acquire(timeout=0)
+                lease.acquire(timeout=0)
             except Timeout:
-                tqdm.write(f"waiting for {label}, which is computed by {_read_holder(holder)}", file=sys.stderr)
-                lock.acquire()
+                who = progress_of(self.root, key) or "another process"
+                if not wait:
+                    raise Busy(f"{label}, which is computed by {who}") from None
+                tqdm.write(f"waiting for {label}, which is computed by {who}", file=sys.stderr)
+                lease.acquire(poll_interval=POLL)
         try:
-            with writing(self.root):
-                holder.write_text(f"process {os.getpid()} on {platform.node()} since {now()}", "utf-8")
-            yield
+            yield lease
         finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
+            lease.release()
 
 
 def _name(config: BaseModel, key: str) -> str:
@@ -194,11 +271,4 @@ def _name(config: BaseModel, key: str) -> str:
 
 
 def _warn(label: str, folder: Path, damage: Exception, outcome: str) -> None:
-    warnings.warn(f"{label} in {folder} is damaged ({reason(damage)}): {outcome}", stacklevel=2)
-
-
-def _read_holder(holder: Path) -> str:
-    try:
-        return holder.read_text("utf-8")
-    except OSError:
-        return "another process"
+    warnings.warn(f"{label} in {folder} is damaged ({files.reason(damage)}): {outcome}", stacklevel=2)

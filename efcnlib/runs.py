@@ -2,20 +2,23 @@
 
 import contextlib
 import hashlib
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from efcnlib import architectures, embedding, images, measures, memory, networks, paths
+from efcnlib.attempts import Attempt
 from efcnlib.engine import Engine
 from efcnlib.errors import UserError
+from efcnlib.pauses import Pause, State, Work
 from efcnlib.precision import products
 from efcnlib.records import Result, Store, environment, key_of
 from efcnlib.studies import Data, PathRun, Run, Training
 from efcnlib.training import log_spaced, train
+from efcnlib.updates import below
 
 
 @dataclass
@@ -45,44 +48,48 @@ class Workplace:
         return torch.cuda.Stream(self.device) if new else torch.cuda.current_stream(self.device)
 
 
-Tick = Callable[[float], None]  # told of parts of a run as they are done, which sum to 1
-Work = Generator[None, None, tuple[dict, dict, dict]]  # pauses after each epoch; history, arrays, weights
+Made = tuple[dict, dict, dict]  # history, arrays, weights
+Tick = Callable[[float], None]  # told what part of a run is done, 0 to 1
 
 
-def compute(run: Run, place: Workplace, tick: Tick = lambda part: None) -> Result:
-    """The result of a run whose parents are in the store."""
-    start = time.perf_counter()
-    if isinstance(run, PathRun):
-        made = _walk(run, place, tick)
-    else:
-        work = _train(run, place, tick)
-        while not (made := _advance(work)):
-            pass
-    return _result(place, made, start)
+def compute(run: Run, place: Workplace, attempt: Attempt, tick: Tick = lambda part: None) -> Result:
+    """The result of a run whose parents are in the store, on from where an earlier attempt left off."""
+    return _result(place, attempt.finish(work(run, place, attempt.state), tick), attempt)
 
 
 def compute_together(
-    runs: Sequence[Training], place: Workplace, tick: Callable[[Training, float], None] = lambda run, part: None
+    attempts: Mapping[Training, Attempt],
+    place: Workplace,
+    tick: Callable[[Training, float], None] = lambda run, part: None,
 ) -> Iterator[tuple[Training, Result]]:
     """Several trainings side by side in this process, an epoch of each in turn; yields each when it is done.
 
     On a GPU each has a stream of its own, so that one's steps fill what the other's leave idle. The numbers are those
     of `compute`.
     """
-    start = time.perf_counter()
     here = place.stream()
-    works = {run: (_train(run, place, lambda part, run=run: tick(run, part)), place.stream(new=True)) for run in runs}
+    works = {run: (work(run, place, attempt.state), place.stream(new=True)) for run, attempt in attempts.items()}
     while works:
-        for run, (work, stream) in list(works.items()):
+        for run, (going, stream) in list(works.items()):
             if stream is not None:
                 stream.wait_stream(here)  # the images were put on the device there
             with torch.cuda.stream(stream) if stream is not None else contextlib.nullcontext():
-                made = _advance(work)
-            if made:
-                del works[run]
-                result = _result(place, made, start)
-                result.info["together"] = len(runs)
-                yield run, result
+                try:
+                    pause = next(going)
+                    attempts[run].pause(pause)
+                    tick(run, pause.part)
+                    continue
+                except StopIteration as end:
+                    made = end.value
+            del works[run]
+            result = _result(place, made, attempts[run])
+            result.info["together"] = len(attempts)
+            yield run, result
+
+
+def work(run: Run, place: Workplace, state: State | None = None) -> Work[Made]:
+    """The computation of a run, from the ``state`` of one of its pauses if there is one."""
+    return _walk(run, place, state) if isinstance(run, PathRun) else _train(run, place, state)
 
 
 def needed(run: Training, place: Workplace) -> int:
@@ -94,30 +101,22 @@ def needed(run: Training, place: Workplace) -> int:
     return weights + memory.needed(network, run.optimiser, run.precision, place.engine, run.batch)
 
 
-def _advance(work: Work) -> tuple[dict, dict, dict] | None:
-    """One epoch more; what was made, once there is no more."""
-    try:
-        next(work)
-    except StopIteration as end:
-        return end.value
-
-
-def _result(place: Workplace, made: tuple[dict, dict, dict], start: float) -> Result:
-    seconds = round(time.perf_counter() - start, 3)
+def _result(place: Workplace, made: Made, attempt: Attempt) -> Result:
     info = {"environment": environment(), "device": place.device, "engine": place.engine.model_dump()}
+    info |= {"seconds": round(attempt.seconds, 3), "attempts": attempt.attempts}
     history, arrays, weights = made
-    weights = {name: value.cpu() for name, value in weights.items()}
-    return Result(history=history, arrays=arrays, weights=weights, info=info | {"seconds": seconds})
+    return Result(history, arrays, {name: value.cpu() for name, value in weights.items()}, info)
 
 
-def _train(run: Training, place: Workplace, tick: Tick) -> Work:
+def _train(run: Training, place: Workplace, state: State | None) -> Work[Made]:
     train_split, test_split = place.splits(run.data)
     network = build(run, place.store).to(place.device)
     measured = log_spaced(run.epochs, run.measurements)
-    history: dict[str, list] = {}
-    snapshots: list[Tensor] = []
-    weights: dict[str, Tensor] = {}
     is_dense = bool(networks.convolutions(network))
+    saved = state or State({"history": {}})
+    history: dict[str, list] = saved.numbers["history"]
+    snapshots = list(saved.tensors.get("snapshots", ()))
+    weights = below("weights/", saved.tensors)
     trained = train(
         network,
         train_split,
@@ -128,8 +127,9 @@ def _train(run: Training, place: Workplace, tick: Tick) -> Work:
         seed=_seed(run),
         precision=run.precision,
         engine=place.engine,
+        after=state and (state.numbers["epoch"], below("trainer/", state.tensors)),
     )
-    for epoch, losses in trained:
+    for epoch, losses, trainer in trained:
         if epoch in measured:
             with products(run.precision, place.device):
                 row = {"epoch": epoch} | measures.measure(network, train_split, test_split, epoch_loss=losses)
@@ -138,9 +138,9 @@ def _train(run: Training, place: Workplace, tick: Tick) -> Work:
             if is_dense:
                 snapshots.append(measures.filters(network).cpu())
         if run.kind == "cnn":  # every epoch, so that every tw is possible: VanillaCNN 0.6 MB each, AlexNet 12 MB
-            weights.update({f"{epoch}/{name}": value for name, value in _state(network).items()})
-        tick(1 / (run.epochs + 1))
-        yield
+            weights |= {f"{epoch}/{name}": value for name, value in _state(network).items()}
+
+        yield Pause((epoch + 1) / (run.epochs + 1), partial(_paused, epoch, history, trainer, weights, snapshots))
     if run.kind != "cnn":
         weights = _state(network)
     arrays = {}
@@ -148,6 +148,15 @@ def _train(run: Training, place: Workplace, tick: Tick) -> Work:
         block = embedding.block(networks.convolutions(network)[0][1])
         arrays = {"filters": torch.stack(snapshots), "block": block.flatten(2).flatten(0, 1).half().cpu()}
     return history, arrays, weights
+
+
+def _paused(epoch: int, history: dict, trainer: Callable[[], dict], weights: dict, snapshots: list[Tensor]) -> State:
+    """What a training goes on from after ``epoch``."""
+    tensors = {f"trainer/{name}": value for name, value in trainer().items()}
+    tensors |= {f"weights/{name}": value for name, value in weights.items()}
+    return State(
+        {"epoch": epoch, "history": history}, tensors | ({"snapshots": torch.stack(snapshots)} if snapshots else {})
+    )
 
 
 def untrained(run: Training) -> nn.Sequential:
@@ -188,7 +197,8 @@ def checkpoint(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in store.weights(key_of(cnn), prefix).items()}
 
 
-def _walk(run: PathRun, place: Workplace, tick: Tick) -> tuple[dict, dict, dict]:
+def _walk(run: PathRun, place: Workplace, state: State | None) -> Work[Made]:
+    yield Pause(0.0, lambda: State({}))
     train_split, test_split = place.splits(run.end.data)
     # The embedded CNN serves as the network of both ends: they differ in weights alone.
     cnn = untrained(run.start)
@@ -209,7 +219,6 @@ def _walk(run: PathRun, place: Workplace, tick: Tick) -> tuple[dict, dict, dict]
             train_split,
             **run.string.model_dump(),
             seed=_seed(run.end),
-            progress=lambda: tick(0.8 / run.string.steps),
         )
         history |= {f"string_{name}": values for name, values in fall.items()}
     return history | paths.along(network, path, train_split, test_split), {}, {}

@@ -5,15 +5,17 @@ else; its canonical hash is its key in the run store (`efcnlib.records`).
 """
 
 import difflib
+from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from efcnlib import images
 from efcnlib.architectures import TABLES
 from efcnlib.errors import UserError, choice
 from efcnlib.precision import PRECISIONS
 from efcnlib.updates import Optimiser
+from efcnlib.validation import read_json, shortened, validated
 
 
 class Frozen(BaseModel):
@@ -82,6 +84,11 @@ class Training(Frozen):
         """Name for people: "efcn tw=5 seed=0"."""
         return f"{self.kind}{'' if self.tw is None else f' tw={self.tw}'} seed={self.seed}"
 
+    @property
+    def parents(self) -> tuple["Training", ...]:
+        """The runs whose weights this one needs."""
+        return () if self.parent is None else (self.parent,)
+
 
 class String(Frozen):
     """How the string of equation (1) is relaxed: stiffness k, step size, gradient steps, images in each."""
@@ -107,6 +114,11 @@ class PathRun(Frozen):
         """Name for people: "linear path tw=5 seed=0"."""
         return f"{self.method} path tw={self.end.tw} seed={self.end.seed}"
 
+    @property
+    def parents(self) -> tuple[Training, ...]:
+        """The runs whose weights this one needs."""
+        return self.start, self.end
+
 
 Run = Training | PathRun
 
@@ -114,8 +126,8 @@ Run = Training | PathRun
 class Study(Frozen):
     """Everything that decides an experiment. Epochs, times and counts are whole numbers; see `PRESETS` for examples."""
 
-    name: str
-    title: str  # for captions: what was trained on what
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)  # of folders too
+    title: str = Field(max_length=200)  # for captions: what was trained on what
     network: Network
     data: Data
     optimiser: Optimiser
@@ -282,28 +294,38 @@ PRESETS: dict[str, Study] = {study.name: study for study in _PRESETS}
 
 
 def load(name: str, /, **changes: object) -> Study:
-    """The preset called ``name`` with some of its fields changed; a nested field as ``data={"train": 1000}``.
+    """The preset called ``name``, or the study in the file of that name, with some of its fields changed.
 
-    Raises UserError, one line, for an unknown study or field or a value out of range.
+    A study file ends in .json: one object with the fields of a study; with "like", the name of a preset, those that it
+    changes are enough. A nested field is changed as in ``data={"train": 1000}``. Raises UserError, one line, for an
+    unknown study or field, a value out of range, and a file that cannot be read.
     """
-    choice("study", name, PRESETS)
-    fields = PRESETS[name].model_dump()
+    if name.endswith(".json"):
+        fields = _read(Path(name))
+    else:
+        choice("study", name, PRESETS)
+        fields = PRESETS[name].model_dump()
+    return validated(Study, _changed(fields, changes))
+
+
+def _read(path: Path) -> dict[str, object]:
+    """The fields that a study file gives, or changes in a preset."""
+    content = read_json(path, "study file")
+    like = content.pop("like", None)
+    if like is None:
+        return {"name": path.stem, "title": path.stem} | content
+    choice(f"study in {path.name}", like, PRESETS)
+    return _changed(PRESETS[like].model_dump() | {"name": path.stem}, content)
+
+
+def _changed(fields: dict[str, object], changes: dict[str, object]) -> dict[str, object]:
+    """``fields`` with ``changes``; UserError for one that is no field of a study."""
+    known = Study.model_fields
     for field, value in changes.items():
-        if field not in fields:
-            near = difflib.get_close_matches(field, fields, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(fields)}"
-            raise UserError(f"a study has no field {field!r}: {hint}")
-        fields[field] = fields[field] | value if isinstance(fields[field], dict) and isinstance(value, dict) else value
-    return validated(Study, fields)
-
-
-def validated(model: type[BaseModel], fields: dict[str, object]) -> BaseModel:
-    """A model from its fields; what pydantic rejects becomes one line naming the field, the value and the reason."""
-    try:
-        return model.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        got = f" {where} {first['input']!r} is not allowed:" if where else ""
-        raise UserError(f"{model.__name__.lower()}:{got} {reason[0].lower()}{reason[1:]}") from None
+        if field not in known:
+            near = difflib.get_close_matches(field, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(known)}"
+            raise UserError(f"a study has no field {shortened(field)}: {hint}")
+        before = fields.get(field)
+        fields[field] = before | value if isinstance(before, dict) and isinstance(value, dict) else value
+    return fields

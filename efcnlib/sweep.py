@@ -1,21 +1,26 @@
-"""A study's runs, each computed once, here and one after the other; and what there is of them so far."""
+"""A study's runs, each computed once: here, or on a cluster (`cluster`), by as many processes as ask for it."""
 
 import contextlib
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from tqdm.auto import tqdm
 
-from efcnlib import memory, networks, studies
+from efcnlib import files, memory, plans, studies
+from efcnlib.attempts import Attempt
 from efcnlib.engine import Engine
 from efcnlib.engine import check as check_engine
+from efcnlib.environment import recorded
 from efcnlib.errors import UserError, at_least
 from efcnlib.precision import speedup
-from efcnlib.records import Record, Store, default_root, key_of
-from efcnlib.runs import Workplace, compute, compute_together, needed, untrained
-from efcnlib.studies import PathRun, Run, Study
+from efcnlib.records import Busy, Record, Result, State, Store, default_root, key_of
+from efcnlib.runs import Workplace, compute, compute_together, needed
+from efcnlib.studies import Run, Study
+
+LOOK = 0.5  # seconds between two looks at runs that other processes compute
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,10 @@ class Results:
 def results(study: str, seed: int, root: str | None = None, /, **changes: object) -> Results:
     """What a notebook reads: the records of a preset study with one seed, computed here if they are missing.
 
-    ``root`` is the run store's folder, by default `records.default_root`; ``changes`` are fields of the study.
+    ``root`` is the run store's folder, by default `records.default_root`; recorded studies (`environment.recorded`) are
+    read where it lacks a run. ``changes`` are fields of the study.
     """
-    return ensure(studies.load(study, seeds=(seed,), **changes), Store(root or default_root()))
+    return ensure(studies.load(study, seeds=(seed,), **changes), Store(root or default_root(), recorded()))
 
 
 def ensure(
@@ -69,74 +75,142 @@ def ensure(
     yes_really: bool = False,
     engine: Engine | None = None,
     together: int = 1,
+    threads: int | None = None,
     progress: bool = True,
 ) -> Results:
-    """Compute what is missing of a study, and return its records.
+    """Compute what is missing of a study, in this process, and return its records.
 
-    ``together`` eFCNs of different relax times are trained side by side, which a GPU may be faster at. Raises UserError
-    for a paper-scale study on a CPU (unless ``yes_really``), an unknown or absent device, a precision or an engine that
-    the device cannot do, too little memory, and whatever the data, the disk or a run have to say. Finished runs are
-    kept whatever happens.
+    ``together`` eFCNs of different relax times are trained side by side, which a GPU may be faster at. Other processes
+    that ask for the same study share the work: a run that one of them computes is left to it, and awaited at the end.
+    ``threads`` is the number of processor cores each run computes with, by default PyTorch's own choice. Raises
+    UserError for a paper-scale study on a CPU (unless ``yes_really``), an unknown or absent device, a precision or an
+    engine that the device cannot do, too little memory or disk, and whatever the data, the disk or a run have to say.
+    Finished runs are kept whatever happens, and the last checkpoints of others.
     """
     check_device(device)
     at_least(1, together=together)
-    engine = engine or Engine()
-    missing = [run for run in studies.runs(study) if store.get(key_of(run)) is None]
-    if missing and study.needs_gpu and device == "cpu" and not yes_really:
-        raise UserError(
-            f"study {study.name} is paper-scale, days of work for a CPU, and {len(missing)} of its runs are not"
-            f" recorded: compute them with efcn run {study.name} --device cuda, or with --yes-really to insist"
-        )
-    place = Workplace(store, device, data_root, engine)
-    if missing:
-        for optimiser in {study.optimiser, study.relax_optimiser or study.optimiser}:
-            check_engine(optimiser, study.precision, engine, device)
-        if study.precision == "bf16" and (faster := speedup(device)) < 1:
-            tqdm.write(
-                f"bf16 products are {faster:.1f} times as fast as float32 ones on {device} (measured)", file=sys.stderr
-            )
+    todo = prepare(study, store, device=device, yes_really=yes_really, engine=engine, progress=progress)
+    place = Workplace(store, device, data_root, engine or Engine())
+    if todo:
         place.splits(study.data)  # fetched and loaded before the clock starts, with a bar of its own
-    with _bar(study, missing, progress and bool(missing)) as bar:
-        for group in groups(missing, together):
-            _compute(group, place, bar)
+    with using(threads), Meter(todo, show=progress) as meter:
+        here(todo, place, together, meter)
     return Results(study, store)
 
 
-def groups(missing: list[Run], together: int) -> list[list[Run]]:
-    """``missing`` in an order in which it can be computed; eFCNs of one CNN stand together, ``together`` at most."""
-    result: list[list[Run]] = []
-    for run in missing:
-        group = next((group for group in result if _share(run, group[0]) and len(group) < together), None)
-        if group is None:
-            result.append([run])
+def prepare(
+    study: Study,
+    store: Store,
+    *,
+    device: str,
+    yes_really: bool = False,
+    engine: Engine | None = None,
+    progress: bool = True,
+    workers: int = 1,
+    check: bool = True,
+) -> list[Run]:
+    """The runs that are to be computed, once all is checked that can be, and what they will take was said.
+
+    Without ``check`` the device is left unchecked: it is elsewhere.
+    """
+    todo = plans.todo(studies.runs(study), store)
+    if not todo:
+        return todo
+    if study.needs_gpu and device == "cpu" and not yes_really:
+        raise UserError(
+            f"study {study.name} is paper-scale, days of work for a CPU, and {len(todo)} of its runs are not"
+            f" recorded: compute them with efcn run {study.name} --device cuda, or with --yes-really to insist"
+        )
+    for optimiser in {study.optimiser, study.relax_optimiser or study.optimiser} if check else ():
+        check_engine(optimiser, study.precision, engine or Engine(), device)
+    if check and study.precision == "bf16" and (faster := speedup(device)) < 1:
+        _say(f"bf16 products are {faster:.1f} times as fast as float32 ones on {device} (measured)")
+    need = plans.needed(todo, workers)
+    files.room(store.root, need, f"study {study.name}")
+    if progress:
+        total = len(studies.runs(study))
+        _say(f"{study.name}: {len(todo)} of {total} runs to compute, {files.size(need)} of disk at the most")
+    again = [run.label for run in todo if store.get(key_of(run)) is not None]
+    if again:
+        _say(f"{study.name}: for their weights, which were cleaned away, {', '.join(again)} are computed again")
+    return todo
+
+
+class Meter:
+    """A bar over runs' estimated work, so that its time left is an estimate and not a count of runs."""
+
+    def __init__(self, runs: list[Run], show: bool):
+        self.costs = {run: plans.cost(run) for run in runs}
+        self.parts = dict.fromkeys(runs, 0.0)
+        layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, about {remaining} left"
+        total = sum(self.costs.values())
+        show = show and bool(runs)
+        self.bar = tqdm(total=total, bar_format=layout, disable=not show, smoothing=0.1, mininterval=1)
+
+    def __enter__(self) -> "Meter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def at(self, what: str) -> None:
+        """Say what is going on."""
+        self.bar.set_description_str(what)
+
+    def tell(self, run: Run, part: float) -> None:
+        """Part of the run is done, 0 to 1."""
+        self.parts[run] = part
+        self.bar.update(sum(self.costs[run] * part for run, part in self.parts.items()) - self.bar.n)
+
+    def look(self, runs: list[Run], store: Store) -> None:
+        """Ask the store how far ``runs`` are, which other processes compute."""
+        for run in runs:
+            if progress := store.progress(key_of(run)):
+                self.tell(run, progress.part)
+
+
+def here(todo: list[Run], place: Workplace, together: int, meter: Meter) -> None:
+    """Compute, in this process, all that no other one is computing, then wait for the others."""
+    waiting, said = list(todo), set()
+    while waiting:
+        elsewhere = []
+        for group in plans.groups(plans.ready(waiting), together):
+            try:
+                _compute(group, place, meter)
+            except Busy as busy:
+                elsewhere.append((group, busy))
+                continue
+            waiting = [run for run in waiting if run not in group]
+            break  # what is ready now may come before what was
         else:
-            group.append(run)
-    return result
+            for group, busy in elsewhere:
+                if group[0] not in said:
+                    said.add(group[0])
+                    _say(f"waiting for {busy}")
+            meter.look([run for group, _ in elsewhere for run in group], place.store)
+            time.sleep(LOOK)
 
 
-def _share(run: Run, other: Run) -> bool:
-    """Whether two runs are eFCNs of the same CNN."""
-    return run.kind == other.kind == "efcn" and run.parent == other.parent
+def _compute(group: list[Run], place: Workplace, meter: Meter) -> None:
+    """Compute runs whose parents are there; Busy if another process is at one of them."""
 
+    def start(attempts: Mapping[Run, Attempt]) -> Iterator[tuple[Run, Result]]:
+        meter.at(", ".join(run.label for run in attempts))
+        if len(attempts) == 1:
+            ((run, attempt),) = attempts.items()
+            yield run, compute(run, place, attempt, lambda part: meter.tell(run, part))
+            return
+        need, free = sum(needed(run, place) for run in attempts), memory.free(torch.device(place.device))
+        room = "" if free is None else f", {files.size(free)} are free"
+        _say(f"{len(attempts)} eFCNs at once need {files.size(need)} on {place.device}{room}")
+        if free is not None and need > free:
+            raise UserError(f"{len(attempts)} runs at once do not fit on {place.device}: take a smaller --together")
+        yield from compute_together(attempts, place, meter.tell)
 
-def _compute(group: list[Run], place: Workplace, bar: tqdm) -> None:
-    label = ", ".join(run.label for run in group)
-    bar.set_description_str(label)
-    before, costs = bar.n, {run: _cost(run) for run in group}
     with computing(group[0]):
-        if len(group) == 1:
-            run = group[0]
-            place.store.ensure(run, lambda: compute(run, place, lambda part: bar.update(part * costs[run])))
-        else:
-            need, free = sum(needed(run, place) for run in group), memory.free(torch.device(place.device))
-            room = "" if free is None else f", {free / 1e9:.1f} GB are free"
-            tqdm.write(f"{len(group)} eFCNs at once need {need / 1e9:.1f} GB on {place.device}{room}", file=sys.stderr)
-            if free is not None and need > free:
-                raise UserError(f"{len(group)} runs at once do not fit on {place.device}: take a smaller --together")
-            place.store.ensure_all(
-                group, lambda runs: compute_together(runs, place, lambda run, part: bar.update(part * costs[run]))
-            )
-    bar.update(before + sum(costs.values()) - bar.n)
+        place.store.ensure_all(group, start, wait=False, weights=True)
+    for run in group:
+        meter.tell(run, 1.0)
 
 
 @contextlib.contextmanager
@@ -151,6 +225,21 @@ def computing(run: Run) -> Iterator[None]:
         raise UserError(f"{run.label}: not enough memory for {channels} channels: take fewer") from error
 
 
+@contextlib.contextmanager
+def using(threads: int | None) -> Iterator[None]:
+    """Compute with so many processor cores: their number decides how sums are rounded."""
+    if threads is None:
+        yield
+        return
+    at_least(1, threads=threads)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def check_device(device: str) -> None:
     """UserError unless PyTorch can compute on ``device`` here."""
     found = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
@@ -158,36 +247,10 @@ def check_device(device: str) -> None:
         raise UserError(f"device {device!r} is not here: choose one of {', '.join(found)}")
 
 
-def status(study: Study, store: Store) -> list[tuple[str, str, int]]:
-    """Of each run its label, its state (done, running, missing, damaged) and its bytes on disk."""
-    rows = []
-    for run in studies.runs(study):
-        key = key_of(run)
-        rows.append((run.label, store.state(key), store.bytes(key)))
-    return rows
+def status(study: Study, store: Store) -> dict[Run, State]:
+    """How it stands with each run of a study."""
+    return {run: store.state(key_of(run)) for run in studies.runs(study)}
 
 
-def _bar(study: Study, missing: list[Run], show: bool) -> tqdm:
-    """A bar over the missing runs' estimated work, so that its time left is an estimate and not a count of runs."""
-    layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, about {remaining} left"
-    total = sum(map(_cost, missing))
-    return tqdm(total=total, bar_format=layout, disable=not show, smoothing=0.1, mininterval=1)
-
-
-def _cost(run: Run) -> float:
-    """Work of a run, in arbitrary units proportional to its time: multiplications, and an overhead per image."""
-    training = run.end if isinstance(run, PathRun) else run
-    steps = networks.trace(untrained(training), training.data.shape)
-    is_dense = training.kind in ("fcn", "efcn")
-    work = 1_000_000  # pooling, small kernels, the loop: measured on two CPU cores to weigh about this many products
-    for step in steps:
-        if step.geometry is not None:
-            rows, columns = step.geometry.shape(live=True)
-            work += rows * columns if is_dense else step.geometry.count_local(live=True)
-    forward = training.data.train_images * work
-    if isinstance(run, PathRun):
-        points = 2 if run.method == "output" else run.points
-        share = run.string.steps * run.string.batch / training.data.train_images if run.string else 0
-        # Swapping weights in and moving whole networks about: measured to make a path this much slower than training.
-        return 1.25 * forward * (points + 3 * share * (run.points - 2))
-    return forward * (3 * run.epochs + 2 * run.measurements)
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)

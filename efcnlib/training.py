@@ -1,6 +1,7 @@
 """One training loop for every network: seeded, paused after each epoch, the images resident on the device."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,18 @@ def log_spaced(epochs: int, points: int) -> tuple[int, ...]:
     return 0, *(int(epoch) for epoch in np.unique(grid))
 
 
+class Passed(NamedTuple):
+    """A training after ``epoch`` epochs: the sum of the last one's batch losses, and how to get what it goes on from.
+
+    ``losses`` is a float64 scalar on the device. ``state()`` gives the training's own tensors: the next epoch changes
+    them.
+    """
+
+    epoch: int
+    losses: Tensor
+    state: Callable[[], dict[str, Tensor]]
+
+
 def train(
     network: nn.Sequential,
     split: Split,
@@ -33,19 +46,31 @@ def train(
     seed: int,
     precision: str = "float32",
     engine: Engine | None = None,
-) -> Iterator[tuple[int, Tensor]]:
+    after: tuple[int, dict[str, Tensor]] | None = None,
+) -> Iterator[Passed]:
     """Train in place for ``epochs`` passes over ``split``, an epoch each time the iterator is asked for the next.
 
-    Yields 0 before the first step, then 1, ..., epochs, each with the sum of the epoch's batch losses, a float64 scalar
-    on the device (0 at first). On a GPU an epoch is enqueued when it is yielded, not computed: whoever reads something
-    waits for it. ``batch`` is in images, the last one of an epoch may be smaller. ``seed`` decides the order of the
-    images (unless ``shuffle`` is off: then it is the published one, the same every epoch) and the dropout masks; no
-    generator of PyTorch's own is used. On a CPU the same call with as many threads gives the same bits.
+    Yields epoch 0 before the first step, then 1, ..., epochs. On a GPU an epoch is enqueued when it is yielded, not
+    computed: whoever reads something waits for it. ``batch`` is in images, the last one of an epoch may be smaller.
+    ``seed`` decides the order of the images (unless ``shuffle`` is off: then it is the published one, the same every
+    epoch) and the dropout masks; no generator of PyTorch's own is used. On a CPU the same call with as many threads
+    gives the same bits, also when it goes on, with ``after``, from the epoch and the state of one that was cut off.
     """
     order = torch.Generator().manual_seed(seed) if shuffle else None
     trainer = Trainer(network, optimiser, precision, engine, batch=batch, seed=seed)
-    yield 0, trainer.loss()
-    for epoch in range(1, epochs + 1):
+
+    def state() -> dict[str, Tensor]:
+        return trainer.state() | ({} if order is None else {"order": order.get_state()})
+
+    done = 0
+    if after is None:
+        yield Passed(0, trainer.loss(), state)
+    else:
+        done, saved = after
+        trainer.restore(saved)
+        if order is not None:
+            order.set_state(saved["order"])
+    for epoch in range(done + 1, epochs + 1):
         trainer.epoch(split, epoch_order(len(split), batch, order))
         trainer.settle()
-        yield epoch, trainer.loss()
+        yield Passed(epoch, trainer.loss(), state)

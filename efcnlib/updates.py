@@ -45,6 +45,25 @@ class Optimiser(BaseModel):
         return torch.optim.SGD(parameters, self.lr, self.momentum, weight_decay=self.weight_decay, fused=fused)
 
 
+def moments_of(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What a PyTorch optimiser has gathered so far, as "PARAMETER/NAME", parameters by their number."""
+    parameters = enumerate(p for group in optimiser.param_groups for p in group["params"])
+    states = ((i, name, value) for i, p in parameters for name, value in optimiser.state.get(p, {}).items())
+    return {f"{i}/{name}": value for i, name, value in states if isinstance(value, Tensor)}
+
+
+def restore_moments(optimiser: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
+    """Make a fresh optimiser what the one was that gave `moments_of`, in each parameter's own memory layout."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    for key, value in moments.items():
+        number, name = key.split("/")
+        p = parameters[int(number)]
+        like = (
+            torch.empty_like(p) if value.shape == p.shape and value.ndim else torch.empty_like(value, device=p.device)
+        )
+        optimiser.state[p][name] = like.detach().copy_(value)
+
+
 class Rows:
     """The update of a matrix ``weight`` [outputs, inputs], in place, from the factors of its gradient."""
 
@@ -54,6 +73,19 @@ class Rows:
         if optimiser.name == "adam":
             self.gradient = scratch[: weight.numel()].view_as(weight)
             self.adam = optimiser.start([weight])
+
+    def moments(self) -> dict[str, Tensor]:
+        """What steps have gathered: it decides, with the weights, how the training goes on."""
+        if self.optimiser.name == "adam":
+            return moments_of(self.adam)
+        return {} if self.velocity is None else {"velocity": self.velocity}
+
+    def restore(self, moments: dict[str, Tensor]) -> None:
+        """Go on from what `moments` gave."""
+        if self.optimiser.name == "adam":
+            restore_moments(self.adam, moments)
+        elif self.velocity is not None:
+            self.velocity.copy_(moments["velocity"])
 
     def update(self, dy: Tensor, x: Tensor) -> None:
         """One step with the gradient dy^T x; dy [n, outputs], x [n, inputs]."""
@@ -134,6 +166,17 @@ class Matrix:
     def settle(self) -> None:
         """Make the weights what they should be by now."""
 
+    def moments(self) -> dict[str, Tensor]:
+        """What steps have gathered beside the weights, settled before."""
+        return {f"{i}/{name}": value for i, (_, rows) in enumerate(self.rows) for name, value in rows.moments().items()}
+
+    def restore(self, moments: dict[str, Tensor]) -> None:
+        """Go on from what `moments` gave, with the weights that are in place by now."""
+        for i, (_, rows) in enumerate(self.rows):
+            rows.restore(below(f"{i}/", moments))
+        if self.shadow is not None:
+            self.shadow.copy_(self.weight)
+
 
 class Delayed(Matrix):
     """Plain SGD whose steps reach W only every ``delay`` batches, in one wide product: less traffic, same numbers.
@@ -182,6 +225,11 @@ class Delayed(Matrix):
         if self.used:
             self.write(self.dys[: self.used], self.xs[: self.used])
             self.used = self.batches = 0
+
+
+def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names start with ``prefix``, under the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _slices(length: int, step: int) -> list[slice]:

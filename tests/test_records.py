@@ -11,7 +11,7 @@ import pytest
 import torch
 from toy_runs import CONFIG, FILES, KEY, PROCESSES, Config, names, never, result, run_folder, same
 
-from efcnlib import runfolder
+from efcnlib import files, runfolder
 from efcnlib.errors import UserError
 from efcnlib.records import Result, Store, key_of
 
@@ -27,7 +27,7 @@ def store(tmp_path) -> Store:
 def test_folder_holds_four_readable_files_and_info(store):
     assert names(run_folder(store)) == set(FILES)
     assert {path.stat().st_mode & 0o777 for path in run_folder(store).iterdir()} == {0o644}
-    assert names(store.root) == {KEY, f"{KEY}.lock"}
+    assert names(store.root) == {KEY}
     info = store.get(KEY).info
     assert info["seconds"] == 1.5
     assert info["date"].endswith("+00:00")
@@ -79,7 +79,7 @@ def test_root_before_fallbacks_and_fallbacks_only_read(store, tmp_path):
     outer = Store(tmp_path / "other", fallbacks=[tmp_path / "nothing", store.root])
     assert outer.ensure(CONFIG, never).history == result().history
     assert same(outer.weights(KEY), result().weights)
-    assert outer.state(KEY) == "done"
+    assert outer.state(KEY).name == "recorded"
     assert outer.bytes(KEY) == store.bytes(KEY)
     assert not outer.root.exists()
     assert names(store.root) == recorded
@@ -91,25 +91,47 @@ def test_damaged_fallback_is_reported_passed_over_and_left_alone(store, tmp_path
     outer = Store(tmp_path / "other", fallbacks=[store.root])
     with pytest.warns(UserWarning, match=r"damaged \(record.json .*digest.*: passed over"):
         assert outer.ensure(CONFIG, result).history == result().history
-    assert names(store.root) == {KEY, f"{KEY}.lock"}
+    assert names(store.root) == {KEY}
 
 
 def test_states(store):
-    assert store.state(KEY) == "done"
-    assert store.state(key_of(Config(seed=99))) == "missing"
+    assert store.state(KEY).name == "done"
+    assert store.state(key_of(Config(seed=99))).name == "waiting"
     (run_folder(store) / "arrays.safetensors").write_bytes(b"")
-    assert store.state(KEY) == "damaged"
+    assert store.state(KEY).name == "damaged"
     assert names(run_folder(store)) == set(FILES)  # changes nothing
 
 
 def test_missing_weights_name_the_run_and_what_to_do(store):
     (run_folder(store) / "weights.safetensors").unlink()
-    assert store.state(KEY) == "done"
+    assert store.state(KEY).name == "done"
+    assert not store.has_weights(KEY)
     assert store.get(KEY).history == result().history
-    with pytest.raises(UserError, match=r"^the weights of toy seed=3 are not in .*: remove .* compute that run again$"):
+    with pytest.raises(UserError, match=r"^the weights of toy seed=3 are not in .*: compute that run again$"):
         store.weights(KEY)
     with pytest.raises(UserError, match=r"run [0-9a-f]{12} are not in .*: compute that run again$"):
         store.weights(key_of(Config(seed=99)))
+
+
+def test_weights_that_were_cleaned_away_come_back_and_the_record_stays(store):
+    (run_folder(store) / "weights.safetensors").unlink()
+    record = (run_folder(store) / "record.json").stat()
+    assert store.ensure_all([CONFIG], lambda attempts: pytest.fail("nobody wants the weights"))
+    store.ensure_all([CONFIG], lambda attempts: iter([(CONFIG, result())]), weights=True)
+    assert same(store.weights(KEY), result().weights)
+    assert (run_folder(store) / "record.json").stat().st_mtime_ns == record.st_mtime_ns
+    assert names(run_folder(store)) == set(FILES)
+
+
+def test_a_run_that_comes_out_otherwise_does_not_replace_its_record(store):
+    (run_folder(store) / "weights.safetensors").unlink()
+    before = (run_folder(store) / "record.json").read_bytes()
+    other = Result(result().history | {"epoch": [0, 1, 6]}, result().arrays, result().weights)
+    with pytest.raises(UserError, match=r"^toy seed=3 comes out differently here than its record in .*EFCN_ROOT"):
+        store.ensure_all([CONFIG], lambda attempts: iter([(CONFIG, other)]), weights=True)
+    assert (run_folder(store) / "record.json").read_bytes() == before
+    assert names(run_folder(store)) == set(FILES) - {"weights.safetensors"}
+    assert store.get(KEY).history == result().history
 
 
 def test_a_read_only_store_reports_damage_and_passes_it_over(store, tmp_path):
@@ -118,7 +140,7 @@ def test_a_read_only_store_reports_damage_and_passes_it_over(store, tmp_path):
         read_only = Store(root)
         with pytest.warns(UserWarning, match=r"toy seed=3 .*damaged \(arrays.safetensors .*passed over"):
             assert read_only.get(KEY) is None
-        assert read_only.state(KEY) == "damaged"
+        assert read_only.state(KEY).name == "damaged"
         with pytest.warns(UserWarning, match="passed over"), pytest.raises(UserError, match="Read-only file system"):
             read_only.ensure(CONFIG, never)
     assert names(run_folder(store)) == set(FILES)
@@ -153,23 +175,28 @@ def large(**parts: int) -> Result:
 
 
 @pytest.mark.parametrize("part", ["arrays", "weights"])
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, part):
+@pytest.mark.parametrize("told", [r"toy seed=3 needs 400\.\d kB in .* are left", "No space left on device"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, part, told):
+    """Once seen before anything is written, once met while writing: others may fill the disk at any time."""
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=256k", "tmpfs") as root:
         store = Store(root / "runs")
-        store.ensure(Config(seed=1), lambda: large(arrays=1000))
-        with pytest.raises(UserError, match=r"No space left on device.*make room") as told:
-            store.ensure(CONFIG, lambda: large(**{part: 100_000}))
-        assert "\n" not in str(told.value)
-        assert store.state(KEY) == "missing"
+        store.ensure(Config(seed=1), lambda attempt: large(arrays=1000))
+        with monkeypatch.context() as patch:
+            if "No space" in told:
+                patch.setattr(files, "room", lambda *_: None)
+            with pytest.raises(UserError, match=rf"{told}.*make room") as raised:
+                store.ensure(CONFIG, lambda attempt: large(**{part: 100_000}))
+        assert "\n" not in str(raised.value)
+        assert store.state(KEY).name == "waiting"
         assert not run_folder(store).exists()
-        assert store.ensure(CONFIG, lambda: large(**{part: 1000})).history == {"epoch": [0]}
+        assert store.ensure(CONFIG, lambda attempt: large(**{part: 1000})).history == {"epoch": [0]}
         assert store.get(key_of(Config(seed=1))) is not None
 
 
 def limited(root: Path, part: str, answers) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     try:
-        Store(root).ensure(CONFIG, lambda: large(**{part: 100_000}))
+        Store(root).ensure(CONFIG, lambda attempt: large(**{part: 100_000}))
     except UserError as error:
         answers.put(str(error))
 
@@ -181,7 +208,7 @@ def test_a_file_larger_than_allowed_is_one_line_and_leaves_nothing(tmp_path, par
     process.start()
     assert "File too large" in answers.get(timeout=60)
     process.join()
-    assert names(tmp_path) == {f"{KEY}.lock"}
+    assert names(tmp_path) == set()
 
 
 @pytest.mark.parametrize("below", [".", "deep/er"])
@@ -189,7 +216,7 @@ def test_a_file_in_place_of_the_root_is_said_before_computing(tmp_path, below):
     (tmp_path / "file").write_text("")
     store = Store(tmp_path / "file" / below)
     assert store.get(KEY) is None
-    assert store.state(KEY) == "missing"
+    assert store.state(KEY).name == "waiting"
     with pytest.raises(UserError, match=r"^cannot write in .*file.*choose another folder with EFCN_ROOT$"):
         store.ensure(CONFIG, never)
 
@@ -198,14 +225,14 @@ def test_a_file_in_place_of_the_root_is_said_before_computing(tmp_path, below):
     "error", [KeyboardInterrupt, RuntimeError("diverged"), UserError("no data"), OSError("theirs")]
 )
 def test_what_a_computation_raises_passes_and_leaves_nothing(tmp_path, error):
-    def fail() -> Result:
+    def fail(attempt: object) -> Result:
         raise error
 
     store = Store(tmp_path)
     with pytest.raises(error if isinstance(error, type) else type(error)) as raised:
         store.ensure(CONFIG, fail)
     assert raised.value is error or isinstance(error, type)
-    assert names(tmp_path) == {f"{KEY}.lock"}
+    assert names(tmp_path) == set()
     assert store.ensure(CONFIG, result).history == result().history
 
 

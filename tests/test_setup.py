@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
+EXTRA = [Requirement(text) for text in PROJECT["optional-dependencies"]["ray"]]  # imported only where it is asked for
 DEVELOPMENT = [Requirement(text) for text in PROJECT["optional-dependencies"]["dev"]]
 
 # Distributions whose name is not that of what they are imported as.
@@ -30,6 +31,7 @@ WITH = {
     "nbclient": "papermill",
     "traitlets": "papermill",
     "packaging": "pytest",
+    "pydantic_core": "pydantic",
 }
 # Needed without an import: programs, extensions, and the kernel that notebooks run in.
 PROGRAMS = {
@@ -75,7 +77,8 @@ def test_imports_are_the_dependencies():
     development = {requirement.name for requirement in DEVELOPMENT}
     library = imports(*(ROOT / "efcnlib").rglob("*.py"), *NOTEBOOKS)
     everything = library | imports(*(ROOT / "tests").rglob("*.py"))
-    assert library <= runtime
+    assert library <= runtime | {requirement.name for requirement in EXTRA}
+    assert {str(requirement) for requirement in EXTRA} <= set(map(str, DEVELOPMENT))
     assert everything <= runtime | development
     unused = (runtime | development) - everything - PROGRAMS
     assert not unused

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from efcnlib import sweep
+from efcnlib import plans, sweep
 from efcnlib.engine import Engine
 from efcnlib.errors import UserError
 from efcnlib.records import Store, key_of
@@ -33,8 +33,9 @@ def results(tmp_path_factory):
 
 
 def test_every_run_is_there_and_nothing_is_computed_twice(results, monkeypatch):
-    assert {state for _, state, _ in sweep.status(results.study, results.store)} == {"done"}
-    assert all(size > 0 for _, _, size in sweep.status(results.study, results.store))
+    states = sweep.status(results.study, results.store).values()
+    assert {state.name for state in states} == {"done"}
+    assert all(state.bytes > 0 for state in states)
     monkeypatch.setattr(sweep, "compute", lambda *_: pytest.fail("computed again"))
     sweep.ensure(results.study, results.store, progress=False)
 
@@ -93,7 +94,7 @@ def test_other_optimisers_run_the_whole_study(tmp_path, change):
 def test_elcn_runs_from_the_same_parent(results):
     run = results.study.relaxed("elcn", 2, 0)
     place = sweep.Workplace(results.store)
-    record = results.store.ensure(run, lambda: sweep.compute(run, place))
+    record = results.store.ensure(run, lambda attempt: sweep.compute(run, place, attempt))
     assert record.history["train_loss"][0] == pytest.approx(results.control(2, 0).history["train_loss"][0], rel=1e-5)
     assert record.history["train_loss"][-1] != results.control(2, 0).history["train_loss"][-1]
 
@@ -128,14 +129,14 @@ def test_efcns_trained_side_by_side_are_those_trained_alone(results, tmp_path, c
 
 def test_groups_hold_efcns_of_one_cnn_and_keep_parents_first():
     study = tiny(seeds=(0, 1))
-    grouped = sweep.groups(runs(study), 2)
+    grouped = plans.groups(runs(study), 2)
     assert [len(group) for group in grouped if group[0].kind == "efcn"] == [2, 1, 2, 1]
     flat = [run for group in grouped for run in group]
     assert sorted(map(key_of, flat)) == sorted(map(key_of, runs(study)))
     for run in flat:
         parents = [run.start, run.end] if run.kind == "path" else [run.parent] if run.parent else []
         assert all(flat.index(parent) < flat.index(run) for parent in parents)
-    assert all(len(group) == 1 for group in sweep.groups(runs(study), 1))
+    assert all(len(group) == 1 for group in plans.groups(runs(study), 1))
 
 
 @pytest.mark.parametrize(

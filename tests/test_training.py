@@ -27,7 +27,7 @@ def trained(split, optimiser=None, *, dropout=False, epochs=2, shuffle=True, see
     network = small_cnn(dropout=dropout)
     optimiser = optimiser or Optimiser(lr=0.1)
     passes = train(network, split, optimiser, epochs=epochs, batch=50, shuffle=shuffle, seed=seed)
-    assert [epoch for epoch, _ in passes] == list(range(epochs + 1))
+    assert [passed.epoch for passed in passes] == list(range(epochs + 1))
     return network.state_dict()
 
 

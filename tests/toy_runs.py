@@ -31,7 +31,7 @@ CONFIG = Config(parent=Config(seed=7))
 KEY = key_of(CONFIG)
 
 
-def result(seed: int = 3) -> Result:
+def result(attempt: object = None, seed: int = 3) -> Result:
     generator = torch.Generator().manual_seed(seed)
     return Result(
         history={"epoch": [0, 1, 5], "train_loss": [2.3, 1.0 / 3, 0.1], "delta_by_layer": [[0.1, 0.2]] * 3},
@@ -56,7 +56,7 @@ def run_folder(store: Store) -> Path:
     return store.root / KEY
 
 
-def never() -> Result:
+def never(attempt: object = None) -> Result:
     pytest.fail("computed although the run is there")
 
 

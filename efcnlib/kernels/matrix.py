@@ -27,6 +27,15 @@ class SplitSgd(Matrix):
         """Write the master into the network."""
         self.weight.copy_(join(self.shadow, self.low))
 
+    def moments(self) -> dict[str, Tensor]:
+        """Nothing: the weights say it all."""
+        return {}
+
+    def restore(self, moments: dict[str, Tensor]) -> None:
+        """Split the weights that are in place by now."""
+        for half, value in zip((self.shadow, self.low), split(self.weight), strict=True):
+            half.copy_(value)
+
 
 class FusedAdam(Matrix):
     """Adam whose gradient is never stored; master and moments are float32, a bf16 shadow serves the products."""
@@ -43,3 +52,13 @@ class FusedAdam(Matrix):
         self.steps += 1
         factors = dy.contiguous(), x.contiguous()
         wgrad_adam(self.weight, self.mean, self.square, *factors, self.steps, lr=self.lr, shadow=self.shadow)
+
+    def moments(self) -> dict[str, Tensor]:
+        """Both moments and the number of steps."""
+        return {"mean": self.mean, "square": self.square, "steps": self.steps}
+
+    def restore(self, moments: dict[str, Tensor]) -> None:
+        """Go on from what `moments` gave, with the weights that are in place by now."""
+        for name, value in self.moments().items():
+            value.copy_(moments[name])
+        self.shadow.copy_(self.weight)

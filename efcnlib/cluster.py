@@ -1,0 +1,209 @@
+"""A study's runs on a Ray cluster: this machine's cores and GPUs, or those of all its nodes.
+
+Ray sees one function, `_ensure`, which computes one run if it is missing. All else is the run store's, in a folder that
+all nodes share: who computes what, where to go on after a kill, how far each run is.
+"""
+
+import contextlib
+import faulthandler
+import importlib.util
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TextIO
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from tqdm import tqdm
+
+from efcnlib import files, images, plans
+from efcnlib.attempts import Attempt
+from efcnlib.engine import Engine
+from efcnlib.errors import UserError
+from efcnlib.records import Result, Store, key_of
+from efcnlib.runs import Workplace, compute
+from efcnlib.studies import Run, Study
+from efcnlib.sweep import LOOK, Meter, Results, computing, prepare, using
+
+RETRIES = 3  # of a run whose process or node died
+
+
+class Cluster(BaseModel):
+    """Where a study is computed: ``address`` of a running cluster (None: one is started here, and ended again).
+
+    Each run gets ``threads`` cores, and ``gpus`` GPUs, which may be a part of one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str | None = None
+    threads: int = Field(1, ge=1)
+    gpus: float = Field(0.0, ge=0)
+
+
+def ensure(
+    study: Study,
+    store: Store,
+    cluster: Cluster,
+    *,
+    device: str | None = None,
+    data_root: str | None = None,
+    yes_really: bool = False,
+    engine: Engine | None = None,
+    progress: bool = True,
+) -> Results:
+    """What `sweep.ensure` does, on a cluster. ``device`` None: a GPU where the cluster has any, else the CPU.
+
+    The store's folder, the images and this library must be the same on all nodes. Raises UserError where there is no
+    Ray, no such cluster or nothing in it that can take a run, and, with the name of the run and of its log, for a run
+    that failed or whose process died more than RETRIES times.
+    """
+    with connected(cluster) as ray:
+        has = ray.cluster_resources()
+        device = device or ("cuda" if has.get("GPU") else "cpu")
+        gpus = (cluster.gpus or 1.0) if device.startswith("cuda") else 0.0
+        wants = {"CPU": float(cluster.threads), "GPU": gpus}
+        if not any(_fits(wants, node["Resources"]) for node in ray.nodes() if node["Alive"]):
+            offer = ", ".join(f"{has.get(name, 0):g} {name}" for name in wants)
+            raise UserError(
+                f"no node of the cluster can take a run of {cluster.threads} threads and {gpus:g} GPUs: it has"
+                f" {offer} in all; take a smaller --threads or --gpus-per-run, or another --device"
+            )
+        workers = max(1, int(min(has.get(name, 0) / want for name, want in wants.items() if want)))
+        todo = prepare(
+            study,
+            store,
+            device=device,
+            yes_really=yes_really,
+            engine=engine,
+            progress=progress,
+            workers=workers,
+            check=device == "cpu" or torch.cuda.is_available(),  # the GPUs may all be elsewhere
+        )
+        if todo:
+            images.load(study.data.name, data_root)  # fetched here, once, rather than by every process at the same time
+        task = ray.remote(num_cpus=wants["CPU"], num_gpus=gpus, max_retries=RETRIES)(_ensure)
+        how = {
+            "root": str(store.root.absolute()),
+            "fallbacks": [str(path.absolute()) for path in store.fallbacks],
+            "every": store.every,
+            "lease": store.lease,
+            "device": device,
+            "data_root": data_root,
+            "engine": (engine or Engine()).model_dump(),
+            "threads": cluster.threads,
+        }
+        with Meter(todo, show=progress) as meter:
+            _drive(ray, task, todo, how, store, meter)
+    return Results(study, store)
+
+
+@contextlib.contextmanager
+def connected(cluster: Cluster) -> Iterator[object]:
+    """Ray's module, connected; what was started here is ended again."""
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("the engine ray is not installed: pip install 'efcnlib[ray]', or take --engine local")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    options = {"include_dashboard": False} if cluster.address is None else {"address": cluster.address}
+    try:
+        ray.init(log_to_driver=False, logging_level="ERROR", **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"at {cluster.address}" if cluster.address else "on this machine"
+        raise UserError(f"no Ray cluster {where}: {str(error).splitlines()[0]}") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _drive(ray, task, todo: list[Run], how: dict, store: Store, meter: Meter) -> None:
+    """Hand in each run as soon as its parents are done, and watch them; the first failure ends it all."""
+    waiting, going = list(todo), {}
+    while waiting:
+        for run in plans.ready(waiting):
+            if run not in going.values():
+                going[task.remote(type(run).__name__, run.model_dump_json(), how)] = run
+        meter.at(f"{len(going)} runs handed in")
+        done, _ = ray.wait(list(going), timeout=LOOK)
+        for reference in done:
+            run = going.pop(reference)
+            log = log_file(store.root, key_of(run))
+            try:
+                failure, said = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                failure, said = f"its process died {RETRIES + 1} times ({_first_line(error)})", ()
+            for line in said:
+                tqdm.write(f"{run.label}: {line}", file=sys.stderr)
+            if failure:
+                raise UserError(f"{run.label}: {failure}; log: {log}")
+            waiting.remove(run)
+            meter.tell(run, 1.0)
+        meter.look(list(going.values()), store)
+
+
+def _ensure(kind: str, text: str, how: dict) -> tuple[str | None, list[str]]:
+    """Compute a run, in a process of Ray's: what went wrong, in a line, or None; and what it had to say."""
+    run = {model.__name__: model for model in Run.__args__}[kind].model_validate_json(text)
+    place = _place(how["device"], how["data_root"])
+    place.store = Store(how["root"], how["fallbacks"], every=how["every"], lease=how["lease"])
+    place.engine = Engine.model_validate(how["engine"])
+    log = log_file(place.store.root, key_of(run))
+    with files.writing(log.parent):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        stream = log.open("a", encoding="utf-8", buffering=1)
+    with stream:
+        print(f"{files.now()} {platform.node()}, process {os.getpid()}, {how['device']}: {run.label}", file=stream)
+        failure = _logged(run, place, how["threads"], stream)
+    said = log.read_text("utf-8").splitlines()[1:]
+    if failure is None:
+        log.unlink()
+    return failure, [] if failure else said
+
+
+def _logged(run: Run, place: Workplace, threads: int, stream: TextIO) -> str | None:
+    """Compute a run; all that Python, or a crash of it, says goes to ``stream``."""
+    faulthandler.enable(stream)
+    try:
+        with contextlib.redirect_stderr(stream), contextlib.redirect_stdout(stream), using(threads), computing(run):
+            place.store.ensure_all([run], lambda attempts: _compute(attempts, place), weights=True)
+    except UserError as mistake:
+        print(mistake, file=stream)
+        return str(mistake)
+    except Exception as error:
+        traceback.print_exc(file=stream)
+        return _first_line(error)
+    finally:
+        faulthandler.disable()
+    return None
+
+
+def _compute(attempts: Mapping[Run, Attempt], place: Workplace) -> Iterator[tuple[Run, Result]]:
+    for run, attempt in attempts.items():
+        yield run, compute(run, place, attempt)
+
+
+_places: dict[tuple, Workplace] = {}
+
+
+def _place(device: str, data_root: str | None) -> Workplace:
+    """Where this process computes: Ray keeps processes for one run after the other, and the images stay."""
+    return _places.setdefault((device, data_root), Workplace(Store("."), device, data_root))
+
+
+def log_file(root: Path, key: str) -> Path:
+    """Where a run on a cluster writes what it has to say; it is removed when the run is done."""
+    return root / f"{key}.log"
+
+
+def _fits(wants: dict[str, float], has: dict[str, float]) -> bool:
+    return all(has.get(name, 0) >= want for name, want in wants.items())
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -1,0 +1,187 @@
+"""Recorded studies: folders with the records of a study, no weights, under a sealed index; written, read, verified.
+
+results/<study>/study.json   the index: configuration, command, commit, environment, devices, every run's digests
+results/<study>/<key>/       a run, as in the run store (`runfolder`), without its weights
+"""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, JsonValue
+
+from efcnlib import files, studies
+from efcnlib.environment import environment
+from efcnlib.errors import UserError
+from efcnlib.files import UNREADABLE, Damage, Digest
+from efcnlib.records import Store, key_of
+from efcnlib.runfolder import ARRAYS, MANIFEST, RECORD, SCHEMA_VERSION, read_manifest, read_record
+from efcnlib.studies import Run, Study
+
+INDEX = "study.json"
+PARTS = (RECORD, ARRAYS, MANIFEST)
+
+
+class Exported(BaseModel):
+    """One run in the index: its name, and the digests of its files, its manifest's included."""
+
+    label: str
+    files: dict[Literal[PARTS], Digest]
+
+
+class Index(BaseModel):
+    """What study.json says. ``missing`` names the runs that were not done, ``seconds`` is the work in the others."""
+
+    schema_version: Literal[SCHEMA_VERSION]
+    study: dict[str, JsonValue]
+    command: str
+    date: str
+    environment: dict[str, JsonValue]
+    devices: list[str]
+    seconds: float
+    runs: dict[str, Exported]
+    missing: list[str]
+
+
+def export(study: Study, store: Store, out: Path, command: str, partial: bool = False) -> Path:
+    """Write the records of ``study`` into ``out``/NAME, replacing what was there as a whole; returns that folder.
+
+    ``command`` is what computes the study again. Raises UserError if runs are missing (unless ``partial``, and there is
+    at least one) or the disk cannot be written.
+    """
+    runs = {key_of(run): run for run in studies.runs(study)}
+    records = {key: store.get(key) for key in runs}
+    missing = [run.label for key, run in runs.items() if records[key] is None]
+    if len(missing) == len(runs) or (missing and not partial):
+        raise UserError(
+            f"{len(missing)} of {len(runs)} runs of {study.name} are not there, {missing[0]} among them: compute them"
+            f" with efcn run {study.name}"
+            + (", or export the others with --partial" if len(missing) < len(runs) else "")
+        )
+    with files.writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out, prefix=".export-") as scratch:
+            made = Path(scratch) / study.name
+            made.mkdir()
+            exported = {}
+            for key, run in runs.items():
+                if records[key] is not None:
+                    exported[key] = Exported(label=run.label, files=_copy(store, key, made / key))
+            infos = [record.info for record in records.values() if record is not None]
+            index = Index(
+                schema_version=SCHEMA_VERSION,
+                study=study.model_dump(mode="json"),
+                command=command,
+                date=files.now(),
+                environment=environment(),
+                devices=sorted({str(info.get("device")) for info in infos}),
+                seconds=round(sum(float(info.get("seconds", 0)) for info in infos), 1),
+                runs=exported,
+                missing=missing,
+            )
+            files.write_sealed(made / INDEX, index)
+            target, old = out / study.name, Path(scratch) / "old"
+            if target.exists():
+                target.rename(old)
+            made.chmod(0o755)
+            made.rename(target)
+    return target
+
+
+def read_index(folder: Path) -> Index:
+    """The index of a recorded study; UserError if ``folder`` holds none, or a damaged one."""
+    try:
+        return files.read_sealed(Index, folder / INDEX)
+    except UNREADABLE as error:
+        raise UserError(f"{folder} is no recorded study: {files.reason(error)}") from None
+
+
+def verify(folder: Path) -> list[str]:
+    """What is wrong with a recorded study, a line each: damaged, missing or unlisted files; none if all is well."""
+    index = read_index(folder)
+    found = []
+    for key, run in index.runs.items():
+        try:
+            for name, digest in run.files.items():
+                files.read(folder / key / name, digest)
+            if read_record(folder / key, key) is None:
+                raise Damage(f"{MANIFEST} is missing")
+        except UNREADABLE as error:
+            found.append(f"{run.label} ({key[:12]}): {files.reason(error)}")
+    listed = {folder / INDEX} | {folder / key / name for key, run in index.runs.items() for name in run.files}
+    found += [
+        f"{path.relative_to(folder)} is not listed in {INDEX}"
+        for path in sorted(folder.rglob("*"))
+        if not path.is_dir() and path not in listed
+    ]
+    try:
+        labels = {key_of(run): run.label for run in studies.runs(Study.model_validate(index.study))}
+    except ValueError:
+        return [*found, f"{INDEX} holds a study that this version cannot read"]
+    unknown = [(key, run.label) for key, run in index.runs.items() if key not in labels]
+    lacking = [(k, label) for k, label in labels.items() if k not in index.runs and label not in index.missing]
+    found += [f"{label} ({key[:12]}) is no run of the study" for key, label in unknown]
+    return found + [f"{label} ({key[:12]}) belongs to the study, but is not recorded" for key, label in lacking]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """How many runs an import copied, found already there, and left out because they are damaged."""
+
+    new: int
+    there: int
+    damaged: int
+
+
+def import_(folder: Path, store: Store) -> Imported:
+    """Copy the runs of a recorded study into the store's root, where it lacks them; damaged ones are left out."""
+    index = read_index(folder)
+    new = there = damaged = 0
+    for key in index.runs:
+        if store.state(key).name == "done":
+            there += 1
+            continue
+        try:
+            if read_record(folder / key, key) is None:
+                raise Damage(f"{MANIFEST} is missing")
+        except UNREADABLE:
+            damaged += 1
+            continue
+        with files.writing(store.root):
+            store.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=store.root, prefix=".import-") as scratch:
+                copy = Path(scratch) / key
+                _copy(Store(folder), key, copy)
+                copy.rename(store.root / key)
+        new += 1
+    return Imported(new, there, damaged)
+
+
+def _copy(store: Store, key: str, target: Path) -> dict[str, Digest]:
+    """Copy a run without its weights from wherever the store has it; returns the copies' digests."""
+    source = next(root / key for root in (store.root, *store.fallbacks) if _holds(root / key, key))
+    target.mkdir()
+    for name in PARTS:
+        shutil.copyfile(source / name, target / name)
+        files.sync(target / name)
+    if read_record(target, key) is None:  # what was copied is verified again, from the copy
+        raise Damage(f"{MANIFEST} is missing")
+    return {name: files.digest_of(target / name) for name in PARTS}
+
+
+def _holds(folder: Path, key: str) -> bool:
+    try:
+        return read_manifest(folder, key) is not None
+    except UNREADABLE:
+        return False
+
+
+def runs_of(index: Index) -> dict[str, Run]:
+    """The recorded runs by key; UserError if this version cannot read the study."""
+    try:
+        study = Study.model_validate(index.study)
+    except ValueError:
+        raise UserError(f"{INDEX} holds a study that this version cannot read: use the version of its commit") from None
+    return {key_of(run): run for run in studies.runs(study) if key_of(run) in index.runs}

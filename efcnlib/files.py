@@ -1,0 +1,203 @@
+"""Files that are whole or not there, and verified when they are read. No format here can execute anything.
+
+A file is written under a temporary name, flushed to the disk, and then gets its own. What lists others, a manifest, is
+written after them: it is the commit point. It carries a digest of itself, its seal.
+"""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import pydantic_core
+import safetensors.torch
+from pydantic import BaseModel, JsonValue, ValidationError
+from safetensors import SafetensorError
+from torch import Tensor
+
+from efcnlib.errors import UserError
+
+PARTIAL = ".tmp"  # starts the name of unfinished files, safetensors' own among them
+SPARE = 0.01, 500_000_000  # of a disk that is left free: a share of its size, and bytes, whichever is less
+ADVICE = "make room there, or choose another folder with EFCN_ROOT"
+
+
+class Damage(ValueError):
+    """What is wrong with something on disk, as a phrase."""
+
+
+Model = TypeVar("Model", bound=BaseModel)
+UNREADABLE = (OSError, ValueError, SafetensorError)  # what reading something damaged raises
+
+
+class Digest(BaseModel):
+    """What a file is verified by."""
+
+    bytes: int
+    sha256: str
+
+
+def digest_of(path: Path) -> Digest:
+    """Size and SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return Digest(bytes=path.stat().st_size, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
+
+
+def read(path: Path, digest: Digest) -> bytes:
+    """All of a file, verified: what is parsed are the very bytes whose digest was compared. Raises UNREADABLE."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise Damage(f"{path.name} is missing") from None
+    if hashlib.sha256(data).hexdigest() != digest.sha256:
+        raise Damage(f"{path.name} does not have the digest it was written with")
+    return data
+
+
+def parse(model: type[Model], name: str, text: bytes) -> Model:
+    """What JSON says; Damage if it does not say what ``model`` is made of."""
+    try:
+        return model.model_validate_json(text)
+    except ValidationError:
+        raise Damage(f"{name} cannot be understood") from None
+
+
+def read_sealed(model: type[Model], path: Path) -> Model:
+    """A manifest. FileNotFoundError if it is not there, Damage if its seal is broken."""
+    text = path.read_bytes()
+    try:
+        content = pydantic_core.from_json(text)  # unlike Python's parser it does not mind how deep JSON is nested
+        seal = content.pop("seal")
+        if seal == sha256(content):
+            return model.model_validate(content)
+    except (ValueError, AttributeError, KeyError, TypeError):
+        raise Damage(f"{path.name} cannot be understood") from None
+    raise Damage(f"{path.name} does not have the digest it was written with")
+
+
+def write_sealed(path: Path, manifest: BaseModel) -> None:
+    """Write a manifest, which commits whatever it lists."""
+    sync(path.parent)  # what it lists comes first, on the disk too
+    content = manifest.model_dump(mode="json")
+    text = json.dumps(content | {"seal": sha256(content)}, indent=1, ensure_ascii=False) + "\n"
+    write(path, lambda partial: partial.write_text(text, "utf-8"))
+    sync(path.parent)
+
+
+def write(path: Path, make: Callable[[Path], object]) -> Digest:
+    """Let ``make`` make the file under a temporary name; it gets its own when it is safe on the disk."""
+    partial = path.with_name(f"{PARTIAL}-{path.name}")
+    try:
+        make(partial)
+        sync(partial)
+        partial.chmod(0o644)  # safetensors makes files that only their owner can read
+        digest = digest_of(partial)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return digest
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> Digest:
+    """Write tensors as safetensors, which refuses strided ones and those that share memory."""
+    plain: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        value = tensor.detach().cpu().contiguous()
+        storage = value.untyped_storage().data_ptr()
+        plain[name] = value.clone() if storage in storages else value
+        storages.add(storage)
+    return write(path, lambda partial: safetensors.torch.save_file(plain, partial))
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """What the disk has against being written becomes a UserError."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot write in {root} ({reason(error)}): {ADVICE}") from error
+
+
+def room(root: Path, need: int, what: str) -> None:
+    """UserError unless ``need`` bytes fit into ``root``, which may be still to be made, with some to spare."""
+    usage = shutil.disk_usage(next((place for place in (root, *root.absolute().parents) if place.is_dir()), "."))
+    free = max(0, usage.free - min(int(SPARE[0] * usage.total), SPARE[1]))
+    if need > free:
+        raise UserError(f"{what} needs {size(need)} in {root}, where {size(free)} are left to use: {ADVICE}")
+
+
+def size(count: float) -> str:
+    """Bytes for people: "12.3 MB"."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def set_aside(path: Path) -> Path:
+    """Rename something damaged, so that it can be made again and looked at; returns its new place."""
+    names = (path.with_name(f"{path.name}.damaged-{n}") for n in itertools.count(1))
+    return path.rename(next(name for name in names if not os.path.lexists(name)))
+
+
+def reason(error: Exception) -> str:
+    """The heart of what the disk or a parser says, in one line."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{Path(error.filename).name}: {error.strerror}"
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def now() -> str:
+    """The time, in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def canonical(value: JsonValue) -> str:
+    """The one text of plain JSON. ValueError for a number that is not finite."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def sha256(value: JsonValue) -> str:
+    """SHA-256, in hex, of the canonical text of plain JSON."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def encode(value: object, where: str = "history") -> JsonValue:
+    """Plain JSON: numbers that JSON lacks become the strings "NaN", "Infinity" and "-Infinity"."""
+    if isinstance(value, dict):
+        return {str(name): encode(item, f"{where}.{name}") for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encode(item, where) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if value is None or isinstance(value, (int, float)):
+        return value
+    raise TypeError(f"{where} holds {value!r}: a history is made of numbers, None, and lists and dictionaries of these")
+
+
+def decode(value: JsonValue) -> JsonValue:
+    """What `encode` was given."""
+    if isinstance(value, dict):
+        return {name: decode(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    return float(value) if isinstance(value, str) else value

@@ -1,0 +1,116 @@
+"""What is to be done for a study: which runs, in which order, with how much work, on how much disk."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from efcnlib import networks
+from efcnlib.records import State, Store, key_of
+from efcnlib.runs import untrained
+from efcnlib.studies import PathRun, Run
+from efcnlib.training import log_spaced
+
+RECORD = 100_000  # bytes of a run's record and manifest at the most
+
+
+def todo(runs: Iterable[Run], store: Store) -> list[Run]:
+    """The runs that are missing, parents before children, and those that must be made again for their weights."""
+    result: dict[str, Run] = {}
+
+    def add(run: Run, weights: bool) -> None:
+        key = key_of(run)
+        if key in result or (store.get(key) is not None and (not weights or store.has_weights(key))):
+            return
+        for parent in run.parents:
+            add(parent, weights=True)
+        result[key] = run
+
+    for run in runs:
+        add(run, weights=False)
+    return list(result.values())
+
+
+def ready(waiting: Sequence[Run]) -> list[Run]:
+    """Those whose parents are not waiting themselves."""
+    return [run for run in waiting if not any(parent in waiting for parent in run.parents)]
+
+
+def groups(runs: Sequence[Run], together: int) -> list[list[Run]]:
+    """``runs`` in their order; eFCNs of one CNN stand together, ``together`` at most."""
+    result: list[list[Run]] = []
+    for run in runs:
+        group = next((group for group in result if _share(run, group[0]) and len(group) < together), None)
+        if group is None:
+            result.append([run])
+        else:
+            group.append(run)
+    return result
+
+
+def cost(run: Run) -> float:
+    """Work of a run, in arbitrary units proportional to its time: multiplications, and an overhead per image."""
+    training = run.end if isinstance(run, PathRun) else run
+    steps = networks.trace(untrained(training), training.data.shape)
+    is_dense = training.kind in ("fcn", "efcn")
+    work = 1_000_000  # pooling, small kernels, the loop: measured on two CPU cores to weigh about this many products
+    for step in steps:
+        if step.geometry is not None:
+            rows, columns = step.geometry.shape(live=True)
+            work += rows * columns if is_dense else step.geometry.count_local(live=True)
+    forward = training.data.train_images * work
+    if isinstance(run, PathRun):
+        points = 2 if run.method == "output" else run.points
+        share = run.string.steps * run.string.batch / training.data.train_images if run.string else 0
+        # Swapping weights in and moving whole networks about: measured to make a path this much slower than training.
+        return 1.25 * forward * (points + 3 * share * (run.points - 2))
+    return forward * (3 * run.epochs + 2 * run.measurements)
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes a run takes: when it is done, and its checkpoint while it is computed, the new one beside the old."""
+
+    done: int
+    running: int
+
+
+def disk(run: Run) -> Disk:
+    """What a run will take on disk, from the sizes of its tensors."""
+    if isinstance(run, PathRun):
+        points = run.points * disk(run.end).done if run.string else 0
+        return Disk(RECORD, 2 * (RECORD + points))
+    network = untrained(run)
+    arrays = 0
+    if run.kind in ("fcn", "efcn"):
+        network = networks.dense(network, run.data.shape, live=run.optimiser.weight_decay == 0)  # pages never touched
+        geometry = networks.convolutions(network)[0][1].geometry
+        rows, columns = replace(geometry, c_in=1, c_out=1, groups=1).shape(live=False)
+        arrays = 2 * rows * columns + 8 * columns * len(log_spaced(run.epochs, run.measurements))
+    weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    moments = weights * (2 if run.optimiser.name == "adam" else 1 if run.optimiser.momentum else 0)
+    kept = weights * (run.epochs + 1) if run.kind == "cnn" else weights
+    return Disk(RECORD + arrays + kept, 2 * (RECORD + arrays + kept + weights + moments))
+
+
+def needed(runs: Sequence[Run], workers: int = 1) -> int:
+    """Bytes of disk that computing ``runs``, ``workers`` at a time, takes at the most."""
+    sizes = [disk(run) for run in runs]
+    return sum(size.done for size in sizes) + sum(sorted(size.running for size in sizes)[-workers:])
+
+
+def seconds_left(states: dict[Run, State]) -> float | None:
+    """Work left, in seconds of one process, at the pace of the runs that are done; None before there are any."""
+    taken = {run: state.seconds for run, state in states.items() if state.seconds}
+    for run, state in states.items():
+        if state.progress and state.part and run not in taken:
+            taken[run] = state.progress.seconds / state.part
+    left = sum(cost(run) * (1 - state.part) for run, state in states.items() if state.part < 1)
+    if not left:
+        return 0.0
+    if not taken:
+        return None
+    return left * sum(taken.values()) / sum(cost(run) for run in taken)
+
+
+def _share(run: Run, other: Run) -> bool:
+    """Whether two runs are eFCNs of the same CNN."""
+    return run.kind == other.kind == "efcn" and run.parent == other.parent

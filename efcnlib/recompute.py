@@ -1,0 +1,81 @@
+"""Recorded runs trained again, in an empty store, and compared with their records."""
+
+import math
+import random
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from efcnlib import files, plans, sweep
+from efcnlib.engine import Engine
+from efcnlib.export import read_index, runs_of
+from efcnlib.records import Record, Store, key_of
+from efcnlib.runfolder import ARRAYS, RECORD
+from efcnlib.runs import Workplace
+from efcnlib.studies import Run, Training
+
+SIGMAS = 4.0  # standard errors by which accuracies may differ where the environments do
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run trained again: whether it is the same to the bit, whether it is close enough, and in words."""
+
+    label: str
+    same: bool
+    close: bool
+    words: str
+
+
+def recompute(
+    folder: Path, count: int, *, seed: int | None = None, device: str = "cpu", data_root: str | None = None
+) -> list[Comparison]:
+    """Train ``count`` runs of a recorded study again, drawn at random by ``seed``, with all that they start from.
+
+    The same environment must give the same bytes. In another one rounding differs, and training amplifies it: then the
+    final test accuracies have to agree within SIGMAS standard errors of their difference, both binomial over the test
+    images.
+    """
+    runs = runs_of(read_index(folder))
+    drawn = random.Random(seed).sample(sorted(runs), min(count, len(runs)))
+    recorded = Store(folder)
+    with tempfile.TemporaryDirectory(prefix="efcn-recompute-") as scratch:
+        again = Store(scratch)
+        place = Workplace(again, device, data_root, Engine())
+        todo = plans.todo([runs[key] for key in drawn], again)
+        infos = [recorded.get(key).info for key in drawn]
+        threads = {info["environment"].get("threads") for info in infos}
+        with sweep.using(threads.pop() if len(threads) == 1 else None), sweep.Meter(todo, show=True) as meter:
+            sweep.here(todo, place, 1, meter)
+        return [compare(runs[key], recorded, again) for key in drawn]
+
+
+def compare(run: Run, recorded: Store, again: Store) -> Comparison:
+    """One run in two stores."""
+    key = key_of(run)
+    names = RECORD, ARRAYS
+    if all(files.digest_of(recorded.root / key / n) == files.digest_of(again.root / key / n) for n in names):
+        return Comparison(run.label, True, True, "the same bytes")
+    first, second = recorded.get(key), again.get(key)
+    differing = _differing(first, second)
+    before, after = first.history["test_accuracy"][-1], second.history["test_accuracy"][-1]
+    data = run.data if isinstance(run, Training) else run.end.data
+    error = math.sqrt(sum(p * (1 - p) / data.test_images for p in (before, after)))
+    same_place = not differing
+    close = not same_place and abs(after - before) <= SIGMAS * max(error, 1 / data.test_images)
+    where = "in the same environment" if same_place else f"with another {', '.join(differing)}"
+    words = f"test accuracy {after:.4f} for {before:.4f}, standard error of the difference {error:.4f}, {where}"
+    if same_place and torch.device(first.info["device"]).type != "cpu":
+        close, words = abs(after - before) <= SIGMAS * max(error, 1 / data.test_images), words + ", on a GPU"
+    return Comparison(run.label, False, close, words)
+
+
+def _differing(first: Record, second: Record) -> list[str]:
+    """What of device and environment, as far as it decides rounding, differs between two records."""
+    parts = ("python", "torch", "numpy", "cpu", "threads", "cuda")
+    pairs = {name: (first.info["environment"].get(name), second.info["environment"].get(name)) for name in parts}
+    pairs["device"] = first.info.get("device"), second.info.get("device")
+    pairs["engine"] = first.info.get("engine"), second.info.get("engine")
+    return [name for name, (one, other) in pairs.items() if one != other]

@@ -1,0 +1,52 @@
+"""What users write, study files and parameters, as validated data; or one line that says what is wrong."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import pydantic_core
+from pydantic import BaseModel, ValidationError
+
+from efcnlib.errors import UserError
+
+LARGEST = 100_000  # bytes of a file that a user wrote
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_json(path: Path, what: str) -> dict[str, object]:
+    """The one object that a JSON file holds; ``what`` names the file in the line that says what is wrong with it."""
+    try:
+        text = path.read_bytes() if path.stat().st_size <= LARGEST else None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{what} {path}: {getattr(error, 'strerror', None) or error}") from None
+    if text is None:
+        raise UserError(f"{what} {path} has {path.stat().st_size} bytes: {LARGEST} are allowed")
+    try:
+        content = pydantic_core.from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise UserError(f"{what} {path} is not JSON: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{what} {path} holds {shortened(content)}: give one object, {{...}}")
+    return content
+
+
+def validated(model: type[Model], fields: dict[str, object]) -> Model:
+    """A model from its fields; what pydantic rejects becomes one line naming the field, the value and the reason."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        reason = " ".join(first["msg"].removeprefix("Value error, ").split())
+        got = ""
+        if where:
+            got = (
+                f" {where}:" if first["type"] == "missing" else f" {where} {shortened(first['input'])} is not allowed:"
+            )
+        raise UserError(f"{model.__name__.lower()}:{got} {reason[0].lower()}{reason[1:]}") from None
+
+
+def shortened(value: object) -> str:
+    """A value in an error's line, which a long one must not fill."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
