@@ -129,7 +129,6 @@ def _drive(ray, task, todo: list[Run], how: dict, store: Store, meter: Meter) ->
         for run in plans.ready(waiting):
             if run not in going.values():
                 going[task.remote(type(run).__name__, run.model_dump_json(), how)] = run
-        meter.at(f"{len(going)} runs handed in")
         done, _ = ray.wait(list(going), timeout=LOOK)
         for reference in done:
             run = going.pop(reference)
@@ -144,7 +143,8 @@ def _drive(ray, task, todo: list[Run], how: dict, store: Store, meter: Meter) ->
                 raise UserError(f"{run.label}: {failure}; log: {log}")
             waiting.remove(run)
             meter.tell(run, 1.0)
-        meter.look(list(going.values()), store)
+        running = meter.look(list(going.values()), store)
+        meter.at(f"{len(running)} running" + (f", {running[0].label} first" if running else ""))
 
 
 def _ensure(kind: str, text: str, how: dict) -> tuple[str | None, list[str]]:

@@ -155,18 +155,20 @@ class Meter:
 
     def at(self, what: str) -> None:
         """Say what is going on."""
-        self.bar.set_description_str(what)
+        if self.bar.desc != what:
+            self.bar.set_description_str(what)
 
     def tell(self, run: Run, part: float) -> None:
         """Part of the run is done, 0 to 1."""
         self.parts[run] = part
         self.bar.update(sum(self.costs[run] * part for run, part in self.parts.items()) - self.bar.n)
 
-    def look(self, runs: list[Run], store: Store) -> None:
-        """Ask the store how far ``runs`` are, which other processes compute."""
-        for run in runs:
-            if progress := store.progress(key_of(run)):
-                self.tell(run, progress.part)
+    def look(self, runs: list[Run], store: Store) -> list[Run]:
+        """Ask the store how far ``runs`` are, which other processes compute; returns those that somebody is at."""
+        told = {run: progress for run in runs if (progress := store.progress(key_of(run)))}
+        for run, progress in told.items():
+            self.tell(run, progress.part)
+        return list(told)
 
 
 def here(todo: list[Run], place: Workplace, together: int, meter: Meter) -> None:
