@@ -95,7 +95,7 @@ class Store:
         return self._find(key, read_record)
 
     def has_weights(self, key: str) -> bool:
-        """Whether the run's weights are there; their digest is compared when they are read."""
+        """Whether the run is there with its weights, if it has any; their digest is compared when they are read."""
         for root in (self.root, *self.fallbacks):
             with contextlib.suppress(*UNREADABLE):
                 if has_weights(root / key, key):

@@ -141,16 +141,20 @@ def read_record(folder: Path, key: str) -> Record | None:
 
 
 def has_weights(folder: Path, key: str) -> bool:
-    """Whether the run in ``folder`` is there with its weights; their digest is compared when they are read."""
+    """Whether the run in ``folder`` is there with its weights, if it ever had any. Raises one of UNREADABLE.
+
+    Their digest is compared when they are read.
+    """
     manifest = read_manifest(folder, key)
-    return manifest is not None and WEIGHTS in manifest.files and (folder / WEIGHTS).is_file()
+    return manifest is not None and (WEIGHTS not in manifest.files or (folder / WEIGHTS).is_file())
 
 
 def read_weights(folder: Path, key: str, prefix: str) -> dict[str, Tensor] | None:
     """The weights in ``folder`` whose names start with ``prefix``, None if it has none. Raises one of UNREADABLE."""
-    if not has_weights(folder, key):
+    manifest = read_manifest(folder, key)
+    if manifest is None or WEIGHTS not in manifest.files or not (folder / WEIGHTS).exists():
         return None
-    if files.digest_of(folder / WEIGHTS) != read_manifest(folder, key).files[WEIGHTS]:
+    if files.digest_of(folder / WEIGHTS) != manifest.files[WEIGHTS]:
         raise Damage(f"{WEIGHTS} does not have the digest it was written with")
     with safe_open(folder / WEIGHTS, "pt") as tensors:
         return {name: tensors.get_tensor(name) for name in tensors.keys() if name.startswith(prefix)}  # noqa: SIM118

@@ -142,6 +142,7 @@ class Meter:
     def __init__(self, runs: list[Run], show: bool):
         self.costs = {run: plans.cost(run) for run in runs}
         self.parts = dict.fromkeys(runs, 0.0)
+        self.what = ""
         layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, about {remaining} left"
         total = sum(self.costs.values())
         show = show and bool(runs)
@@ -155,7 +156,8 @@ class Meter:
 
     def at(self, what: str) -> None:
         """Say what is going on."""
-        if self.bar.desc != what:
+        if what != self.what:
+            self.what = what
             self.bar.set_description_str(what)
 
     def tell(self, run: Run, part: float) -> None:

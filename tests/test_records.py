@@ -239,3 +239,10 @@ def test_what_a_computation_raises_passes_and_leaves_nothing(tmp_path, error):
 def test_importing_is_light():
     script = "import sys, efcnlib.records; sys.exit(bool({'matplotlib', 'ray'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_a_run_that_never_had_weights_lacks_none(tmp_path):
+    store = Store(tmp_path)
+    store.ensure(CONFIG, lambda attempt: Result({"epoch": [0]}))
+    assert store.has_weights(KEY)
+    store.ensure_all([CONFIG], lambda attempts: pytest.fail("computed again"), weights=True)

@@ -1,0 +1,23 @@
+"""A study survives kills and damage: the small form of `make chaos`."""
+
+import random
+
+import chaos
+
+
+def test_a_study_whose_processes_are_killed_at_random_times_has_the_bytes_of_one_that_was_left_alone(tmp_path):
+    result = chaos.kills(chaos.small_study(), tmp_path, 25, random.Random(0), limit=240)
+    assert result["kills"] >= 25
+    assert result["kills_while_computing"] >= 5  # the others were killed while waiting, or between two runs
+    assert result["files_different"] == []
+    assert result["left_over"] == 0
+
+
+def test_no_damage_to_a_finished_study_is_silently_used():
+    with chaos.workplace() as folder:
+        result = chaos.corruptions(chaos.small_study(4), folder, 210, random.Random(0), again=30)
+    assert result["which"] == []
+    assert result["noticed"] >= 150
+    assert result["noticed"] + result["harmless"] == 210
+    assert result["computed_again"] == 7
+    assert result["computed_again_different"] == 0
