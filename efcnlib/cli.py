@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from efcnlib.errors import UserError
+from efcnlib.errors import UserError, plain_warnings
 
 ABOUT = """From a trained CNN to the equivalent fully-connected network, and on.
 
@@ -40,7 +40,7 @@ Kernel = Annotated[str, _option("NAME", "of the fused update: torch, or triton (
 Together = Annotated[int, _option("N", "eFCNs trained side by side, which may pay on a GPU; without it: 1")]
 Threads = Annotated[int | None, _option("N", "processor cores for each run; else all, or 1 with ray")]
 Where = Annotated[Literal["local", "ray"], _option("NAME", "local, this process, or ray, a cluster; else local")]
-Address = Annotated[str | None, _option("HOST:PORT", "of a running Ray cluster; else one is started here")]
+Address = Annotated[str | None, _option("HOST:PORT", "of a running Ray cluster, or auto; else one is started here")]
 GpusPerRun = Annotated[float | None, _option("X", "GPUs of a run, such as 0.25, on a Ray cluster; else 1")]
 Yes = Annotated[FlagCreatePairsOff[bool], _option(None, "remove it; else it is only shown")]
 Folders = Annotated[Positional[tuple[str, ...]], _option("[FOLDER ...]", "recorded studies; else those in results/")]
@@ -257,7 +257,8 @@ def _store(root: str | None) -> object:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, by default that of the process; returns the exit code."""
     try:
-        app.cli(prog="efcn", description=ABOUT, args=arguments)
+        with plain_warnings():
+            app.cli(prog="efcn", description=ABOUT, args=arguments)
     except (UserError, OSError) as mistake:  # OSError: a full disk, an unwritable folder; it names the file
         print(f"efcn: {mistake}", file=sys.stderr)
         return 2

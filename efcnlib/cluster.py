@@ -4,14 +4,15 @@ Ray sees one function, `_ensure`, which computes one run if it is missing. All e
 all nodes share: who computes what, where to go on after a kill, how far each run is.
 """
 
-import contextlib
 import faulthandler
 import importlib.util
 import os
 import platform
+import socket
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TextIO
 
@@ -22,13 +23,14 @@ from tqdm import tqdm
 from efcnlib import files, images, plans
 from efcnlib.attempts import Attempt
 from efcnlib.engine import Engine
-from efcnlib.errors import UserError
+from efcnlib.errors import UserError, plain_warnings
 from efcnlib.records import Result, Store, key_of
 from efcnlib.runs import Workplace, compute
 from efcnlib.studies import Run, Study
 from efcnlib.sweep import LOOK, Meter, Results, computing, prepare, using
 
 RETRIES = 3  # of a run whose process or node died
+START = "started"  # the line with which each attempt begins its part of a run's log
 
 
 class Cluster(BaseModel):
@@ -101,11 +103,13 @@ def ensure(
     return Results(study, store)
 
 
-@contextlib.contextmanager
+@contextmanager
 def connected(cluster: Cluster) -> Iterator[object]:
     """Ray's module, connected; what was started here is ended again."""
     if importlib.util.find_spec("ray") is None:
         raise UserError("the engine ray is not installed: pip install 'efcnlib[ray]', or take --engine local")
+    if cluster.address not in (None, "auto"):
+        _knock(cluster.address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
@@ -120,6 +124,17 @@ def connected(cluster: Cluster) -> Iterator[object]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """UserError unless somebody listens at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise UserError(f"address {address!r} is not allowed: give HOST:PORT, or auto for a cluster on this machine")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"no Ray cluster at {address}: {error}") from None
 
 
 def _drive(ray, task, todo: list[Run], how: dict, store: Store, meter: Meter) -> None:
@@ -158,19 +173,20 @@ def _ensure(kind: str, text: str, how: dict) -> tuple[str | None, list[str]]:
         log.parent.mkdir(parents=True, exist_ok=True)
         stream = log.open("a", encoding="utf-8", buffering=1)
     with stream:
-        print(f"{files.now()} {platform.node()}, process {os.getpid()}, {how['device']}: {run.label}", file=stream)
+        print(f"{START} {files.now()}, {platform.node()}, process {os.getpid()}, {how['device']}", file=stream)
         failure = _logged(run, place, how["threads"], stream)
-    said = log.read_text("utf-8").splitlines()[1:]
-    if failure is None:
-        log.unlink()
-    return failure, [] if failure else said
+    if failure:
+        return failure, []
+    said = [line for line in log.read_text("utf-8").splitlines() if not line.startswith(START)]
+    log.unlink()
+    return None, said
 
 
 def _logged(run: Run, place: Workplace, threads: int, stream: TextIO) -> str | None:
     """Compute a run; all that Python, or a crash of it, says goes to ``stream``."""
     faulthandler.enable(stream)
     try:
-        with contextlib.redirect_stderr(stream), contextlib.redirect_stdout(stream), using(threads), computing(run):
+        with plain_warnings(stream), redirect_stderr(stream), redirect_stdout(stream), using(threads), computing(run):
             place.store.ensure_all([run], lambda attempts: _compute(attempts, place), weights=True)
     except UserError as mistake:
         print(mistake, file=stream)

@@ -1,6 +1,10 @@
 """The one exception a user ever meets: a line that names the wrong value and the allowed ones."""
 
-from collections.abc import Iterable
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import TextIO
 
 
 class UserError(Exception):
@@ -19,7 +23,7 @@ def at_least(least: int, **values: object) -> None:
     """Raise UserError unless each of ``values`` is an integer of at least ``least``; the keywords name them."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise UserError(f"{name} {value!r} is not allowed: give an integer of at least {least}")
+            raise UserError(f"{name} {shortened(value)} is not allowed: give an integer of at least {least}")
 
 
 def choice(what: str, value: object, allowed: Iterable[object]) -> None:
@@ -27,4 +31,18 @@ def choice(what: str, value: object, allowed: Iterable[object]) -> None:
     names = list(allowed)
     if value not in names:
         listing = ", ".join(str(name) for name in names)
-        raise UserError(f"unknown {what} {value!r}: choose one of {listing}")
+        raise UserError(f"unknown {what} {shortened(value)}: choose one of {listing}")
+
+
+def shortened(value: object) -> str:
+    """A value as it stands in an error's line, which a long one must not fill."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
+
+
+@contextlib.contextmanager
+def plain_warnings(stream: TextIO | None = None) -> Iterator[None]:
+    """Show warnings as lines of text, by default on stderr, without the place in the source they come from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=stream or sys.stderr)
+        yield

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from efcnlib import images
 from efcnlib.architectures import TABLES
-from efcnlib.errors import UserError, choice
+from efcnlib.errors import UserError, choice, shortened
 from efcnlib.precision import PRECISIONS
 from efcnlib.updates import Optimiser
-from efcnlib.validation import read_json, shortened, validated
+from efcnlib.validation import read_json, validated
 
 
 class Frozen(BaseModel):

@@ -6,7 +6,7 @@ from typing import TypeVar
 import pydantic_core
 from pydantic import BaseModel, ValidationError
 
-from efcnlib.errors import UserError
+from efcnlib.errors import UserError, shortened
 
 LARGEST = 100_000  # bytes of a file that a user wrote
 
@@ -36,17 +36,11 @@ def validated(model: type[Model], fields: dict[str, object]) -> Model:
         return model.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        known = (
+            str(part) if isinstance(part, int) or part.isidentifier() else shortened(part) for part in first["loc"]
+        )
+        where = " " + ".".join(known) if first["loc"] else ""
+        if first["type"] != "missing" and where:
+            where += f" {shortened(first['input'])} is not allowed"
         reason = " ".join(first["msg"].removeprefix("Value error, ").split())
-        got = ""
-        if where:
-            got = (
-                f" {where}:" if first["type"] == "missing" else f" {where} {shortened(first['input'])} is not allowed:"
-            )
-        raise UserError(f"{model.__name__.lower()}:{got} {reason[0].lower()}{reason[1:]}") from None
-
-
-def shortened(value: object) -> str:
-    """A value in an error's line, which a long one must not fill."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
+        raise UserError(f"{model.__name__.lower()}:{where and where + ':'} {reason[0].lower()}{reason[1:]}") from None

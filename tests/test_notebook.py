@@ -4,19 +4,23 @@ import ast
 import base64
 import io
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from PIL import Image
+from test_records import mounted
 
 from efcnlib import figures, notebook, records, studies, sweep
 from efcnlib.environment import REPOSITORY
 from efcnlib.errors import UserError
 from efcnlib.execution import run_notebook
+from efcnlib.export import export
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,10 +81,16 @@ def test_layers_of_every_study_end_in_its_classes(name):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A run store with the study that the notebooks below show."""
-    folder = tmp_path_factory.mktemp("runs")
-    sweep.ensure(studies.load("digits"), records.Store(folder), progress=False)
-    return str(folder)
+    """A run store with nothing in it: what the notebooks below show is recorded, in a folder that cannot be written."""
+    folder = tmp_path_factory.mktemp("recorded")
+    study, store = studies.load("digits"), records.Store(folder / "runs")
+    sweep.ensure(study, store, progress=False)
+    export(study, store, folder / "results", "efcn run digits")
+    shutil.rmtree(store.root)
+    results = mounted(folder / "mount", "--bind", "-o", "ro", folder / "results")
+    with results as mount, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EFCN_RESULTS", str(mount))
+        yield str(folder / "mine")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +114,7 @@ def test_notebooks_run_with_their_parameters(name, parameters, figure_count, roo
     assert "seed 0" in pages[-1]
     assert studies.load("digits").title in pages[-1].replace("&#x27;", "'")
     assert not [output for output in outputs if output.output_type == "stream"]  # no warnings
+    assert not Path(root).exists()  # nothing was computed
 
 
 @pytest.mark.parametrize(
