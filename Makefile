@@ -11,13 +11,16 @@ KEY := $(shell { cat requirements.lock pyproject.toml; pwd; } | cksum | cut -d '
 INSTALLED := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: book test lab lint clean help
+.PHONY: book test chaos lab lint clean help
 
 book: $(INSTALLED)  ## compute the quick study on real CIFAR-10 and build the book in build/
 	@$(RUN) -m efcnlib.cli book
 
 test: lint  ## lint, then run every test
 	@$(RUN) -m pytest
+
+chaos: $(INSTALLED)  ## kill and damage studies for half an hour, run the promises' tests, record it for the book
+	@$(RUN) tests/chaos.py --record
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	@$(RUN) -m jupyter lab notebooks

@@ -1,9 +1,11 @@
 """What a study survives, tried for real: processes killed at random times, files damaged at random places.
 
-    python tests/chaos.py [--kills 200] [--corruptions 2000] [--seed 0] [--out FILE]
+    python tests/chaos.py [--kills 200] [--corruptions 2000] [--seed 0] [--record]
 
-`tests/test_chaos.py` does the same in small. Nothing is simulated: the processes are killed by SIGKILL while they
-compute a study together, and what is compared are the bytes of every run with those of a study computed in one go.
+With --record it also runs the tests of each promise (`promises.py`), and writes what came of all this into
+results/survival, for the book. `tests/test_chaos.py` does the same in small. Nothing is simulated: the processes are
+killed by SIGKILL while they compute a study together, and what is compared are the bytes of every run with those of a
+study computed in one go.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 import shutil
 import signal
 import stat
@@ -23,8 +26,10 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
+import promises
+
 from efcnlib import files, studies, sweep
-from efcnlib.environment import environment
+from efcnlib.environment import REPOSITORY, cpu_name, environment
 from efcnlib.errors import UserError
 from efcnlib.records import Store, key_of
 from efcnlib.runfolder import ARRAYS, RECORD, WEIGHTS
@@ -36,6 +41,7 @@ PROCESSES.set_forkserver_preload(["efcnlib.sweep", "sklearn.datasets", "chaos"])
 WORKERS = 2
 LONGEST = 3.0  # seconds between two kills
 PARTS = RECORD, ARRAYS, WEIGHTS
+RECORDED = REPOSITORY / "results" / "survival"
 
 
 def small_study(epochs: int = 30) -> Study:
@@ -273,20 +279,28 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--corruptions", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="write the results there, as JSON")
+    parser.add_argument("--record", action="store_true", help="also run the promises' tests, and write it all down")
     options = parser.parse_args()
     chance = random.Random(options.seed)
-    result = {"command": f"python tests/chaos.py --kills {options.kills} --corruptions {options.corruptions}"}
-    result |= {"seed": options.seed, "date": files.now(), "environment": environment()}
+    command = f"python tests/chaos.py --kills {options.kills} --corruptions {options.corruptions} --seed {options.seed}"
+    result = {"command": command + " --record", "date": files.now(), "environment": environment()}
     with workplace() as folder:
         print(f"killing {options.kills} processes ...", flush=True)
         result["kills"] = kills(small_study(), folder / "kills", options.kills, chance)
         print(f"damaging a study {options.corruptions} times ...", flush=True)
         result["corruptions"] = corruptions(small_study(8), folder / "corruptions", options.corruptions, chance)
     print(json.dumps({part: result[part] for part in ("kills", "corruptions")}, indent=1))
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    return 1 if failures(result) else 0
+    broken = failures(result)
+    if options.record:
+        result["promises"] = promises.kept()
+        broken += [promise["promise"] for promise in result["promises"] if promise["failed"] or not promise["passed"]]
+        RECORDED.mkdir(parents=True, exist_ok=True)
+        file = RECORDED / f"survival-{re.sub('[^a-z0-9]+', '-', cpu_name().lower()).strip('-')}.json"
+        file.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+        print(f"written: {file.name}")
+    for promise in broken:
+        print(f"BROKEN: {promise}", file=sys.stderr)
+    return 1 if broken else 0
 
 
 def failures(result: dict) -> list[str]:

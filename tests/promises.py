@@ -1,0 +1,110 @@
+"""What the run store promises, and the tests that each promise stands on; the book shows them with their outcome."""
+
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+# The promise in words, the test files, and of them the tests whose names match, as in pytest's -k.
+PROMISES = (
+    (
+        "A run's key is the hash of all that decides its result, parents included, and of nothing else",
+        "test_records.py test_studies.py test_plans.py",
+        "key",
+    ),
+    (
+        "A run is there as a whole or not at all, at whatever moment its process is killed",
+        "test_records_killed.py",
+        "",
+    ),
+    (
+        "A kill loses at most the work since the last checkpoint; what goes on has the bits of what was never cut off",
+        "test_attempts.py test_resumed_training.py test_walks.py",
+        "interrupted or cut or checkpoint or resumed",
+    ),
+    (
+        "A study whose processes are killed at random times has the bytes of one that was left alone",
+        "test_chaos.py",
+        "killed",
+    ),
+    (
+        "Damage is found by digest, set aside, reported, and computed again",
+        "test_runfolder.py test_chaos.py",
+        "corruption or damage or changes",
+    ),
+    (
+        "No file can execute anything when it is read",
+        "test_runfolder.py test_attempts.py test_export.py test_images.py",
+        "pickle",
+    ),
+    (
+        "Several processes that ask for one study compute each run once",
+        "test_sharing.py test_records_killed.py",
+        "share or many or left_to_it",
+    ),
+    (
+        "What a dead process holds is free again, on another machine too",
+        "test_attempts.py test_records_killed.py",
+        "lease or frees or go_on",
+    ),
+    (
+        "What a study needs is said before it starts, and a full disk before it is full; nothing half-written stays",
+        "test_plans.py test_records.py test_attempts.py",
+        "disk",
+    ),
+    (
+        "Cleaning shows first, and never touches a record, or weights that a run needs",
+        "test_cleaning.py",
+        "",
+    ),
+    (
+        "Recorded studies on a read-only mount serve every figure",
+        "test_notebook.py test_export.py test_records.py",
+        "run_with_their_parameters or serves",
+    ),
+    (
+        "A Ray cluster of several nodes: processes, the driver, a whole node killed, the same bytes",
+        "test_cluster.py",
+        "",
+    ),
+    (
+        "What is exported can be verified, and trained again to the same bytes",
+        "test_export.py",
+        "",
+    ),
+    (
+        "Whatever a user writes is used as meant, or refused in one line",
+        "test_fuzz.py",
+        "",
+    ),
+    (
+        "The command starts in under a second, and loads nothing heavy",
+        "test_cli.py test_records.py",
+        "quick or light",
+    ),
+)
+
+
+def kept() -> list[dict]:
+    """Run the tests of each promise; how many passed, failed and were skipped, and in how many seconds."""
+    result = []
+    for promise, files, chosen in PROMISES:
+        names = files.split()
+        print(f"{promise} ...", flush=True)
+        outcome = _run([str(Path(__file__).with_name(name)) for name in names], chosen)
+        print(f"  {outcome['passed']} passed, {outcome['failed']} failed, {outcome['skipped']} skipped", flush=True)
+        result.append({"promise": promise, "tests": [f"tests/{name}" for name in names], "chosen": chosen} | outcome)
+    return result
+
+
+def _run(files: list[str], chosen: str) -> dict:
+    with tempfile.TemporaryDirectory() as scratch:
+        report = Path(scratch) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *files]
+        subprocess.run([*command, "-k", chosen] if chosen else command, stdout=subprocess.DEVNULL, check=False)
+        (suite,) = ElementTree.parse(report).getroot().iter("testsuite")
+    count = {name: int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")}
+    failed = count["failures"] + count["errors"]
+    passed = count["tests"] - failed - count["skipped"]
+    return {"passed": passed, "failed": failed, "skipped": count["skipped"], "seconds": float(suite.get("time"))}
