@@ -152,6 +152,17 @@ def to_device(
     return split(train_x, train_y), split(test_x, test_y)
 
 
+def held_out(images: Images, device: str | torch.device, train: int, count: int) -> Split:
+    """The ``count`` training images behind the first ``train``, normalised as those are. UserError for too many."""
+    at_least(1, **{"number of held-out images": count})
+    if train + count > len(images.train_y):
+        there = len(images.train_y) - train
+        raise UserError(f"number of held-out images {count} is not allowed: behind the first {train} there are {there}")
+    mean, deviation = (value.view(-1, 1, 1).to(device, torch.float32) for value in moments(images.train_x[:train]))
+    x, y = (part[train : train + count].to(device) for part in (images.train_x, images.train_y))
+    return Split(x.float().sub_(mean).div_(deviation), y)
+
+
 def epoch_order(n: int, batch: int, generator: torch.Generator | None) -> Tensor:
     """The order of one pass over ``n`` images, int64 [n] on the CPU, so that every device sees the same.
 

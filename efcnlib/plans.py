@@ -58,11 +58,22 @@ def cost(run: Run) -> float:
             work += rows * columns if is_dense else step.geometry.count_local(live=True)
     forward = training.data.train_images * work
     if isinstance(run, PathRun):
-        points = 2 if run.method == "output" else run.points
-        share = run.string.steps * run.string.batch / training.data.train_images if run.string else 0
-        # Swapping weights in and moving whole networks about: measured to make a path this much slower than training.
-        return 1.25 * forward * (points + 3 * share * (run.points - 2))
+        return forward * _passes(run)
     return forward * (3 * run.epochs + 2 * run.measurements)
+
+
+def _passes(run: PathRun) -> float:
+    """How many passes of the training images through one network a path costs."""
+    data, how = run.end.data, run.relaxation
+    images = data.train_images + data.held_images + data.test_images
+    # Behind the first matrix, measured on two CPU cores at the size of `quick`: 6 % of a pass at each point.
+    seen = images * ((how.points if how else 2) + 0.06 * run.points)
+    if run.plane:
+        seen += run.plane.images * (3 + 0.06 * run.plane.size**2)
+    if how:
+        moving = 1 if run.chain else how.points - 2
+        seen += 2.5 * moving * how.steps * how.batch * getattr(how, "cycles", 1)
+    return seen / data.train_images
 
 
 @dataclass(frozen=True)
@@ -76,8 +87,11 @@ class Disk:
 def disk(run: Run) -> Disk:
     """What a run will take on disk, from the sizes of its tensors."""
     if isinstance(run, PathRun):
-        points = run.points * disk(run.end).done if run.string else 0
-        return Disk(RECORD, 2 * (RECORD + points))
+        networks_kept = max(getattr(run.relaxation, "most", 0), run.relaxation.points) if run.relaxation else 0
+        if run.chain:
+            networks_kept += run.chain.bends  # their velocities
+        arrays = 8 * run.plane.size**2 if run.plane else 0
+        return Disk(RECORD + arrays, 2 * (RECORD + networks_kept * disk(run.end).done))
     network = untrained(run)
     arrays = 0
     if run.kind in ("fcn", "efcn"):

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from efcnlib import architectures, embedding, images, measures, memory, networks, paths
+from efcnlib import architectures, embedding, images, measures, memory, networks, walks
 from efcnlib.attempts import Attempt
 from efcnlib.engine import Engine
 from efcnlib.errors import UserError
@@ -198,30 +198,27 @@ def checkpoint(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
 
 
 def _walk(run: PathRun, place: Workplace, state: State | None) -> Work[Made]:
-    yield Pause(0.0, lambda: State({}))
     train_split, test_split = place.splits(run.end.data)
-    # The embedded CNN serves as the network of both ends: they differ in weights alone.
-    cnn = untrained(run.start)
-    cnn.load_state_dict(checkpoint(place.store, run.start, run.start.epochs))
-    live = run.end.optimiser.weight_decay == 0
-    network = embedding.embed(cnn, run.start.data.shape, live).to(place.device)
-    start = {name: value.detach() for name, value in network.named_parameters()}
-    saved = place.store.weights(key_of(run.end))
-    end = {name: saved[name].to(place.device) for name in start}
-    history: dict[str, list] = {"alpha": torch.linspace(0, 1, run.points, dtype=torch.float64).tolist()}
-    if run.method == "output":
-        return history | paths.output_space(network, start, end, run.points, train_split, test_split), {}, {}
-    path = paths.linear(start, end, run.points)
-    if run.method == "string":
-        fall = paths.string(
-            network,
-            path,
-            train_split,
-            **run.string.model_dump(),
-            seed=_seed(run.end),
-        )
-        history |= {f"string_{name}": values for name, values in fall.items()}
-    return history | paths.along(network, path, train_split, test_split), {}, {}
+    splits = walks.splits(run.end.data, train_split, test_split, place.device, place.data_root)
+    ends = {training: dense_end(training, place.store).to(place.device) for training in run.parents}
+    start, end = (ends[training].state_dict() for training in (run.start, run.end))
+    third = run.third and {name: value.detach() for name, value in ends[run.third].named_parameters()}
+    return walks.walk(run, walks.Ground(ends[run.start], start, end, third, splits, _seed(run.end)), state)
+
+
+def dense_end(run: Training, store: Store) -> nn.Sequential:
+    """The network at a training's end as a dense one, a CNN embedded; on the CPU."""
+    network, live = untrained(run), run.optimiser.weight_decay == 0
+    if run.kind == "cnn":
+        network.load_state_dict(checkpoint(store, run, run.epochs))
+        return embedding.embed(network, run.data.shape, live)
+    saved = store.weights(key_of(run))
+    if run.kind == "control":
+        network.load_state_dict(saved)
+        return embedding.embed(network, run.data.shape, live)
+    network = networks.dense(network, run.data.shape, live)
+    network.load_state_dict(saved)
+    return network
 
 
 def _state(network: nn.Sequential) -> dict[str, Tensor]:

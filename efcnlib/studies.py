@@ -1,126 +1,34 @@
-"""What a study is, as plain data: presets by name, and the runs that make it up.
+"""Studies: presets by name, and the runs that make them up.
 
-A run's configuration holds everything that decides its result, its parents' configurations included, and nothing
-else; its canonical hash is its key in the run store (`efcnlib.records`).
+What a run is stands in `efcnlib.configs`; a study says which there are.
 """
 
 import difflib
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from efcnlib import images
-from efcnlib.architectures import TABLES
+from efcnlib.configs import (
+    METHODS,
+    Band,
+    Chain,
+    Data,
+    Frozen,
+    Network,
+    PathRun,
+    Plane,
+    Run,
+    String,
+    Training,
+)
 from efcnlib.errors import UserError, choice, shortened
 from efcnlib.precision import PRECISIONS
 from efcnlib.updates import Optimiser
 from efcnlib.validation import read_json, validated
 
-
-class Frozen(BaseModel):
-    """Immutable, validated, no unknown fields; numbers in text ("0.1") become numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Network(Frozen):
-    """An architecture by name and its channel count (64 is the paper's)."""
-
-    architecture: Literal[tuple(TABLES)]
-    channels: int = Field(64, ge=1, le=4096)
-
-
-class Data(Frozen):
-    """A data set by name, and how many of its first images are used; None: all."""
-
-    name: Literal[images.NAMES]
-    train: int | None = Field(None, ge=1)
-    test: int | None = Field(None, ge=1)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Of an image: channels, height, width."""
-        return images.SIZES[self.name][2]
-
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return images.CLASSES[self.name]
-
-    @property
-    def train_images(self) -> int:
-        """Training images in use."""
-        return self.train or images.SIZES[self.name][0]
-
-    @property
-    def test_images(self) -> int:
-        """Test images in use."""
-        return self.test or images.SIZES[self.name][1]
-
-
-class Training(Frozen):
-    """One training: a CNN, a standard FCN, or what a CNN became at relax time ``tw``.
-
-    ``kind``: "cnn" and "fcn" start from a random initialisation; "efcn" (dense), "elcn" (local, not shared) and
-    "control" (the CNN itself, resumed) start from ``parent`` at epoch ``tw``.
-    """
-
-    kind: Literal["cnn", "fcn", "efcn", "elcn", "control"]
-    network: Network
-    data: Data
-    optimiser: Optimiser
-    precision: Literal[PRECISIONS] = "float32"
-    epochs: int = Field(ge=0, le=100_000)
-    batch: int = Field(ge=1)  # images
-    shuffle: bool
-    measurements: int = Field(ge=2)
-    seed: int = Field(ge=0, lt=2**31)
-    parent: "Training | None" = None
-    tw: int | None = Field(None, ge=0)
-
-    @property
-    def label(self) -> str:
-        """Name for people: "efcn tw=5 seed=0"."""
-        return f"{self.kind}{'' if self.tw is None else f' tw={self.tw}'} seed={self.seed}"
-
-    @property
-    def parents(self) -> tuple["Training", ...]:
-        """The runs whose weights this one needs."""
-        return () if self.parent is None else (self.parent,)
-
-
-class String(Frozen):
-    """How the string of equation (1) is relaxed: stiffness k, step size, gradient steps, images in each."""
-
-    stiffness: float = Field(1.0, ge=0)
-    lr: float = Field(0.02, gt=0, le=100)
-    steps: int = Field(100, ge=1)
-    batch: int = Field(250, ge=1)
-
-
-class PathRun(Frozen):
-    """A path from a CNN's end to an eFCN's end, measured at ``points`` values of alpha."""
-
-    kind: Literal["path"] = "path"
-    method: Literal["linear", "string", "output"]
-    start: Training
-    end: Training
-    points: int = Field(ge=3)
-    string: String | None = None
-
-    @property
-    def label(self) -> str:
-        """Name for people: "linear path tw=5 seed=0"."""
-        return f"{self.method} path tw={self.end.tw} seed={self.end.seed}"
-
-    @property
-    def parents(self) -> tuple[Training, ...]:
-        """The runs whose weights this one needs."""
-        return self.start, self.end
-
-
-Run = Training | PathRun
+ENDS = re.compile(r"(cnn|fcn|efcn)(?: (\d+))?(?: seed (\d+))?")
 
 
 class Study(Frozen):
@@ -137,8 +45,14 @@ class Study(Frozen):
     relax_epochs: int = Field(ge=1, le=100_000)  # after embedding, of the control too
     relax_times: tuple[int, ...] = Field(min_length=1)  # tw, epochs of the CNN
     path_times: tuple[int, ...] = ()  # the tw whose eFCNs get paths
-    path_points: int = Field(11, ge=3)  # values of alpha
+    path_start: str = "cnn"  # where paths begin and end, see `Study.end`
+    path_end: str = "efcn"
+    path_methods: tuple[Literal[METHODS], ...] = METHODS
+    path_points: int = Field(61, ge=3)  # values of alpha
     string: String = String()
+    band: Band = Band()
+    chain: Chain = Chain()
+    plane: Plane | None = Plane()
     batch: int = Field(250, ge=1)  # images
     shuffle: bool = True  # False: the published order, the same every epoch
     measurements: int = Field(20, ge=2)  # log-spaced epochs with a full measurement
@@ -163,9 +77,11 @@ class Study(Frozen):
         if unknown:
             times = ", ".join(map(str, self.relax_times))
             raise ValueError(f"path time {unknown[0]} is no relax time of the study: choose among {times}")
-        for batch in (self.batch, self.string.batch):
+        for batch in (self.batch, self.string.batch, self.band.batch, self.chain.batch):
             if batch > self.data.train_images:
                 raise ValueError(f"batch {batch} is larger than the {self.data.train_images} training images")
+        for text in (self.path_start, self.path_end):
+            _end(text)
         return self
 
     def cnn(self, seed: int) -> Training:
@@ -182,15 +98,35 @@ class Study(Frozen):
         optimiser = self.relax_optimiser or self.optimiser
         return self._training(kind, optimiser, self.relax_epochs, seed, parent=self.cnn(seed), tw=tw)
 
+    def end(self, text: str, tw: int, seed: int) -> Training:
+        """The training whose end a path begins or ends at: "cnn", "fcn", "efcn" of this ``tw`` or another, "efcn 3".
+
+        All are those of ``seed``, unless the text says "seed 1", as in "efcn seed 1" and "efcn 3 seed 1". UserError.
+        """
+        kind, own_tw, own_seed = _end(text)
+        seed = seed if own_seed is None else own_seed
+        if kind == "efcn":
+            return self.relaxed("efcn", tw if own_tw is None else own_tw, seed)
+        return self.cnn(seed) if kind == "cnn" else self.fcn(seed)
+
     def path(self, method: str, tw: int, seed: int) -> PathRun:
-        """A path from the CNN's end to the end of the eFCN from ``tw``."""
+        """A path from ``path_start`` to ``path_end``, where these leave it open those of ``tw`` and ``seed``."""
         choice(f"path time of study {self.name}", tw, self.path_times)
-        end = self.relaxed("efcn", tw, seed)
-        string = self.string if method == "string" else None
-        return PathRun(method=method, start=self.cnn(seed), end=end, points=self.path_points, string=string)
+        choice(f"method of study {self.name}", method, self.path_methods)
+        start, end = self.end(self.path_start, tw, seed), self.end(self.path_end, tw, seed)
+        relaxation = {"string": "string", "band": "band", "bezier": "chain", "polygon": "chain"}.get(method)
+        third = None
+        if method == "linear" and end.kind == "efcn":  # a straight line lies in no plane of its own
+            third = self.fcn(seed) if start.kind == "cnn" else self.cnn(seed)
+        fields = {relaxation: getattr(self, relaxation)} if relaxation else {}
+        if relaxation or third:
+            fields["plane"] = self.plane
+        ends = {"start": start, "end": end, "third": third}
+        return validated(PathRun, {"method": method, "points": self.path_points} | ends | fields)
 
     def _training(self, kind: str, optimiser: Optimiser, epochs: int, seed: int, **origin: object) -> Training:
-        choice(f"seed of study {self.name}", seed, self.seeds)
+        ends = {_end(text)[2] for text in (self.path_start, self.path_end)} - {None}
+        choice(f"seed of study {self.name}", seed, sorted({*self.seeds, *ends}))
         return Training(
             kind=kind,
             network=self.network,
@@ -206,18 +142,26 @@ class Study(Frozen):
         )
 
 
-METHODS = ("linear", "string", "output")
-
-
 def runs(study: Study) -> list[Run]:
-    """All runs of a study, parents before children."""
-    result: list[Run] = []
+    """All runs of a study, each once, parents before children."""
+    result: dict[Run, None] = {}
     for seed in study.seeds:
-        result += [study.cnn(seed), study.fcn(seed)]
+        result |= dict.fromkeys([study.cnn(seed), study.fcn(seed)])
         for tw in study.relax_times:
-            result += [study.relaxed("control", tw, seed), study.relaxed("efcn", tw, seed)]
-        result += [study.path(method, tw, seed) for tw in study.path_times for method in METHODS]
-    return result
+            result |= dict.fromkeys([study.relaxed("control", tw, seed), study.relaxed("efcn", tw, seed)])
+        for path in (study.path(method, tw, seed) for tw in study.path_times for method in study.path_methods):
+            for end in path.parents:  # of another seed, perhaps
+                result |= dict.fromkeys([*end.parents, end])
+            result[path] = None
+    return list(result)
+
+
+def _end(text: str) -> tuple[str, int | None, int | None]:
+    """Kind, relax time and seed of a path's end given as text; ValueError for what is none."""
+    found = ENDS.fullmatch(text.strip())
+    if found is None or (found[1] != "efcn" and found[2]):
+        raise ValueError(f"a path's end {text!r} is not known: give cnn, fcn, efcn, efcn 3 or efcn 3 seed 1, say")
+    return found[1], *(None if number is None else int(number) for number in found.groups()[1:])
 
 
 VANILLA = Study(
@@ -231,7 +175,6 @@ VANILLA = Study(
     relax_epochs=100,
     relax_times=(0, 1, 2, 3, 4, 5, 6, 8, 11, 14, 18, 23, 29, 37, 48, 61, 78, 100),
     path_times=(0, 5, 18, 61),
-    path_points=21,
     shuffle=False,  # the published loader does not
     seeds=(0, 1, 2),
     needs_gpu=True,
@@ -248,8 +191,10 @@ _PRESETS = (
         relax_epochs=8,
         relax_times=(0, 3, 6, 12, 24),
         path_times=(0, 3, 6, 24),
-        path_points=9,
-        string=String(steps=30),
+        string=String(points=7, steps=30),
+        band=Band(points=5, steps=15, most=7),
+        chain=Chain(steps=60),
+        plane=Plane(size=13),
         batch=50,
         measurements=6,
     ),
@@ -263,8 +208,9 @@ _PRESETS = (
         relax_epochs=10,
         relax_times=(0, 2, 5, 20),
         path_times=(0, 2, 5, 20),
-        path_points=9,
-        string=String(steps=40, batch=100),
+        string=String(points=11, steps=40, batch=100),
+        band=Band(points=7, steps=20, batch=100, most=11),
+        chain=Chain(steps=100, batch=100),
         batch=50,
         measurements=8,
     ),

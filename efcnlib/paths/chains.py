@@ -1,0 +1,110 @@
+"""Bezier curves and polygonal chains with trained bends, after Garipov et al. (2018).
+
+A chain has m controls, networks of which the two ends are fixed; the others, its bends, are trained so that the loss at
+a random place of the chain is low on average. A point of it mixes the controls' weights, x(t) = sum_k c_k(t) x_k.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from efcnlib.errors import at_least, choice
+from efcnlib.paths.points import Path, Series, restored, size, stored
+from efcnlib.paths.slopes import Slopes
+from efcnlib.paths.strings import Relaxed
+from efcnlib.pauses import Pause, State, Work
+
+
+def bernstein(t: Tensor, controls: int) -> Tensor:
+    """Coefficients of a Bezier curve, binomial(m, k) t^k (1 - t)^(m - k), m = ``controls`` - 1: [len(t), controls]."""
+    t, m = t.double(), controls - 1
+    k = torch.arange(controls, dtype=torch.float64, device=t.device)
+    counts = torch.tensor([math.comb(m, i) for i in range(controls)], dtype=torch.float64, device=t.device)
+    return counts * t[:, None] ** k * (1 - t[:, None]) ** (m - k)
+
+
+def hats(t: Tensor, controls: int) -> Tensor:
+    """Coefficients of a polygonal chain whose k-th control stands at t = k / (controls - 1): [len(t), controls]."""
+    k = torch.arange(controls, dtype=torch.float64, device=t.device)
+    return (1 - (t.double()[:, None] * (controls - 1) - k).abs()).clamp(min=0)
+
+
+SHAPES = {"bezier": bernstein, "polygon": hats}
+
+
+def chain(
+    slopes: Slopes,
+    path: Path,
+    *,
+    shape: str,
+    lr: float,
+    momentum: float,
+    steps: int,
+    seed: int,
+    state: State | None = None,
+) -> Work[Relaxed]:
+    """Train the bends of a chain whose controls are the points of ``path``, in place; the ends stay fixed.
+
+    Each step draws t uniformly from [0, 1], takes the gradient of the loss at x(t) on one batch, and moves every bend
+    by its share c_k(t) of it, by SGD with ``momentum``. ``seed`` decides the t's.
+
+    The history has the "loss" at x(t), in nats, and the "place" t, for each step. A generator, see `pauses`. UserError.
+    """
+    choice("shape", shape, SHAPES)
+    at_least(3, **{"number of controls": size(path)})
+    places = torch.Generator().manual_seed(seed)
+    losses, drawn = Series(), []
+    velocity = {f"velocity/{name}": torch.zeros_like(points[1:-1]) for name, points in path.items()}
+    if state is not None:
+        path = restored(state.tensors, path)
+        velocity = {name: state.tensors[name].to(value, copy=True) for name, value in velocity.items()}
+        places.set_state(state.tensors["places"].cpu())
+        slopes.restore(state.tensors)
+        losses, drawn = Series(state.numbers["loss"]), list(state.numbers["place"])
+    scratch = {name: torch.empty_like(points[:1]) for name, points in path.items()}
+
+    def now() -> State:
+        tensors = stored(path) | {name: value.clone() for name, value in velocity.items()}
+        tensors |= {"places": places.get_state()} | slopes.state()
+        return State({"loss": losses.values(), "place": list(drawn)}, tensors)
+
+    for step in range(len(drawn), steps):
+        t = torch.rand(1, generator=places, dtype=torch.float64)
+        shares = SHAPES[shape](t, size(path))[0].tolist()
+        drawn.append(t.item())
+        slopes.draw()
+        losses.append(_bend(slopes, path, shares, velocity, scratch, lr, momentum))
+        yield Pause((step + 1) / steps, now)
+    return Relaxed(path, {"loss": losses.values(), "place": drawn})
+
+
+@torch.no_grad()
+def at(path: Path, shares: list[float]) -> Path:
+    """The point sum_k c_k x_k of a path, stacked alone: [1, ...] for each parameter."""
+    return {name: mixed(points, shares)[None] for name, points in path.items()}
+
+
+def mixed(points: Tensor, shares: list[float]) -> Tensor:
+    """sum_k c_k x_k over the points [m, ...], those with c_k = 0 left out; a single c_k = 1 gives its bits."""
+    used = [(points[k], share) for k, share in enumerate(shares) if share]
+    if not used:
+        return torch.zeros_like(points[0])
+    (first, share), *rest = used
+    total = first.clone() if share == 1 else first * share
+    for point, share in rest:
+        total.add_(point, alpha=share)
+    return total
+
+
+def _bend(
+    slopes: Slopes, path: Path, shares: list[float], velocity: Path, scratch: Path, lr: float, momentum: float
+) -> Tensor:
+    """One step of all bends; the loss before it."""
+    loss = slopes.gradients(at(path, shares), lambda name, g: g.add_to(scratch[name], alpha=1, beta=0))[0]
+    for name, points in path.items():
+        for k, share in enumerate(shares[1:-1]):
+            v = velocity[f"velocity/{name}"][k]
+            v.mul_(momentum).add_(scratch[name][0], alpha=share)
+            points[k + 1].sub_(v, alpha=lr)
+    return loss

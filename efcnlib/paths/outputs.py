@@ -1,0 +1,58 @@
+"""Interpolation in output space: what the two ends say is averaged, not their weights. No path, but an ensemble."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from efcnlib.images import Split
+from efcnlib.measures import EVALUATION_BATCH, score
+from efcnlib.paths.curves import alphas
+from efcnlib.paths.points import Weights
+from efcnlib.pauses import Pause, State, Work
+
+
+@torch.no_grad()
+def output_space(
+    network: nn.Module,
+    start: Weights,
+    end: Weights,
+    count: int,
+    splits: Mapping[str, Split],
+    state: State | None = None,
+) -> Work[dict[str, list[float]]]:
+    """Losses and accuracies of the networks' averaged outputs, (1 - alpha) f_start + alpha f_end, at ``count`` alphas.
+
+    Keys "train_loss", ... average logits, as the published code does; "probability_train_loss", ... probabilities.
+    ``splits`` are images by the first words of these names. A generator, see `pauses`.
+    """
+    network.eval()
+    steps = alphas(count).tolist()
+    batches = [
+        (row, x, y)
+        for row, split in enumerate(splits.values())
+        for x, y in zip(split.x.split(EVALUATION_BATCH), split.y.split(EVALUATION_BATCH), strict=True)
+    ]
+    device = batches[0][2].device
+    totals, done = torch.zeros(2, len(splits), count, 2, dtype=torch.float64, device=device), 0
+    if state is not None:
+        totals, done = state.tensors["totals"].to(device, copy=True), int(state.numbers["batches"])
+    for number in range(done, len(batches)):
+        row, x, y = batches[number]
+        a, b = functional_call(network, start, x), functional_call(network, end, x)
+        p, q = a.softmax(1), b.softmax(1)
+        for i, alpha in enumerate(steps):
+            mixed = ((1 - alpha) * a + alpha * b, ((1 - alpha) * p + alpha * q).log())
+            for space, logits in enumerate(mixed):
+                totals[space, row, i] += score(logits, y)
+        reached = number + 1
+        yield Pause(
+            reached / len(batches), lambda reached=reached: State({"batches": reached}, {"totals": totals.clone()})
+        )
+    history = {}
+    for space, prefix in enumerate(("", "probability_")):
+        for (name, split), (losses, right) in zip(splits.items(), totals[space].transpose(1, 2), strict=True):
+            history[f"{prefix}{name}_loss"] = (losses / len(split)).tolist()
+            history[f"{prefix}{name}_accuracy"] = (right / len(split)).tolist()
+    return history

@@ -1,0 +1,96 @@
+"""Points in weight space: a point is a dict of weights, a path stacks n of them, one tensor [n, ...] per parameter."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from efcnlib.errors import UserError
+
+Weights = Mapping[str, Tensor]
+Path = dict[str, Tensor]
+PART = 32_768  # weights of each point that are looked at together: few enough to stay in a processor's cache
+
+
+def linear(start: Weights, end: Weights, n: int) -> Path:
+    """``n`` >= 3 equally spaced points on the straight line; both ends bit-equal to the given weights."""
+    if n < 3:
+        raise UserError(f"{n} points make no path: give at least 3")
+    path = {}
+    for name, a in start.items():
+        b = end.get(name)
+        if b is None or a.shape != b.shape:
+            other = "none" if b is None else list(b.shape)
+            raise UserError(f"the ends differ in {name}: shapes {list(a.shape)} and {other}")
+        points = torch.stack([torch.lerp(a, b, i / (n - 1)) for i in range(n)])
+        points[-1] = b
+        path[name] = points
+    return path
+
+
+def size(path: Path) -> int:
+    """The number of points."""
+    return len(next(iter(path.values())))
+
+
+def inner(path: Path) -> Path:
+    """Views of all points but the two ends."""
+    return {name: points[1:-1] for name, points in path.items()}
+
+
+def parts(points: Tensor) -> tuple[Tensor, ...]:
+    """Views [n, PART] of all points' weights, one after the other; a GPU takes more at a time."""
+    return points.flatten(1).split(PART if points.device.type == "cpu" else 512 * PART, dim=1)
+
+
+def stretches(*paths: Path) -> Iterator[tuple[Tensor, ...]]:
+    """The same part [n, PART] of several paths with the same parameters, one after the other."""
+    for name in paths[0]:
+        yield from zip(*(parts(path[name]) for path in paths), strict=True)
+
+
+def gram(points: Tensor, from_first: bool = True) -> Tensor:
+    """Inner products <x_i - x_0, x_j - x_0> of points [n, ...], float64 [n, n]; or, not ``from_first``, <x_i, x_j>.
+
+    Taken from the first point, so that distances are no differences of large squares.
+    """
+    total = torch.zeros(len(points), len(points), dtype=torch.float64, device=points.device)
+    for part in parts(points):
+        away = part.double()
+        away = away - away[0] if from_first else away
+        total.addmm_(away, away.t())
+    return total
+
+
+def distances(path: Path) -> Tensor:
+    """Euclidean distances between neighbouring points over all parameters, float64 [n - 1]."""
+    squares = [part.diff(dim=0).square().sum(1, dtype=torch.float64) for (part,) in stretches(path)]
+    return torch.stack(squares).sum(0).sqrt()
+
+
+class Series:
+    """Numbers that come one by one as scalars on a device, and are fetched together when somebody asks."""
+
+    def __init__(self, values: Sequence[float] = ()):
+        self.known, self.fresh = list(values), []
+
+    def append(self, value: Tensor) -> None:
+        """One number more; nothing waits for it."""
+        self.fresh.append(value)
+
+    def values(self) -> list[float]:
+        """All numbers so far."""
+        if self.fresh:
+            self.known += torch.stack(self.fresh).tolist()
+            self.fresh = []
+        return list(self.known)
+
+
+def stored(path: Path) -> dict[str, Tensor]:
+    """A copy of a path under names of its own, for a `pauses.State`."""
+    return {f"points/{name}": points.clone() for name, points in path.items()}
+
+
+def restored(tensors: Mapping[str, Tensor], like: Path) -> Path:
+    """The path that `stored` put away, with the parameters, types and device of ``like``."""
+    return {name: tensors[f"points/{name}"].to(points, copy=True) for name, points in like.items()}
