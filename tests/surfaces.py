@@ -79,14 +79,14 @@ def same(a, b) -> bool:
     return a == b
 
 
-def interrupted(start, seed: int):
-    """The result of ``start(state)``, cut off at random pauses, and started anew from what they stored."""
+def interrupted(start, seed: int, most: int = 4):
+    """The result of ``start(state)``, cut off after 1 to ``most`` pauses, and started anew from what they stored."""
     rng = np.random.default_rng(seed)
     state, cuts = None, 0
     while True:
         work = start(state)
         try:
-            for _ in range(int(rng.integers(1, 5))):
+            for _ in range(int(rng.integers(1, most + 1))):
                 pause = next(work)
         except StopIteration as end:
             return end.value, cuts
