@@ -21,11 +21,6 @@ Times = Mapping[int, History]  # histories by relax time
 
 RED, BROWN, BLUE, ORANGE, GREEN, PURPLE = "#CC3311", "#8C510A", "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SERIES = ((BLUE, "o", "-"), (RED, "s", "--"), (GREEN, "^", "-."), (PURPLE, "D", ":"), (ORANGE, "v", "-"))
-PATHS = {  # the supplement's colours
-    "linear": (ORANGE, "o", "-", "linear path"),
-    "string": (BLUE, "s", "--", "string"),
-    "output": (GREEN, "^", "-.", "average of the outputs"),
-}
 TIME_COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0, 0.88, 256)))  # its last yellows fade on white
 TW = "relax time $t_w$ (epochs)"
 AFTER = "epochs after embedding"
@@ -156,28 +151,6 @@ def contributions(efcn: Times, chance: float) -> Figure:
     ax.set(xlabel=TW, ylabel="test accuracy (%)")
     ax.set_ylim(bottom=0)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    return figure
-
-
-def interpolation(paths: Mapping[int, Mapping[str, History]]) -> Figure:
-    """Figure 6: train loss and test accuracy against alpha, one row for each tw, one line for each method in `PATHS`.
-
-    Every method has the same ends, the CNN at alpha = 0 and the eFCN at alpha = 1.
-    """
-    figure, rows = axes(len(paths), 2, size=(7, 0.9 + 2.1 * len(paths)), sharex=True, squeeze=False)
-    for row, (tw, methods) in zip(rows, paths.items(), strict=True):
-        for ax, name, scale in zip(row, ("train_loss", "test_accuracy"), (1, 100), strict=True):
-            for method, history in methods.items():
-                colour, marker, dash, label = PATHS[method]
-                y = scale * np.asarray(history[name])
-                ax.plot(history["alpha"], y, color=colour, marker=marker, markersize=4, linestyle=dash, label=label)
-            ax.plot([0, 1], y[[0, -1]], "D", color="black", markersize=6, label="ends: CNN, eFCN", zorder=3)
-        row[0].set(ylabel=f"$t_w$ = {tw}\ntrain loss (nats)")
-        row[1].set(ylabel="test accuracy (%)")
-    for ax in rows[-1]:
-        ax.set(xlabel="$\\alpha$  (0: CNN, 1: eFCN)")
-    handles, labels = rows[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 

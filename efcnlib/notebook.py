@@ -12,7 +12,7 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from efcnlib import networks, sweep
-from efcnlib.errors import choice
+from efcnlib.errors import UserError, choice
 from efcnlib.runs import untrained
 from efcnlib.studies import Study
 
@@ -57,6 +57,28 @@ def selection(what: str, text: object, allowed: Sequence[object]) -> tuple:
     return tuple(by_name[name] for name in names)
 
 
+def whole_numbers(what: str, text: object) -> tuple[int, ...]:
+    """The whole numbers that ``text`` lists, as in "1, 2"; UserError naming ``what`` for anything else."""
+    words = re.findall(r"[^\s,;()\[\]'\"]+", str(text))
+    for word in words:
+        if not word.isdecimal():
+            raise UserError(f"{what} {word!r} is not allowed: give whole numbers of at least 0, as in 1, 2")
+    return tuple(map(int, words))
+
+
+def ends(study: Study) -> tuple[str, str]:
+    """What a study's paths begin and end at, in words for figures."""
+    return _end(study.path_start), _end(study.path_end)
+
+
+def _end(text: str) -> str:
+    words = {"cnn": "CNN", "fcn": "FCN", "efcn": "eFCN"}
+    kind, _, rest = text.strip().partition(" ")
+    tw, _, seed = rest.partition("seed ")
+    of = [f"from {tw.strip()}"] if tw.strip() else []
+    return " ".join([words[kind], *of, *([f"of seed {seed}"] if seed else [])])
+
+
 def strict() -> None:
     """UserError if papermill was given a parameter that this notebook does not have: it would only warn.
 
@@ -79,11 +101,12 @@ def layers(study: Study) -> list[networks.Step]:
     return networks.trace(untrained(study.cnn(study.seeds[0])), study.data.shape)
 
 
-def made(results: sweep.Results, seed: int) -> str:
-    """The end of every caption, as HTML: what was run, for how long, on what."""
-    study, device = results.study, results.cnn(seed).info["device"]
+def made(results: sweep.Results, *seeds: int) -> str:
+    """The end of every caption, as HTML: what was run, for how long, on what; ``results`` are of the first seed."""
+    study, device = results.study, results.cnn(seeds[0]).info["device"]
+    listed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     return (
-        f"<br><small>Study <b>{study.name}</b>: {html.escape(study.title)}; seed {seed}; CNN and standard FCN trained"
+        f"<br><small>Study <b>{study.name}</b>: {html.escape(study.title)}; {listed}; CNN and standard FCN trained"
         f" for {study.epochs} epochs, eFCN and control for {study.relax_epochs} after the embedding;"
         f" {study.network.channels} channels, {study.data.train_images:,} training and {study.data.test_images:,} test"
         " images;"

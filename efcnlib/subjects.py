@@ -35,9 +35,12 @@ class Options(studies.Frozen):
     synthetic: bool = False
     data_root: str | None = None
 
-    def on(self, device: torch.device) -> "Options":
-        """With every None filled in."""
+    def on(self, device: torch.device, subject: str = "training") -> "Options":
+        """With every None filled in, as suits the subject: paths are timed at the size of the study `quick`."""
         is_cuda = device.type == "cuda"
+        if subject == "paths":
+            channels = self.channels or studies.load("quick").network.channels
+            return self.model_copy(update={"channels": channels, "images": self.images or 1_000})
         channels = self.channels or (64 if is_cuda else 16 if self.architecture == "vanilla" else 8)
         count = self.images or (50_000 if is_cuda else 2_500)
         return self.model_copy(update={"channels": channels, "images": count})
@@ -59,7 +62,7 @@ def run(subject: str, device: str, options: Options, out: str | None = None, tel
     choice("subject", subject, SUBJECTS)
     sweep.check_device(device)
     place = torch.device(device)
-    options = options.on(place)
+    options = options.on(place, subject)
     if subject == "kernels" and place.type != "cuda":
         raise UserError(f"the kernels are timed on a GPU, not on {device}: give --device cuda where there is one")
     settings = options.model_dump(exclude={"names", "data_root"})
@@ -154,6 +157,12 @@ def _precision(device: torch.device, options: Options, tell) -> dict:
     return compared | {"study": shown, "settings": network}
 
 
+def _paths(device: torch.device, options: Options, tell) -> dict:
+    from efcnlib import path_timing
+
+    return path_timing.measure(options.setup(device), options.blocks, tell, options.names)
+
+
 def _kernels(device: torch.device, options: Options, tell) -> dict:
     from efcnlib.kernels import timing
 
@@ -166,6 +175,7 @@ SUBJECTS = {
     "together": _together,
     "precision": _precision,
     "kernels": _kernels,
+    "paths": _paths,
 }
 
 
@@ -194,6 +204,13 @@ def table(result: Mapping) -> list[str]:
         ]
     if result["subject"] == "together":
         return [f"{n} at once: {v['median']:.2f} times the epochs of one" for n, v in result["gain"].items()]
+    if result["subject"] == "paths":
+        lines = [
+            f"{name}: {v['step_ms']['median']:8.1f} ms a step, {v['evaluation_ms']['median']:8.1f} ms for 1,000 images"
+            for name, v in result["variants"].items()
+        ]
+        ratios = result["ratios"].items()
+        return lines + [f"{name}: {v['median']:.2f} ({v['min']:.2f} to {v['max']:.2f})" for name, v in ratios]
     return [f"{name}: {v['median']:.2f} times PyTorch's speed" for name, v in result["ratios"].items()]
 
 

@@ -12,11 +12,10 @@ from math import log10, sqrt
 import numpy as np
 from torch import Tensor
 
-from efcnlib.figures import PATHS, History, Times
-from efcnlib.studies import Study
+from efcnlib.figures import History, Times
 
 ONE_SEED = "All this is one seed, which cannot tell an effect from luck in the training."
-PICKED = "Best epochs and best points are picked on the test set here, so they are somewhat too good."
+PICKED = "Best epochs are picked on the test set here, so they are somewhat too good."
 
 
 def standard_error(images: int, *accuracies: float) -> float:
@@ -51,14 +50,14 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: in
     return [
         f"The CNN's best test accuracy is {percent(cnn_best)}, at the end it has {percent(_final(cnn))};"
         f" the standard FCN's best is {percent(fcn_best)}.",
-        f"**Does the eFCN always improve after the embedding?** {_holds(better, efcn)}, from first to last."
-        f" With errors: {_compare(end, start, images)}",
+        f"**Does the eFCN always improve after the embedding?** {holds(better, efcn)}, from first to last."
+        f" With errors: {compare(end, start, images)}",
         "**Does it beat the standard FCN?** Final against the FCN's best:"
-        f" {_compare(end, dict.fromkeys(efcn, fcn_best), images)}",
+        f" {compare(end, dict.fromkeys(efcn, fcn_best), images)}",
         "**Does it exceed the CNN's best?** The best of each against that:"
-        f" {_compare(best, dict.fromkeys(efcn, cnn_best), images)}",
+        f" {compare(best, dict.fromkeys(efcn, cnn_best), images)}",
         "**Does it beat its control**, the CNN trained on from the same $t_w$? Final against final:"
-        f" {_compare(end, _each(control, _final), images)}",
+        f" {compare(end, _each(control, _final), images)}",
         f"The control's last measurement is its best at {at(rising)}. Where it is, the control may still have been"
         " getting better, and a lead over it can be one of speed.",
         "Of comparisons between final values, chance alone lets one in twenty pass two standard errors; each line"
@@ -100,72 +99,11 @@ def contributions(efcn: Times, chance: float, images: int) -> list[str]:
     off = {tw: history["accuracy_off_local"][-1] for tw, history in efcn.items()}
     least, most = min(off, key=off.get), max(off, key=off.get)
     return [
-        f"**Does the whole eFCN do better than its local weights alone?** {_compare(whole, local, images)}",
+        f"**Does the whole eFCN do better than its local weights alone?** {compare(whole, local, images)}",
         f"The off-local weights alone reach between {percent(off[least])} ($t_w$ = {least}) and {percent(off[most])}"
         f" ($t_w$ = {most}), where guessing gives {percent(chance)}."
-        f" Against guessing: {_compare(off, dict.fromkeys(efcn, chance), images, known=True)}",
+        f" Against guessing: {compare(off, dict.fromkeys(efcn, chance), images, known=True)}",
         ONE_SEED,
-    ]
-
-
-def barriers(paths: Mapping[int, Mapping[str, History]]) -> list[str]:
-    """Claim 9: is there a barrier in the train loss on paths in weight space?"""
-    sentences = []
-    for method in _methods(paths, "linear", "string"):
-        heights = {tw: _barrier(of[method]["train_loss"]) for tw, of in paths.items()}
-        there = [tw for tw, height in heights.items() if height > 1e-6]  # less is rounding
-        listed = ", ".join(f"{height:+.3f} ($t_w$ = {tw})" for tw, height in heights.items()).replace("-", "−")
-        sentences.append(
-            f"**Is there a barrier on the {PATHS[method][3]}**, train loss above the higher end?"
-            f" {_holds(there, paths)}. Largest loss inside minus the higher end's, in nats: {listed}."
-        )
-    return sentences
-
-
-def best_points(paths: Mapping[int, Mapping[str, History]], images: int) -> list[str]:
-    """Claims 10 and 11: test accuracy above both ends inside the path, and its gain against averaged outputs."""
-    sentences, gain = [], {}
-    for method in _methods(paths, "linear", "string", "output"):
-        accuracy = {tw: of[method]["test_accuracy"] for tw, of in paths.items()}
-        inside = {tw: max(a[1:-1]) for tw, a in accuracy.items()}
-        ends = {tw: max(a[0], a[-1]) for tw, a in accuracy.items()}
-        gain[method] = {tw: inside[tw] - ends[tw] for tw in paths}
-        what = PATHS[method][3]
-        sentences.append(f"**Above both ends on the {what}?** Best inner point: {_compare(inside, ends, images)}")
-    if "output" in gain:
-        for method in _methods(paths, "linear", "string"):
-            less = [tw for tw in paths if gain[method][tw] < gain["output"][tw]]
-            sentences.append(
-                f"**Is the gain on the {PATHS[method][3]} below that of averaging outputs?** {_holds(less, paths)}."
-            )
-    return [*sentences, PICKED, ONE_SEED]
-
-
-def relaxation(paths: Mapping[int, Mapping[str, History]]) -> list[str]:
-    """How far the strings fell: batch losses, summed over the inner points, over the first and last tenth of steps."""
-    sentences = []
-    for tw, of in paths.items():
-        if "string" in of:
-            loss, elastic = of["string"]["string_loss"], of["string"]["string_elastic"]
-            tenth = max(1, len(loss) // 10)
-            first, last = np.mean(loss[:tenth]), np.mean(loss[-tenth:])
-            sentences.append(
-                f"String at $t_w$ = {tw}, {len(loss)} steps: loss summed over the inner points, mean of a tenth of the"
-                f" steps, {first:.2f} at first and {last:.2f} at last; elastic energy {elastic[0]:.3g} and"
-                f" {elastic[-1]:.3g}."
-            )
-    return sentences
-
-
-def gentler(study: Study) -> list[str]:
-    """That a string's points may gain from gentler steps than its ends ever had; nothing if they had the same."""
-    string, training = study.string, study.relax_optimiser or study.optimiser
-    if training.name == "sgd" and string.lr / string.batch >= training.lr / study.batch:
-        return []
-    return [
-        f"The string steps by {string.lr:g} on {string.batch} images; its ends were trained by {training.name} with"
-        f" learning rate {training.lr:g} on {study.batch}, and got no such gentler end of their training. Part of what"
-        " its points gain over the ends may come from that, and not from where they lie."
     ]
 
 
@@ -182,16 +120,7 @@ def magnitudes(before: Tensor, after: Tensor, local: Tensor, dead: Tensor) -> li
     ]
 
 
-def _barrier(loss: Sequence[float]) -> float:
-    return max(loss[1:-1]) - max(loss[0], loss[-1])
-
-
-def _methods(paths: Mapping[int, Mapping[str, History]], *wanted: str) -> list[str]:
-    there = next(iter(paths.values()))
-    return [method for method in wanted if method in there]
-
-
-def _holds(there: Sequence[int], of: Iterable[int]) -> str:
+def holds(there: Sequence[int], of: Iterable[int]) -> str:
     """At which of the relax times something holds."""
     of = list(of)
     if len(there) in (0, len(of)):
@@ -199,7 +128,7 @@ def _holds(there: Sequence[int], of: Iterable[int]) -> str:
     return f"At {len(there)} of {len(of)} relax times: {at(there)}; not at {at(tw for tw in of if tw not in there)}"
 
 
-def _compare(a: Mapping[int, float], b: Mapping[int, float], images: int, known: bool = False) -> str:
+def compare(a: Mapping[int, float], b: Mapping[int, float], images: int, known: bool = False) -> str:
     """Which tw have accuracy ``a`` above, below, or within two standard errors of ``b`` (``known``: without error)."""
     groups: dict[str, list[int]] = {"above": [], "below": [], "within two standard errors": []}
     errors = {tw: standard_error(images, a[tw], *([] if known else [b[tw]])) for tw in a}

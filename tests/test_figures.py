@@ -125,29 +125,6 @@ def test_contributions_draw_the_last_accuracies_and_chance(rng):
     assert_labelled(figure)
 
 
-@pytest.mark.parametrize("methods", [("linear", "string", "output"), ("string",)])
-def test_interpolation_has_a_row_for_each_time_and_marks_both_ends(rng, methods):
-    alpha = [0, 0.5, 1]
-    paths = {
-        tw: {
-            m: {"alpha": alpha, "train_loss": [2, rng.random(), 1], "test_accuracy": [0.3, rng.random(), 0.6]}
-            for m in methods
-        }
-        for tw in TIMES
-    }
-    figure = figures.interpolation(paths)
-    rows = np.reshape(data_axes(figure), (len(TIMES), 2))
-    for tw, (loss, accuracy) in zip(TIMES, rows, strict=True):
-        assert loss.get_ylabel().startswith(f"$t_w$ = {tw}\n")
-        for method, line in zip(methods, accuracy.lines, strict=False):
-            np.testing.assert_allclose(line.get_ydata(), 100 * np.array(paths[tw][method]["test_accuracy"]))
-            assert line.get_color() == figures.PATHS[method][0]
-        np.testing.assert_allclose(loss.lines[-1].get_ydata(), [2, 1])
-        np.testing.assert_allclose(accuracy.lines[-1].get_ydata(), [30, 60])
-    assert len(legend(figure)) == len(methods) + 1
-    assert_labelled(figure)
-
-
 @pytest.mark.parametrize("last", [0, 1, 7, 30, 100, 2000])
 def test_axis_of_epochs_shows_all_of_them_with_few_ticks(last):
     figure, ax = figures.axes()

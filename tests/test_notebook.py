@@ -101,7 +101,10 @@ def root(tmp_path_factory):
         ("dynamics", {}, 2),
         ("delta", {}, 3),
         ("off_local", {"relax_times": "5", "output": "centre"}, 2),
-        ("interpolation", {"relax_times": 2, "methods": "string"}, 1),
+        ("interpolation", {"relax_times": 2, "methods": "string", "others": "none"}, 3),
+        ("interpolation", {"relax_times": "2, 5", "more_seeds": 1, "methods": "linear, output", "others": "bezier"}, 5),
+        ("interpolation", {"start": "efcn 0", "relax_times": 5, "methods": "linear", "others": "none"}, 3),
+        ("interpolation", {"end": "fcn", "relax_times": 5, "methods": "output", "others": "none"}, 1),
     ],
 )
 def test_notebooks_run_with_their_parameters(name, parameters, figure_count, root, tmp_path):
@@ -111,7 +114,7 @@ def test_notebooks_run_with_their_parameters(name, parameters, figure_count, roo
     pages = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]
     assert len(pages) == figure_count
     assert all(re.search(r'<img alt="[^"]{20,}"', page) for page in pages)
-    assert "seed 0" in pages[-1]
+    assert "seed 0" in pages[-1] or "seeds 0, 1" in pages[-1]
     assert studies.load("digits").title in pages[-1].replace("&#x27;", "'")
     assert not [output for output in outputs if output.output_type == "stream"]  # no warnings
     assert not Path(root).exists()  # nothing was computed
@@ -128,8 +131,11 @@ def test_notebooks_run_with_their_parameters(name, parameters, figure_count, roo
         (
             "interpolation",
             {"methods": "linear, spline"},
-            "unknown method 'spline': choose one of linear, string, output",
+            "unknown method 'spline': choose one of linear, curvilinear, string, band, bezier, polygon, output",
         ),
+        ("interpolation", {"end": "elcn"}, "a path's end 'elcn' is not known: give cnn, fcn, efcn"),
+        ("interpolation", {"more_seeds": "one"}, "more_seeds 'one' is not allowed: give whole numbers"),
+        ("interpolation", {"relax_times": 3}, "unknown relax time '3': choose one of 0, 2, 5, 20"),
     ],
 )
 def test_notebooks_answer_bad_parameters_in_a_line(name, parameters, message, root, tmp_path):

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from efcnlib import verdicts
-from efcnlib.studies import load
 
 IMAGES = 1000
 
@@ -104,40 +103,6 @@ def test_contributions_compare_with_local_weights_and_with_guessing():
     assert "+30.0 ± 1.5 percentage points" in lines[1]  # guessing is known without error: sqrt(.4 * .6 / 1000)
 
 
-def path(loss, accuracy, **more):
-    return {"train_loss": loss, "test_accuracy": accuracy} | more
-
-
-def test_barriers_are_measured_from_the_higher_end():
-    paths = {0: {"linear": path([1, 1.5, 0.5], [0.5] * 3)}, 20: {"linear": path([1, 0.9, 0.5], [0.5] * 3)}}
-    (line,) = verdicts.barriers(paths)
-    assert "At 1 of 2 relax times: $t_w$ = 0; not at $t_w$ = 20" in line
-    assert "+0.500 ($t_w$ = 0), −0.100 ($t_w$ = 20)" in line
-
-
-def test_best_points_compare_inner_points_with_the_better_end_and_with_outputs():
-    paths = {
-        0: {"linear": path([1, 1, 1], [0.5, 0.7, 0.6]), "output": path([1, 1, 1], [0.5, 0.8, 0.6])},
-        5: {"linear": path([1, 1, 1], [0.5, 0.55, 0.6]), "output": path([1, 1, 1], [0.5, 0.55, 0.6])},
-    }
-    linear, output, below, *_, last = verdicts.best_points(paths, IMAGES)
-    assert "Above at $t_w$ = 0; below at $t_w$ = 5. Largest difference: +10.0 ±" in linear
-    assert "+20.0 ±" in output
-    assert (
-        "on the linear path below that of averaging outputs?** At 1 of 2 relax times: $t_w$ = 0; not at $t_w$ = 5."
-        in below
-    )
-    assert last == verdicts.ONE_SEED
-
-
-def test_relaxation_tells_how_far_the_string_fell():
-    string = path([], [], string_loss=[9.0, 5.0, 2.5], string_elastic=[1.0, 2.0, 3.0])
-    (line,) = verdicts.relaxation({7: {"string": string}})
-    assert line.startswith("String at $t_w$ = 7, 3 steps")
-    assert "9.00 at first and 2.50 at last; elastic energy 1 and 3." in line
-    assert verdicts.relaxation({7: {"linear": path([], [])}}) == []
-
-
 def test_magnitudes_compare_local_with_off_local_and_see_dead_weights_move():
     local = torch.tensor([[True, False, False, True]])
     dead = torch.tensor([[False, False, True, True]])
@@ -148,9 +113,3 @@ def test_magnitudes_compare_local_with_off_local_and_see_dead_weights_move():
     assert "50.0 % of this block is dead. There the largest change is 0 " in lines[1]
     after[0, 2] = 0.25
     assert "the largest change is 0.25 " in verdicts.magnitudes(before, after, local, dead)[1]
-
-
-def test_a_string_with_gentler_steps_than_the_training_is_said_to_be_one():
-    assert "step" in verdicts.gentler(load("quick"))[0]
-    same = {"lr": 0.05, "batch": 50}
-    assert verdicts.gentler(load("quick", string=same, batch=50, optimiser={"lr": 0.05})) == []

@@ -9,7 +9,7 @@ from efcnlib.errors import UserError, at_least
 from efcnlib.paths.curves import Curve
 from efcnlib.paths.points import Path, Weights, gram
 
-MARGIN = 0.25  # of the distance between the first two points, on each side
+MARGIN = 0.3  # on each side, of what the three networks take up along that axis
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,9 @@ class Plane:
     def grid(self, size: int) -> tuple[Curve, Tensor, Tensor]:
         """``size`` x ``size`` points, row by row, as a curve; their x and y, [size] each. The three are inside."""
         at_least(2, size=size)
-        margin = MARGIN * self.corners[1, 0]
-        low, high = self.corners.min(0).values - margin, self.corners.max(0).values + margin
+        low, high = self.corners.min(0).values, self.corners.max(0).values
+        margin = MARGIN * (high - low)
+        low, high = low - margin, high + margin
         share = torch.arange(size, dtype=torch.float64) / (size - 1)
         x, y = (torch.lerp(low[k], high[k], share) for k in range(2))
         places = torch.stack([x.repeat(size), y.repeat_interleave(size)], dim=1)

@@ -1,0 +1,150 @@
+"""From paths to figures: Figure 6, distances from the CNNs, losses on planes. Nothing is read or measured here.
+
+``paths`` holds, by relax time and method, the histories of path runs, one for each seed. With several seeds a line is
+their mean and the band around it one standard deviation on each side. Colours are those of Okabe and Ito, dashes differ
+too.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from efcnlib.figures import BLUE, GREEN, ORANGE, PURPLE, axes
+from efcnlib.profiles import History, best
+
+Paths = Mapping[int, Mapping[str, Sequence[History]]]
+
+VERMILION, SKY = "#D55E00", "#56B4E9"
+STYLES = {  # the supplement's colours where it has the method
+    "linear": (ORANGE, "-", "linear path"),
+    "curvilinear": ("0.45", (0, (1, 1)), "curvilinear path"),
+    "string": (BLUE, "--", "string"),
+    "band": (VERMILION, "-", "nudged elastic band"),
+    "bezier": (PURPLE, "--", "Bezier curve"),
+    "polygon": (SKY, (0, (4, 1, 1, 1)), "polygonal chain"),
+    "output": (GREEN, "-.", "average of the outputs"),
+}
+ACROSS = 4  # relax times side by side
+QUANTITIES = {  # label and factor
+    "train_loss": ("train loss (nats)", 1),
+    "test_accuracy": ("test accuracy (%)", 100),
+    "delta": ("$\\delta$ (%)", 100),
+    "sharing": ("distance to\nsharing (%)", 100),
+}
+
+
+def interpolation(paths: Paths, start: str = "CNN", end: str = "eFCN") -> Figure:
+    """Figure 6: train loss and test accuracy against alpha, a column for each tw, a line for each method.
+
+    Every method has the same ends, ``start`` at alpha = 0 and ``end`` at alpha = 1.
+    """
+    return _columns(paths, ("train_loss", "test_accuracy"), start, end)
+
+
+def departure(paths: Paths, start: str = "CNN", end: str = "eFCN") -> Figure:
+    """Distances from the CNNs along the paths in weight space; dots are the points that held-out images choose."""
+    figure = _columns(paths, ("delta", "sharing"), start, end, chosen=True)
+    for ax in figure.axes:
+        ax.set_ylim(bottom=0)
+    return figure
+
+
+def planes(
+    arrays: Mapping[int, Mapping[str, np.ndarray]], method: str, third: str, start: str = "CNN", end: str = "eFCN"
+) -> Figure:
+    """Train loss on the plane through both ends and a ``third`` network, a panel for each tw, with what lies on it.
+
+    ``arrays`` are those of path runs: "plane_loss" [y, x] in nats over "plane_x", "plane_y"; "plane_corners" [3, 2];
+    "plane_path" [points, 2] and where there are any others, "plane_curvilinear".
+    """
+    arrays = {tw: {name: np.asarray(values) for name, values in of.items()} for tw, of in arrays.items()}
+    across = min(ACROSS, max(2, len(arrays)))
+    down = ceil(len(arrays) / across)
+    figure, panels = axes(down, across, size=(9, 0.9 + 2.7 * down), squeeze=False)
+    lowest = min(np.min(of["plane_loss"]) for of in arrays.values())
+    highest = max(np.quantile(of["plane_loss"], 0.95) for of in arrays.values())
+    levels = np.geomspace(lowest, max(highest, 1.01 * lowest), 13)
+    for ax, (tw, of) in zip(panels.flat, arrays.items(), strict=False):
+        filled = ax.contourf(
+            of["plane_x"], of["plane_y"], of["plane_loss"], levels, norm=LogNorm(), cmap="cividis", extend="both"
+        )
+        ax.contour(of["plane_x"], of["plane_y"], of["plane_loss"], levels, colors="white", linewidths=0.4)
+        _on_plane(ax, of, method, (start, end, third))
+        ax.set_title(f"$t_w$ = {tw}", fontsize=10)
+        ax.set(xlabel=f"distance from the {start}")
+        ax.grid(visible=False)
+    for ax in panels.flat[len(arrays) :]:
+        ax.set_visible(False)
+    for row in panels:
+        row[0].set(ylabel="distance from the line")
+    bar = figure.colorbar(filled, ax=panels, label="train loss (nats)", pad=0.02)
+    bar.set_ticks(levels[::3], labels=[f"{level:.3g}" for level in levels[::3]])
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False)
+    return figure
+
+
+def _on_plane(ax: Axes, of: Mapping[str, np.ndarray], method: str, names: Sequence[str]) -> None:
+    corners = of["plane_corners"]
+    outline = {"color": "white", "linewidth": 3.4}
+    lines = [("linear", corners[:2])] if method != "linear" else []
+    lines += [(method, of["plane_path"])]
+    if "plane_curvilinear" in of:
+        lines.append(("curvilinear", of["plane_curvilinear"]))
+    for name, points in lines:
+        colour, dash, label = STYLES[name]
+        ax.plot(*points.T, **outline)  # so that every colour stands out from every other below it
+        ax.plot(*points.T, color=colour, linestyle=dash, linewidth=2, label=label)
+    for corner, marker, label in zip(corners, "osD", names, strict=True):
+        ax.plot(*corner, marker, color="black", markeredgecolor="white", markersize=7, label=label, zorder=4)
+
+
+def _columns(paths: Paths, names: Sequence[str], start: str, end: str, chosen: bool = False) -> Figure:
+    across, blocks = min(ACROSS, len(paths)), ceil(len(paths) / ACROSS)
+    rows = len(names) * blocks
+    figure, panels = axes(rows, across, size=(9, 1.0 + 2.2 * rows), sharex=True, squeeze=False)
+    for number, (tw, methods) in enumerate(paths.items()):
+        block, column = divmod(number, ACROSS)
+        for row, name in enumerate(names):
+            ax = panels[block * len(names) + row, column]
+            _draw(ax, methods, name, chosen)
+            label, _ = QUANTITIES[name]
+            if column == 0:
+                ax.set(ylabel=label)
+        panels[block * len(names), column].set_title(f"$t_w$ = {tw}", fontsize=10)
+    for ax in panels.flat[len(names) * across * (blocks - 1) :]:
+        if not ax.lines:
+            ax.set_visible(False)
+    for column in range(across):
+        drawn = [ax for ax in panels[:, column] if ax.get_visible() and ax.lines]
+        drawn[-1].set(xlabel=f"$\\alpha$  (0: {start},\n1: {end})")
+        drawn[-1].xaxis.set_tick_params(labelbottom=True)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+    return figure
+
+
+def _draw(ax: Axes, methods: Mapping[str, Sequence[History]], name: str, chosen: bool) -> None:
+    _, factor = QUANTITIES[name]
+    ends = None
+    for method, histories in methods.items():
+        if name not in histories[0]:
+            continue  # the average of outputs is no point in weight space
+        colour, dash, label = STYLES[method]
+        alpha, y = histories[0]["alpha"], factor * np.array([history[name] for history in histories])
+        middle, ends = y.mean(0), y.mean(0)[[0, -1]]
+        ax.plot(alpha, middle, color=colour, linestyle=dash, label=label)
+        if len(histories) > 1:
+            spread = y.std(0, ddof=1)
+            ax.fill_between(alpha, middle - spread, middle + spread, color=colour, alpha=0.2, linewidth=0)
+        if chosen and len(histories) == 1:
+            point = best(histories[0])
+            ax.plot([point.alpha], [middle[point.index]], "o", color=colour, markeredgecolor="black", zorder=4)
+    if ends is not None:
+        ax.plot([0, 1], ends, "D", color="black", markersize=5, label="the two ends", zorder=3)
+    ax.xaxis.set_major_locator(FixedLocator([0, 0.5, 1]))

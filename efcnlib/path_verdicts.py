@@ -1,0 +1,227 @@
+"""What the paths show, in sentences computed from the numbers: section 3 of the supplement, claim by claim.
+
+``paths`` holds, by relax time and method, the histories of path runs, one for each seed; with several, what is compared
+are means over the seeds. Errors are those of `verdicts`: binomial, nothing between seeds.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from efcnlib.path_figures import STYLES, Paths
+from efcnlib.profiles import Best, History, barrier, best, mean
+from efcnlib.studies import Study
+from efcnlib.verdicts import ONE_SEED, at, compare, holds, percent
+
+ROUNDING = 1e-6  # nats: a barrier below this is none
+WEIGHTS = tuple(method for method in STYLES if method != "output")  # whose points are networks
+HEADER = (
+    *("$t_w$", "path", "barrier (nats)", "best α", "its accuracy (%)", "gain (points)", "gain if cheating"),
+    *("δ there (%)", "length / straight"),
+)
+
+
+def barriers(paths: Paths) -> list[str]:
+    """Claim 9: is there a barrier in the train loss on paths in weight space, except at late tw?"""
+    sentences = []
+    for method in _methods(paths, *WEIGHTS):
+        heights = _each(paths, method, barrier)
+        there = [tw for tw, height in heights.items() if height > ROUNDING]
+        listed = ", ".join(f"{height:+.3f} ($t_w$ = {tw})" for tw, height in heights.items()).replace("-", "−")
+        claim = ""
+        if method in ("linear", "string"):
+            claim = f" The supplement's “a barrier except at late $t_w$” {_except_late(there, list(heights))}."
+        sentences.append(
+            f"**Is there a barrier on the {STYLES[method][2]}**, train loss above the higher end?"
+            f" {holds(there, paths)}. Largest loss inside minus the higher end's, in nats: {listed}.{claim}"
+        )
+    return sentences
+
+
+def best_points(paths: Paths, images: int, halved: bool) -> list[str]:
+    """Claims 10 and 11: test accuracy above both ends inside the path, and its gain against averaged outputs.
+
+    Accuracies are reported on ``images``; ``halved``: a half of the test set, chosen on the other half.
+    """
+    count = images * _seeds(paths)
+    where = "the other half of the test set" if halved else "held-out training images"
+    sentences = [f"Best points are chosen on {where} and reported on {images:,} test images that had no say in it."]
+    gain = {}
+    for method in _methods(paths, *STYLES):
+        fair, cheat = (_best_each(paths, method, cheating) for cheating in (False, True))
+        gain[method] = {tw: found[0] - found[1] for tw, found in fair.items()}
+        most = max(cheat, key=lambda tw: cheat[tw][0] - cheat[tw][1])
+        sentences.append(
+            f"**Above both ends on the {STYLES[method][2]}?** {_against(fair, count)} Picked on the reported images"
+            f" themselves, which is cheating, the largest would be {100 * (cheat[most][0] - cheat[most][1]):+.1f}"
+            f" ($t_w$ = {most}).".replace("-", "−")
+        )
+    early = min(paths)
+    above = [method for method in gain if method in ("linear", "string") and gain[method][early] > 0]
+    if tested := _methods(paths, "linear", "string"):
+        names = " and ".join(STYLES[method][2] for method in tested)
+        some = "Yes" if len(above) == len(tested) else f"On the {STYLES[above[0]][2]} only" if above else "No"
+        sentences.append(
+            f"**Above both ends even at the earliest** $t_w$ = {early}, on {names}?"
+            f" {some}, by {', '.join(_points(gain[method][early]) for method in tested)} percentage points."
+        )
+    if "output" in gain:
+        for method in _methods(paths, *WEIGHTS):
+            less = [tw for tw in paths if gain[method][tw] < gain["output"][tw]]
+            sentences.append(
+                f"**Is the gain on the {STYLES[method][2]} below that of averaging outputs?** {holds(less, paths)}."
+            )
+    return [*sentences, spread(paths)]
+
+
+def subspace(paths: Paths) -> list[str]:
+    """How far from the CNNs the best points are, and how much longer than the straight line the paths."""
+    sentences = []
+    for method in _methods(paths, *WEIGHTS):
+        at_best = _each(paths, method, lambda history: history["delta"][best(history).index])
+        ends = _each(paths, method, lambda history: max(history["delta"][0], history["delta"][-1]))
+        longer = _each(paths, method, lambda history: history["length"] / history["straight"] - 1)
+        most = max(longer, key=longer.get)
+        listed = ", ".join(f"{percent(at_best[tw])} of {percent(ends[tw])} ($t_w$ = {tw})" for tw in paths)
+        length = (
+            "" if method == "linear" else f" It is longer than the straight line by {_small(longer[most])} at most."
+        )
+        sentences.append(f"δ of the best point on the {STYLES[method][2]}, and the larger end's: {listed}.{length}")
+    return sentences
+
+
+def table(paths: Paths) -> list[list[str]]:
+    """A row for each relax time and method, as under `HEADER`; means over the seeds."""
+    rows = []
+    for tw, methods in paths.items():
+        for method, histories in methods.items():
+            fair, cheat = ([best(history, cheating) for history in histories] for cheating in (False, True))
+            row = [str(tw), STYLES[method][2], _signed(mean([barrier(history) for history in histories]), 3)]
+            row += [f"{mean([b.alpha for b in fair]):.2f}", f"{100 * mean([b.accuracy for b in fair]):.1f}"]
+            row += [_points(mean([b.gain for b in found])) for found in (fair, cheat)]
+            if method == "output":
+                row += ["", ""]
+            else:
+                deltas = [history["delta"][b.index] for history, b in zip(histories, fair, strict=True)]
+                ratio = mean([history["length"] / history["straight"] for history in histories])
+                row += [f"{100 * mean(deltas):.1f}", f"{ratio:.4f}"]
+            rows.append(row)
+    return rows
+
+
+def relaxation(paths: Paths) -> list[str]:
+    """How far strings and bands fell: means over the first and last tenth of their steps, of the first seed."""
+    sentences = []
+    for tw, of in paths.items():
+        if "string" in of:
+            history = of["string"][0]
+            first, last = _tenths(history["string_loss"])
+            stretch = history["string_elastic"]
+            sentences.append(
+                f"String at $t_w$ = {tw}, {len(stretch)} steps: loss summed over the inner points, mean of a tenth of"
+                f" the steps, {first:.2f} at first and {last:.2f} at last; elastic energy {stretch[0]:.3g} and"
+                f" {stretch[-1]:.3g}."
+            )
+        if "band" in of:
+            history = of["band"][0]
+            first, last = _tenths(history["band_peak"])
+            pivots = history["band_pivots"]
+            sentences.append(
+                f"Nudged elastic band at $t_w$ = {tw}, {len(pivots)} steps: highest batch loss of a pivot, mean of a"
+                f" tenth of the steps, {first:.2f} at first and {last:.2f} at last; {pivots[0]:.0f} pivots and"
+                f" {pivots[-1]:.0f}."
+            )
+    return sentences
+
+
+def gentler(study: Study, methods: Sequence[str]) -> list[str]:
+    """That points of a path may gain from gentler steps than its ends ever had; nothing if they had the same."""
+    training = study.relax_optimiser or study.optimiser
+    how = {"string": study.string, "band": study.band, "bezier": study.chain, "polygon": study.chain}
+    milder = [
+        f"{STYLES[method][2]} by {how[method].lr:g} on {how[method].batch}"
+        for method in methods
+        if method in how
+        and not (training.name == "sgd" and how[method].lr / how[method].batch >= training.lr / study.batch)
+    ]
+    if not milder:
+        return []
+    return [
+        f"Steps on the way, by so much on so many images: {', '.join(milder)}. The ends were trained by {training.name}"
+        f" with learning rate {training.lr:g} on {study.batch}, and got no such gentler end of their training. Part of"
+        " what points of these paths gain over the ends may come from that, and not from where they lie."
+    ]
+
+
+def spread(paths: Paths) -> str:
+    """That one seed says little; or how far several are apart."""
+    if _seeds(paths) == 1:
+        return ONE_SEED
+    apart = [
+        np.std([best(history).gain for history in histories], ddof=1)
+        for methods in paths.values()
+        for histories in methods.values()
+    ]
+    return (
+        f"All are means over {_seeds(paths)} seeds; the gains differ between seeds by a standard deviation of up to"
+        f" {100 * max(apart):.1f} percentage points, which the errors above do not hold."
+    )
+
+
+def _against(found: Mapping[int, tuple[float, float]], images: int) -> str:
+    return compare({tw: a for tw, (a, _) in found.items()}, {tw: b for tw, (_, b) in found.items()}, images)
+
+
+def _best_each(paths: Paths, method: str, cheating: bool) -> dict[int, tuple[float, float]]:
+    """Accuracy of the best point and of the better end at each relax time."""
+
+    def both(history: History) -> Best:
+        return best(history, cheating)
+
+    return {
+        tw: (mean([both(h).accuracy for h in of[method]]), mean([both(h).ends for h in of[method]]))
+        for tw, of in paths.items()
+    }
+
+
+def _each(paths: Paths, method: str, value: Callable[[History], float]) -> dict[int, float]:
+    return {tw: mean([value(history) for history in of[method]]) for tw, of in paths.items()}
+
+
+def _except_late(there: Sequence[int], times: Sequence[int]) -> str:
+    """Whether a barrier at ``there`` of ``times`` is one at all but the late ones."""
+    late = [tw for tw in times if tw not in there]
+    if not there:
+        return "does not hold: there is none at all"
+    if not late:
+        return f"holds for the barrier, not for the exception: {at([times[-1]])} has one too"
+    if min(late) > max(there):
+        return f"holds: none at {at(late)}"
+    return f"does not hold: there is none at {at(late)}, but one at {at(tw for tw in there if tw > min(late))}"
+
+
+def _methods(paths: Paths, *wanted: str) -> list[str]:
+    there = next(iter(paths.values()))
+    return [method for method in wanted if method in there]
+
+
+def _seeds(paths: Paths) -> int:
+    return len(next(iter(next(iter(paths.values())).values())))
+
+
+def _tenths(values: Sequence[float]) -> tuple[float, float]:
+    tenth = max(1, len(values) // 10)
+    return float(np.mean(values[:tenth])), float(np.mean(values[-tenth:]))
+
+
+def _points(difference: float) -> str:
+    return _signed(100 * difference, 1)
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _small(fraction: float) -> str:
+    """A share that may be far below a per cent."""
+    return f"{100 * fraction:.2g} %"

@@ -1,0 +1,49 @@
+"""What a path's measurements say, in numbers: the barrier on it, and its best point.
+
+A history is a path run's: one list for each quantity, over the points of the path. The best point is chosen among the
+inner ones on images that it is not then reported on ("held" and "report" in `walks.splits`); choosing on the reported
+ones, as on a test set, is "cheating": there to be compared with.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+History = Mapping[str, Sequence]
+
+
+@dataclass(frozen=True)
+class Best:
+    """A chosen point: where it is, its accuracy on the reported images, and that of the better end there."""
+
+    index: int
+    alpha: float
+    accuracy: float
+    ends: float
+
+    @property
+    def gain(self) -> float:
+        """Over the better end, as a fraction."""
+        return self.accuracy - self.ends
+
+
+def barrier(history: History, name: str = "train_loss") -> float:
+    """Largest loss inside the path minus that of the higher end, in nats; negative where there is none."""
+    loss = history[name]
+    return max(loss[1:-1]) - max(loss[0], loss[-1])
+
+
+def best(history: History, cheating: bool = False) -> Best:
+    """The inner point with the highest accuracy on the held-out images, or, ``cheating``, on the reported ones."""
+    judged, reported = history["report_accuracy" if cheating else "held_accuracy"], history["report_accuracy"]
+    index = max(range(1, len(judged) - 1), key=lambda i: judged[i])
+    return Best(index, history["alpha"][index], reported[index], max(reported[0], reported[-1]))
+
+
+def average(histories: Sequence[History], name: str) -> list[float]:
+    """Mean over the seeds at each point."""
+    return [sum(values) / len(values) for values in zip(*(history[name] for history in histories), strict=True)]
+
+
+def mean(values: Sequence[float]) -> float:
+    """Of numbers, one for each seed."""
+    return sum(values) / len(values)
