@@ -79,6 +79,28 @@ def said(result: Mapping) -> list[str]:
     return sentences
 
 
+def strung(result: Mapping) -> list[str]:
+    """What the timings of the string show; a whole string is that of `quick`, summed from its parts."""
+    ratios, size = result["ratios"], result["string"]
+    whole = (
+        f"a whole string of `quick` ({size['points']} points, {size['steps']} steps, then {size['images']:,} images at"
+        f" {size['alphas']} alphas)"
+    )
+    sentences = []
+    for name, text in (
+        ("A/C string", f"In float32 {whole} is {{}} times faster than the straightforward loop's."),
+        ("A/D string", "With bf16 products in the steps it is {} times faster."),
+        ("A/C step", "Of that, a step of all points in float32: {} times."),
+        ("A/D step", "A step with bf16 products: {} times."),
+        ("A/C evaluation", "The evaluation along the string: {} times."),
+        ("A/C linear", "The evaluation along the linear path, where two products serve every alpha: {} times."),
+        ("A/B string", "The live weights alone are worth a factor of {}."),
+    ):
+        if name in ratios:
+            sentences.append(text.format(f"**{spread(ratios[name])}**"))
+    return sentences
+
+
 def grown(result: Mapping) -> list[str]:
     """How straight the lines of cost against size are."""
     names = {"weights": "A step's time against the live weights", "images": "An epoch's time against the images"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from efcnlib import agreement, bench, performance, roofline, subjects
+from efcnlib import agreement, bench, path_timing, performance, roofline, subjects
 from efcnlib.environment import REPOSITORY
 from efcnlib.errors import UserError
 
@@ -22,6 +22,10 @@ def folder(tmp_path_factory):
     for subject in ("training", "scaling", "together"):
         chosen = training if subject == "training" else options
         subjects.run(subject, "cpu", chosen, str(where / f"{subject}.json"), tell=lambda line: None)
+    longer = options.model_copy(update={"images": 48})
+    timed = path_timing.measure(longer.setup(torch.device("cpu")), 5, lambda line: None, ("A", "C"), 3, 3)
+    result = bench.result("paths", "cpu", longer.model_dump(exclude={"names", "data_root"})) | timed
+    (where / "paths.json").write_text(json.dumps(result))
     rng = np.random.default_rng(0)
     values = {
         precision: {tw: {name: rng.random(3).tolist() for name in agreement.QUANTITIES} for tw in ("0", "5")}
@@ -51,7 +55,7 @@ def drawn(figure):
 
 
 def test_files_are_read_by_subject(results):
-    assert list(results) == ["precision", "scaling", "together", "training"]
+    assert list(results) == ["paths", "precision", "scaling", "together", "training"]
     assert list(performance.of(results, "scaling")) == ["scaling"]
 
 
@@ -120,6 +124,14 @@ def test_what_is_no_record_is_named(tmp_path, text):
     (tmp_path / "bad.json").write_text(text)
     with pytest.raises(UserError, match=r"bad\.json is no record of a benchmark .*: make it anew with efcn bench"):
         performance.recorded(tmp_path)
+
+
+def test_strings_are_said_with_their_size_and_ratios(results):
+    lines = performance.strung(results["paths"])
+    whole = results["paths"]["ratios"]["A/C string"]
+    assert f"**{performance.spread(whole)}** times faster than the straightforward loop's" in lines[0]
+    assert "3 points, 30 steps, then 12,000 images at 3 alphas" in lines[0]
+    assert len(lines) == 4  # without bf16 and the live loop
 
 
 def test_an_empty_folder_is_told(tmp_path):

@@ -50,25 +50,33 @@ def band(
         slopes.restore(state.tensors)
         history = {name: Series(state.numbers[name]) for name in names}
     done = len(history["loss"].known)
+    gradients = _room(path)
 
     def now() -> State:
         return State({name: series.values() for name, series in history.items()}, stored(path) | slopes.state())
 
     for step in range(done, cycles * steps):
         slopes.draw()
-        fall = _fall(slopes, path, lr, tangent)
+        fall = _fall(slopes, path, gradients, lr, tangent)
         for name, value in zip(names, fall, strict=True):
             history[name].append(value)
         if (step + 1) % steps == 0 and step + 1 < cycles * steps:
             path = with_pivots(slopes, path, threshold, most)
+            gradients = _room(path)
         yield Pause((step + 1) / (cycles * steps), now)
     return Relaxed(path, {name: series.values() for name, series in history.items()})
 
 
-def _fall(slopes: Slopes, path: Path, lr: float, tangent: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _room(path: Path) -> Path:
+    """Where the gradients of the inner pivots go."""
+    return {name: torch.empty_like(values) for name, values in inner(path).items()}
+
+
+def _fall(
+    slopes: Slopes, path: Path, gradients: Path, lr: float, tangent: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """One step of all pivots; their mean and highest loss, the path's length and size before it."""
     points = inner(path)
-    gradients = {name: torch.empty_like(values) for name, values in points.items()}
     ends = slopes.losses({name: values[:: len(values) - 1] for name, values in path.items()})
     losses = slopes.gradients(points, lambda name, gradient: gradient.add_to(gradients[name], alpha=1, beta=0))
     every = torch.cat([ends[:1], losses, ends[1:]]).double()
