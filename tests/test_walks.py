@@ -98,6 +98,31 @@ def test_an_interrupted_path_run_has_the_same_bits(results, method):
         assert same(result, whole)
 
 
+@pytest.mark.parametrize("method", ["band", "bezier", "output"])
+def test_a_path_run_goes_on_from_its_checkpoints_to_the_same_bytes(results, method, tmp_path):
+    shutil.copytree(results.store.root, tmp_path / "runs")
+    store, run = Store(tmp_path / "runs", every=0), results.study.path(method, 0, 0)
+    folder = store.root / key_of(run)
+    before = (folder / "record.json").read_bytes(), (folder / "arrays.safetensors").read_bytes()
+    shutil.rmtree(folder)
+    seen = []
+
+    def stop(part):
+        seen.append(part)
+        if len(seen) in (2, 5, 9):
+            raise KeyboardInterrupt
+
+    for _ in range(20):
+        try:
+            store.ensure(run, lambda attempt: runs.compute(run, Workplace(store), attempt, stop))
+            break
+        except KeyboardInterrupt:
+            assert store.state(key_of(run)).part == pytest.approx(seen[-1])
+    assert seen == sorted(set(seen))  # nothing was done twice
+    assert ((folder / "record.json").read_bytes(), (folder / "arrays.safetensors").read_bytes()) == before
+    assert store.get(key_of(run)).info["attempts"] > 1
+
+
 ENDS = [
     ("efcn 0", "efcn", "from efcn tw=0 seed=0 to efcn tw=2 seed=0"),
     ("efcn", "efcn seed 1", "from efcn tw=2 seed=0 to efcn tw=2 seed=1"),
