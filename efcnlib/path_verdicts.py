@@ -23,18 +23,19 @@ HEADER = (
 
 def barriers(paths: Paths) -> list[str]:
     """Claim 9: is there a barrier in the train loss on paths in weight space, except at late tw?"""
-    sentences = []
-    for method in _methods(paths, *WEIGHTS):
-        heights = _each(paths, method, barrier)
-        there = [tw for tw, height in heights.items() if height > ROUNDING]
-        listed = ", ".join(f"{height:+.3f} ($t_w$ = {tw})" for tw, height in heights.items()).replace("-", "−")
-        claim = ""
-        if method in ("linear", "string"):
-            claim = f" The supplement's “a barrier except at late $t_w$” {_except_late(there, list(heights))}."
+    sentences, told = [], _claimed(paths)
+    heights = {method: _each(paths, method, barrier) for method in _methods(paths, *WEIGHTS)}
+    there = {method: [tw for tw, height in of.items() if height > ROUNDING] for method, of in heights.items()}
+    for method in told:
+        listed = ", ".join(f"{_signed(height, 3)} ($t_w$ = {tw})" for tw, height in heights[method].items())
         sentences.append(
             f"**Is there a barrier on the {STYLES[method][2]}**, train loss above the higher end?"
-            f" {holds(there, paths)}. Largest loss inside minus the higher end's, in nats: {listed}.{claim}"
+            f" {holds(there[method], paths)}. Largest loss inside minus the higher end's, in nats: {listed}."
+            f" The supplement's “a barrier except at late $t_w$” {_except_late(there[method], list(paths))}."
         )
+    if others := [method for method in heights if method not in told]:
+        listed = "; ".join(f"{STYLES[method][2]}, {at(there[method])}" for method in others)
+        sentences.append(f"Where there is a barrier on other paths: {listed}.")
     return sentences
 
 
@@ -46,47 +47,56 @@ def best_points(paths: Paths, images: int, halved: bool) -> list[str]:
     count = images * _seeds(paths)
     where = "the other half of the test set" if halved else "held-out training images"
     sentences = [f"Best points are chosen on {where} and reported on {images:,} test images that had no say in it."]
-    gain = {}
-    for method in _methods(paths, *STYLES):
-        fair, cheat = (_best_each(paths, method, cheating) for cheating in (False, True))
-        gain[method] = {tw: found[0] - found[1] for tw, found in fair.items()}
-        most = max(cheat, key=lambda tw: cheat[tw][0] - cheat[tw][1])
+    fair, cheat = ({m: _best_each(paths, m, cheating) for m in _methods(paths, *STYLES)} for cheating in (False, True))
+    gain = {method: {tw: a - b for tw, (a, b) in found.items()} for method, found in fair.items()}
+    for method in [*_claimed(paths), *_methods(paths, "output")]:
+        most = max(a - b for a, b in cheat[method].values())
         sentences.append(
-            f"**Above both ends on the {STYLES[method][2]}?** {_against(fair, count)} Picked on the reported images"
-            f" themselves, which is cheating, the largest would be {100 * (cheat[most][0] - cheat[most][1]):+.1f}"
-            f" ($t_w$ = {most}).".replace("-", "−")
+            f"**Above both ends on the {STYLES[method][2]}?** {_against(fair[method], count)} Picked on the reported"
+            f" images themselves, which is cheating, the largest would be {_points(most)}."
         )
-    early = min(paths)
-    above = [method for method in gain if method in ("linear", "string") and gain[method][early] > 0]
-    if tested := _methods(paths, "linear", "string"):
-        names = " and ".join(STYLES[method][2] for method in tested)
-        some = "Yes" if len(above) == len(tested) else f"On the {STYLES[above[0]][2]} only" if above else "No"
+    if others := [method for method in _methods(paths, *WEIGHTS) if method not in _claimed(paths)]:
+        listed = "; ".join(f"{STYLES[m][2]}, {at(tw for tw in paths if gain[m][tw] > 0)}" for m in others)
+        sentences.append(f"Where other paths are above both ends, errors apart: {listed}.")
+    if tested := _claimed(paths):
+        early = min(paths)
+        each = " and ".join(f"{_points(gain[method][early])} on the {STYLES[method][2]}" for method in tested)
+        above = sum(gain[method][early] > 0 for method in tested)
+        answer = "Yes" if above == len(tested) else "Not on both" if above else "No"
         sentences.append(
-            f"**Above both ends even at the earliest** $t_w$ = {early}, on {names}?"
-            f" {some}, by {', '.join(_points(gain[method][early]) for method in tested)} percentage points."
+            f"**Above both ends even at the earliest** $t_w$ = {early}? {answer}: {each}, in percentage points."
         )
     if "output" in gain:
-        for method in _methods(paths, *WEIGHTS):
-            less = [tw for tw in paths if gain[method][tw] < gain["output"][tw]]
-            sentences.append(
-                f"**Is the gain on the {STYLES[method][2]} below that of averaging outputs?** {holds(less, paths)}."
-            )
+        sentences += _below(paths, gain)
     return [*sentences, spread(paths)]
+
+
+def _below(paths: Paths, gain: Mapping[str, Mapping[int, float]]) -> list[str]:
+    less = {m: [tw for tw in paths if gain[m][tw] < gain["output"][tw]] for m in _methods(paths, *WEIGHTS)}
+    told = _claimed(paths)
+    sentences = [
+        f"**Is the gain on the {STYLES[method][2]} below that of averaging outputs?** {holds(less[method], paths)}."
+        for method in told
+    ]
+    if others := [method for method in less if method not in told]:
+        listed = "; ".join(f"{STYLES[method][2]}, {at(less[method])}" for method in others)
+        sentences.append(f"Where it is below on other paths: {listed}.")
+    return sentences
 
 
 def subspace(paths: Paths) -> list[str]:
     """How far from the CNNs the best points are, and how much longer than the straight line the paths."""
+    methods = _methods(paths, *WEIGHTS)
     sentences = []
-    for method in _methods(paths, *WEIGHTS):
+    for method in methods:
         at_best = _each(paths, method, lambda history: history["delta"][best(history).index])
         ends = _each(paths, method, lambda history: max(history["delta"][0], history["delta"][-1]))
-        longer = _each(paths, method, lambda history: history["length"] / history["straight"] - 1)
-        most = max(longer, key=longer.get)
         listed = ", ".join(f"{percent(at_best[tw])} of {percent(ends[tw])} ($t_w$ = {tw})" for tw in paths)
-        length = (
-            "" if method == "linear" else f" It is longer than the straight line by {_small(longer[most])} at most."
-        )
-        sentences.append(f"δ of the best point on the {STYLES[method][2]}, and the larger end's: {listed}.{length}")
+        sentences.append(f"δ of the best point on the {STYLES[method][2]}, and that of the further end: {listed}.")
+    longer = {m: max(_each(paths, m, lambda h: h["length"] / h["straight"] - 1).values()) for m in methods}
+    if bent := [method for method in methods if method != "linear"]:
+        listed = ", ".join(f"{STYLES[method][2]} {_small(longer[method])}" for method in bent)
+        sentences.append(f"Longer than the straight line, at most: {listed}.")
     return sentences
 
 
@@ -203,6 +213,11 @@ def _except_late(there: Sequence[int], times: Sequence[int]) -> str:
 def _methods(paths: Paths, *wanted: str) -> list[str]:
     there = next(iter(paths.values()))
     return [method for method in wanted if method in there]
+
+
+def _claimed(paths: Paths) -> list[str]:
+    """The methods that the supplement makes its claims about."""
+    return _methods(paths, "linear", "string")
 
 
 def _seeds(paths: Paths) -> int:

@@ -63,9 +63,9 @@ def test_best_points_compare_inner_points_with_the_better_end_and_with_outputs()
     where, linear, output, early, below, last = path_verdicts.best_points(paths, IMAGES, halved=False)
     assert "chosen on held-out training images and reported on 1,000 test images" in where
     assert "Above at $t_w$ = 0; below at $t_w$ = 5. Largest difference: +10.0 ±" in linear
-    assert "which is cheating, the largest would be +10.0 ($t_w$ = 0)" in linear
+    assert "which is cheating, the largest would be +10.0." in linear
     assert "+20.0 ±" in output
-    assert "$t_w$ = 0, on linear path? Yes, by +10.0 percentage points" in early
+    assert "$t_w$ = 0? Yes: +10.0 on the linear path, in percentage points" in early
     assert (
         "on the linear path below that of averaging outputs?** At 1 of 2 relax times: $t_w$ = 0; not at $t_w$ = 5."
         in below
@@ -76,9 +76,13 @@ def test_best_points_compare_inner_points_with_the_better_end_and_with_outputs()
 
 def test_the_earliest_time_is_judged_by_both_paths():
     both = {"linear": path([1] * 3, [0.5, 0.4, 0.6]), "string": path([1] * 3, [0.5, 0.7, 0.6])}
-    assert "On the string only, by −20.0, +10.0" in "".join(path_verdicts.best_points({0: both}, IMAGES, False))
+    assert "Not on both: −20.0 on the linear path and +10.0 on the string" in "".join(
+        path_verdicts.best_points({0: both}, IMAGES, False)
+    )
     worse = {name: path([1] * 3, [0.5, 0.4, 0.6]) for name in both}
-    assert "? No, by −20.0, −20.0" in "".join(path_verdicts.best_points({0: worse}, IMAGES, False))
+    assert "? No: −20.0 on the linear path and −20.0 on" in "".join(
+        path_verdicts.best_points({0: worse}, IMAGES, False)
+    )
 
 
 def test_seeds_are_averaged_and_their_spread_is_told():
@@ -91,8 +95,19 @@ def test_seeds_are_averaged_and_their_spread_is_told():
 
 
 def test_distances_are_told_at_the_best_point():
-    (line,) = path_verdicts.subspace({3: {"string": path([1] * 3, [0.5, 0.7, 0.6])}})
-    assert "10.0 % of 40.0 % ($t_w$ = 3). It is longer than the straight line by 50 % at most." in line
+    line, longer = path_verdicts.subspace({3: {"string": path([1] * 3, [0.5, 0.7, 0.6])}})
+    assert "10.0 % of 40.0 % ($t_w$ = 3)." in line
+    assert longer == "Longer than the straight line, at most: string 50 %."
+
+
+def test_other_paths_are_told_in_a_line():
+    paths = {
+        0: {"linear": path([1, 2, 1], [0.5] * 3), "band": path([1, 2, 1], [0.5, 0.7, 0.6])},
+        3: {"linear": path([1, 2, 1], [0.5] * 3), "band": path([1, 0, 1], [0.5, 0.4, 0.6])},
+    }
+    assert "Where there is a barrier on other paths: nudged elastic band, $t_w$ = 0." in path_verdicts.barriers(paths)
+    said = path_verdicts.best_points(paths, IMAGES, False)
+    assert "Where other paths are above both ends, errors apart: nudged elastic band, $t_w$ = 0." in said
 
 
 def test_the_table_has_a_row_for_each_time_and_method():
