@@ -46,6 +46,7 @@ def steps(out: Path, device: str, synthetic: bool) -> dict[str, tuple[list[str],
         "alexnet-sgd": (bench("alexnet-sgd", "--architecture", "alexnet"), 150),
         "scaling": (bench("scaling", "scaling"), 90),
         "together": (bench("together", "together"), 60),
+        "paths": (bench("paths", "paths"), 90),
         "precision": (bench("precision", "precision"), 120),
         "figure3-left": ([sys.executable, "-c", FIGURE3, str(out / "runs"), device, "1"], 400),
     }

@@ -131,7 +131,7 @@ class Chain(Frozen):
     """How a Bezier curve's or a polygon's bends are trained: how many, step size, momentum, steps, images in each."""
 
     bends: int = Field(1, ge=1)
-    lr: float = Field(0.02, gt=0, le=100)
+    lr: float = Field(0.005, gt=0, le=100)
     momentum: float = Field(0.9, ge=0, lt=1)
     steps: int = Field(200, ge=1)
     batch: int = Field(250, ge=1)

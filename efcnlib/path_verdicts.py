@@ -10,7 +10,8 @@ import numpy as np
 
 from efcnlib.path_figures import STYLES, Paths
 from efcnlib.profiles import Best, History, barrier, best, mean
-from efcnlib.studies import Study
+from efcnlib.studies import Band, Chain, String, Study
+from efcnlib.updates import Optimiser
 from efcnlib.verdicts import ONE_SEED, at, compare, holds, percent
 
 ROUNDING = 1e-6  # nats: a barrier below this is none
@@ -149,18 +150,27 @@ def gentler(study: Study, methods: Sequence[str]) -> list[str]:
     training = study.relax_optimiser or study.optimiser
     how = {"string": study.string, "band": study.band, "bezier": study.chain, "polygon": study.chain}
     milder = [
-        f"{STYLES[method][2]} by {how[method].lr:g} on {how[method].batch}"
+        f"{STYLES[method][2]} by {_size(how[method])}"
         for method in methods
-        if method in how
-        and not (training.name == "sgd" and how[method].lr / how[method].batch >= training.lr / study.batch)
+        if method in how and not (training.name == "sgd" and _pace(how[method]) >= _pace(training, study.batch))
     ]
     if not milder:
         return []
     return [
         f"Steps on the way, by so much on so many images: {', '.join(milder)}. The ends were trained by {training.name}"
-        f" with learning rate {training.lr:g} on {study.batch}, and got no such gentler end of their training. Part of"
+        f" with learning rate {_size(training, study.batch)}, and got no such gentler end of their training. Part of"
         " what points of these paths gain over the ends may come from that, and not from where they lie."
     ]
+
+
+def _pace(how: String | Band | Chain | Optimiser, batch: int | None = None) -> float:
+    """How far SGD goes for each image it sees, where its gradients agree: momentum sums 1 / (1 - momentum) of them."""
+    return how.lr / (1 - getattr(how, "momentum", 0)) / (batch or how.batch)
+
+
+def _size(how: String | Band | Chain | Optimiser, batch: int | None = None) -> str:
+    momentum = getattr(how, "momentum", 0)
+    return f"{how.lr:g}{f' with momentum {momentum:g}' if momentum else ''} on {batch or how.batch}"
 
 
 def spread(paths: Paths) -> str:

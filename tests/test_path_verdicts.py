@@ -130,7 +130,7 @@ def test_relaxation_tells_how_far_strings_and_bands_fell():
 
 def test_gentler_steps_than_the_training_are_said_to_be_some():
     (line,) = path_verdicts.gentler(load("quick"), ("linear", "string", "bezier"))
-    assert "string by 0.02 on 250, Bezier curve by 0.02 on 250" in line
+    assert "string by 0.02 on 250, Bezier curve by 0.005 with momentum 0.9 on 250" in line
     same = {"lr": 0.05, "batch": 50}
     assert path_verdicts.gentler(load("quick", string=same, batch=50, optimiser={"lr": 0.05}), ("string",)) == []
     assert path_verdicts.gentler(load("quick"), ("linear", "output")) == []
