@@ -14,7 +14,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from efcnlib.figures import BLUE, GREEN, ORANGE, PURPLE, axes
+from efcnlib.figures import BLUE, GREEN, ORANGE, PURPLE, SERIES, axes
 from efcnlib.profiles import History, best
 
 Paths = Mapping[int, Mapping[str, Sequence[History]]]
@@ -51,6 +51,26 @@ def departure(paths: Paths, start: str = "CNN", end: str = "eFCN") -> Figure:
     figure = _columns(paths, ("delta", "sharing"), start, end, chosen=True)
     for ax in figure.axes:
         ax.set_ylim(bottom=0)
+    return figure
+
+
+def relaxing(paths: Paths) -> Figure:
+    """The two parts of the string's energy over its steps, a line for each tw; with several seeds, of the first one."""
+    figure, panels = axes(1, 2, size=(9, 3.4))
+    parts = (
+        ("string_loss", "loss, summed over\nthe inner points (nats)"),
+        ("string_elastic", "elastic energy,\nin units of its start"),
+    )
+    for ax, (name, label) in zip(panels, parts, strict=True):
+        for number, (tw, methods) in enumerate(paths.items()):
+            colour, _, dash = SERIES[number % len(SERIES)]
+            values = np.array(methods["string"][0][name])
+            if name == "string_elastic":
+                values = values / values[0] if values[0] else values  # without springs there is none
+            once = f"$t_w$ = {tw}" if ax is panels[0] else None
+            ax.plot(range(len(values)), values, color=colour, linestyle=dash, label=once)
+        ax.set(xlabel="step", ylabel=label)
+    figure.legend(loc="outside upper center", ncols=5, frameon=False)
     return figure
 
 

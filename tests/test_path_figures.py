@@ -93,6 +93,19 @@ def test_departures_mark_the_chosen_points_and_leave_out_what_is_no_network():
     assert_legible(figure)
 
 
+def test_both_parts_of_the_energy_are_drawn_over_the_steps():
+    given = paths(("string",))
+    for tw, of in given.items():
+        of["string"][0] |= {"string_loss": [9.0, 5.0 + tw, 4.0], "string_elastic": [2.0, 3.0 + tw, 1.0]}
+    figure = path_figures.relaxing(given)
+    loss, elastic = panels(figure)
+    for tw, line, other in zip(TIMES, loss.lines, elastic.lines, strict=True):
+        np.testing.assert_allclose(line.get_ydata(), [9, 5 + tw, 4])
+        np.testing.assert_allclose(other.get_ydata(), [1, (3 + tw) / 2, 0.5])
+    assert legend(figure) == [f"$t_w$ = {tw}" for tw in TIMES]
+    assert_legible(figure)
+
+
 @pytest.mark.parametrize("method", ["string", "linear"])
 def test_planes_draw_contours_corners_and_paths(method):
     generator = torch.Generator().manual_seed(0)
