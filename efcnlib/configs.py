@@ -169,6 +169,8 @@ class PathRun(Frozen):
 
     @model_validator(mode="after")
     def _is_in_one_space(self) -> "PathRun":
+        if self.start == self.end:
+            raise ValueError(f"both ends are {self.start.label}: choose two, or another relax time")
         for end in filter(None, (self.start, self.end, self.third)):
             if end.kind not in DENSE:
                 raise ValueError(f"{end.label} is no dense network: a path's ends are of kind {', '.join(DENSE)}")

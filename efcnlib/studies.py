@@ -80,8 +80,8 @@ class Study(Frozen):
         for batch in (self.batch, self.string.batch, self.band.batch, self.chain.batch):
             if batch > self.data.train_images:
                 raise ValueError(f"batch {batch} is larger than the {self.data.train_images} training images")
-        for text in (self.path_start, self.path_end):
-            _end(text)
+        if _end(self.path_start) == _end(self.path_end):
+            raise ValueError(f"paths from {self.path_start} to {self.path_end} lead nowhere: give two different ends")
         return self
 
     def cnn(self, seed: int) -> Training:

@@ -116,7 +116,10 @@ def _curve(run: PathRun, start: Weights, end: Weights, controls: Path | None) ->
 def _plane(run: PathRun, ground: Ground, curve: paths.Curve, staged: Callable, inner: State | None) -> Work[dict]:
     """Train loss on the plane through the ends and the third network, and where the path passes over it."""
     third = ground.third if run.third is not None else curve.at(len(curve) // 2)
-    plane = paths.Plane.of(curve.at(0), curve.at(len(curve) - 1), third)
+    try:
+        plane = paths.Plane.of(curve.at(0), curve.at(len(curve) - 1), third)
+    except UserError:  # a stiff string may have stayed straight
+        return {}
     grid, x, y = plane.grid(run.plane.size)
     train = ground.splits["train"]
     few = Split(train.x[: run.plane.images], train.y[: run.plane.images])

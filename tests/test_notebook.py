@@ -103,7 +103,7 @@ def root(tmp_path_factory):
         ("off_local", {"relax_times": "5", "output": "centre"}, 2),
         ("interpolation", {"relax_times": 2, "methods": "string", "others": "none"}, 4),
         ("interpolation", {"relax_times": "2, 5", "more_seeds": 1, "methods": "linear, output", "others": "bezier"}, 5),
-        ("interpolation", {"start": "efcn 0", "relax_times": 5, "methods": "linear", "others": "none"}, 3),
+        ("interpolation", {"start": "efcn 0", "methods": "linear", "others": "none"}, 3),
         ("interpolation", {"end": "fcn", "relax_times": 5, "methods": "output", "others": "none"}, 1),
     ],
 )

@@ -85,6 +85,13 @@ def test_planes_hold_the_loss_and_the_path(results):
     assert not results.path("curvilinear", 0, 0).arrays
 
 
+def test_a_path_that_stays_straight_has_no_plane(results):
+    study = tiny(path_methods=("string",), path_times=(2,), string={"stiffness": 1e12, "points": 3, "steps": 1})
+    record = sweep.ensure(study, results.store, progress=False).path("string", 2, 0)
+    assert not record.arrays
+    assert record.history["length"] == pytest.approx(record.history["straight"], rel=1e-6)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_an_interrupted_path_run_has_the_same_bits(results, method):
     run, place = results.study.path(method, 2, 0), Workplace(results.store)
@@ -196,6 +203,7 @@ def test_weights_that_were_cleaned_away_are_named_with_what_to_do(results, tmp_p
         ({"chain": {"batch": 151}}, "batch 151 is larger than the 150 training images"),
         ({"path_methods": ("spline",)}, "'spline' is not allowed"),
         ({"path_end": "elcn"}, "a path's end 'elcn' is not known: give cnn, fcn, efcn"),
+        ({"path_start": "efcn"}, "paths from efcn to efcn lead nowhere: give two different ends"),
         ({"path_start": "cnn 3"}, "a path's end 'cnn 3' is not known"),
         ({"path_times": (1,)}, "path time 1 is no relax time of the study: choose among 0, 2"),
     ],
@@ -216,6 +224,8 @@ def test_ends_that_are_no_two_points_of_one_space_are_told():
     ):
         with pytest.raises(ValueError, match=message):
             PathRun(method="linear", start=study.cnn(0), end=end, points=3)
+    with pytest.raises(UserError, match="pathrun: both ends are efcn tw=2 seed=0: choose two, or another relax time"):
+        tiny(path_start="efcn 2").path("linear", 2, 0)
     with pytest.raises(UserError, match="unknown relax time of study digits 9: choose one of 0, 2"):
         tiny(path_end="efcn 9").path("linear", 2, 0)
     with pytest.raises(UserError, match="unknown method of study digits 'band': choose one of linear"):
