@@ -59,14 +59,14 @@ def relaxing(paths: Paths) -> Figure:
     figure, panels = axes(1, 2, size=(9, 3.4))
     parts = (
         ("string_loss", "loss, summed over\nthe inner points (nats)"),
-        ("string_elastic", "elastic energy,\nin units of its start"),
+        ("string_elastic", "change of the\nelastic energy (%)"),
     )
     for ax, (name, label) in zip(panels, parts, strict=True):
         for number, (tw, methods) in enumerate(paths.items()):
             colour, _, dash = SERIES[number % len(SERIES)]
             values = np.array(methods["string"][0][name])
             if name == "string_elastic":
-                values = values / values[0] if values[0] else values  # without springs there is none
+                values = 100 * (values / values[0] - 1) if values[0] else values  # without springs there is none
             once = f"$t_w$ = {tw}" if ax is panels[0] else None
             ax.plot(range(len(values)), values, color=colour, linestyle=dash, label=once)
         ax.set(xlabel="step", ylabel=label)

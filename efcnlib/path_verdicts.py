@@ -12,7 +12,7 @@ from efcnlib.path_figures import STYLES, Paths
 from efcnlib.profiles import Best, History, barrier, best, mean
 from efcnlib.studies import Band, Chain, String, Study
 from efcnlib.updates import Optimiser
-from efcnlib.verdicts import ONE_SEED, at, compare, holds, percent
+from efcnlib.verdicts import ONE_SEED, at, compare, holds, percent, points, standard_error
 
 ROUNDING = 1e-6  # nats: a barrier below this is none
 WEIGHTS = tuple(method for method in STYLES if method != "output")  # whose points are networks
@@ -61,12 +61,10 @@ def best_points(paths: Paths, images: int, halved: bool) -> list[str]:
         sentences.append(f"Where other paths are above both ends, errors apart: {listed}.")
     if tested := _claimed(paths):
         early = min(paths)
-        each = " and ".join(f"{_points(gain[method][early])} on the {STYLES[method][2]}" for method in tested)
+        each = " and ".join(f"{_error(fair[m][early], count)} on the {STYLES[m][2]}" for m in tested)
         above = sum(gain[method][early] > 0 for method in tested)
         answer = "Yes" if above == len(tested) else "Not on both" if above else "No"
-        sentences.append(
-            f"**Above both ends even at the earliest** $t_w$ = {early}? {answer}: {each}, in percentage points."
-        )
+        sentences.append(f"**Above both ends even at the earliest** $t_w$ = {early}? {answer}: {each}.")
     if "output" in gain:
         sentences += _below(paths, gain)
     return [*sentences, spread(paths)]
@@ -138,8 +136,8 @@ def relaxation(paths: Paths) -> list[str]:
             first, last = _tenths(history["band_peak"])
             pivots = history["band_pivots"]
             sentences.append(
-                f"Nudged elastic band at $t_w$ = {tw}, {len(pivots)} steps: highest batch loss of a pivot, mean of a"
-                f" tenth of the steps, {first:.2f} at first and {last:.2f} at last; {pivots[0]:.0f} pivots and"
+                f"Nudged elastic band at $t_w$ = {tw}, {len(pivots)} steps: highest batch loss of an inner pivot, mean"
+                f" of a tenth of the steps, {first:.2f} at first and {last:.2f} at last; {pivots[0]:.0f} pivots and"
                 f" {pivots[-1]:.0f}."
             )
     return sentences
@@ -190,6 +188,12 @@ def spread(paths: Paths) -> str:
 
 def _against(found: Mapping[int, tuple[float, float]], images: int) -> str:
     return compare({tw: a for tw, (a, _) in found.items()}, {tw: b for tw, (_, b) in found.items()}, images)
+
+
+def _error(found: tuple[float, float], images: int) -> str:
+    """The gain with its standard error, and whether that leaves room for none."""
+    gain, error = found[0] - found[1], standard_error(images, *found)
+    return points(gain, error) + (", within two standard errors," if abs(gain) <= 2 * error else "")
 
 
 def _best_each(paths: Paths, method: str, cheating: bool) -> dict[int, tuple[float, float]]:

@@ -101,7 +101,7 @@ def test_both_parts_of_the_energy_are_drawn_over_the_steps():
     loss, elastic = panels(figure)
     for tw, line, other in zip(TIMES, loss.lines, elastic.lines, strict=True):
         np.testing.assert_allclose(line.get_ydata(), [9, 5 + tw, 4])
-        np.testing.assert_allclose(other.get_ydata(), [1, (3 + tw) / 2, 0.5])
+        np.testing.assert_allclose(other.get_ydata(), [0, 100 * ((3 + tw) / 2 - 1), -50])
     assert legend(figure) == [f"$t_w$ = {tw}" for tw in TIMES]
     assert_legible(figure)
 

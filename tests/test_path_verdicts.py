@@ -65,7 +65,7 @@ def test_best_points_compare_inner_points_with_the_better_end_and_with_outputs()
     assert "Above at $t_w$ = 0; below at $t_w$ = 5. Largest difference: +10.0 ±" in linear
     assert "which is cheating, the largest would be +10.0." in linear
     assert "+20.0 ±" in output
-    assert "$t_w$ = 0? Yes: +10.0 on the linear path, in percentage points" in early
+    assert "$t_w$ = 0? Yes: +10.0 ± 2.1 percentage points on the linear path." in early
     assert (
         "on the linear path below that of averaging outputs?** At 1 of 2 relax times: $t_w$ = 0; not at $t_w$ = 5."
         in below
@@ -75,14 +75,16 @@ def test_best_points_compare_inner_points_with_the_better_end_and_with_outputs()
 
 
 def test_the_earliest_time_is_judged_by_both_paths():
-    both = {"linear": path([1] * 3, [0.5, 0.4, 0.6]), "string": path([1] * 3, [0.5, 0.7, 0.6])}
-    assert "Not on both: −20.0 on the linear path and +10.0 on the string" in "".join(
-        path_verdicts.best_points({0: both}, IMAGES, False)
-    )
-    worse = {name: path([1] * 3, [0.5, 0.4, 0.6]) for name in both}
-    assert "? No: −20.0 on the linear path and −20.0 on" in "".join(
-        path_verdicts.best_points({0: worse}, IMAGES, False)
-    )
+    def said(*accuracies):
+        methods = {
+            name: path([1] * 3, [0.5, value, 0.6]) for name, value in zip(("linear", "string"), accuracies, strict=True)
+        }
+        return "".join(path_verdicts.best_points({0: methods}, IMAGES, halved=False))
+
+    line, string = "percentage points on the linear path", "percentage points on the string"
+    assert f"? Not on both: −20.0 ± 2.2 {line} and +10.0 ± 2.1 {string}." in said(0.4, 0.7)
+    assert f"? No: −20.0 ± 2.2 {line} and −30.0 ± 2.1 {string}." in said(0.4, 0.3)
+    assert "? Yes: +1.0 ± 2.2 percentage points, within two standard errors, on the linear path" in said(0.61, 0.7)
 
 
 def test_seeds_are_averaged_and_their_spread_is_told():

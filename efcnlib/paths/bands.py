@@ -36,8 +36,8 @@ def band(
     straight line between theirs by more than ``threshold`` times the range of the loss over the path, until there are
     ``most``.
 
-    The history has, for each step and before it, the "loss" (mean over the inner pivots, nats), the "peak" (highest
-    loss of any pivot), the "length" of the path and the number of "pivots". A generator, see `pauses`. UserError.
+    The history has, for each step and before it, the "loss" (mean over the inner pivots, nats), the "peak" (the
+    highest of them), the "length" of the path and the number of "pivots". A generator, see `pauses`. UserError.
     """
     choice("tangent", tangent, TANGENTS)
     if not threshold > 0:
@@ -84,7 +84,7 @@ def _fall(
     across(path, gradients, weights_of(every, tangent), lr)
     equalise(path)
     count = torch.tensor(float(len(every)), dtype=torch.float64, device=every.device)
-    return losses.double().mean(), every.max(), gaps.sum(), count
+    return losses.double().mean(), losses.double().max(), gaps.sum(), count
 
 
 def weights_of(losses: Tensor, tangent: str) -> Tensor:
