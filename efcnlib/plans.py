@@ -31,7 +31,8 @@ def todo(runs: Iterable[Run], store: Store) -> list[Run]:
 
 def ready(waiting: Sequence[Run]) -> list[Run]:
     """Those whose parents are not waiting themselves."""
-    return [run for run in waiting if not any(parent in waiting for parent in run.parents)]
+    still = set(waiting)
+    return [run for run in waiting if not still.intersection(run.parents)]
 
 
 def groups(runs: Sequence[Run], together: int) -> list[list[Run]]:

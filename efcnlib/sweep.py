@@ -162,8 +162,8 @@ class Meter:
 
     def tell(self, run: Run, part: float) -> None:
         """Part of the run is done, 0 to 1."""
-        self.parts[run] = part
-        self.bar.update(sum(self.costs[run] * part for run, part in self.parts.items()) - self.bar.n)
+        before, self.parts[run] = self.parts[run], part
+        self.bar.update(self.costs[run] * (part - before))
 
     def look(self, runs: list[Run], store: Store) -> list[Run]:
         """Ask the store how far ``runs`` are, which other processes compute; returns those that somebody is at."""
