@@ -40,7 +40,7 @@ def test_weights_of_a_finished_study_can_go_and_nothing_else(store):
 
 def test_weights_that_a_missing_run_needs_stay(store):
     more = tiny(path_times=(2, 4))
-    kept = {key_of(run) for run in (more.cnn(0), more.relaxed("efcn", 4, 0))}
+    kept = {key_of(run) for run in (more.cnn(0), more.fcn(0), more.relaxed("efcn", 4, 0))}
     found = cleaning.find([more], store)
     assert found
     assert not kept & {waste.key for waste in found}
@@ -53,15 +53,12 @@ def test_weights_that_went_are_made_again_when_a_run_needs_them_and_records_stay
     records = {path: path.stat().st_mtime_ns for path in store.root.glob(f"*/{RECORD}")}
     more = tiny(path_times=(2, 4))
     todo = plans.todo(studies.runs(more), store)
-    assert [run.label for run in todo] == [
-        "cnn seed=0",
-        "efcn tw=4 seed=0",
-        "linear path tw=4 seed=0",
-        "string path tw=4 seed=0",
-        "output path tw=4 seed=0",
-    ]
+    new = [run for run in studies.runs(more) if run not in studies.runs(tiny())]
+    parents = {parent for run in new for parent in run.parents}
+    assert {run.label for run in parents} == {"cnn seed=0", "fcn seed=0", "efcn tw=4 seed=0"}
+    assert set(todo) == {*parents, *new}
     sweep.ensure(more, store, threads=1, progress=False)
-    assert "cnn seed=0, efcn tw=4 seed=0 are computed again" in capsys.readouterr().err
+    assert "cnn seed=0, efcn tw=4 seed=0, fcn seed=0 are computed again" in capsys.readouterr().err
     assert all(path.stat().st_mtime_ns == time for path, time in records.items())
     assert plans.todo(studies.runs(more), store) == []
 
@@ -111,4 +108,5 @@ def test_the_command_shows_first_and_removes_only_with_yes(store, tmp_path):
     assert " freed in " in freed.stdout
     assert not any(path.exists() for path in weights)
     assert "nothing in" in efcn("gc", file, "--root", store.root).stdout
-    assert "11 of 11 runs done" in efcn("status", file, "--root", store.root).stdout
+    total = len(studies.runs(tiny()))
+    assert f"{total} of {total} runs done" in efcn("status", file, "--root", store.root).stdout

@@ -15,6 +15,7 @@ from efcnlib.errors import UserError
 from efcnlib.records import Store, key_of
 from efcnlib.runfolder import MANIFEST, RECORD
 
+COUNT = len(studies.runs(tiny()))
 PARTS = {"record.json", "arrays.safetensors", "manifest.json"}
 
 
@@ -60,14 +61,15 @@ def test_an_export_again_replaces_the_first_as_a_whole(done, recorded):
 
 def test_a_study_that_is_not_done_is_not_exported_by_accident(done, tmp_path):
     more = tiny(seeds=(0, 1))
-    with pytest.raises(UserError, match=r"^11 of 22 runs of digits are not there, cnn seed=1 among them: .*--partial$"):
+    told = rf"^{COUNT} of {2 * COUNT} runs of digits are not there, cnn seed=1 among them: .*--partial$"
+    with pytest.raises(UserError, match=told):
         export.export(more, done, tmp_path / "results", "efcn run digits")
     assert not (tmp_path / "results").exists()
     folder = export.export(more, done, tmp_path / "results", "efcn run digits", partial=True)
     index = export.read_index(folder)
-    assert len(index.runs) == len(index.missing) == 11
+    assert len(index.runs) == len(index.missing) == COUNT
     assert export.verify(folder) == []
-    with pytest.raises(UserError, match=r"^11 of 11 runs .* efcn run digits$"):
+    with pytest.raises(UserError, match=rf"^{COUNT} of {COUNT} runs .* efcn run digits$"):
         export.export(tiny(), Store(tmp_path / "none"), tmp_path / "results", "x", partial=True)
 
 
@@ -90,8 +92,8 @@ def test_import_copies_what_is_missing_and_leaves_damage_out(recorded, done, tmp
     store = Store(tmp_path / "mine")
     damaged = key_of(tiny().fcn(0))
     (recorded / damaged / "arrays.safetensors").write_bytes(b"")
-    assert export.import_(recorded, store) == export.Imported(new=10, there=0, damaged=1)
-    assert export.import_(recorded, store) == export.Imported(new=0, there=10, damaged=1)
+    assert export.import_(recorded, store) == export.Imported(new=COUNT - 1, there=0, damaged=1)
+    assert export.import_(recorded, store) == export.Imported(new=0, there=COUNT - 1, damaged=1)
     assert names(store.root) == {key_of(run) for run in studies.runs(tiny())} - {damaged}
     assert store.get(key_of(tiny().cnn(0))).history == done.get(key_of(tiny().cnn(0))).history
 
@@ -182,15 +184,15 @@ def test_the_commands(done, tmp_path):
     results = tmp_path / "results"
     out = efcn("export", file, "--root", done.root, "--out", results)
     assert out.returncode == 0, out.stderr
-    assert "11 runs recorded" in out.stdout
+    assert f"{COUNT} runs recorded" in out.stdout
     assert efcn("verify", results / "mine").returncode == 0
     again = efcn("verify", results / "mine", "--recompute", "1", "--seed", "1")
     assert again.returncode == 0, again.stderr
     assert " same " in again.stdout
     out = efcn("import", results / "mine", "--root", tmp_path / "new")
-    assert "11 runs imported, 0 were there, 0 are damaged" in out.stdout
+    assert f"{COUNT} runs imported, 0 were there, 0 are damaged" in out.stdout
     status = efcn("status", file, EFCN_ROOT=str(tmp_path / "none"), EFCN_RESULTS=str(results))
-    assert "11 of 11 runs done" in status.stdout
+    assert f"{COUNT} of {COUNT} runs done" in status.stdout
     assert " recorded " in status.stdout
     next((results / "mine").glob("*/record.json")).write_text("{}")
     broken = efcn("verify", results / "mine")
