@@ -67,7 +67,7 @@ def whole_numbers(what: str, text: object) -> tuple[int, ...]:
 
 
 def ends(study: Study) -> tuple[str, str]:
-    """What a study's paths begin and end at, in words for figures."""
+    """What a study's paths begin and end at, as figures say it: "CNN", "eFCN(3), seed 1"."""
     return _end(study.path_start), _end(study.path_end)
 
 
@@ -75,8 +75,7 @@ def _end(text: str) -> str:
     words = {"cnn": "CNN", "fcn": "FCN", "efcn": "eFCN"}
     kind, _, rest = text.strip().partition(" ")
     tw, _, seed = rest.partition("seed ")
-    of = [f"from {tw.strip()}"] if tw.strip() else []
-    return " ".join([words[kind], *of, *([f"of seed {seed}"] if seed else [])])
+    return words[kind] + (f"({tw.strip()})" if tw.strip() else "") + (f", seed {seed}" if seed else "")
 
 
 def strict() -> None:
