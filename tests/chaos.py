@@ -1,6 +1,6 @@
 """What a study survives, tried for real: processes killed at random times, files damaged at random places.
 
-    python tests/chaos.py [--kills 100] [--corruptions 1000] [--seed 0] [--record]
+    python tests/chaos.py [--kills 60] [--corruptions 600] [--seed 0] [--record]
 
 With --record it also runs the tests of each promise (`promises.py`), and writes what came of all this into
 results/survival, for the book. `tests/test_chaos.py` does the same in small. Nothing is simulated: the processes are
@@ -276,8 +276,8 @@ def workplace():
 def main() -> int:
     """Try it all, print what came of it; 0 if every promise held."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--corruptions", type=int, default=1000)
+    parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--corruptions", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--record", action="store_true", help="also run the promises' tests, and write it all down")
     options = parser.parse_args()
