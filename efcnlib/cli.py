@@ -226,8 +226,10 @@ def verify(
     from efcnlib.recompute import recompute as train_again
 
     at_least(0, recompute=recompute)
-    wrong = 0
-    for folder in [Path(folder) for folder in folders] or recorded():
+    wrong, chosen = 0, [Path(folder) for folder in folders] or recorded()
+    if not chosen:
+        print("no study is recorded: efcn export records one")
+    for folder in chosen:
         index, problems = exports.read_index(folder), exports.verify(folder)
         for problem in problems:
             print(f"{folder}: {problem}", file=sys.stderr)

@@ -19,7 +19,7 @@ from efcnlib.records import Store, key_of
 
 ray = pytest.importorskip("ray")  # there is no Ray for Windows
 
-STUDY = chaos.small_study(40)
+STUDY = chaos.small_study(60)
 KEYS = {key_of(run): run for run in studies.runs(STUDY)}
 
 
@@ -60,7 +60,7 @@ def killer(root, count: int, done: threading.Event, killed: list[int]) -> thread
 
     def kill() -> None:
         while len(killed) < count and not done.is_set():
-            time.sleep(chance.uniform(0, 0.5))
+            time.sleep(chance.uniform(0, 0.25))
             if pids := computing(root, 0.05):
                 psutil.Process(victim := chance.choice(pids)).kill()
                 killed.append(victim)

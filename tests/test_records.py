@@ -237,8 +237,13 @@ def test_what_a_computation_raises_passes_and_leaves_nothing(tmp_path, error):
 
 
 def test_importing_is_light():
-    script = "import sys, efcnlib.records; sys.exit(bool({'matplotlib', 'ray'} & set(sys.modules)))"
+    heavy = "{'matplotlib', 'ray', 'papermill', 'sklearn', 'jupyter_book'}"
+    script = (
+        f"import sys, efcnlib, efcnlib.cli, efcnlib.sweep; efcnlib.embed; sys.exit(bool({heavy} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+    alone = "import sys, efcnlib; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", alone]).returncode == 0
 
 
 def test_a_run_that_never_had_weights_lacks_none(tmp_path):
