@@ -1,8 +1,10 @@
 """What the run store promises, and the tests that each promise stands on; the book shows them with their outcome."""
 
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -95,7 +97,22 @@ def kept() -> list[dict]:
         outcome = _run([str(Path(__file__).with_name(name)) for name in names], chosen)
         print(f"  {outcome['passed']} passed, {outcome['failed']} failed, {outcome['skipped']} skipped", flush=True)
         result.append({"promise": promise, "tests": [f"tests/{name}" for name in names], "chosen": chosen} | outcome)
-    return result
+    return result + ([_slurm()] if shutil.which("slurmctld") else [])
+
+
+def _slurm() -> dict:
+    """The trial on a real Slurm, where one is installed; what it checks counts as its tests."""
+    promise = "A job on a real Slurm of several nodes: nodes killed, requeued, the same bytes; with Ray and without"
+    print(f"{promise} ...", flush=True)
+    start = time.monotonic()
+    trial = Path(__file__).with_name("slurm") / "trial.py"
+    done = subprocess.run([sys.executable, trial], capture_output=True, text=True, check=False)
+    rows = done.stdout.partition("\npromise ")[2].splitlines()
+    passed, failed = (sum(f"  {word}: " in row for row in rows) for word in ("holds", "FAILS"))
+    print(done.stdout[-3000:], done.stderr[-3000:], sep="\n", flush=True)
+    outcome = {"passed": passed, "failed": failed + (done.returncode != 0 and not failed), "skipped": 0}
+    outcome["seconds"] = round(time.monotonic() - start, 1)
+    return {"promise": promise, "tests": ["tests/slurm/trial.py"], "chosen": ""} | outcome
 
 
 def _run(files: list[str], chosen: str) -> dict:
