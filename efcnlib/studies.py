@@ -116,7 +116,7 @@ class Study(Frozen):
         start, end = self.end(self.path_start, tw, seed), self.end(self.path_end, tw, seed)
         relaxation = {"string": "string", "band": "band", "bezier": "chain", "polygon": "chain"}.get(method)
         third = None
-        if method == "linear" and end.kind == "efcn":  # a straight line lies in no plane of its own
+        if method == "linear" and end.kind == "efcn" and self.plane:  # a straight line lies in no plane of its own
             third = self.fcn(seed) if start.kind == "cnn" else self.cnn(seed)
         fields = {relaxation: getattr(self, relaxation)} if relaxation else {}
         if relaxation or third:
