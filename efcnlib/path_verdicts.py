@@ -87,7 +87,7 @@ def subspace(paths: Paths) -> list[str]:
     """How far from the CNNs the best points are, and how much longer than the straight line the paths."""
     methods = _methods(paths, *WEIGHTS)
     sentences = []
-    for method in methods:
+    for method in _claimed(paths):  # the others' stand in the table
         at_best = _each(paths, method, lambda history: history["delta"][best(history).index])
         ends = _each(paths, method, lambda history: max(history["delta"][0], history["delta"][-1]))
         listed = ", ".join(f"{percent(at_best[tw])} of {percent(ends[tw])} ($t_w$ = {tw})" for tw in paths)
