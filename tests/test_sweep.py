@@ -16,8 +16,6 @@ TINY = {
     "relax_times": (0, 2, 4),
     "path_times": (2,),
     "path_points": 3,
-    "path_methods": ("linear", "string", "output"),  # the others are walked in test_walks
-    "plane": None,
     "string": {"steps": 3},
     "network": {"channels": 3},
     "data": {"train": 200, "test": 100},

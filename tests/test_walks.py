@@ -153,6 +153,12 @@ def test_ends_are_chosen_by_parameter(results, start, end, label):
     assert ("plane_loss" in done.arrays) == (run.end.kind == "efcn")
 
 
+def test_without_planes_no_third_network_is_asked_for():
+    assert tiny().path("linear", 2, 0).third == tiny().fcn(0)
+    assert tiny(plane=None).path("linear", 2, 0).third is None
+    assert tiny(path_start="efcn 0").path("linear", 2, 0).third == tiny().cnn(0)
+
+
 def test_the_same_path_is_one_run_whatever_the_relax_time():
     study = tiny(path_start="cnn", path_end="fcn", path_methods=("linear",))
     assert sum(run.kind == "path" for run in runs_of(study)) == 1
