@@ -68,12 +68,13 @@ def _passes(run: PathRun) -> float:
     data, how = run.end.data, run.relaxation
     images = data.train_images + data.held_images + data.test_images
     # Behind the first matrix, measured on two CPU cores at the size of `quick`: 6 % of a pass at each point.
-    seen = images * ((how.points if how else 2) + 0.06 * run.points)
+    seen = images * ((how.points if how else 2) + (0.06 * run.points if run.method != "output" else 0))
     if run.plane:
         seen += run.plane.images * (3 + 0.06 * run.plane.size**2)
     if how:
         moving = 1 if run.chain else how.points - 2
-        seen += 2.5 * moving * how.steps * how.batch * getattr(how, "cycles", 1)
+        passes = 4 if run.band else 2.5  # of each step and point: a band's gradients are stored and projected
+        seen += passes * moving * how.steps * how.batch * getattr(how, "cycles", 1)
     return seen / data.train_images
 
 
