@@ -181,30 +181,35 @@ def _timed(running: dict, results: dict, course: Course, blocks: int, tell: Call
         loop()  # warm
     tell(f"timing {blocks} blocks of {STEPS} steps and of {len(split)} images at {course.alphas} alphas")
     seconds = bench.timed(loops, blocks, course.setup.device)
-    step = {n: [s / STEPS for s in seconds[f"{n} steps"]] for n in running}
-    thousand = {n: [1000 * s / len(split) for s in seconds[f"{'C' if n == 'D' else n} evaluation"]] for n in running
-                if f"{'C' if n == 'D' else n} evaluation" in seconds}  # fmt: skip
     images = quick.data.train_images + quick.data.held_images + quick.data.test_images
-    whole = {
-        n: [quick.string.steps * a + images / 1000 * b for a, b in zip(step[n], thousand[n], strict=True)]
-        for n in thousand
-    }
+    times: dict[str, dict[str, list[float]]] = {"step": {}, "evaluation": {}, "string": {}}  # seconds
     for name in running:
-        results[name]["step_ms"] = bench.summary([1e3 * s for s in step[name]])
-        if name in thousand:
-            results[name]["evaluation_ms"] = bench.summary([1e3 * s for s in thousand[name]])
-            results[name]["string_s"] = bench.summary(whole[name])
-    ratios = {}
-    for slow, fast in PAIRS:
-        if slow in thousand and fast in thousand:
-            for what, times in (("step", step), ("evaluation", thousand), ("string", whole)):
-                within = [a / b for a, b in zip(times[slow], times[fast], strict=True)]
-                ratios[f"{slow}/{fast} {what}"] = bench.summary(within)
-    if "A" in thousand and "C linear" in seconds:
-        linear = [1000 * s / len(split) for s in seconds["C linear"]]
-        ratios["A/C linear"] = bench.summary([a / b for a, b in zip(thousand["A"], linear, strict=True)])
+        times["step"][name] = step = [s / STEPS for s in seconds[f"{name} steps"]]
+        results[name]["step_ms"] = bench.summary([1e3 * s for s in step])
+        by = "C" if name == "D" else name
+        if by not in running:
+            continue
+        times["evaluation"][name] = thousand = [1000 * s / len(split) for s in seconds[f"{by} evaluation"]]
+        results[name]["evaluation_ms"] = bench.summary([1e3 * s for s in thousand])
+        whole = [quick.string.steps * a + images / 1000 * b for a, b in zip(step, thousand, strict=True)]
+        times["string"][name] = whole
+        results[name]["string_s"] = bench.summary(whole)
+    if "C" in running:
+        times["linear"] = {"C": [1000 * s / len(split) for s in seconds["C linear"]]}
+        times["linear"] |= {name: thousand for name, thousand in times["evaluation"].items() if name == "A"}
     size = {"points": course.points, "alphas": course.alphas, "steps": quick.string.steps, "images": images}
-    return {"ratios": ratios, "string": size, "evaluation_batch": EVALUATION_BATCH}
+    return {"ratios": _ratios(times), "string": size, "evaluation_batch": EVALUATION_BATCH}
+
+
+def _ratios(times: dict[str, dict[str, list[float]]]) -> dict[str, dict]:
+    """How many times longer one variant took than another, within each block, for the `PAIRS` there are."""
+    result = {}
+    for slow, fast in PAIRS:
+        for what, of in times.items():
+            if slow in of and fast in of:
+                within = [a / b for a, b in zip(of[slow], of[fast], strict=True)]
+                result[f"{slow}/{fast} {what}"] = bench.summary(within)
+    return result
 
 
 def _tried(way: Looped | Stacked, trial: Course) -> tuple[Tensor, Tensor]:

@@ -206,7 +206,8 @@ def table(result: Mapping) -> list[str]:
         return [f"{n} at once: {v['median']:.2f} times the epochs of one" for n, v in result["gain"].items()]
     if result["subject"] == "paths":
         lines = [
-            f"{name}: {v['step_ms']['median']:8.1f} ms a step, {v['evaluation_ms']['median']:8.1f} ms for 1,000 images"
+            f"{name}: {v['step_ms']['median']:8.1f} ms a step"
+            + (f", {v['evaluation_ms']['median']:8.1f} ms for 1,000 images" if "evaluation_ms" in v else "")
             for name, v in result["variants"].items()
         ]
         ratios = result["ratios"].items()
