@@ -23,7 +23,7 @@ from tqdm import tqdm
 from efcnlib import files, images, plans
 from efcnlib.attempts import Attempt
 from efcnlib.engine import Engine
-from efcnlib.errors import UserError, plain_warnings
+from efcnlib.errors import UserError, choice, plain_warnings
 from efcnlib.records import Result, Store, key_of
 from efcnlib.runs import Workplace, compute
 from efcnlib.studies import Run, Study
@@ -63,10 +63,13 @@ def ensure(
     Ray, no such cluster or nothing in it that can take a run, and, with the name of the run and of its log, for a run
     that failed or whose process died more than RETRIES times.
     """
+    if device is not None:
+        choice("device on a cluster", device, ("cpu", "cuda"))  # which GPU is Ray's to say
+    data_root = data_root or os.environ.get("EFCN_DATA")  # as it is here, not as it may be on the nodes
     with connected(cluster) as ray:
         has = ray.cluster_resources()
         device = device or ("cuda" if has.get("GPU") else "cpu")
-        gpus = (cluster.gpus or 1.0) if device.startswith("cuda") else 0.0
+        gpus = (cluster.gpus or 1.0) if device == "cuda" else 0.0
         wants = {"CPU": float(cluster.threads), "GPU": gpus}
         if not any(_fits(wants, node["Resources"]) for node in ray.nodes() if node["Alive"]):
             offer = ", ".join(f"{has.get(name, 0):g} {name}" for name in wants)
@@ -94,7 +97,7 @@ def ensure(
             "every": store.every,
             "lease": store.lease,
             "device": device,
-            "data_root": data_root,
+            "data_root": data_root and str(Path(data_root).absolute()),
             "engine": (engine or Engine()).model_dump(),
             "threads": cluster.threads,
         }

@@ -152,6 +152,7 @@ def test_what_a_run_says_or_fails_with_arrives_with_its_log(tmp_path):
         (["--address", "127.0.0.1:1"], "--address is for a cluster: add --engine ray"),
         (["--gpus-per-run", "0.5"], "--gpus-per-run is for a cluster: add --engine ray"),
         (["--engine", "ray", "--together", "4"], "with ray, take --gpus-per-run 0.25"),
+        (["--engine", "ray", "--device", "cuda:1"], "unknown device on a cluster 'cuda:1': choose one of cpu, cuda"),
         (["--engine", "ray", "--threads", "0"], "cluster: threads 0 is not allowed"),
         (["--engine", "ray", "--gpus-per-run", "-1"], "cluster: gpus -1.0 is not allowed"),
         (["--engine", "ray", "--address", "127.0.0.1:9"], "no Ray cluster at 127.0.0.1:9: "),
