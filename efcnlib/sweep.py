@@ -146,7 +146,8 @@ class Meter:
         layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, about {remaining} left"
         total = sum(self.costs.values())
         show = show and bool(runs)
-        self.bar = tqdm(total=total, bar_format=layout, disable=not show, smoothing=0.1, mininterval=1)
+        often = 1 if sys.stderr.isatty() or "ipykernel" in sys.modules else 30  # seconds; a log need not grow so fast
+        self.bar = tqdm(total=total, bar_format=layout, disable=not show, smoothing=0.1, mininterval=often)
 
     def __enter__(self) -> "Meter":
         return self
@@ -158,7 +159,7 @@ class Meter:
         """Say what is going on."""
         if what != self.what:
             self.what = what
-            self.bar.set_description_str(what)
+            self.bar.set_description_str(what, refresh=False)
 
     def tell(self, run: Run, part: float) -> None:
         """Part of the run is done, 0 to 1."""

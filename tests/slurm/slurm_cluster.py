@@ -164,7 +164,10 @@ class Cluster:
 
     def wait_idle(self, seconds: float = 60) -> None:
         """Wait until every node is idle."""
-        _until(lambda: set(self.states().values()) == {"idle"}, f"nodes are not idle: {self.states()}", seconds)
+        try:
+            _until(lambda: set(self.states().values()) == {"idle"}, "not idle", seconds)
+        except Failure:
+            raise Failure(f"after {seconds:.0f} s the nodes are not idle: {self.states()}") from None
 
     def states(self) -> dict[str, str]:
         """The state of each node, as sinfo has it."""
