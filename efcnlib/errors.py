@@ -36,7 +36,10 @@ def choice(what: str, value: object, allowed: Iterable[object]) -> None:
 
 def shortened(value: object) -> str:
     """A value as it stands in an error's line, which a long one must not fill."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no integers of thousands of digits
+        return "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
 
 

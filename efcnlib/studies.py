@@ -6,7 +6,7 @@ What a run is stands in `efcnlib.configs`; a study says which there are.
 import difflib
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -30,6 +30,9 @@ from efcnlib.validation import read_json, validated
 
 ENDS = re.compile(r"(cnn|fcn|efcn)(?: (\d+))?(?: seed (\d+))?")
 
+Epoch = Annotated[int, Field(le=100_000)]
+Seed = Annotated[int, Field(lt=2**31)]
+
 
 class Study(Frozen):
     """Everything that decides an experiment. Epochs, times and counts are whole numbers; see `PRESETS` for examples."""
@@ -43,8 +46,8 @@ class Study(Frozen):
     relax_optimiser: Optimiser | None = None  # of eFCN, eLCN and control; None: as the CNN's, started fresh
     epochs: int = Field(ge=1, le=100_000)  # of the CNN and of the standard FCN
     relax_epochs: int = Field(ge=1, le=100_000)  # after embedding, of the control too
-    relax_times: tuple[int, ...] = Field(min_length=1)  # tw, epochs of the CNN
-    path_times: tuple[int, ...] = ()  # the tw whose eFCNs get paths
+    relax_times: tuple[Epoch, ...] = Field(min_length=1)  # tw, epochs of the CNN
+    path_times: tuple[Epoch, ...] = ()  # the tw whose eFCNs get paths
     path_start: str = "cnn"  # where paths begin and end, see `Study.end`
     path_end: str = "efcn"
     path_methods: tuple[Literal[METHODS], ...] = METHODS
@@ -56,7 +59,7 @@ class Study(Frozen):
     batch: int = Field(250, ge=1)  # images
     shuffle: bool = True  # False: the published order, the same every epoch
     measurements: int = Field(20, ge=2)  # log-spaced epochs with a full measurement
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     needs_gpu: bool = False
 
     @field_validator("relax_times", "path_times", "seeds")

@@ -20,7 +20,7 @@ from pathlib import Path
 from slurm_cluster import Cluster, Failure
 
 # The images of `digits`, trained for long enough that a node can die in the middle of a run.
-STUDY = {"name": "trial", "epochs": 150, "relax_epochs": 150, "relax_times": [0, 20], "path_times": [20]}
+STUDY = {"name": "trial", "epochs": 400, "relax_epochs": 400, "relax_times": [0, 20], "path_times": [20]}
 STUDY |= {"seeds": [0, 1], "string": {"steps": 400, "batch": 100}}
 SAME = ("record.json", "arrays.safetensors")
 
