@@ -19,7 +19,7 @@ book: $(INSTALLED)  ## compute the quick study on real CIFAR-10 and build the bo
 test: lint  ## lint, then run every test
 	@$(RUN) -m pytest
 
-chaos: $(INSTALLED)  ## kill and damage studies for half an hour, run the promises' tests, record it for the book
+chaos: $(INSTALLED)  ## kill and damage studies for half an hour or more, run the promises' tests, record it for the book
 	@$(RUN) tests/chaos.py --record
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab

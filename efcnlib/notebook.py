@@ -39,9 +39,9 @@ def say(*sentences: str) -> None:
     display(Markdown("\n".join(f"- {sentence}" for sentence in sentences)))
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Display a table, first column to the left, the others, numbers, to the right."""
-    lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> None:
+    """Display a table, its first columns, ``words`` of them, to the left, the others, numbers, to the right."""
+    lines = [header, [":--"] * words + ["--:"] * (len(header) - words), *rows]
     display(Markdown("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)))
 
 
