@@ -48,8 +48,8 @@ class Study(Frozen):
     relax_epochs: int = Field(ge=1, le=100_000)  # after embedding, of the control too
     relax_times: tuple[Epoch, ...] = Field(min_length=1)  # tw, epochs of the CNN
     path_times: tuple[Epoch, ...] = ()  # the tw whose eFCNs get paths
-    path_start: str = "cnn"  # where paths begin and end, see `Study.end`
-    path_end: str = "efcn"
+    path_start: str = Field("cnn", max_length=40)  # where paths begin and end, see `Study.end`
+    path_end: str = Field("efcn", max_length=40)
     path_methods: tuple[Literal[METHODS], ...] = METHODS
     path_points: int = Field(61, ge=3)  # values of alpha
     string: String = String()
@@ -82,7 +82,9 @@ class Study(Frozen):
             raise ValueError(f"path time {unknown[0]} is no relax time of the study: choose among {times}")
         for batch in (self.batch, self.string.batch, self.band.batch, self.chain.batch):
             if batch > self.data.train_images:
-                raise ValueError(f"batch {batch} is larger than the {self.data.train_images} training images")
+                raise ValueError(
+                    f"batch {shortened(batch)} is larger than the {self.data.train_images} training images"
+                )
         if _end(self.path_start) == _end(self.path_end):
             raise ValueError(f"paths from {self.path_start} to {self.path_end} lead nowhere: give two different ends")
         return self

@@ -42,5 +42,10 @@ def validated(model: type[Model], fields: dict[str, object]) -> Model:
         where = " " + ".".join(known) if first["loc"] else ""
         if first["type"] != "missing" and where:
             where += f" {shortened(first['input'])} is not allowed"
-        reason = " ".join(first["msg"].removeprefix("Value error, ").split())
+        reason = _fitting(" ".join(first["msg"].removeprefix("Value error, ").split()))
         raise UserError(f"{model.__name__.lower()}:{where and where + ':'} {reason[0].lower()}{reason[1:]}") from None
+
+
+def _fitting(text: str, most: int = 240) -> str:
+    """A reason, its middle left out where it quotes something long."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"

@@ -88,6 +88,8 @@ def load_file(path, data: bytes) -> Study | None:
 @example(b'{"like": "quick", "epochs": NaN}')
 @example(b'{"like": ["quick"]}')
 @example(b'{"like": "quick", "path_times": [1' + b"0" * 400 + b"]}")
+@example(b'{"like": "quick", "batch": 1' + b"0" * 400 + b"}")
+@example(b'{"like": "quick", "path_start": "' + b"efcn 1" * 400 + b'"}')
 @example(b'{"like": "quick", "epochs": 1' + b"0" * 5000 + b"}")
 @example(b'{"like": "quick", "seeds": [' + b"9" * 5000 + b"]}")
 @example(b'{"like": "quick", "like": "digits"}')

@@ -4,10 +4,10 @@ import pytest
 import torch
 from guarded import ROUNDING, Guarded, close
 
-from efcnlib import paths
 from efcnlib.errors import UserError
 from efcnlib.kernels import string
 from efcnlib.kernels.launch import Tile
+from efcnlib.paths import springs
 
 TILE = Tile(16, 32)
 LR = 0.1
@@ -15,17 +15,19 @@ LR = 0.1
 
 def relax_matrix(n: int, strength: float) -> torch.Tensor:
     """Float64 [n - 2, n - 2]."""
-    return paths.implicit(n - 2, strength, {"w": torch.empty(0, dtype=torch.float64)})
+    return springs.implicit(n - 2, strength, {"w": torch.empty(0, dtype=torch.float64)})
 
 
 def test_the_reference_is_the_librarys_string():
     path, gradients = torch.randn(7, 5, dtype=torch.float64), torch.randn(5, 5, dtype=torch.float64)
     relax = relax_matrix(7, LR * 3)
     after, squares = string.reference(path, gradients, relax, lr=LR, strength=LR * 3)
-    torch.testing.assert_close(3 / 2 * squares, paths.elastic({"w": path}, 3), rtol=1e-13, atol=0)
+    torch.testing.assert_close(
+        3 / 2 * squares, springs.Springs({"w": path}, 3, LR).energy({"w": path}), rtol=1e-13, atol=0
+    )
     wanted = path.clone()
     wanted[1:-1] -= LR * gradients
-    paths.pull(wanted, relax, LR * 3)
+    springs.pull(wanted, relax, LR * 3)
     torch.testing.assert_close(after, wanted, rtol=0, atol=1e-14)
 
 
