@@ -74,4 +74,5 @@ def _kept(one: Mapping) -> str:
     if one["failed"] or not one["passed"]:
         return f"BROKEN: {one['failed']} of {one['passed'] + one['failed']} tests failed"
     skipped = f", {one['skipped']} skipped" if one["skipped"] else ""
-    return f"{one['passed']} {'test' if one['passed'] == 1 else 'tests'} passed{skipped}"
+    again = f", tried again {one['again'][:16]} after a failure" if "again" in one else ""
+    return f"{one['passed']} {'test' if one['passed'] == 1 else 'tests'} passed{skipped}{again}"
