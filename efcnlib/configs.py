@@ -16,7 +16,9 @@ from efcnlib.precision import PRECISIONS
 from efcnlib.updates import Optimiser
 
 METHODS = ("linear", "curvilinear", "string", "band", "bezier", "polygon", "output")
-DENSE = ("cnn", "control", "efcn", "fcn")  # kinds of trainings whose ends are dense networks, or embedded into one
+CONTROLS = ("control", "lowered", "elcn")  # what an eFCN is compared with, at each relax time
+KINDS = ("cnn", "fcn", "efcn", *CONTROLS)
+DENSE = tuple(kind for kind in KINDS if kind != "elcn")  # whose ends are dense networks, or can be embedded into one
 
 
 class Frozen(BaseModel):
@@ -68,11 +70,12 @@ class Data(Frozen):
 class Training(Frozen):
     """One training: a CNN, a standard FCN, or what a CNN became at relax time ``tw``.
 
-    ``kind``: "cnn" and "fcn" start from a random initialisation; "efcn" (dense), "elcn" (local, not shared) and
-    "control" (the CNN itself, resumed) start from ``parent`` at epoch ``tw``.
+    ``kind``: "cnn" and "fcn" start from a random initialisation; "efcn" (dense) and the `CONTROLS` start from
+    ``parent`` at epoch ``tw``: "control", the CNN itself, resumed; "lowered", the same with a smaller learning rate;
+    "elcn", local like the CNN, but with weights of its own at each place.
     """
 
-    kind: Literal["cnn", "fcn", "efcn", "elcn", "control"]
+    kind: Literal[KINDS]
     network: Network
     data: Data
     optimiser: Optimiser

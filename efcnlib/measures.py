@@ -9,6 +9,7 @@ from efcnlib import embedding
 from efcnlib.images import Split
 from efcnlib.networks import convolutions
 
+HEAT = 3, 4  # cells in a row of outputs and in a row of inputs, at most: small enough to be kept for every measurement
 EVALUATION_BATCH = 1000  # images; large enough to be fast, small enough for the widest layer's activations
 
 
@@ -64,10 +65,25 @@ def measure(network: nn.Sequential, train: Split, test: Split, **more: Tensor) -
     return row
 
 
-def filters(network: nn.Sequential) -> Tensor:
-    """Two rows of the first layer's first block, unflattened: [2, h_padded, w_padded].
+def pictures(network: nn.Sequential) -> dict[str, Tensor]:
+    """What figures show of the first layer's first block, [h_out, w_out, h_padded, w_padded], while a network trains.
 
-    First the row of the corner output, which the supplement's Figure 5 shows, then that of the central one.
+    "filters" [2, h_padded, w_padded]: the row of the corner output, which the supplement's Figure 5 shows, then that of
+    the central one. "heat" [outputs, inputs], float16: the root mean square weight of cells of the block, see `heat`.
     """
     block = embedding.block(convolutions(network)[0][1])
-    return torch.stack([block[0, 0], block[block.shape[0] // 2, block.shape[1] // 2]])
+    corner, centre = block[0, 0], block[block.shape[0] // 2, block.shape[1] // 2]
+    return {"filters": torch.stack([corner, centre]), "heat": heat(block).half()}
+
+
+def heat(block: Tensor) -> Tensor:
+    """Root mean square of cells of a block [h_out, w_out, h_in, w_in]: [h_out * at most 3, h_in * at most 4].
+
+    A cell lies within one row of the output map and one row of the input image, so that the bands of a convolution
+    stay to be seen; the last ones of a row are narrower where it cannot be divided evenly.
+    """
+    h_out, w_out, h_in, w_in = block.shape
+    widths = -(-w_out // HEAT[0]), -(-w_in // HEAT[1])
+    rows = block.square().permute(0, 2, 1, 3).reshape(h_out * h_in, 1, w_out, w_in)
+    cells = F.avg_pool2d(rows, widths, ceil_mode=True).sqrt()  # cut windows are averaged over what they hold
+    return cells.view(h_out, h_in, *cells.shape[-2:]).permute(0, 2, 1, 3).flatten(2).flatten(0, 1)

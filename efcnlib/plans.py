@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
-from efcnlib import networks
+from efcnlib import measures, networks
 from efcnlib.records import State, Store, key_of
 from efcnlib.runs import untrained
 from efcnlib.studies import PathRun, Run
@@ -51,12 +52,12 @@ def cost(run: Run) -> float:
     """Work of a run, in arbitrary units proportional to its time: multiplications, and an overhead per image."""
     training = run.end if isinstance(run, PathRun) else run
     steps = networks.trace(untrained(training), training.data.shape)
-    is_dense = training.kind in ("fcn", "efcn")
+    is_dense, is_local = training.kind in ("fcn", "efcn"), training.kind == "elcn"  # whose gathered weights are slow
     work = 1_000_000  # pooling, small kernels, the loop: measured on two CPU cores to weigh about this many products
     for step in steps:
         if step.geometry is not None:
             rows, columns = step.geometry.shape(live=True)
-            work += rows * columns if is_dense else step.geometry.count_local(live=True)
+            work += rows * columns if is_dense else step.geometry.count_local(live=True) * (40 if is_local else 1)
     forward = training.data.train_images * work
     if isinstance(run, PathRun):
         return forward * _passes(run)
@@ -100,7 +101,8 @@ def disk(run: Run) -> Disk:
         network = networks.dense(network, run.data.shape, live=run.optimiser.weight_decay == 0)  # pages never touched
         geometry = networks.convolutions(network)[0][1].geometry
         rows, columns = replace(geometry, c_in=1, c_out=1, groups=1).shape(live=False)
-        arrays = 2 * rows * columns + 8 * columns * len(log_spaced(run.epochs, run.measurements))
+        heat = 2 * prod(measures.HEAT) * geometry.out[0] * geometry.rows.padded
+        arrays = 2 * rows * columns + (8 * columns + heat) * len(log_spaced(run.epochs, run.measurements))
     weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     moments = weights * (2 if run.optimiser.name == "adam" else 1 if run.optimiser.momentum else 0)
     kept = weights * (run.epochs + 1) if run.kind == "cnn" else weights

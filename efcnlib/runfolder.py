@@ -22,7 +22,7 @@ from efcnlib import files
 from efcnlib.errors import UserError
 from efcnlib.files import PARTIAL, Damage, Digest
 
-SCHEMA_VERSION = 3  # part of every key: raise it when the meaning of a configuration or of a record changes
+SCHEMA_VERSION = 4  # part of every key: raise it when the meaning of a configuration or of a record changes
 RECORD, ARRAYS, WEIGHTS, MANIFEST = "record.json", "arrays.safetensors", "weights.safetensors", "manifest.json"
 
 

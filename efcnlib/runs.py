@@ -115,7 +115,7 @@ def _train(run: Training, place: Workplace, state: State | None) -> Work[Made]:
     is_dense = bool(networks.convolutions(network))
     saved = state or State({"history": {}})
     history: dict[str, list] = saved.numbers["history"]
-    snapshots = list(saved.tensors.get("snapshots", ()))
+    pictures = {name: list(frames) for name, frames in below("pictures/", saved.tensors).items()}
     weights = below("weights/", saved.tensors)
     trained = train(
         network,
@@ -136,27 +136,28 @@ def _train(run: Training, place: Workplace, state: State | None) -> Work[Made]:
             for name, value in row.items():
                 history.setdefault(name, []).append(value)
             if is_dense:
-                snapshots.append(measures.filters(network).cpu())
+                for name, picture in measures.pictures(network).items():
+                    pictures.setdefault(name, []).append(picture.cpu())
         if run.kind == "cnn":  # every epoch, so that every tw is possible: VanillaCNN 0.6 MB each, AlexNet 12 MB
             weights |= {f"{epoch}/{name}": value for name, value in _state(network).items()}
 
-        yield Pause((epoch + 1) / (run.epochs + 1), partial(_paused, epoch, history, trainer, weights, snapshots))
+        yield Pause((epoch + 1) / (run.epochs + 1), partial(_paused, epoch, history, trainer, weights, pictures))
     if run.kind != "cnn":
         weights = _state(network)
     arrays = {}
     if is_dense:
         block = embedding.block(networks.convolutions(network)[0][1])
-        arrays = {"filters": torch.stack(snapshots), "block": block.flatten(2).flatten(0, 1).half().cpu()}
+        arrays = {name: torch.stack(frames) for name, frames in pictures.items()}
+        arrays["block"] = block.flatten(2).flatten(0, 1).half().cpu()
     return history, arrays, weights
 
 
-def _paused(epoch: int, history: dict, trainer: Callable[[], dict], weights: dict, snapshots: list[Tensor]) -> State:
+def _paused(epoch: int, history: dict, trainer: Callable[[], dict], weights: dict, pictures: dict) -> State:
     """What a training goes on from after ``epoch``."""
     tensors = {f"trainer/{name}": value for name, value in trainer().items()}
     tensors |= {f"weights/{name}": value for name, value in weights.items()}
-    return State(
-        {"epoch": epoch, "history": history}, tensors | ({"snapshots": torch.stack(snapshots)} if snapshots else {})
-    )
+    tensors |= {f"pictures/{name}": torch.stack(frames) for name, frames in pictures.items()}
+    return State({"epoch": epoch, "history": history}, tensors)
 
 
 def untrained(run: Training) -> nn.Sequential:
@@ -213,7 +214,7 @@ def dense_end(run: Training, store: Store) -> nn.Sequential:
         network.load_state_dict(checkpoint(store, run, run.epochs))
         return embedding.embed(network, run.data.shape, live)
     saved = store.weights(key_of(run))
-    if run.kind == "control":
+    if run.kind in ("control", "lowered"):
         network.load_state_dict(saved)
         return embedding.embed(network, run.data.shape, live)
     network = networks.dense(network, run.data.shape, live)

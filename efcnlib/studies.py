@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from efcnlib.configs import (
+    CONTROLS,
     METHODS,
     Band,
     Chain,
@@ -47,6 +48,8 @@ class Study(Frozen):
     epochs: int = Field(ge=1, le=100_000)  # of the CNN and of the standard FCN
     relax_epochs: int = Field(ge=1, le=100_000)  # after embedding, of the control too
     relax_times: tuple[Epoch, ...] = Field(min_length=1)  # tw, epochs of the CNN
+    controls: tuple[Literal[CONTROLS], ...] = ("control",)  # at each tw, beside the eFCN
+    lowered: float = Field(0.1, gt=0, lt=1)  # the learning rate of the control "lowered", as a part of the others'
     path_times: tuple[Epoch, ...] = ()  # the tw whose eFCNs get paths
     path_start: str = Field("cnn", max_length=40)  # where paths begin and end, see `Study.end`
     path_end: str = Field("efcn", max_length=40)
@@ -68,6 +71,13 @@ class Study(Frozen):
         if list(values) != sorted(set(values)) or (values and values[0] < 0):
             raise ValueError("give different whole numbers of at least 0 in ascending order")
         return values
+
+    @field_validator("controls")
+    @classmethod
+    def _with_the_control(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        if "control" not in values:
+            raise ValueError("control is always among them: every page compares with it")
+        return tuple(name for name in CONTROLS if name in values)
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Study":
@@ -98,9 +108,12 @@ class Study(Frozen):
         return self._training("fcn", self.optimiser, self.epochs, seed)
 
     def relaxed(self, kind: str, tw: int, seed: int) -> Training:
-        """The eFCN, eLCN or control stemming from the CNN at ``tw``; UserError names the study's relax times."""
+        """The eFCN or one of `CONTROLS` stemming from the CNN at ``tw``; UserError names the study's relax times."""
         choice(f"relax time of study {self.name}", tw, self.relax_times)
         optimiser = self.relax_optimiser or self.optimiser
+        if kind == "lowered":
+            lr = float(f"{optimiser.lr * self.lowered:.12g}")  # 0.01, not 0.010000000000000002
+            optimiser = optimiser.model_copy(update={"lr": lr})
         return self._training(kind, optimiser, self.relax_epochs, seed, parent=self.cnn(seed), tw=tw)
 
     def end(self, text: str, tw: int, seed: int) -> Training:
@@ -153,7 +166,7 @@ def runs(study: Study) -> list[Run]:
     for seed in study.seeds:
         result |= dict.fromkeys([study.cnn(seed), study.fcn(seed)])
         for tw in study.relax_times:
-            result |= dict.fromkeys([study.relaxed("control", tw, seed), study.relaxed("efcn", tw, seed)])
+            result |= dict.fromkeys(study.relaxed(kind, tw, seed) for kind in (*study.controls, "efcn"))
         for path in (study.path(method, tw, seed) for tw in study.path_times for method in study.path_methods):
             for end in path.parents:  # of another seed, perhaps
                 result |= dict.fromkeys([*end.parents, end])
@@ -183,6 +196,28 @@ VANILLA = Study(
     shuffle=False,  # the published loader does not
     seeds=(0, 1, 2),
     needs_gpu=True,
+)
+
+# For two CPU cores: the paper's images, batches, order and rates, a quarter of its channels, fewer epochs, in bf16.
+NARROW = Study(
+    name="vanilla-cifar10-narrow",
+    title="VanillaCNN of 16 channels on CIFAR-10, SGD",
+    network=Network(architecture="vanilla", channels=16),
+    data=Data(name="cifar10"),
+    optimiser=Optimiser(name="sgd", lr=0.1),
+    precision="bf16",
+    epochs=40,
+    relax_epochs=10,
+    relax_times=(0, 1, 3, 11, 21, 40),
+    controls=("control", "lowered", "elcn"),
+    path_times=(0, 3, 11, 40),
+    path_methods=("linear", "string", "output"),
+    path_points=31,
+    string=String(points=11, steps=60),
+    plane=None,
+    shuffle=False,
+    measurements=7,
+    seeds=(0, 1, 2),
 )
 
 _PRESETS = (
@@ -218,6 +253,22 @@ _PRESETS = (
         chain=Chain(steps=100, batch=100),
         batch=50,
         measurements=8,
+    ),
+    NARROW,
+    NARROW.model_copy(
+        update={
+            "name": "vanilla-cifar10-narrow-adam",
+            "title": "VanillaCNN of 16 channels on CIFAR-10, Adam",
+            "optimiser": Optimiser(name="adam", lr=0.001),  # PyTorch's default: the paper's is not known
+        }
+    ),
+    NARROW.model_copy(
+        update={
+            "name": "alexnet-cifar100-narrow",
+            "title": "AlexNet of 16 channels on CIFAR-100, SGD",
+            "network": Network(architecture="alexnet", channels=16),
+            "data": Data(name="cifar100"),
+        }
     ),
     VANILLA,
     VANILLA.model_copy(

@@ -1,8 +1,12 @@
 """Measures against their definitions, written out."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
 from efcnlib import architectures, embedding, images, measures, networks
 
@@ -76,9 +80,29 @@ def _cnn_like(network):
 
 def test_filters_are_the_receptive_fields_of_two_outputs(cnn):
     network = embedding.embed(cnn, (1, 8, 8))
-    corner, centre = measures.filters(network)
+    corner, centre = measures.pictures(network)["filters"]
     kernel = cnn[0].weight[0, 0]
     assert torch.equal(corner[:3, :3], kernel)
     assert corner.count_nonzero() == 9
     assert torch.equal(centre[4:7, 4:7], kernel)
     assert centre.count_nonzero() == 9
+
+
+@given(st.tuples(*[st.integers(1, 9)] * 4), st.integers(0, 2**31 - 1))
+def test_heat_is_the_root_mean_square_of_cells(shape, seed):
+    block = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    h_out, w_out, h_in, w_in = shape
+    heat = measures.heat(block)
+    step_out, step_in = math.ceil(w_out / 3), math.ceil(w_in / 4)
+    expected = [
+        [
+            block[i, k : k + step_out, j, m : m + step_in].square().mean().sqrt()
+            for j in range(h_in)
+            for m in range(0, w_in, step_in)
+        ]
+        for i in range(h_out)
+        for k in range(0, w_out, step_out)
+    ]
+    assert heat.shape[0] <= 3 * h_out
+    assert heat.shape[1] <= 4 * h_in
+    torch.testing.assert_close(heat, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0)

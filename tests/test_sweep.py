@@ -57,6 +57,7 @@ def test_arrays_of_an_efcn_hold_its_first_layer(results):
     record = results.efcn(2, 0)
     assert record.arrays["filters"].shape == (3, 2, 10, 10)
     assert record.arrays["block"].shape == (64, 100)
+    assert record.arrays["heat"].shape == (3, 24, 40)
     # The last snapshot's corner filter is the block's first row (up to float16).
     torch.testing.assert_close(
         record.arrays["block"][0].float(), record.arrays["filters"][-1, 0].flatten(), rtol=1e-3, atol=1e-6
