@@ -2,6 +2,9 @@
 
 results/<study>/study.json   the index: configuration, command, commit, environment, devices, every run's digests
 results/<study>/<key>/       a run, as in the run store (`runfolder`), without its weights
+
+Large pictures are most of a record's bytes, and every seed's look alike: those of the first seed are kept, and of
+whole blocks that of its last relax time. Numbers are kept for all.
 """
 
 import shutil
@@ -18,10 +21,12 @@ from efcnlib.errors import UserError
 from efcnlib.files import UNREADABLE, Damage, Digest
 from efcnlib.records import Store, key_of
 from efcnlib.runfolder import ARRAYS, MANIFEST, RECORD, SCHEMA_VERSION, read_manifest, read_record
-from efcnlib.studies import Run, Study
+from efcnlib.studies import Run, Study, Training
 
 INDEX = "study.json"
 PARTS = (RECORD, ARRAYS, MANIFEST)
+PICTURES = frozenset({"filters", "heat", "block"})
+LARGE = 50_000  # bytes of a picture that is not recorded for every run
 
 
 class Exported(BaseModel):
@@ -68,7 +73,7 @@ def export(study: Study, store: Store, out: Path, command: str, partial: bool = 
             exported = {}
             for key, run in runs.items():
                 if records[key] is not None:
-                    exported[key] = Exported(label=run.label, files=_copy(store, key, made / key))
+                    exported[key] = Exported(label=run.label, files=_copy(store, key, made / key, left_out(study, run)))
             infos = [record.info for record in records.values() if record is not None]
             index = Index(
                 schema_version=SCHEMA_VERSION,
@@ -88,6 +93,14 @@ def export(study: Study, store: Store, out: Path, command: str, partial: bool = 
             made.chmod(0o755)
             made.rename(target)
     return target
+
+
+def left_out(study: Study, run: Run) -> frozenset[str]:
+    """Names of the pictures that are not recorded of a run, where they are large."""
+    if isinstance(run, Training) and run.seed != study.seeds[0]:
+        return PICTURES
+    is_last = isinstance(run, Training) and (run.kind, run.tw) == ("efcn", study.relax_times[-1])
+    return frozenset() if is_last else frozenset({"block"})
 
 
 def read_index(folder: Path) -> Index:
@@ -159,15 +172,22 @@ def import_(folder: Path, store: Store) -> Imported:
     return Imported(new, there, damaged)
 
 
-def _copy(store: Store, key: str, target: Path) -> dict[str, Digest]:
-    """Copy a run without its weights from wherever the store has it; returns the copies' digests."""
+def _copy(store: Store, key: str, target: Path, without: frozenset[str] = frozenset()) -> dict[str, Digest]:
+    """Copy a run without its weights and some arrays from wherever the store has it; returns the copies' digests."""
     source = next(root / key for root in (store.root, *store.fallbacks) if _holds(root / key, key))
     target.mkdir()
     for name in PARTS:
         shutil.copyfile(source / name, target / name)
         files.sync(target / name)
-    if read_record(target, key) is None:  # what was copied is verified again, from the copy
+    if (record := read_record(target, key)) is None:  # what was copied is verified again, from the copy
         raise Damage(f"{MANIFEST} is missing")
+    without &= {name for name, value in record.arrays.items() if value.nbytes > LARGE}
+    if without:
+        arrays = {name: value for name, value in record.arrays.items() if name not in without}
+        manifest = read_manifest(target, key)
+        manifest.files[ARRAYS] = files.write_tensors(target / ARRAYS, arrays)
+        manifest.info["left_out"] = sorted(without)
+        files.write_sealed(target / MANIFEST, manifest)
     return {name: files.digest_of(target / name) for name in PARTS}
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from efcnlib import files, plans, sweep
 from efcnlib.engine import Engine
 from efcnlib.export import read_index, runs_of
 from efcnlib.records import Record, Store, key_of
-from efcnlib.runfolder import ARRAYS, RECORD
+from efcnlib.runfolder import RECORD
 from efcnlib.runs import Workplace
 from efcnlib.studies import Run, Training
 
@@ -55,10 +56,10 @@ def recompute(
 def compare(run: Run, recorded: Store, again: Store) -> Comparison:
     """One run in two stores."""
     key = key_of(run)
-    names = RECORD, ARRAYS
-    if all(files.digest_of(recorded.root / key / n) == files.digest_of(again.root / key / n) for n in names):
-        return Comparison(run.label, True, True, "the same bytes")
     first, second = recorded.get(key), again.get(key)
+    same = files.digest_of(recorded.root / key / RECORD) == files.digest_of(again.root / key / RECORD)
+    if same and all(_bytes(value) == _bytes(second.arrays[name]) for name, value in first.arrays.items()):
+        return Comparison(run.label, True, True, "the same bytes")
     differing = _differing(first, second)
     before, after = first.history["test_accuracy"][-1], second.history["test_accuracy"][-1]
     data = run.data if isinstance(run, Training) else run.end.data
@@ -70,6 +71,10 @@ def compare(run: Run, recorded: Store, again: Store) -> Comparison:
     if same_place and torch.device(first.info["device"]).type != "cpu":
         close, words = abs(after - before) <= SIGMAS * max(error, 1 / data.test_images), words + ", on a GPU"
     return Comparison(run.label, False, close, words)
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def _differing(first: Record, second: Record) -> list[str]:

@@ -51,6 +51,28 @@ def test_an_export_holds_records_and_no_weights_and_says_how_it_was_made(done, r
     assert export.verify(recorded) == []
 
 
+def test_large_pictures_are_kept_of_the_first_seed_alone_and_numbers_of_all(tmp_path, monkeypatch):
+    study, store = tiny(seeds=(0, 1), path_times=()), Store(tmp_path / "runs")
+    sweep.ensure(study, store, threads=1, progress=False)
+    monkeypatch.setattr(export, "LARGE", 100)
+    folder = export.export(study, store, tmp_path / "results", "efcn run digits")
+    assert export.verify(folder) == []
+    kept = {run: Store(folder).get(key_of(run)) for run in studies.runs(study)}
+    for run, record in kept.items():
+        assert record.history == store.get(key_of(run)).history
+        dense = run.kind in ("efcn", "fcn")
+        is_last = (run.kind, run.seed, run.tw) == ("efcn", 0, study.relax_times[-1])
+        pictures = {"filters", "heat"} if dense and run.seed == 0 else set()
+        assert set(record.arrays) == pictures | ({"block"} if is_last else set())
+        assert record.info.get("left_out", []) == sorted(
+            {"filters", "heat", "block"} - set(record.arrays) if dense else []
+        )
+    assert recompute.compare(study.fcn(1), Store(folder), store).words == "the same bytes"
+    monkeypatch.setattr(export, "LARGE", 10**9)
+    whole = export.export(study, store, tmp_path / "whole", "efcn run digits")
+    assert Store(whole).get(key_of(study.fcn(1))).arrays.keys() == {"filters", "heat", "block"}
+
+
 def test_an_export_again_replaces_the_first_as_a_whole(done, recorded):
     (recorded / "scribble").write_text("x")
     assert export.verify(recorded) == ["scribble is not listed in study.json"]
