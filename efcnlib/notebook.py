@@ -39,6 +39,11 @@ def say(*sentences: str) -> None:
     display(Markdown("\n".join(f"- {sentence}" for sentence in sentences)))
 
 
+def say_in_full(text: str) -> None:
+    """Display Markdown of several paragraphs."""
+    display(Markdown(text))
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> None:
     """Display a table, its first columns, ``words`` of them, to the left, the others, numbers, to the right."""
     lines = [header, [":--"] * words + ["--:"] * (len(header) - words), *rows]

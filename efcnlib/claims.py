@@ -1,0 +1,114 @@
+"""The twelve claims of the supplement: their findings in each study, the verdicts, and what a reader must not miss."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from efcnlib import claim_statistics as statistics
+from efcnlib.claim_statistics import Finding
+from efcnlib.evidence import Evidence
+from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, both
+from efcnlib.studies import Study
+
+CLAIMS = {
+    1: "The embedding is exact",
+    2: "After training, off-local weights are orders of magnitude smaller than local ones",
+    3: "Weights that read padding stay exactly zero",
+    4: "The eFCN always improves after the embedding",
+    5: "The eFCN beats the standard FCN of the same size",
+    6: "For some relax times the eFCN exceeds the CNN's best test accuracy",
+    7: "A standard FCN has δ of about 97 %, and eFCNs stay far below",
+    8: "Off-local blocks contribute to the accuracy",
+    9: "The train loss has a barrier on linear and string paths, except at late relax times",
+    10: "Points inside the path reach a higher test accuracy than both ends, even early",
+    11: "Their gain is below that of averaging outputs",
+    12: "All this holds for Adam on CIFAR-10, and for AlexNet on CIFAR-100",
+}
+PAGES = {  # the page with the figure that shows it
+    **{1: "embedding", 2: "embedding", 3: "embedding", 4: "dynamics", 5: "dynamics", 6: "dynamics"},
+    **{7: "delta", 8: "off_local", 9: "interpolation", 10: "interpolation", 11: "interpolation", 12: "findings"},
+}
+UNKNOWN = {  # what of the paper's setting is not known, and what is done instead
+    2: "The supplement does not say how long the CNN of its figure had converged; the last relax time is taken.",
+    4: "Whether improving means the last or the best epoch is not said; the last is taken.",
+    6: "Whether the learning rate was lowered after the embedding, and the number of seeds, are not known.",
+    7: "The formula of δ is not given; ours gives a random start of VanillaCNN's size 97.5 %"
+    " and of AlexNet's 93.0 %. No direction is claimed for its dependence on the three quantities.",
+    9: "Stiffness, points and steps of the string are not known.",
+    10: "How the supplement chose the points is not known; choosing on the test set would favour them.",
+    12: "Adam's learning rate is not known; PyTorch's default is taken.",
+}
+
+
+def findings(evidence: Evidence) -> list[Finding]:
+    """Claims 1 to 11 on one study."""
+    study = evidence.study
+    return [
+        *(statistics.exactness(study), statistics.magnitudes(evidence), statistics.padding(study)),
+        *(*statistics.performance(evidence), statistics.deviation(evidence), statistics.descent(evidence)),
+        *(statistics.off_local(evidence), *statistics.paths(evidence)),
+    ]
+
+
+def verdicts(found: list[Finding]) -> dict[int, str]:
+    """The verdict on each claim that a study has findings on."""
+    by_claim: dict[int, list[str]] = {}
+    for finding in found:
+        by_claim.setdefault(finding.claim, []).append(finding.verdict)
+    return {claim: both(*parts) for claim, parts in by_claim.items()}
+
+
+def transfer(by_study: Mapping[Study, Mapping[int, str]]) -> list[Finding]:
+    """Claim 12: claims 4 to 11 for Adam on CIFAR-10 and for AlexNet on CIFAR-100, where such studies are."""
+    settings = {
+        "Adam on CIFAR-10": lambda study: study.optimiser.name == "adam" and study.data.name == "cifar10",
+        "AlexNet on CIFAR-100": lambda study: study.network.architecture == "alexnet" and study.data.name == "cifar100",
+    }
+    found = []
+    for setting, belongs in settings.items():
+        for study in filter(belongs, by_study):
+            parts = {claim: by_study[study].get(claim, UNDECIDED) for claim in range(4, 12)}
+            listed = "; ".join(
+                f"{verdict}: {', '.join(str(claim) for claim in parts if parts[claim] == verdict)}"
+                for verdict in dict.fromkeys(parts.values())
+            )
+            statistic = f"{setting}: claims 4 to 11 in {study.name}"
+            found.append(Finding(12, statistic, listed, both(*parts.values())))
+        if not any(map(belongs, by_study)):
+            found.append(Finding(12, f"{setting}: claims 4 to 11", "no study of it is here", UNDECIDED))
+    return found
+
+
+def headlines(found: Sequence[Finding]) -> list[str]:
+    """What a reader must not miss: the parts that fail, and a lead over the CNN that a control explains away."""
+    lines = [f"Claim {one.claim} **fails**: {one.statistic}: {one.value}." for one in found if one.verdict == FAILS]
+    ahead, controlled = [one for one in found if one.claim == 6]
+    if ahead.verdict == HOLDS and controlled.verdict != HOLDS:
+        lines.append(
+            f"Claim 6 holds as the supplement has it ({ahead.value}), but not against the best control"
+            f" ({controlled.value}, {controlled.verdict}): training the CNN on explains as much."
+        )
+    return lines
+
+
+def setting(evidence: Evidence) -> list[str]:
+    """A row on what a study is: name, title, seeds, epochs, devices."""
+    study = evidence.study
+    numbers = [", ".join(map(str, evidence.seeds)), str(study.epochs), str(study.relax_epochs)]
+    return [study.name, study.title, *numbers, ", ".join(evidence.devices)]
+
+
+def chapter(number: int, found: Mapping[Study, Sequence[Finding]], last: Sequence[Finding]) -> str:
+    """A claim's own chapter in Markdown: its statistics in every study, verdicts, figures; ``last`` are of claim 12."""
+    lines = [f"### {number}. {CLAIMS[number]}", ""]
+    lines += [f"*What is not known:* {UNKNOWN[number]}", ""] if number in UNKNOWN else []
+    for study, of in found.items():
+        parts = last if number == 12 else [one for one in of if one.claim == number]
+        if number != 12:
+            lines += [f"**{study.name}** ([figure]({study.name}/{PAGES[number]}.ipynb))", ""]
+        for one in parts:
+            lines += [f"- {one.statistic}: {one.value}: **{one.verdict}**"]
+            lines += [f"  - {each}" for each in one.each]
+        lines.append("")
+        if number == 12:
+            break
+    return re.sub(r"\btw\b", "$t_w$", "\n".join(lines))

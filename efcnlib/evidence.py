@@ -1,0 +1,79 @@
+"""What is recorded of a study over its seeds, gathered for the claims: histories by kind, relax time and seed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from efcnlib import studies
+from efcnlib.environment import default_root, recorded
+from efcnlib.errors import UserError
+from efcnlib.export import read_index
+from efcnlib.records import Store, key_of
+from efcnlib.studies import Run, Study
+
+History = Mapping[str, list]
+Seeds = dict[int, History]  # by seed
+Times = dict[int, Seeds]  # by relax time, then seed
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A study's histories; ``seeds`` are those whose runs are all there, and no others are used."""
+
+    study: Study
+    seeds: tuple[int, ...]
+    cnn: Seeds
+    fcn: Seeds
+    efcn: Times
+    controls: dict[str, Times]  # by the names in configs.CONTROLS
+    paths: dict[str, Times]  # by method
+    devices: tuple[str, ...]
+
+
+def complete_seeds(study: Study, store: Store) -> tuple[int, ...]:
+    """The seeds of a study whose runs are all in the store or recorded."""
+    return tuple(
+        seed
+        for seed in study.seeds
+        if all(store.get(key_of(run)) for run in studies.runs(study.model_copy(update={"seeds": (seed,)})))
+    )
+
+
+def gather(study: Study, store: Store) -> Evidence:
+    """The evidence of ``study`` in ``store``; nothing is computed. UserError if not a single seed is complete."""
+    seeds = complete_seeds(study, store)
+    if not seeds:
+        raise UserError(
+            f"study {study.name} has no seed whose runs are all there: compute it with efcn run {study.name}"
+        )
+
+    def history(run: Run) -> History:
+        return store.get(key_of(run)).history
+
+    def each(kind: str) -> Times:
+        return {tw: {seed: history(study.relaxed(kind, tw, seed)) for seed in seeds} for tw in study.relax_times}
+
+    return Evidence(
+        study,
+        seeds,
+        cnn={seed: history(study.cnn(seed)) for seed in seeds},
+        fcn={seed: history(study.fcn(seed)) for seed in seeds},
+        efcn=each("efcn"),
+        controls={kind: each(kind) for kind in study.controls},
+        paths={
+            method: {tw: {seed: history(study.path(method, tw, seed)) for seed in seeds} for tw in study.path_times}
+            for method in study.path_methods
+            if study.path_times
+        },
+        devices=tuple(sorted({str(store.get(key_of(study.cnn(seed))).info.get("device")) for seed in seeds})),
+    )
+
+
+def several(names: str, root: str | None = None) -> list[Evidence]:
+    """The evidence of the studies that ``names`` lists, or of every recorded one; nothing is computed. UserError."""
+    store = Store(root or default_root(), recorded())
+    listed = [studies.load(name.strip()) for name in names.split(",") if name.strip()]
+    if not listed:
+        listed = [Study.model_validate(read_index(folder).study) for folder in recorded()]
+    if not listed:
+        raise UserError("no study is recorded: efcn export records one, or name one that was computed")
+    return [gather(study, store) for study in listed]

@@ -1,0 +1,102 @@
+"""What several seeds say of a number: its mean, a confidence interval, and whether a claim about it holds.
+
+The interval is Student's, over the seeds, on differences within each seed (the eFCN's accuracy minus its own control's,
+say), two-sided at 95 %. A single seed gives no interval: then nothing is decided. A claim that something is above a
+bound at *every* relax time holds when each interval lies above it; that it is above at *some* relax time, when one
+does whose level was raised for the number of relax times looked at (Bonferroni). Failing is decided the same way
+round. Everything else is undecided.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, isfinite, sqrt
+from statistics import fmean, stdev
+
+from scipy.stats import t as student
+
+LEVEL = 0.95
+HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
+
+Values = Mapping[int, Sequence[float]]  # by relax time, a number for each seed
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over ``n`` seeds and its confidence interval; from minus to plus infinity for a single seed."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def text(self, scale: float = 1.0, digits: int = 2, unit: str = "") -> str:
+        """As in "+1.20 [+0.40, +2.00] points", or "+1.20 points (one seed)" without an interval."""
+        mean, low, high = (
+            f"{scale * value:+.{digits}f}".replace("-", "−") for value in (self.mean, self.low, self.high)
+        )
+        unit = unit and f" {unit}"
+        return f"{mean} [{low}, {high}]{unit}" if isfinite(self.low) else f"{mean}{unit} (one seed)"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict, and the relax time it hangs on: the weakest of all, or the strongest of some, with its interval."""
+
+    verdict: str
+    tw: int
+    interval: Interval
+    each: dict[int, Interval]
+
+
+def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+    """Student's two-sided interval for the mean of ``values``, one for each seed."""
+    n, mean = len(values), fmean(values)
+    if n == 1:
+        return Interval(mean, -inf, inf, 1)
+    half = float(student.ppf((1 + level) / 2, n - 1)) * stdev(values) / sqrt(n)
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def everywhere(values: Values, bound: float = 0.0) -> Judgement:
+    """Whether they are above ``bound`` at every relax time; fails where one is surely below."""
+    each = {tw: interval(of) for tw, of in values.items()}
+    strict = {tw: interval(of, _raised(len(values))) for tw, of in values.items()}
+    weakest = min(each, key=lambda tw: each[tw].mean)
+    if all(one.low > bound for one in each.values()):
+        verdict = HOLDS
+    else:
+        verdict = FAILS if any(one.high < bound for one in strict.values()) else UNDECIDED
+    return Judgement(verdict, weakest, each[weakest], each)
+
+
+def somewhere(values: Values, bound: float = 0.0) -> Judgement:
+    """Whether they are above ``bound`` at some relax time; fails where all are surely not."""
+    each = {tw: interval(of) for tw, of in values.items()}
+    strict = {tw: interval(of, _raised(len(values))) for tw, of in values.items()}
+    strongest = max(each, key=lambda tw: each[tw].mean)
+    if any(one.low > bound for one in strict.values()):
+        verdict = HOLDS
+    else:
+        verdict = FAILS if all(one.high < bound for one in each.values()) else UNDECIDED
+    return Judgement(verdict, strongest, each[strongest], each)
+
+
+def within(values: Sequence[float], low: float, high: float) -> tuple[str, Interval]:
+    """Whether the mean lies between two bounds: the whole interval inside holds, the whole outside fails."""
+    found = interval(values)
+    if low <= found.low and found.high <= high:
+        return HOLDS, found
+    return (FAILS if found.high < low or found.low > high else UNDECIDED), found
+
+
+def both(first: str, *others: str) -> str:
+    """The verdict on a claim of several parts: holds if all do, fails if one does."""
+    verdicts = (first, *others)
+    if FAILS in verdicts:
+        return FAILS
+    return HOLDS if all(verdict == HOLDS for verdict in verdicts) else UNDECIDED
+
+
+def _raised(comparisons: int) -> float:
+    """The level at which one of several intervals says as much as a single one at `LEVEL`."""
+    return 1 - (1 - LEVEL) / comparisons

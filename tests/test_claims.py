@@ -1,0 +1,174 @@
+"""The claims' statistics, recomputed from the records by other code; and what is said of them."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from efcnlib import claims, evidence, studies, sweep
+from efcnlib.errors import UserError
+from efcnlib.intervals import FAILS, HOLDS, UNDECIDED
+from efcnlib.records import Store, key_of
+
+STUDY = studies.load(
+    "digits",
+    seeds=(0, 1),
+    relax_times=(0, 5, 20),
+    path_times=(0, 20),
+    path_methods=("linear", "string", "output"),
+    controls=("control", "lowered", "elcn"),
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("runs"))
+    sweep.ensure(STUDY, store, progress=False, threads=1)
+    return store
+
+
+@pytest.fixture(scope="module")
+def found(store):
+    return claims.findings(evidence.gather(STUDY, store))
+
+
+def raw(store, run, name):
+    """A quantity's history, read from the file itself."""
+    return json.loads((store.root / key_of(run) / "record.json").read_text("utf-8"))["history"][name]
+
+
+def words(values, scale=100, digits=2):
+    """Mean and Student's interval, as the page has them."""
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+    return "{} [{}, {}]".format(*(f"{scale * v:+.{digits}f}".replace("-", "−") for v in (np.mean(values), low, high)))
+
+
+def of(found, claim, part=0):
+    return [finding for finding in found if finding.claim == claim][part]
+
+
+def test_every_claim_has_its_findings_and_its_page(found):
+    assert {finding.claim for finding in found} == set(range(1, 12))
+    assert set(claims.PAGES) == set(claims.CLAIMS) == set(range(1, 13))
+    assert set(claims.UNKNOWN) <= set(claims.CLAIMS)
+    assert set(claims.verdicts(found).values()) <= {HOLDS, FAILS, UNDECIDED}
+
+
+def test_the_embedding_is_exact_and_padding_stays(found):
+    assert of(found, 1).verdict == HOLDS
+    assert float(of(found, 1).value) < 1e-12
+    assert (of(found, 3).verdict, of(found, 3).value) == (HOLDS, "0")
+
+
+def test_performance_is_that_of_the_records(store, found):
+    last = {
+        kind: {
+            tw: [raw(store, STUDY.relaxed(kind, tw, s), "test_accuracy") for s in STUDY.seeds]
+            for tw in STUDY.relax_times
+        }
+        for kind in ("efcn", "control", "lowered", "elcn")
+    }
+    cnn = [max(raw(store, STUDY.cnn(s), "test_accuracy")) for s in STUDY.seeds]
+    fcn = [max(raw(store, STUDY.fcn(s), "test_accuracy")) for s in STUDY.seeds]
+    improved = {tw: [a[-1] - a[0] for a in of] for tw, of in last["efcn"].items()}
+    ahead = {tw: [a[-1] - b for a, b in zip(of, fcn, strict=True)] for tw, of in last["efcn"].items()}
+    above = {tw: [max(a) - b for a, b in zip(of, cnn, strict=True)] for tw, of in last["efcn"].items()}
+    for finding, values in ((of(found, 4), improved), (of(found, 5), ahead), (of(found, 6), above)):
+        assert finding.each == tuple(f"tw = {tw}: {words(v)} points" for tw, v in values.items())
+    best = {}
+    for tw in STUDY.relax_times:
+        name = max(("control", "lowered", "elcn"), key=lambda kind: np.mean([a[-1] for a in last[kind][tw]]))
+        best[tw] = [a[-1] - b[-1] for a, b in zip(last["efcn"][tw], last[name][tw], strict=True)]
+        assert f"{name} at tw = {tw}" in of(found, 6, 1).statistic
+    assert of(found, 6, 1).each == tuple(f"tw = {tw}: {words(v)} points" for tw, v in best.items())
+    strongest = max(best, key=lambda tw: np.mean(best[tw]))
+    assert of(found, 6, 1).value == f"{words(best[strongest])} points at tw = {strongest}"
+
+
+def test_magnitudes_and_deviation_are_those_of_the_records(store, found):
+    run = [STUDY.relaxed("efcn", 20, s) for s in STUDY.seeds]
+    local, total = (8 * 3 - 2) ** 2, 64 * 64  # live entries of a 3 x 3 filter on 8 x 8 pixels, padded by one
+    channels = 6  # of the one input channel
+    deltas = [raw(store, one, "delta_by_layer")[-1][0] for one in run]
+    live = 49 * 64  # MaxPool 3/2 reads 7 x 7 of 8 x 8 outputs
+    assert total > live
+    taps = (7 + 7 + 6) * (7 + 7 + 6)  # rows read by each tap, of 7 outputs, next to one row of padding
+    assert taps < local
+    orders = [
+        np.log10(np.sqrt((1 - d**2) / (channels * taps)) / np.sqrt(d**2 / (channels * (live - taps)))) for d in deltas
+    ]
+    assert of(found, 2).value == f"{words(orders, 1)} orders of magnitude"
+    fcn = [raw(store, STUDY.fcn(s), "delta")[-1] for s in STUDY.seeds]
+    assert of(found, 7).value == f"{words(fcn, 100, 1)} %"
+    rho = [
+        stats.spearmanr(
+            STUDY.relax_times, [raw(store, STUDY.relaxed("efcn", tw, s), "delta")[-1] for tw in STUDY.relax_times]
+        ).statistic
+        for s in STUDY.seeds
+    ]
+    assert f"Spearman's rank correlation of δ with tw: {rho[0]:+.2f}".replace("-", "−") in of(found, 7, 1).each[3]
+    lost = {
+        tw: [
+            raw(store, STUDY.relaxed("efcn", tw, s), "test_accuracy")[-1]
+            - raw(store, STUDY.relaxed("efcn", tw, s), "accuracy_local")[-1]
+            for s in STUDY.seeds
+        ]
+        for tw in STUDY.relax_times
+    }
+    for said, (tw, values) in zip(of(found, 8).each, lost.items(), strict=True):
+        assert said.startswith(f"tw = {tw}: {100 * np.mean(values):+.2f}".replace("-", "−"))
+
+
+@pytest.mark.parametrize("method", ["linear", "string"])
+def test_paths_are_those_of_the_records(store, found, method):
+    part = ("linear", "string").index(method)
+
+    def paths(tw, which=method):
+        runs = [STUDY.path(which, tw, s) for s in STUDY.seeds]
+        return [{n: raw(store, r, n) for n in ("train_loss", "held_accuracy", "report_accuracy")} for r in runs]
+
+    def gain(path):
+        chosen = 1 + int(np.argmax(path["held_accuracy"][1:-1]))
+        return path["report_accuracy"][chosen] - max(path["report_accuracy"][0], path["report_accuracy"][-1])
+
+    barrier = {
+        tw: [max(p["train_loss"][1:-1]) - max(p["train_loss"][0], p["train_loss"][-1]) for p in paths(tw)]
+        for tw in (0, 20)
+    }
+    assert of(found, 9, 2 * part).each == (f"tw = 0: {words(barrier[0], 1, 3)} nats",)
+    assert of(found, 9, 2 * part + 1).value == f"{words(barrier[20], 1, 3)} nats"
+    gains = {tw: [gain(p) for p in paths(tw)] for tw in (0, 20)}
+    less = {tw: [gain(o) - g for o, g in zip(paths(tw, "output"), gains[tw], strict=True)] for tw in (0, 20)}
+    for claim, values in ((10, gains), (11, less)):
+        for said, (tw, differences) in zip(of(found, claim, part).each, values.items(), strict=True):
+            assert said.startswith(f"tw = {tw}: {100 * np.mean(differences):+.2f}".replace("-", "−"))
+
+
+def test_seeds_that_are_not_complete_are_left_out(store, tmp_path):
+    more = STUDY.model_copy(update={"seeds": (0, 1, 2)})
+    assert evidence.complete_seeds(more, store) == (0, 1)
+    assert evidence.gather(more, store).seeds == (0, 1)
+    with pytest.raises(UserError, match=r"^study digits has no seed whose runs are all there: .*efcn run digits$"):
+        evidence.gather(STUDY, Store(tmp_path))
+
+
+def test_claim_12_needs_its_studies(found):
+    adam = studies.load("vanilla-cifar10-narrow-adam")
+    held = dict.fromkeys(range(4, 12), HOLDS)
+    (first, second) = claims.transfer({STUDY: claims.verdicts(found), adam: held})
+    assert (first.verdict, first.value) == (HOLDS, "holds: 4, 5, 6, 7, 8, 9, 10, 11")
+    assert (second.verdict, second.value) == (UNDECIDED, "no study of it is here")
+    (first, _) = claims.transfer({adam: held | {9: FAILS, 5: UNDECIDED}})
+    assert first.verdict == FAILS
+    assert first.value == "holds: 4, 6, 7, 8, 10, 11; undecided: 5; fails: 9"
+
+
+def test_headlines_name_what_fails_and_what_a_control_explains(found):
+    told = claims.headlines(found)
+    assert len(told) >= sum(finding.verdict == FAILS for finding in found)
+    six = [finding for finding in found if finding.claim == 6]
+    one = type(six[0])
+    explained = [one(6, "a", "+1", HOLDS), one(6, "b", "−1", FAILS)]
+    assert "but not against the best control (−1, fails)" in claims.headlines(explained)[-1]
+    assert claims.headlines([one(6, "a", "+1", HOLDS), one(6, "b", "+1", HOLDS)]) == []

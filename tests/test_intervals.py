@@ -1,0 +1,75 @@
+"""Intervals against SciPy's own, verdicts against their definitions written out."""
+
+from math import isinf
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, both, everywhere, interval, somewhere, within
+
+numbers = st.floats(-5, 5).map(lambda x: round(x, 3))
+seeds = st.lists(numbers, min_size=2, max_size=6)
+
+
+@given(seeds, st.floats(0.5, 0.999))
+def test_the_interval_is_students(values, level):
+    found = interval(values, level)
+    scale = stats.sem(values)
+    low, high = stats.t.interval(level, len(values) - 1, np.mean(values), scale) if scale else (values[0], values[0])
+    np.testing.assert_allclose([found.low, found.mean, found.high], [low, np.mean(values), high], rtol=1e-9, atol=1e-9)
+    assert found.n == len(values)
+
+
+def test_one_seed_decides_nothing():
+    found = interval([3.0])
+    assert (found.mean, found.n) == (3.0, 1)
+    assert isinf(found.low)
+    assert isinf(found.high)
+    assert found.text(100, 1, "points") == "+300.0 points (one seed)"
+    for judge in (everywhere, somewhere):
+        assert judge({0: [3.0], 5: [2.0]}).verdict == UNDECIDED
+    assert within([0.97], 0.96, 0.98)[0] == UNDECIDED
+
+
+def test_intervals_in_words():
+    assert interval([1.0, 2.0, 3.0]).text(10, 1, "nats") == "+20.0 [−4.8, +44.8] nats"
+
+
+@given(st.dictionaries(st.integers(0, 100), seeds, min_size=1, max_size=5), numbers)
+def test_verdicts_on_all_and_on_some(values, bound):
+    strict = 1 - 0.05 / len(values)
+
+    def ends(level, of):
+        scale = stats.sem(of)
+        return stats.t.interval(level, len(of) - 1, np.mean(of), scale) if scale else (of[0], of[0])
+
+    lows, highs = zip(*(ends(0.95, of) for of in values.values()), strict=True)
+    strict_lows, strict_highs = zip(*(ends(strict, of) for of in values.values()), strict=True)
+    margin = min(abs(end - bound) for end in (*lows, *highs, *strict_lows, *strict_highs))
+    if margin < 1e-9:
+        return  # decided by rounding
+    all_, some = everywhere(values, bound), somewhere(values, bound)
+    expected = HOLDS if min(lows) > bound else FAILS if min(strict_highs) < bound else UNDECIDED
+    assert all_.verdict == expected
+    expected = HOLDS if max(strict_lows) > bound else FAILS if max(highs) < bound else UNDECIDED
+    assert some.verdict == expected
+    means = {tw: np.mean(of) for tw, of in values.items()}
+    assert means[all_.tw] == pytest.approx(min(means.values()))
+    assert means[some.tw] == pytest.approx(max(means.values()))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([0.969, 0.971, 0.970], HOLDS), ([0.5, 0.51, 0.52], FAILS), ([0.97, 0.97, 0.6], UNDECIDED)],
+)
+def test_within_bounds(values, expected):
+    assert within(values, 0.96, 0.98)[0] == expected
+
+
+def test_a_claim_of_several_parts():
+    assert both(HOLDS, HOLDS) == HOLDS
+    assert both(HOLDS, UNDECIDED) == UNDECIDED
+    assert both(UNDECIDED, FAILS, HOLDS) == FAILS
