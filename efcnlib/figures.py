@@ -2,7 +2,8 @@
 
 Accuracies and deviations come as fractions and are drawn in per cent; times are in epochs, losses in nats. A history
 is a run's: one list for each quantity, over its measured epochs. Colours, after Okabe and Ito and after Tol, are told
-apart by the colour-blind; series also differ in marker or dash. Every function returns a new `matplotlib` figure.
+apart by the colour-blind; series also differ in marker or dash. Of several seeds (`seeds.averaged`) the mean is drawn,
+and as a band or a bar what lies between the least and the most. Every function returns a new `matplotlib` figure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ from matplotlib.colors import ListedColormap, SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from matplotlib.transforms import ScaledTranslation
+
+from efcnlib import seeds
 
 History = Mapping[str, Sequence]
 Times = Mapping[int, History]  # histories by relax time
@@ -33,6 +36,7 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Figu
     """
     figure, ax = axes(size=(7, 5))
     ax.plot(cnn["epoch"], percent(cnn["test_accuracy"]), color=RED, marker=".", label="CNN")
+    _band(ax, cnn, "test_accuracy", RED)
     ax.axhline(100 * fcn_best, color=BROWN, linestyle="--", label="standard FCN, best")
     norm = _log_from_zero(max(history["epoch"][-1] for history in efcn.values()))
     beside = ax.transData + ScaledTranslation(7 / 72, 0, figure.dpi_scale_trans)  # points: clear of the crosses
@@ -62,6 +66,8 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Figu
             label="control: CNN resumed at $t_w$" if is_first else None,
         )
         ax.update_datalim([(tw, value) for value in percent(old["test_accuracy"])])  # shifted points do not count
+        _bar_of_seeds(ax, tw, new, "test_accuracy", "0.2")
+        _bar_of_seeds(ax, tw, old, "test_accuracy", "0.6", transform=beside)
     ax.autoscale_view()
     epochs(ax, max(cnn["epoch"][-1], *efcn))
     ax.set(xlabel="epochs of the CNN; relax time $t_w$", ylabel="test accuracy (%)")
@@ -88,6 +94,11 @@ def deviation(efcn: Times, fcn: History) -> Figure:
     loss = [history["train_loss"][0] for history in efcn.values()]
     accuracy = percent([history["test_accuracy"][-1] for history in efcn.values()])
     left.plot(list(efcn), final, color="0.7", zorder=1)
+    for (tw, history), x, y in zip(efcn.items(), accuracy, final, strict=True):
+        _bar_of_seeds(left, tw, history, "delta", "0.5")
+        _bar_of_seeds(right, x, history, "delta", "0.5")
+        if (error := seeds.apart(history, "test_accuracy")) is not None:
+            right.errorbar([x], [y], xerr=100 * error[:, -1:], color="0.5", capsize=2, fmt="none", zorder=2)
     for ax, x in ((left, list(efcn)), (middle, loss), (right, accuracy)):
         ax.scatter(x, final, c=list(efcn), norm=norm, cmap=TIME_COLOURS, edgecolors="0.3", zorder=3)
     reference = percent([fcn["delta"][-1]])
@@ -110,6 +121,7 @@ def distances(efcn: Times) -> Figure:
     for tw, history in efcn.items():
         for ax, name in zip(panels, ("delta", "sharing"), strict=True):
             ax.plot(history["epoch"], percent(history[name]), color=colour.to_rgba(tw), marker=".")
+            _band(ax, history, name, colour.to_rgba(tw))
     for ax, name in zip(panels, ("$\\delta$ (%)", "distance to weight sharing (%)"), strict=True):
         epochs(ax, max(history["epoch"][-1] for history in efcn.values()))
         ax.set(xlabel=AFTER, ylabel=name)
@@ -128,6 +140,8 @@ def by_layer(efcn: Times) -> Figure:
             colour, marker, dash = SERIES[i % len(SERIES)]
             once = f"layer {i + 1}" if ax is panels[0] else None
             ax.plot(list(efcn), layer, color=colour, marker=marker, linestyle=dash, label=once)
+            for tw, history in efcn.items():
+                _bar_of_seeds(ax, tw, history, name, colour, layer=i)
         epochs(ax, max(efcn))
         ax.set(xlabel=TW, ylabel=label)
         ax.set_ylim(bottom=0)
@@ -146,12 +160,34 @@ def contributions(efcn: Times, chance: float) -> Figure:
     for (name, label), (colour, marker, dash) in zip(parts, SERIES, strict=False):
         final = percent([history[name][-1] for history in efcn.values()])
         ax.plot(list(efcn), final, color=colour, marker=marker, linestyle=dash, label=label)
+        for tw, history in efcn.items():
+            _bar_of_seeds(ax, tw, history, name, colour)
     ax.axhline(100 * chance, color="0.4", linewidth=1, linestyle=":", label="guessing")
     epochs(ax, max(efcn))
     ax.set(xlabel=TW, ylabel="test accuracy (%)")
     ax.set_ylim(bottom=0)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure
+
+
+def _band(ax: Axes, history: History, name: str, colour: object) -> None:
+    """What lies between the seeds of a history, in per cent, behind its mean."""
+    if (error := seeds.apart(history, name)) is not None:
+        mean = np.asarray(history[name])
+        ax.fill_between(
+            history["epoch"], percent(mean - error[0]), percent(mean + error[1]), color=colour, alpha=0.2, linewidth=0
+        )
+
+
+def _bar_of_seeds(
+    ax: Axes, x: float, history: History, name: str, colour: object, layer: int | None = None, **options: object
+) -> None:
+    """The least to the most of the seeds at the end of a history, in per cent, at ``x``."""
+    if (error := seeds.apart(history, name)) is not None:
+        pick = (slice(None), -1) if layer is None else (slice(None), -1, layer)
+        mean = np.asarray(history[name])[pick[1:]]
+        low, high = percent(error[pick])
+        ax.plot([x, x], [100 * mean - low, 100 * mean + high], color=colour, linewidth=1.5, zorder=2, **options)
 
 
 def axes(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7, 4), **options: object) -> tuple[Figure, Axes]:

@@ -12,10 +12,22 @@ from math import log10, sqrt
 import numpy as np
 from torch import Tensor
 
+from efcnlib import seeds
 from efcnlib.figures import History, Times
 
 ONE_SEED = "All this is one seed, which cannot tell an effect from luck in the training."
 PICKED = "Best epochs are picked on the test set here, so they are somewhat too good."
+
+
+def over_seeds(histories: Times) -> str:
+    """What the number of seeds leaves open."""
+    n = seeds.count(next(iter(histories.values())))
+    if n == 1:
+        return ONE_SEED
+    return (
+        f"All are means over {n} seeds. The errors here are those of a test set, and hold nothing of what differs"
+        " between seeds: the page on the claims has the intervals over seeds, of differences within each."
+    )
 
 
 def standard_error(images: int, *accuracies: float) -> float:
@@ -62,7 +74,7 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: in
         " getting better, and a lead over it can be one of speed.",
         "Of comparisons between final values, chance alone lets one in twenty pass two standard errors; each line"
         f" makes {len(efcn)}. A best of several epochs passes more often. {PICKED}",
-        ONE_SEED,
+        over_seeds(efcn),
     ]
 
 
@@ -89,7 +101,7 @@ def deviation(efcn: Times, fcn: History) -> list[str]:
         f" embedding, {with_accuracy} with the final test accuracy (Spearman's; −1 or +1 if one always falls or rises"
         " with the other).",
         f"The distance to weight sharing, which δ does not see, is larger than δ at {at(further)}.",
-        ONE_SEED,
+        over_seeds(efcn),
     ]
 
 
@@ -103,7 +115,7 @@ def contributions(efcn: Times, chance: float, images: int) -> list[str]:
         f"The off-local weights alone reach between {percent(off[least])} ($t_w$ = {least}) and {percent(off[most])}"
         f" ($t_w$ = {most}), where guessing gives {percent(chance)}."
         f" Against guessing: {compare(off, dict.fromkeys(efcn, chance), images, known=True)}",
-        ONE_SEED,
+        over_seeds(efcn),
     ]
 
 
@@ -159,4 +171,4 @@ def _final(history: History) -> float:
 
 
 def _best(history: History) -> float:
-    return max(history["test_accuracy"])
+    return seeds.best(history)
