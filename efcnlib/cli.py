@@ -54,7 +54,7 @@ def data(
 ) -> None:
     """Fetch a set of images, verify it, and show what it holds and where it is kept.
 
-    Of a file of your own, show the line that makes a study file train on it.
+    Of a file of your own, show what makes a study file train on it.
     """
     from efcnlib import images, own
 

@@ -100,7 +100,7 @@ class Data(Frozen):
         if given[0] == "name" and len(given) > 1:
             raise ValueError(f"it has a name, {shortened(fields['name'])}: take out {given[1]}, or the name")
         if given[0] != "name" and given[-2:] != ["sha256", "holds"]:
-            raise ValueError("a file needs its sha256 and what it holds: efcn data FILE prints the line")
+            raise ValueError("a file needs its sha256 and what it holds: efcn data FILE prints both")
         return fields
 
     @property

@@ -86,10 +86,11 @@ def holds(loaded: Images) -> Holds:
 
 
 def entry(path: Path) -> str:
-    """What a study file says to train on the images in a file."""
+    """What a study file says to train on the images in a file, laid out as `efcn show` does it."""
     content = {"file": str(path), "sha256": files.digest_of(path.expanduser()).sha256}
     content["holds"] = holds(read(path, content["sha256"])).model_dump(mode="json")
-    return f'"data": {json.dumps(content)}'
+    lines = ",\n".join(f'  "{name}": {json.dumps(value)}' for name, value in content.items())
+    return f' "data": {{\n{lines}\n }}'
 
 
 def _checked(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -135,12 +136,9 @@ def _labels(name: str, y: Tensor) -> Tensor:
 def _check_classes(train: Tensor, test: Tensor) -> None:
     """Every class from 0 on must be there to be learned, and none be tested that is not."""
     there = train.unique().tolist()
-    missing = next((label for label in range(len(there)) if there[label] != label), None)
-    if missing is not None:
-        found = f"{there[0]} to {there[-1]}"
-        raise UserError(
-            f"train_y has labels from {found}, but no {missing}: classes are 0, 1, 2 and so on, none left out"
-        )
+    for due, label in enumerate(there):
+        if label != due:
+            raise UserError(f"train_y has label {label} where {due} is due: give 0, 1, 2 and so on, none left out")
     if len(there) < 2:
         raise UserError("train_y has one class alone: give images of at least 2")
     strange = [label for label in test.unique().tolist() if not 0 <= label < len(there)]
