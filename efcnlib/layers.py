@@ -169,7 +169,7 @@ def check(layers: Sequence[tables.Layer], shape: Sequence[int]) -> None:
     weights = 0
     for step in networks.trace(networks.cnn(layers, shape, device="meta"), shape):
         if step.geometry is not None:
-            rows, columns = step.geometry.shape(live=True)
+            rows, columns = step.geometry.shape(live=False)
             weights += rows * columns
         else:
             weights += sum(parameter.numel() for parameter in step.layer.parameters())
