@@ -165,13 +165,17 @@ def table(layers: Sequence[Layer], classes: int) -> tuple[tables.Layer, ...]:
 
 
 def check(layers: Sequence[tables.Layer], shape: Sequence[int]) -> None:
-    """UserError, naming the layer, unless a table fits images of [channels, height, width]; allocates nothing."""
+    """ValueError, naming the layer, unless a table fits images of [channels, height, width]; allocates nothing."""
+    try:
+        steps = networks.trace(networks.cnn(layers, shape, device="meta"), shape)
+    except UserError as error:  # which pydantic would not take for one of its own
+        raise ValueError(f"the network does not fit the images: {error}") from None
     weights = 0
-    for step in networks.trace(networks.cnn(layers, shape, device="meta"), shape):
+    for step in steps:
         if step.geometry is not None:
             rows, columns = step.geometry.shape(live=False)
             weights += rows * columns
         else:
             weights += sum(parameter.numel() for parameter in step.layer.parameters())
     if weights > MOST:
-        raise UserError(f"its eFCN would have {weights:,} weights: {MOST:,} are allowed, take fewer channels")
+        raise ValueError(f"its eFCN would have {weights:,} weights: {MOST:,} are allowed, take fewer channels")

@@ -96,10 +96,7 @@ class Study(Frozen):
                 raise ValueError(
                     f"batch {shortened(batch)} is larger than the {self.data.train_images} training images"
                 )
-        try:
-            layers.check(self.network.table(self.data.classes), self.data.shape)
-        except UserError as error:  # which pydantic would not take for one of its own
-            raise ValueError(f"its network does not fit its images: {error}") from None
+        layers.check(self.network.table(self.data.classes), self.data.shape)
         if _end(self.path_start) == _end(self.path_end):
             raise ValueError(f"paths from {self.path_start} to {self.path_end} lead nowhere: give two different ends")
         return self

@@ -201,7 +201,7 @@ def test_python_takes_the_same_layers():
         *(architectures.Flatten(), architectures.Linear(3), architectures.Linear(7)),
     )
     assert layers.table(parsed, 7) == table
-    with pytest.raises(UserError, match="layer 0"):
+    with pytest.raises(ValueError, match="layer 0"):
         layers.check(table, (1, 2, 2))
 
 
@@ -212,7 +212,7 @@ def test_every_study_says_at_once_what_does_not_fit(short, long, is_flat):
     study, line = tried(lambda: studies.load("quick", **changes))
     event("refused" if line else "fits")
     if line:
-        assert "does not fit its images: layer " in line
+        assert "does not fit the images: layer " in line
     else:
         assert runs.untrained(study.cnn(0))
         assert study.data == Data(**changes["data"])
