@@ -1,4 +1,4 @@
-"""What one run is, as plain data: a training, or a path between the ends of two trainings.
+"""What one run is, as plain data: a training, a path between the ends of two trainings, or the curvature around one.
 
 A run's configuration holds everything that decides its result, its parents' configurations included, and nothing
 else; its canonical hash is its key in the run store (`efcnlib.records`).
@@ -169,6 +169,11 @@ class Training(Frozen):
         return f"{self.kind}{'' if self.tw is None else f' tw={self.tw}'} seed={self.seed}"
 
     @property
+    def training(self) -> "Training":
+        """The training whose network, images and size a run has: this one."""
+        return self
+
+    @property
     def parents(self) -> tuple["Training", ...]:
         """The runs whose weights this one needs."""
         return () if self.parent is None else (self.parent,)
@@ -257,6 +262,11 @@ class PathRun(Frozen):
         return self
 
     @property
+    def training(self) -> Training:
+        """The training whose network, images and size a run has: the one at the path's end."""
+        return self.end
+
+    @property
     def relaxation(self) -> String | Band | Chain | None:
         """How it is relaxed; None where nothing is."""
         return self.string or self.band or self.chain
@@ -274,4 +284,48 @@ class PathRun(Frozen):
         return (self.start, self.end) if self.third is None else (self.start, self.end, self.third)
 
 
-Run = Training | PathRun
+class Curved(Frozen):
+    """How curvature is measured: over the first training ``images``, by so many Lanczos ``steps``; ``count`` values."""
+
+    images: int = Field(1000, ge=1)
+    steps: int = Field(25, ge=1, le=1000)
+    count: int = Field(5, ge=1)  # of the largest eigenvalues are kept
+
+    @model_validator(mode="after")
+    def _has_so_many(self) -> "Curved":
+        if self.count > self.steps:
+            raise ValueError(f"count {self.count} is more than the {self.steps} steps give: take more steps")
+        return self
+
+
+class Curvature(Curved):
+    """Gradient and Hessian of the train loss where a dense training begins, an eFCN's at its embedding, and ends."""
+
+    kind: Literal["curvature"] = "curvature"
+    of: Training
+
+    @model_validator(mode="after")
+    def _is_dense(self) -> "Curvature":
+        if self.of.kind not in ("efcn", "fcn"):
+            raise ValueError(f"{self.of.label} has no off-local weights: curvature is that of an efcn or fcn")
+        if self.images > self.of.data.train_images:
+            raise ValueError(f"images {self.images} are more than the {self.of.data.train_images} in training")
+        return self
+
+    @property
+    def label(self) -> str:
+        """Name for people: "curvature of efcn tw=5 seed=0"."""
+        return f"curvature of {self.of.label}"
+
+    @property
+    def training(self) -> Training:
+        """The training whose network, images and size a run has: the one that is measured."""
+        return self.of
+
+    @property
+    def parents(self) -> tuple[Training, ...]:
+        """The runs whose weights this one needs."""
+        return (*self.of.parents, self.of)
+
+
+Run = Training | PathRun | Curvature

@@ -7,7 +7,7 @@ from math import prod
 from efcnlib import measures, networks
 from efcnlib.records import State, Store, key_of
 from efcnlib.runs import untrained
-from efcnlib.studies import PathRun, Run
+from efcnlib.studies import Curvature, PathRun, Run
 from efcnlib.training import log_spaced
 
 RECORD = 100_000  # bytes of a run's record and manifest at the most
@@ -50,7 +50,7 @@ def groups(runs: Sequence[Run], together: int) -> list[list[Run]]:
 
 def cost(run: Run) -> float:
     """Work of a run, in arbitrary units proportional to its time: multiplications, and an overhead per image."""
-    training = run.end if isinstance(run, PathRun) else run
+    training = run.training
     steps = networks.trace(untrained(training), training.data.shape)
     is_dense, is_local = training.kind in ("fcn", "efcn"), training.kind == "elcn"  # whose gathered weights are slow
     work = 1_000_000  # pooling, small kernels, the loop: measured on two CPU cores to weigh about this many products
@@ -58,6 +58,8 @@ def cost(run: Run) -> float:
         if step.geometry is not None:
             rows, columns = step.geometry.shape(live=True)
             work += rows * columns if is_dense else step.geometry.count_local(live=True) * (40 if is_local else 1)
+    if isinstance(run, Curvature):  # a pass to begin with, and two products along the gradient; measured on a CPU core
+        return run.images * work * 2 * (3 + 2.5 * 2 + 3 * 3.5 * run.steps)
     forward = training.data.train_images * work
     if isinstance(run, PathRun):
         return forward * _passes(run)
@@ -95,6 +97,8 @@ def disk(run: Run) -> Disk:
             networks_kept += run.chain.bends  # their velocities
         arrays = 8 * run.plane.size**2 if run.plane else 0
         return Disk(RECORD + arrays, 2 * (RECORD + networks_kept * disk(run.end).done))
+    if isinstance(run, Curvature):
+        return Disk(RECORD, 2 * RECORD)
     network = untrained(run)
     arrays = 0
     if run.kind in ("fcn", "efcn"):

@@ -15,7 +15,7 @@ from efcnlib.export import read_index, runs_of, study_of
 from efcnlib.records import Record, Store, key_of
 from efcnlib.runfolder import RECORD
 from efcnlib.runs import Workplace
-from efcnlib.studies import Run, Training
+from efcnlib.studies import Curvature, Run
 
 SIGMAS = 4.0  # standard errors by which accuracies may differ where the environments do
 
@@ -37,7 +37,7 @@ def recompute(
 
     The same environment must give the same bytes. In another one rounding differs, and training amplifies it: then the
     final test accuracies have to agree within SIGMAS standard errors of their difference, both binomial over the test
-    images.
+    images; where curvature was measured, the accuracies over its images.
     """
     index = read_index(folder)
     runs = runs_of(index)
@@ -62,15 +62,18 @@ def compare(run: Run, recorded: Store, again: Store) -> Comparison:
     if same and all(_bytes(value) == _bytes(second.arrays[name]) for name, value in first.arrays.items()):
         return Comparison(run.label, True, True, "the same bytes")
     differing = _differing(first, second)
-    before, after = first.history["test_accuracy"][-1], second.history["test_accuracy"][-1]
-    data = run.data if isinstance(run, Training) else run.end.data
-    error = math.sqrt(sum(p * (1 - p) / data.test_images for p in (before, after)))
+    name, images = "test_accuracy", run.training.data.test_images
+    if isinstance(run, Curvature):
+        name, images = "accuracy", run.images
+    before, after = first.history[name][-1], second.history[name][-1]
+    error = math.sqrt(sum(p * (1 - p) / images for p in (before, after)))
     same_place = not differing
-    close = not same_place and abs(after - before) <= SIGMAS * max(error, 1 / data.test_images)
+    close = not same_place and abs(after - before) <= SIGMAS * max(error, 1 / images)
     where = "in the same environment" if same_place else f"with another {', '.join(differing)}"
-    words = f"test accuracy {after:.4f} for {before:.4f}, standard error of the difference {error:.4f}, {where}"
+    words = f"{name.replace('_', ' ')} {after:.4f} for {before:.4f}, standard error of the difference {error:.4f}"
+    words += f", {where}"
     if same_place and torch.device(first.info["device"]).type != "cpu":
-        close, words = abs(after - before) <= SIGMAS * max(error, 1 / data.test_images), words + ", on a GPU"
+        close, words = abs(after - before) <= SIGMAS * max(error, 1 / images), words + ", on a GPU"
     return Comparison(run.label, False, close, words)
 
 

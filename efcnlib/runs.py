@@ -1,4 +1,4 @@
-"""From a run's configuration to its result: build the network, train, measure; or walk a path between two networks."""
+"""From a run's configuration to its result: a network trained and measured, a path walked, a loss's curvature."""
 
 import contextlib
 import hashlib
@@ -9,14 +9,15 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from efcnlib import embedding, images, measures, memory, networks, own, walks
+from efcnlib import curvature, embedding, images, measures, memory, networks, own, walks
 from efcnlib.attempts import Attempt
 from efcnlib.engine import Engine
 from efcnlib.errors import UserError
+from efcnlib.images import Split
 from efcnlib.pauses import Pause, State, Work
 from efcnlib.precision import products
 from efcnlib.records import Result, Store, environment, key_of
-from efcnlib.studies import Data, PathRun, Run, Training
+from efcnlib.studies import Curvature, Data, PathRun, Run, Training
 from efcnlib.training import log_spaced, train
 from efcnlib.updates import below
 
@@ -91,7 +92,12 @@ def compute_together(
 
 def work(run: Run, place: Workplace, state: State | None = None) -> Work[Made]:
     """The computation of a run, from the ``state`` of one of its pauses if there is one."""
-    return _walk(run, place, state) if isinstance(run, PathRun) else _train(run, place, state)
+    match run:
+        case PathRun():
+            return _walk(run, place, state)
+        case Curvature():
+            return _curvature(run, place, state)
+    return _train(run, place, state)
 
 
 def needed(run: Training, place: Workplace) -> int:
@@ -206,6 +212,17 @@ def _walk(run: PathRun, place: Workplace, state: State | None) -> Work[Made]:
     start, end = (ends[training].state_dict() for training in (run.start, run.end))
     third = run.third and {name: value.detach() for name, value in ends[run.third].named_parameters()}
     return walks.walk(run, walks.Ground(ends[run.start], start, end, third, splits, _seed(run.end)), state)
+
+
+def _curvature(run: Curvature, place: Workplace, state: State | None) -> Work[Made]:
+    images, of = place.splits(run.of.data)[0], run.of
+    moments = {
+        0: lambda: build(of, place.store).to(place.device),
+        of.epochs: lambda: dense_end(of, place.store).to(place.device),
+    }
+    few, how = Split(images.x[: run.images], images.y[: run.images]), {"steps": run.steps, "count": run.count}
+    history = yield from curvature.measure(moments, few, **how, seed=_seed(of), state=state)
+    return history, {}, {}
 
 
 def dense_end(run: Training, store: Store) -> nn.Sequential:

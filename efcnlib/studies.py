@@ -16,6 +16,8 @@ from efcnlib.configs import (
     METHODS,
     Band,
     Chain,
+    Curvature,
+    Curved,
     Data,
     Frozen,
     Network,
@@ -60,16 +62,18 @@ class Study(Frozen):
     band: Band = Band()
     chain: Chain = Chain()
     plane: Plane | None = Plane()
+    curvature: Curved | None = None  # of the loss around the eFCNs of some tw, and the standard FCN; None: not measured
+    curvature_times: tuple[Epoch, ...] | None = None  # these tw; None: the path times
     batch: int = Field(250, ge=1)  # images
     shuffle: bool = True  # False: the published order, the same every epoch
     measurements: int = Field(20, ge=2)  # log-spaced epochs with a full measurement
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     needs_gpu: bool = False
 
-    @field_validator("relax_times", "path_times", "seeds")
+    @field_validator("relax_times", "path_times", "curvature_times", "seeds")
     @classmethod
-    def _ascending(cls, values: tuple[int, ...]) -> tuple[int, ...]:
-        if list(values) != sorted(set(values)) or (values and values[0] < 0):
+    def _ascending(cls, values: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if values and (list(values) != sorted(set(values)) or values[0] < 0):
             raise ValueError("give different whole numbers of at least 0 in ascending order")
         return values
 
@@ -87,10 +91,11 @@ class Study(Frozen):
             raise ValueError(
                 f"relax time {late[0]} has no checkpoint: the CNN is trained for epochs 0 to {self.epochs}"
             )
-        unknown = [tw for tw in self.path_times if tw not in self.relax_times]
-        if unknown:
-            times = ", ".join(map(str, self.relax_times))
-            raise ValueError(f"path time {unknown[0]} is no relax time of the study: choose among {times}")
+        for what, chosen in (("path", self.path_times), ("curvature", self.curvature_times or ())):
+            unknown = [tw for tw in chosen if tw not in self.relax_times]
+            if unknown:
+                times = ", ".join(map(str, self.relax_times))
+                raise ValueError(f"{what} time {unknown[0]} is no relax time of the study: choose among {times}")
         for batch in (self.batch, self.string.batch, self.band.batch, self.chain.batch):
             if batch > self.data.train_images:
                 raise ValueError(
@@ -144,6 +149,20 @@ class Study(Frozen):
         ends = {"start": start, "end": end, "third": third}
         return validated(PathRun, {"method": method, "points": self.path_points} | ends | fields)
 
+    @property
+    def curved_times(self) -> tuple[int, ...]:
+        """The relax times whose eFCNs get their curvature measured."""
+        if self.curvature is None:
+            return ()
+        return self.path_times if self.curvature_times is None else self.curvature_times
+
+    def curved(self, tw: int | None, seed: int) -> Curvature:
+        """The curvature around the eFCN of ``tw``, or around the standard FCN; UserError names the allowed times."""
+        choice(f"curvature time of study {self.name}", tw, (*self.curved_times, None) if self.curved_times else ())
+        of = self.fcn(seed) if tw is None else self.relaxed("efcn", tw, seed)
+        images = min(self.curvature.images, self.data.train_images)
+        return validated(Curvature, self.curvature.model_dump() | {"images": images, "of": of})
+
     def _training(self, kind: str, optimiser: Optimiser, epochs: int, seed: int, **origin: object) -> Training:
         ends = {_end(text)[2] for text in (self.path_start, self.path_end)} - {None}
         choice(f"seed of study {self.name}", seed, sorted({*self.seeds, *ends}))
@@ -173,6 +192,8 @@ def runs(study: Study) -> list[Run]:
             for end in path.parents:  # of another seed, perhaps
                 result |= dict.fromkeys([*end.parents, end])
             result[path] = None
+        if study.curved_times:
+            result |= dict.fromkeys(study.curved(tw, seed) for tw in (None, *study.curved_times))
     return list(result)
 
 
@@ -253,6 +274,7 @@ _PRESETS = (
         string=String(points=11, steps=40, batch=100),
         band=Band(points=7, steps=20, batch=100, most=11),
         chain=Chain(steps=100, batch=100),
+        curvature=Curved(images=500),
         batch=50,
         measurements=8,
     ),

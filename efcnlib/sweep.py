@@ -18,7 +18,7 @@ from efcnlib.errors import UserError, at_least
 from efcnlib.precision import speedup
 from efcnlib.records import Busy, Record, Result, State, Store, default_root, key_of
 from efcnlib.runs import Workplace, compute, compute_together, needed
-from efcnlib.studies import PathRun, Run, Study
+from efcnlib.studies import Run, Study
 
 LOOK = 0.5  # seconds between two looks at runs that other processes compute
 
@@ -49,6 +49,10 @@ class Results:
     def path(self, method: str, tw: int, seed: int) -> Record:
         """The path between the CNN's and the eFCN's end."""
         return self._record(self.study.path(method, tw, seed))
+
+    def curvature(self, tw: int | None, seed: int) -> Record:
+        """The curvature around the eFCN of ``tw``, at its embedding and its end; None: around the standard FCN."""
+        return self._record(self.study.curved(tw, seed))
 
     def _record(self, run: Run) -> Record:
         record = self.store.get(key_of(run))
@@ -226,8 +230,8 @@ def computing(run: Run) -> Iterator[None]:
     except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's has no class of its own
         if "out of memory" not in str(error).lower() and "allocate memory" not in str(error):
             raise
-        network = run.end.network if isinstance(run, PathRun) else run.network
-        raise UserError(f"{run.label}: not enough memory for {network.words}: take fewer") from error
+        words = run.training.network.words
+        raise UserError(f"{run.label}: not enough memory for {words}: take fewer") from error
 
 
 @contextlib.contextmanager
