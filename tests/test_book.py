@@ -36,7 +36,7 @@ def pages(page: Path) -> list[Path]:
 def test_contents_repeat_the_study_part_and_single_chapters():
     one = contents(template(), ["digits"])
     two = contents(template(), ["digits", "quick"])
-    names = ("findings", "embedding", "dynamics", "delta", "off_local", "interpolation")
+    names = ("findings", "embedding", "dynamics", "delta", "off_local", "interpolation", "curvature")
     study = [f"executed/digits/{name}" for name in names]
     behind = ["executed/performance", "executed/survival", "clusters", "executed/digits/environment"]
     assert files(one) == ["notation", "reading", "own", *study, *behind, "references"]

@@ -120,6 +120,7 @@ def root(tmp_path_factory):
         ("delta", {}, 3),
         ("off_local", {"relax_times": "5", "output": "centre"}, 2),
         ("interpolation", {"relax_times": 2, "methods": "string", "others": "none"}, 4),
+        ("curvature", {}, 3),
     ],
 )
 def test_notebooks_run_with_their_parameters(name, parameters, figure_count, root, tmp_path):

@@ -21,8 +21,7 @@ def test_presets_are_valid_studies_with_unique_runs(name):
     assert len(set(keys)) == len(keys)
     seen = set()
     for run, key in zip(runs, keys, strict=True):  # parents before children
-        parents = [run.start, run.end] if run.kind == "path" else [run.parent] if run.parent else []
-        assert all(key_of(parent) in seen for parent in parents)
+        assert all(key_of(parent) in seen for parent in run.parents)
         seen.add(key)
 
 
