@@ -297,6 +297,10 @@ class Curved(Frozen):
             raise ValueError(f"count {self.count} is more than the {self.steps} steps give: take more steps")
         return self
 
+    def around(self, of: Training) -> "Curvature":
+        """The run that measures it where ``of`` begins and ends, over all its images if it has fewer."""
+        return Curvature(images=min(self.images, of.data.train_images), steps=self.steps, count=self.count, of=of)
+
 
 class Curvature(Curved):
     """Gradient and Hessian of the train loss where a dense training begins, an eFCN's at its embedding, and ends."""

@@ -86,14 +86,10 @@ class Study(Frozen):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Study":
-        late = [tw for tw in self.relax_times if tw > self.epochs]
-        if late:
-            raise ValueError(
-                f"relax time {late[0]} has no checkpoint: the CNN is trained for epochs 0 to {self.epochs}"
-            )
+        if late := [tw for tw in self.relax_times if tw > self.epochs]:
+            raise ValueError(f"relax time {late[0]} has no checkpoint: the CNN's epochs are 0 to {self.epochs}")
         for what, chosen in (("path", self.path_times), ("curvature", self.curvature_times or ())):
-            unknown = [tw for tw in chosen if tw not in self.relax_times]
-            if unknown:
+            if unknown := [tw for tw in chosen if tw not in self.relax_times]:
                 times = ", ".join(map(str, self.relax_times))
                 raise ValueError(f"{what} time {unknown[0]} is no relax time of the study: choose among {times}")
         for batch in (self.batch, self.string.batch, self.band.batch, self.chain.batch):
@@ -152,16 +148,15 @@ class Study(Frozen):
     @property
     def curved_times(self) -> tuple[int, ...]:
         """The relax times whose eFCNs get their curvature measured."""
-        if self.curvature is None:
-            return ()
-        return self.path_times if self.curvature_times is None else self.curvature_times
+        times = self.path_times if self.curvature_times is None else self.curvature_times
+        return times if self.curvature else ()
 
     def curved(self, tw: int | None, seed: int) -> Curvature:
-        """The curvature around the eFCN of ``tw``, or around the standard FCN; UserError names the allowed times."""
-        choice(f"curvature time of study {self.name}", tw, (*self.curved_times, None) if self.curved_times else ())
-        of = self.fcn(seed) if tw is None else self.relaxed("efcn", tw, seed)
-        images = min(self.curvature.images, self.data.train_images)
-        return validated(Curvature, self.curvature.model_dump() | {"images": images, "of": of})
+        """The curvature around the eFCN of ``tw``, None: around the standard FCN; UserError names the allowed times."""
+        if self.curvature is None:
+            raise UserError(f"study {self.name} measures no curvature: give it one, as in curvature={{'images': 1000}}")
+        choice(f"curvature time of study {self.name}", tw, (*self.curved_times, None))
+        return self.curvature.around(self.fcn(seed) if tw is None else self.relaxed("efcn", tw, seed))
 
     def _training(self, kind: str, optimiser: Optimiser, epochs: int, seed: int, **origin: object) -> Training:
         ends = {_end(text)[2] for text in (self.path_start, self.path_end)} - {None}

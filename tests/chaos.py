@@ -45,7 +45,7 @@ RECORDED = REPOSITORY / "results" / "survival"
 
 
 def small_study(epochs: int = 30) -> Study:
-    """A study of 16 runs, each kind among them, that takes some ten seconds of one core."""
+    """A study of 25 runs, each kind among them, that takes some ten seconds of one core."""
     times = {"relax_times": (0, epochs // 4, epochs), "path_times": (0, epochs)}
     changes = {"epochs": epochs, "relax_epochs": max(1, epochs // 2)} | times
     return studies.load("digits", **changes, path_points=5, string={"steps": 20})

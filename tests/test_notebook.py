@@ -151,6 +151,16 @@ def test_paths_between_other_ends_and_over_seeds_are_computed(root, tmp_path):
     assert "All are means over 2 seeds" in words
 
 
+def test_a_study_without_curvature_says_so(root, tmp_path):
+    (tmp_path / "plain.json").write_text('{"like": "digits", "curvature": null}', "utf-8")
+    out = tmp_path / "out.ipynb"
+    parameters = {"study": str(tmp_path / "plain.json"), "root": root}
+    run_notebook(REPOSITORY / "notebooks" / "curvature.ipynb", out, parameters)
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    (said,) = [output.data["text/markdown"] for output in outputs if output.output_type == "display_data"]
+    assert said == "- Study plain measures no curvature: give it one with its field `curvature`."
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
