@@ -4,6 +4,7 @@ A run's configuration holds everything that decides its result, its parents' con
 else; its canonical hash is its key in the run store (`efcnlib.records`).
 """
 
+import operator
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -19,6 +20,10 @@ METHODS = ("linear", "curvilinear", "string", "band", "bezier", "polygon", "outp
 CONTROLS = ("control", "lowered", "elcn")  # what an eFCN is compared with, at each relax time
 KINDS = ("cnn", "fcn", "efcn", *CONTROLS)
 DENSE = tuple(kind for kind in KINDS if kind != "elcn")  # whose ends are dense networks, or can be embedded into one
+
+
+# Off, a switch leaves no trace in a run's JSON: keys of runs from before there was the switch stay what they were.
+SwitchedOff = Field(False, exclude_if=operator.not_)
 
 
 class Frozen(BaseModel):
@@ -87,6 +92,12 @@ class Training(Frozen):
     seed: int = Field(ge=0, lt=2**31)
     parent: "Training | None" = None
     tw: int | None = Field(None, ge=0)
+    augment: bool = SwitchedOff  # training images are moved and mirrored, each anew in every epoch
+
+    @property
+    def setting(self) -> str:
+        """What is out of the ordinary, for captions: "with random crops and flips", or nothing."""
+        return setting(self.augment)
 
     @property
     def label(self) -> str:
@@ -200,3 +211,8 @@ class PathRun(Frozen):
 
 
 Run = Training | PathRun
+
+
+def setting(augment: bool) -> str:
+    """In words what of a training is switched on."""
+    return "with random crops and flips" if augment else ""

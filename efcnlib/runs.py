@@ -127,6 +127,7 @@ def _train(run: Training, place: Workplace, state: State | None) -> Work[Made]:
         seed=_seed(run),
         precision=run.precision,
         engine=place.engine,
+        augment=run.augment,
         after=state and (state.numbers["epoch"], below("trainer/", state.tensors)),
     )
     for epoch, losses, trainer in trained:

@@ -23,6 +23,7 @@ from efcnlib.configs import (
     Run,
     String,
     Training,
+    setting,
 )
 from efcnlib.errors import UserError, choice, shortened
 from efcnlib.precision import PRECISIONS
@@ -61,6 +62,7 @@ class Study(Frozen):
     plane: Plane | None = Plane()
     batch: int = Field(250, ge=1)  # images
     shuffle: bool = True  # False: the published order, the same every epoch
+    augment: bool = False  # training images moved and mirrored, each anew in every epoch: see `augmentation`
     measurements: int = Field(20, ge=2)  # log-spaced epochs with a full measurement
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     needs_gpu: bool = False
@@ -98,6 +100,11 @@ class Study(Frozen):
         if _end(self.path_start) == _end(self.path_end):
             raise ValueError(f"paths from {self.path_start} to {self.path_end} lead nowhere: give two different ends")
         return self
+
+    @property
+    def setting(self) -> str:
+        """What is out of the ordinary, for captions: "with random crops and flips", or nothing."""
+        return setting(self.augment)
 
     def cnn(self, seed: int) -> Training:
         """The CNN of a seed."""
@@ -154,6 +161,7 @@ class Study(Frozen):
             epochs=epochs,
             batch=self.batch,
             shuffle=self.shuffle,
+            augment=self.augment,
             measurements=self.measurements,
             seed=seed,
             **origin,
