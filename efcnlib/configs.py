@@ -93,11 +93,12 @@ class Training(Frozen):
     parent: "Training | None" = None
     tw: int | None = Field(None, ge=0)
     augment: bool = SwitchedOff  # training images are moved and mirrored, each anew in every epoch
+    carry: bool = SwitchedOff  # the optimiser goes on with what the parent's had gathered at tw
 
     @property
     def setting(self) -> str:
         """What is out of the ordinary, for captions: "with random crops and flips", or nothing."""
-        return setting(self.augment)
+        return setting(self.augment, self.carry)
 
     @property
     def label(self) -> str:
@@ -213,6 +214,7 @@ class PathRun(Frozen):
 Run = Training | PathRun
 
 
-def setting(augment: bool) -> str:
-    """In words what of a training is switched on."""
-    return "with random crops and flips" if augment else ""
+def setting(augment: bool, carry: bool) -> str:
+    """In words what of a training or of a study is switched on."""
+    words = ["random crops and flips"] * augment + ["the CNN's optimiser carried over"] * carry
+    return f"with {' and '.join(words)}" if words else ""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from efcnlib import memory
 from efcnlib.augmentation import augmented
+from efcnlib.carrying import shared
 from efcnlib.errors import UserError, at_least
 from efcnlib.graphs import Replayed
 from efcnlib.images import Split
@@ -74,8 +75,9 @@ class Trainer:
         self.convolves = any(isinstance(layer, nn.Conv2d) for layer in network)
         if self.convolves:
             network.to(memory_format=torch.channels_last)  # in which convolutions are fastest, on CPUs too
-        loose = [matrix.bias for matrix in self.matrices.values() if matrix.bias is not None]
-        self.rest = optimiser.start(loose if self.fused else parameters) if loose or not self.fused else None
+        biases = {f"{name}.bias": matrix.bias for name, matrix in self.matrices.items() if matrix.bias is not None}
+        self.loose = biases if self.fused else dict(network.named_parameters())
+        self.rest = optimiser.start(list(self.loose.values())) if self.loose else None
         self.anchor = torch.empty(0, device=self.device, requires_grad=True)
         self.replayed: Replayed | None = None
 
@@ -146,6 +148,22 @@ class Trainer:
         self.generator.set_state(state["dropout"])
         if self.views is not None:
             self.views.set_state(state["views"])
+
+    def carry(self, gathered: dict[str, Tensor]) -> None:
+        """Start with what a CNN's optimiser of the same kind had ``gathered``, "PARAMETER/NAME"; nothing: start fresh.
+
+        ``NAME`` is PyTorch's. `carrying` says what becomes of it in this network. To be called before the first step.
+        """
+        if not gathered:
+            return
+        on_device = {name: value.to(self.device) for name, value in gathered.items()}
+        for name, matrix in self.matrices.items():
+            layer = self.network.get_submodule(name)
+            matrix.carry(shared(layer, "weight", below(f"{name}.weight/", on_device)))
+        for number, parameter in enumerate(self.loose):
+            name, part = parameter.rsplit(".", 1)
+            moments = shared(self.network.get_submodule(name), part, below(f"{parameter}/", on_device))
+            restore_moments(self.rest, {f"{number}/{key}": value for key, value in moments.items()})
 
     def _logits(self, x: Tensor) -> Tensor:
         reduced = self.operands == torch.bfloat16

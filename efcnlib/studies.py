@@ -45,7 +45,8 @@ class Study(Frozen):
     data: Data
     optimiser: Optimiser
     precision: Literal[PRECISIONS] = "float32"  # of matrix products in training; masters are float32
-    relax_optimiser: Optimiser | None = None  # of eFCN, eLCN and control; None: as the CNN's, started fresh
+    relax_optimiser: Optimiser | None = None  # of eFCN, eLCN and control; None: as the CNN's
+    carry: bool = False  # it goes on with what the CNN's had gathered at tw (`carrying`), instead of starting fresh
     epochs: int = Field(ge=1, le=100_000)  # of the CNN and of the standard FCN
     relax_epochs: int = Field(ge=1, le=100_000)  # after embedding, of the control too
     relax_times: tuple[Epoch, ...] = Field(min_length=1)  # tw, epochs of the CNN
@@ -97,6 +98,14 @@ class Study(Frozen):
                 raise ValueError(
                     f"batch {shortened(batch)} is larger than the {self.data.train_images} training images"
                 )
+        before, after = self.optimiser, self.relax_optimiser or self.optimiser
+        if self.carry and not before.gathers:
+            raise ValueError("carry: sgd without momentum gathers nothing to carry over: leave carry out")
+        if self.carry and after.gathers != before.gathers:
+            raise ValueError(
+                f"carry: {after.words} cannot go on with what {before.words} gathered: take a relax_optimiser of the"
+                " same kind; its learning rate may be another"
+            )
         if _end(self.path_start) == _end(self.path_end):
             raise ValueError(f"paths from {self.path_start} to {self.path_end} lead nowhere: give two different ends")
         return self
@@ -104,7 +113,7 @@ class Study(Frozen):
     @property
     def setting(self) -> str:
         """What is out of the ordinary, for captions: "with random crops and flips", or nothing."""
-        return setting(self.augment)
+        return setting(self.augment, self.carry)
 
     def cnn(self, seed: int) -> Training:
         """The CNN of a seed."""
@@ -162,6 +171,7 @@ class Study(Frozen):
             batch=self.batch,
             shuffle=self.shuffle,
             augment=self.augment,
+            carry=self.carry and "parent" in origin,
             measurements=self.measurements,
             seed=seed,
             **origin,

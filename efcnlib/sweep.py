@@ -17,8 +17,8 @@ from efcnlib.environment import recorded
 from efcnlib.errors import UserError, at_least
 from efcnlib.precision import speedup
 from efcnlib.records import Busy, Record, Result, State, Store, default_root, key_of
-from efcnlib.runs import Workplace, compute, compute_together, needed
-from efcnlib.studies import Run, Study
+from efcnlib.runs import Workplace, compute, compute_together, gathered, needed
+from efcnlib.studies import Run, Study, Training
 
 LOOK = 0.5  # seconds between two looks at runs that other processes compute
 
@@ -125,6 +125,9 @@ def prepare(
         check_engine(optimiser, study.precision, engine or Engine(), device)
     if check and study.precision == "bf16" and (faster := speedup(device)) < 1:
         _say(f"bf16 products are {faster:.1f} times as fast as float32 ones on {device} (measured)")
+    for run in todo:
+        if isinstance(run, Training) and run.carry and run.parent not in todo:
+            gathered(store, run.parent, run.tw)  # or UserError
     need = plans.needed(todo, workers)
     files.room(store.root, need, f"study {study.name}")
     if progress:

@@ -47,6 +47,7 @@ def train(
     precision: str = "float32",
     engine: Engine | None = None,
     augment: bool = False,
+    carried: dict[str, Tensor] | None = None,
     after: tuple[int, dict[str, Tensor]] | None = None,
 ) -> Iterator[Passed]:
     """Train in place for ``epochs`` passes over ``split``, an epoch each time the iterator is asked for the next.
@@ -55,7 +56,8 @@ def train(
     computed: whoever reads something waits for it. ``batch`` is in images, the last one of an epoch may be smaller.
     ``seed`` decides the order of the images (unless ``shuffle`` is off: then it is the published one, the same every
     epoch), the dropout masks and, with ``augment``, how each image is moved and mirrored anew each epoch
-    (`augmentation`); no generator of PyTorch's own is used. On a CPU the same call with as many threads
+    (`augmentation`); no generator of PyTorch's own is used. The optimiser starts with what is ``carried`` over from a
+    CNN's (`Trainer.carry`), by default fresh. On a CPU the same call with as many threads
     gives the same bits, also when it goes on, with ``after``, from the epoch and the state of one that was cut off.
     """
     order = torch.Generator().manual_seed(seed) if shuffle else None
@@ -66,6 +68,7 @@ def train(
 
     done = 0
     if after is None:
+        trainer.carry(carried or {})
         yield Passed(0, trainer.loss(), state)
     else:
         done, saved = after
