@@ -1,6 +1,6 @@
-"""Studies: presets by name, and the runs that make them up.
+"""Studies: the runs that make them up; presets by name, and study files.
 
-What a run is stands in `efcnlib.configs`; a study says which there are.
+What a run is stands in `efcnlib.configs`; a study says which there are. The presets' numbers are in `efcnlib.presets`.
 """
 
 import difflib
@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from efcnlib import presets
 from efcnlib.configs import (
     CONTROLS,
     METHODS,
@@ -200,117 +201,7 @@ def _end(text: str) -> tuple[str, int | None, int | None]:
     return found[1], *(None if number is None else int(number) for number in found.groups()[1:])
 
 
-VANILLA = Study(
-    name="vanilla-cifar10-sgd",
-    title="VanillaCNN on CIFAR-10, SGD",
-    network=Network(architecture="vanilla"),
-    data=Data(name="cifar10"),
-    optimiser=Optimiser(name="sgd", lr=0.1),
-    precision="tf32",
-    epochs=100,
-    relax_epochs=100,
-    relax_times=(0, 1, 2, 3, 4, 5, 6, 8, 11, 14, 18, 23, 29, 37, 48, 61, 78, 100),
-    path_times=(0, 5, 18, 61),
-    shuffle=False,  # the published loader does not
-    seeds=(0, 1, 2),
-    needs_gpu=True,
-)
-
-# For two CPU cores: the paper's images, batches, order and rates, a quarter of its channels, fewer epochs, in bf16.
-NARROW = Study(
-    name="vanilla-cifar10-narrow",
-    title="VanillaCNN of 16 channels on CIFAR-10, SGD",
-    network=Network(architecture="vanilla", channels=16),
-    data=Data(name="cifar10"),
-    optimiser=Optimiser(name="sgd", lr=0.1),
-    precision="bf16",
-    epochs=40,
-    relax_epochs=10,
-    relax_times=(0, 1, 3, 11, 21, 40),
-    controls=("control", "lowered", "elcn"),
-    path_times=(0, 3, 11, 40),
-    path_methods=("linear", "string", "output"),
-    path_points=31,
-    string=String(points=11, steps=60),
-    plane=None,
-    shuffle=False,
-    measurements=7,
-    seeds=(0, 1, 2),
-)
-
-_PRESETS = (
-    Study(
-        name="quick",
-        title="narrowed VanillaCNN on CIFAR-10, SGD",
-        network=Network(architecture="vanilla", channels=8),
-        data=Data(name="cifar10", train=6_000, test=3_000),
-        optimiser=Optimiser(name="sgd", lr=0.05),
-        epochs=24,
-        relax_epochs=8,
-        relax_times=(0, 3, 6, 12, 24),
-        path_times=(0, 3, 6, 24),
-        string=String(points=7, steps=30),
-        band=Band(points=5, steps=15, most=7),
-        chain=Chain(steps=60),
-        plane=Plane(size=13),
-        batch=50,
-        measurements=6,
-    ),
-    Study(
-        name="digits",
-        title="a two-layer CNN on scikit-learn's 8x8 digits, SGD",
-        network=Network(architecture="small", channels=6),
-        data=Data(name="digits"),
-        optimiser=Optimiser(name="sgd", lr=0.1),
-        epochs=20,
-        relax_epochs=10,
-        relax_times=(0, 2, 5, 20),
-        path_times=(0, 2, 5, 20),
-        string=String(points=11, steps=40, batch=100),
-        band=Band(points=7, steps=20, batch=100, most=11),
-        chain=Chain(steps=100, batch=100),
-        batch=50,
-        measurements=8,
-    ),
-    NARROW,
-    NARROW.model_copy(
-        update={
-            "name": "vanilla-cifar10-narrow-adam",
-            "title": "VanillaCNN of 16 channels on CIFAR-10, Adam",
-            "optimiser": Optimiser(name="adam", lr=0.001),  # PyTorch's default: the paper's is not known
-        }
-    ),
-    NARROW.model_copy(
-        update={
-            "name": "alexnet-cifar100-narrow",
-            "title": "AlexNet of 16 channels on CIFAR-100, SGD",
-            "network": Network(architecture="alexnet", channels=16),
-            "data": Data(name="cifar100"),
-        }
-    ),
-    VANILLA,
-    VANILLA.model_copy(
-        update={
-            "name": "vanilla-cifar10-adam",
-            "title": "VanillaCNN on CIFAR-10, Adam",
-            "optimiser": Optimiser(name="adam", lr=0.001),  # PyTorch's default: the paper's is not known
-        }
-    ),
-    VANILLA.model_copy(
-        update={
-            "name": "alexnet-cifar100-sgd",
-            "title": "AlexNet on CIFAR-100, SGD",
-            "network": Network(architecture="alexnet"),
-            "data": Data(name="cifar100"),
-            "epochs": 150,
-            "relax_epochs": 100,
-            "relax_times": (0, 1, 2, 3, 4, 6, 8, 10, 13, 18, 23, 30, 40, 52, 67, 88, 115, 150),
-            "path_times": (0, 13, 40, 115),
-        }
-    ),
-)
-
-PRESETS: dict[str, Study] = {study.name: study for study in _PRESETS}
+PRESETS: dict[str, Study] = {fields["name"]: Study(**fields) for fields in presets.PRESETS}
 
 
 def load(name: str, /, **changes: object) -> Study:
