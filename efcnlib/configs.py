@@ -94,6 +94,7 @@ class Training(Frozen):
     tw: int | None = Field(None, ge=0)
     augment: bool = SwitchedOff  # training images are moved and mirrored, each anew in every epoch
     carry: bool = SwitchedOff  # the optimiser goes on with what the parent's had gathered at tw
+    variant: str = Field("", exclude=True)  # for its label alone: what tells it from the study's own, "channels=8"
 
     @property
     def setting(self) -> str:
@@ -102,8 +103,9 @@ class Training(Frozen):
 
     @property
     def label(self) -> str:
-        """Name for people: "efcn tw=5 seed=0"."""
-        return f"{self.kind}{'' if self.tw is None else f' tw={self.tw}'} seed={self.seed}"
+        """Name for people: "efcn tw=5 seed=0", in a sweep "efcn tw=5 seed=0 channels=8"."""
+        tw = "" if self.tw is None else f" tw={self.tw}"
+        return f"{self.kind}{tw} seed={self.seed} {self.variant}".rstrip()
 
     @property
     def parents(self) -> tuple["Training", ...]:

@@ -14,13 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, SymLogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, ScalarFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from efcnlib import seeds
 
 History = Mapping[str, Sequence]
 Times = Mapping[int, History]  # histories by relax time
+Sizes = Mapping[int, Sequence[History]]  # histories by size of network or training set, one for each seed
 
 RED, BROWN, BLUE, ORANGE, GREEN, PURPLE = "#CC3311", "#8C510A", "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SERIES = ((BLUE, "o", "-"), (RED, "s", "--"), (GREEN, "^", "-."), (PURPLE, "D", ":"), (ORANGE, "v", "-"))
@@ -188,6 +189,32 @@ def _bar_of_seeds(
         mean = np.asarray(history[name])[pick[1:]]
         low, high = percent(error[pick])
         ax.plot([x, x], [100 * mean - low, 100 * mean + high], color=colour, linewidth=1.5, zorder=2, **options)
+
+
+def sweep(cnn: Sizes, control: Sizes, efcn: Sizes, xlabel: str) -> Figure:
+    """Test accuracy against size: the CNN's best, its control's and the eFCN's last; means and ranges over seeds.
+
+    The three stand a little apart, so that their ranges do not cover each other. ``xlabel`` says what varies.
+    """
+    figure, ax = axes(size=(7, 4))
+    series = (
+        ("CNN, best", cnn, max, (RED, "o", "-"), 0.98),
+        ("control, last", control, lambda accuracies: accuracies[-1], (GREEN, "^", "-."), 1.0),
+        ("eFCN, last", efcn, lambda accuracies: accuracies[-1], (BLUE, "s", "--"), 1.02),
+    )
+    for label, sizes, value, (colour, marker, dash), aside in series:
+        values = [percent([value(history["test_accuracy"]) for history in seeds]) for seeds in sizes.values()]
+        mean = np.array([seeds.mean() for seeds in values])
+        reach = [mean - [seeds.min() for seeds in values], [seeds.max() for seeds in values] - mean]
+        style = {"color": colour, "marker": marker, "linestyle": dash, "capsize": 3}
+        ax.errorbar(aside * np.array(list(sizes), float), mean, reach, label=label, **style)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(FixedLocator(list(efcn)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set(xlabel=xlabel, ylabel="test accuracy (%)")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    return figure
 
 
 def axes(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7, 4), **options: object) -> tuple[Figure, Axes]:

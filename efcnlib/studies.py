@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from efcnlib import presets
 from efcnlib.configs import (
@@ -35,6 +35,8 @@ ENDS = re.compile(r"(cnn|fcn|efcn)(?: (\d+))?(?: seed (\d+))?")
 
 Epoch = Annotated[int, Field(le=100_000)]
 Seed = Annotated[int, Field(lt=2**31)]
+Size = Annotated[int, Field(ge=1)]
+NOT_SWEPT = ("path_", "sweep_")  # how the fields begin that a variant of a study does not take over
 
 
 class Study(Frozen):
@@ -62,14 +64,18 @@ class Study(Frozen):
     band: Band = Band()
     chain: Chain = Chain()
     plane: Plane | None = Plane()
+    sweep_time: int | None = None  # a relax time at which sizes are varied, one at a time: see `variant`
+    sweep_channels: tuple[Size, ...] = ()
+    sweep_train: tuple[Size, ...] = ()  # training images, the first so many
     batch: int = Field(250, ge=1)  # images
     shuffle: bool = True  # False: the published order, the same every epoch
     augment: bool = False  # training images moved and mirrored, each anew in every epoch: see `augmentation`
     measurements: int = Field(20, ge=2)  # log-spaced epochs with a full measurement
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     needs_gpu: bool = False
+    _variant: str = PrivateAttr("")
 
-    @field_validator("relax_times", "path_times", "seeds")
+    @field_validator("relax_times", "path_times", "sweep_channels", "sweep_train", "seeds")
     @classmethod
     def _ascending(cls, values: tuple[int, ...]) -> tuple[int, ...]:
         if list(values) != sorted(set(values)) or (values and values[0] < 0):
@@ -94,7 +100,8 @@ class Study(Frozen):
         if unknown:
             times = ", ".join(map(str, self.relax_times))
             raise ValueError(f"path time {unknown[0]} is no relax time of the study: choose among {times}")
-        for batch in (self.batch, self.string.batch, self.band.batch, self.chain.batch):
+        on_paths = (self.string.batch, self.band.batch, self.chain.batch) if self.path_times else ()
+        for batch in (self.batch, *on_paths):
             if batch > self.data.train_images:
                 raise ValueError(
                     f"batch {shortened(batch)} is larger than the {self.data.train_images} training images"
@@ -109,6 +116,20 @@ class Study(Frozen):
             )
         if _end(self.path_start) == _end(self.path_end):
             raise ValueError(f"paths from {self.path_start} to {self.path_end} lead nowhere: give two different ends")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_swept(self) -> "Study":
+        sizes = self.sweep_channels or self.sweep_train
+        if (self.sweep_time is None) == bool(sizes):
+            raise ValueError("a sweep takes a sweep_time, and sweep_channels or sweep_train: give both or neither")
+        if sizes and self.sweep_time not in self.relax_times:
+            times = ", ".join(map(str, self.relax_times))
+            raise ValueError(f"sweep time {self.sweep_time} is no relax time of the study: choose among {times}")
+        there = self.data.model_copy(update={"train": None}).train_images
+        if self.sweep_train and self.sweep_train[-1] > there:
+            raise ValueError(f"sweep_train {shortened(self.sweep_train[-1])} is not allowed: there are {there} images")
+        self.variants()  # a UserError of theirs is this study's
         return self
 
     @property
@@ -132,6 +153,31 @@ class Study(Frozen):
             lr = float(f"{optimiser.lr * self.lowered:.12g}")  # 0.01, not 0.010000000000000002
             optimiser = optimiser.model_copy(update={"lr": lr})
         return self._training(kind, optimiser, self.relax_epochs, seed, parent=self.cnn(seed), tw=tw)
+
+    def variant(self, *, channels: int | None = None, train: int | None = None) -> "Study":
+        """The study with one size of its sweep instead of its own, and no relax time but ``sweep_time``; no paths.
+
+        All else is equal, the epochs too: fewer images are fewer steps. Images are normalised by those in use.
+        UserError names the sizes there are.
+        """
+        fields = {name: value for name, value in self.model_dump().items() if not name.startswith(NOT_SWEPT)}
+        fields |= {"relax_times": (self.sweep_time,), "controls": ("control",)}
+        if channels is not None:
+            choice(f"channel count in the sweep of study {self.name}", channels, self.sweep_channels)
+            own, words = channels == self.network.channels, f"channels={channels}"
+            fields["network"] = fields["network"] | {"channels": channels}
+        else:
+            choice(f"number of training images in the sweep of study {self.name}", train, self.sweep_train)
+            own, words = train == self.data.train_images, f"train={train}"
+            fields["data"] = fields["data"] if own else fields["data"] | {"train": train}
+        made = validated(Study, fields)
+        made._variant = "" if own else words  # those with the study's own size are its own runs
+        return made
+
+    def variants(self) -> list["Study"]:
+        """All variants of the sweep, each to be trained as CNN, control and eFCN."""
+        by_channels = [self.variant(channels=size) for size in self.sweep_channels]
+        return by_channels + [self.variant(train=size) for size in self.sweep_train]
 
     def end(self, text: str, tw: int, seed: int) -> Training:
         """The training whose end a path begins or ends at: "cnn", "fcn", "efcn" of this ``tw`` or another, "efcn 3".
@@ -175,6 +221,7 @@ class Study(Frozen):
             carry=self.carry and "parent" in origin,
             measurements=self.measurements,
             seed=seed,
+            variant=self._variant,
             **origin,
         )
 
@@ -190,6 +237,10 @@ def runs(study: Study) -> list[Run]:
             for end in path.parents:  # of another seed, perhaps
                 result |= dict.fromkeys([*end.parents, end])
             result[path] = None
+    for variant in study.variants():
+        for seed in study.seeds:
+            swept = (variant.relaxed(kind, study.sweep_time, seed) for kind in ("control", "efcn"))
+            result |= dict.fromkeys([variant.cnn(seed), *swept])
     return list(result)
 
 

@@ -50,6 +50,10 @@ class Results:
         """The path between the CNN's and the eFCN's end."""
         return self._record(self.study.path(method, tw, seed))
 
+    def variant(self, *, channels: int | None = None, train: int | None = None) -> "Results":
+        """Those of the study's sweep with so many channels or training images: a CNN, a control and an eFCN a seed."""
+        return Results(self.study.variant(channels=channels, train=train), self.store)
+
     def _record(self, run: Run) -> Record:
         record = self.store.get(key_of(run))
         if record is None:
