@@ -6,6 +6,9 @@ of a second one. Over its copies a first moment adds up to the CNN's again, and 
 them on as it moved the filter entry, as far as their gradients agree. Off-local weights start from zero, and so do
 copies that no data reaches; biases are shared out like filter entries; linear layers keep theirs. Steps are counted on.
 
+Adam corrects both moments for a fresh start by the number of steps. Counted on, it no longer does so: a weight that
+starts from zero moves by up to (1 - 0.9) / sqrt(1 - 0.999) = 3.2 learning rates at first, instead of one.
+
 PyTorch adds weight decay to the gradient. So its pull is in what was gathered, and is shared out with the rest.
 """
 

@@ -171,6 +171,32 @@ def contributions(efcn: Times, chance: float) -> Figure:
     return figure
 
 
+def sweep(cnn: Sizes, control: Sizes, efcn: Sizes, xlabel: str) -> Figure:
+    """Test accuracy against size: the CNN's best, its control's and the eFCN's last; means and ranges over seeds.
+
+    The three stand a little apart, so that their ranges do not cover each other. ``xlabel`` says what varies.
+    """
+    figure, ax = axes(size=(7, 4))
+    series = (
+        ("CNN, best", cnn, max, (RED, "o", "-"), 0.98),
+        ("control, last", control, lambda accuracies: accuracies[-1], (GREEN, "^", "-."), 1.0),
+        ("eFCN, last", efcn, lambda accuracies: accuracies[-1], (BLUE, "s", "--"), 1.02),
+    )
+    for label, sizes, value, (colour, marker, dash), aside in series:
+        values = [percent([value(history["test_accuracy"]) for history in group]) for group in sizes.values()]
+        mean = np.array([group.mean() for group in values])
+        reach = [mean - [group.min() for group in values], [group.max() for group in values] - mean]
+        style = {"color": colour, "marker": marker, "linestyle": dash, "capsize": 3}
+        ax.errorbar(aside * np.array(list(sizes), float), mean, reach, label=label, **style)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(FixedLocator(list(efcn)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set(xlabel=xlabel, ylabel="test accuracy (%)")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
 def _band(ax: Axes, history: History, name: str, colour: object) -> None:
     """What lies between the seeds of a history, in per cent, behind its mean."""
     if (error := seeds.apart(history, name)) is not None:
@@ -189,32 +215,6 @@ def _bar_of_seeds(
         mean = np.asarray(history[name])[pick[1:]]
         low, high = percent(error[pick])
         ax.plot([x, x], [100 * mean - low, 100 * mean + high], color=colour, linewidth=1.5, zorder=2, **options)
-
-
-def sweep(cnn: Sizes, control: Sizes, efcn: Sizes, xlabel: str) -> Figure:
-    """Test accuracy against size: the CNN's best, its control's and the eFCN's last; means and ranges over seeds.
-
-    The three stand a little apart, so that their ranges do not cover each other. ``xlabel`` says what varies.
-    """
-    figure, ax = axes(size=(7, 4))
-    series = (
-        ("CNN, best", cnn, max, (RED, "o", "-"), 0.98),
-        ("control, last", control, lambda accuracies: accuracies[-1], (GREEN, "^", "-."), 1.0),
-        ("eFCN, last", efcn, lambda accuracies: accuracies[-1], (BLUE, "s", "--"), 1.02),
-    )
-    for label, sizes, value, (colour, marker, dash), aside in series:
-        values = [percent([value(history["test_accuracy"]) for history in seeds]) for seeds in sizes.values()]
-        mean = np.array([seeds.mean() for seeds in values])
-        reach = [mean - [seeds.min() for seeds in values], [seeds.max() for seeds in values] - mean]
-        style = {"color": colour, "marker": marker, "linestyle": dash, "capsize": 3}
-        ax.errorbar(aside * np.array(list(sizes), float), mean, reach, label=label, **style)
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FixedLocator(list(efcn)))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.set(xlabel=xlabel, ylabel="test accuracy (%)")
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    return figure
 
 
 def axes(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7, 4), **options: object) -> tuple[Figure, Axes]:

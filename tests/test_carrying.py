@@ -109,6 +109,23 @@ def test_where_gradients_agree_the_next_move_is_the_cnns(g, steps, seed):
             torch.testing.assert_close(total, move * reached, rtol=0, atol=1e-12)
 
 
+def test_adam_moves_off_local_weights_further_at_first_than_a_fresh_one():
+    split, lr = a_split(16), 1e-4
+    state, _ = a_training(cnn := a_cnn(), a_split(16 * 200, seed=2), Optimiser(name="adam", lr=lr), 10)  # 2,000 steps
+    moves = []
+    for gathered in ({}, gathered_by(cnn, state)):
+        network = embedding.embed(cnn, SHAPE)
+        trainer = Trainer(network, Optimiser(name="adam", lr=lr), batch=16)
+        trainer.carry(gathered)
+        trainer.epoch(split, torch.arange(16))
+        off_local = ~network[0].geometry.local_mask(live=True)
+        moves.append(network[0].weight.detach().view(network[0].geometry.shape6(True))[off_local.expand(3, *[-1] * 5)])
+    assert moves[0].abs().max() == pytest.approx(lr, rel=1e-3)
+    step_2001 = (0.1 / (1 - 0.9**2001)) / (0.001 / (1 - 0.999**2001)) ** 0.5
+    assert moves[1].abs().max() == pytest.approx(step_2001 * lr, rel=1e-3)
+    assert step_2001 == pytest.approx(3.16 * (1 - 0.999**2001) ** 0.5, rel=1e-3)
+
+
 def a_training(network, split, optimiser, epochs, **options):
     """The last state of a training in the published order, copied, and its losses by epoch."""
     losses, batch = [], options.pop("batch", 16)
