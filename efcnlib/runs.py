@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from efcnlib import architectures, embedding, images, measures, memory, networks, walks
+from efcnlib import embedding, images, measures, memory, networks, own, walks
 from efcnlib.attempts import Attempt
 from efcnlib.engine import Engine
 from efcnlib.errors import UserError
@@ -28,6 +28,8 @@ MOMENTS = "moments"  # beside a CNN's weights: moments/EPOCH/PARAMETER/NAME
 class Workplace:
     """Where and how runs are computed: the store their parents are in, the device, the images kept on it, the engine.
 
+    ``data_root`` is where images are read from, see `efcnlib.own.load`.
+
     None of it is part of a run's key.
     """
 
@@ -40,7 +42,7 @@ class Workplace:
     def splits(self, data: Data) -> tuple[images.Split, images.Split]:
         """Training and test images on the device, loaded once."""
         if data not in self._splits:
-            loaded = images.load(data.name, self.data_root)
+            loaded = own.load(data, self.data_root)
             self._splits[data] = images.to_device(loaded, self.device, train=data.train, test=data.test)
         return self._splits[data]
 
@@ -168,8 +170,7 @@ def _paused(epoch: int, history: dict, trainer: Callable[[], dict], weights: dic
 
 def untrained(run: Training) -> nn.Sequential:
     """The CNN of a run's architecture, its weights uninitialised."""
-    layers = architectures.table(run.network.architecture, run.data.classes, run.network.channels)
-    return networks.cnn(layers, run.data.shape)
+    return networks.cnn(run.network.table(run.data.classes), run.data.shape)
 
 
 def build(run: Training, store: Store) -> nn.Sequential:
