@@ -146,7 +146,8 @@ def _drive(ray, task, todo: list[Run], how: dict, store: Store, meter: Meter) ->
     while waiting:
         for run in plans.ready(waiting):
             if run not in going.values():
-                going[task.remote(type(run).__name__, run.model_dump_json(), how)] = run
+                named = how | {"variant": getattr(run, "variant", "")}  # no part of its JSON
+                going[task.remote(type(run).__name__, run.model_dump_json(), named)] = run
         done, _ = ray.wait(list(going), timeout=LOOK)
         for reference in done:
             run = going.pop(reference)
@@ -168,6 +169,8 @@ def _drive(ray, task, todo: list[Run], how: dict, store: Store, meter: Meter) ->
 def _ensure(kind: str, text: str, how: dict) -> tuple[str | None, list[str]]:
     """Compute a run, in a process of Ray's: what went wrong, in a line, or None; and what it had to say."""
     run = {model.__name__: model for model in Run.__args__}[kind].model_validate_json(text)
+    if how.get("variant"):
+        run = run.model_copy(update={"variant": how["variant"]})
     place = _place(how["device"], how["data_root"])
     place.store = Store(how["root"], how["fallbacks"], every=how["every"], lease=how["lease"])
     place.engine = Engine.model_validate(how["engine"])

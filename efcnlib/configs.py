@@ -4,6 +4,7 @@ A run's configuration holds everything that decides its result, its parents' con
 else; its canonical hash is its key in the run store (`efcnlib.records`).
 """
 
+import operator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -23,6 +24,10 @@ CONTROLS = ("control", "lowered", "elcn")  # what an eFCN is compared with, at e
 KINDS = ("cnn", "fcn", "efcn", *CONTROLS)
 Side = Annotated[int, Field(ge=1, le=4096)]
 DENSE = tuple(kind for kind in KINDS if kind != "elcn")  # whose ends are dense networks, or can be embedded into one
+
+
+# Off, a switch leaves no trace in a run's JSON: keys of runs from before there was the switch stay what they were.
+SwitchedOff = Field(False, exclude_if=operator.not_)
 
 
 def _absent(value: object) -> bool:
@@ -162,11 +167,20 @@ class Training(Frozen):
     seed: int = Field(ge=0, lt=2**31)
     parent: "Training | None" = None
     tw: int | None = Field(None, ge=0)
+    augment: bool = SwitchedOff  # training images are moved and mirrored, each anew in every epoch
+    carry: bool = SwitchedOff  # the optimiser goes on with what the parent's had gathered at tw
+    variant: str = Field("", exclude=True)  # for its label alone: what tells it from the study's own, "channels=8"
+
+    @property
+    def setting(self) -> str:
+        """What is out of the ordinary, for captions: "with random crops and flips", or nothing."""
+        return setting(self.augment, self.carry)
 
     @property
     def label(self) -> str:
-        """Name for people: "efcn tw=5 seed=0"."""
-        return f"{self.kind}{'' if self.tw is None else f' tw={self.tw}'} seed={self.seed}"
+        """Name for people: "efcn tw=5 seed=0", in a sweep "efcn tw=5 seed=0 channels=8"."""
+        tw = "" if self.tw is None else f" tw={self.tw}"
+        return f"{self.kind}{tw} seed={self.seed} {self.variant}".rstrip()
 
     @property
     def training(self) -> "Training":
@@ -333,3 +347,9 @@ class Curvature(Curved):
 
 
 Run = Training | PathRun | Curvature
+
+
+def setting(augment: bool, carry: bool) -> str:
+    """In words what of a training or of a study is switched on."""
+    words = ["random crops and flips"] * augment + ["the CNN's optimiser carried over"] * carry
+    return f"with {' and '.join(words)}" if words else ""

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from efcnlib import memory
+from efcnlib.augmentation import augmented
+from efcnlib.carrying import shared
 from efcnlib.errors import UserError, at_least
 from efcnlib.graphs import Replayed
 from efcnlib.images import Split
@@ -35,7 +37,8 @@ class Engine(BaseModel):
 class Trainer:
     """A network in training, in place, on the device it is on.
 
-    ``batch`` is in images; ``seed`` decides the dropout masks. Raises UserError for what cannot be computed so, before
+    ``batch`` is in images; ``seed`` decides the dropout masks and, with ``augment``, how each step's images are moved
+    and mirrored (`augmentation`): alike in all networks. Raises UserError for what cannot be computed so, before
     anything is. The network's parameters are only up to date after `settle`.
     """
 
@@ -48,6 +51,7 @@ class Trainer:
         *,
         batch: int = 250,
         seed: int = 0,
+        augment: bool = False,
     ):
         at_least(1, batch=batch)
         self.network, self.optimiser, self.precision, self.batch = network, optimiser, precision, batch
@@ -63,20 +67,25 @@ class Trainer:
             )
         memory.check(network, optimiser, precision, self.engine, batch)
         self.generator = torch.Generator(self.device).manual_seed(seed)
+        # Of its own: how much dropout draws depends on a network's layout, and pairs must see the same images.
+        self.views = torch.Generator(self.device).manual_seed(seed + 1) if augment else None
         self.total = torch.zeros((), dtype=torch.float64, device=self.device)
         self.operands = torch.bfloat16 if precision == "bf16" else parameters[0].dtype
         self.matrices = _matrices(self) if self.fused else {}
         self.convolves = any(isinstance(layer, nn.Conv2d) for layer in network)
         if self.convolves:
             network.to(memory_format=torch.channels_last)  # in which convolutions are fastest, on CPUs too
-        loose = [matrix.bias for matrix in self.matrices.values() if matrix.bias is not None]
-        self.rest = optimiser.start(loose if self.fused else parameters) if loose or not self.fused else None
+        biases = {f"{name}.bias": matrix.bias for name, matrix in self.matrices.items() if matrix.bias is not None}
+        self.loose = biases if self.fused else dict(network.named_parameters())
+        self.rest = optimiser.start(list(self.loose.values())) if self.loose else None
         self.anchor = torch.empty(0, device=self.device, requires_grad=True)
         self.replayed: Replayed | None = None
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
         """One step on a batch, x [n, channels, height, width], y int64 [n]; its loss in nats, on the device."""
         with products(self.precision, self.device):
+            if self.views is not None:
+                x = augmented(x, self.views)
             if self.rest is not None:
                 self.rest.zero_grad(set_to_none=True)
             loss = F.cross_entropy(self._logits(x), y)
@@ -114,7 +123,7 @@ class Trainer:
         return total
 
     def state(self) -> dict[str, Tensor]:
-        """All that decides the steps to come, once settled: weights, what optimisers gathered, the dropout generator.
+        """All that decides the steps to come, once settled: weights, what optimisers gathered, the generators.
 
         These are the trainer's own tensors, which the next step changes.
         """
@@ -123,6 +132,8 @@ class Trainer:
             tensors |= {f"matrix/{name}/{key}": value for key, value in matrix.moments().items()}
         if self.rest is not None:
             tensors |= {f"rest/{key}": value for key, value in moments_of(self.rest).items()}
+        if self.views is not None:
+            tensors["views"] = self.views.get_state()
         return tensors | {"dropout": self.generator.get_state()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -135,6 +146,24 @@ class Trainer:
         if self.rest is not None:
             restore_moments(self.rest, below("rest/", state))
         self.generator.set_state(state["dropout"])
+        if self.views is not None:
+            self.views.set_state(state["views"])
+
+    def carry(self, gathered: dict[str, Tensor]) -> None:
+        """Start with what a CNN's optimiser of the same kind had ``gathered``, "PARAMETER/NAME"; nothing: start fresh.
+
+        ``NAME`` is PyTorch's. `carrying` says what becomes of it in this network. To be called before the first step.
+        """
+        if not gathered:
+            return
+        on_device = {name: value.to(self.device) for name, value in gathered.items()}
+        for name, matrix in self.matrices.items():
+            layer = self.network.get_submodule(name)
+            matrix.carry(shared(layer, "weight", below(f"{name}.weight/", on_device)))
+        for number, parameter in enumerate(self.loose):
+            name, part = parameter.rsplit(".", 1)
+            moments = shared(self.network.get_submodule(name), part, below(f"{parameter}/", on_device))
+            restore_moments(self.rest, {f"{number}/{key}": value for key, value in moments.items()})
 
     def _logits(self, x: Tensor) -> Tensor:
         reduced = self.operands == torch.bfloat16

@@ -14,13 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, SymLogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, ScalarFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from efcnlib import seeds
 
 History = Mapping[str, Sequence]
 Times = Mapping[int, History]  # histories by relax time
+Sizes = Mapping[int, Sequence[History]]  # histories by size of network or training set, one for each seed
 
 RED, BROWN, BLUE, ORANGE, GREEN, PURPLE = "#CC3311", "#8C510A", "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SERIES = ((BLUE, "o", "-"), (RED, "s", "--"), (GREEN, "^", "-."), (PURPLE, "D", ":"), (ORANGE, "v", "-"))
@@ -167,6 +168,32 @@ def contributions(efcn: Times, chance: float) -> Figure:
     ax.set(xlabel=TW, ylabel="test accuracy (%)")
     ax.set_ylim(bottom=0)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def sweep(cnn: Sizes, control: Sizes, efcn: Sizes, xlabel: str) -> Figure:
+    """Test accuracy against size: the CNN's best, its control's and the eFCN's last; means and ranges over seeds.
+
+    The three stand a little apart, so that their ranges do not cover each other. ``xlabel`` says what varies.
+    """
+    figure, ax = axes(size=(7, 4))
+    series = (
+        ("CNN, best", cnn, max, (RED, "o", "-"), 0.98),
+        ("control, last", control, lambda accuracies: accuracies[-1], (GREEN, "^", "-."), 1.0),
+        ("eFCN, last", efcn, lambda accuracies: accuracies[-1], (BLUE, "s", "--"), 1.02),
+    )
+    for label, sizes, value, (colour, marker, dash), aside in series:
+        values = [percent([value(history["test_accuracy"]) for history in group]) for group in sizes.values()]
+        mean = np.array([group.mean() for group in values])
+        reach = [mean - [group.min() for group in values], [group.max() for group in values] - mean]
+        style = {"color": colour, "marker": marker, "linestyle": dash, "capsize": 3}
+        ax.errorbar(aside * np.array(list(sizes), float), mean, reach, label=label, **style)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(FixedLocator(list(efcn)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set(xlabel=xlabel, ylabel="test accuracy (%)")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 

@@ -57,7 +57,8 @@ class Replayed:
 
     def _capture(self) -> None:
         graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self.trainer.generator)
+        for generator in filter(None, (self.trainer.generator, self.trainer.views)):
+            graph.register_generator_state(generator)
         with torch.cuda.graph(graph):
             self._steps()
         self.graph = graph

@@ -108,8 +108,8 @@ def disk(run: Run) -> Disk:
         heat = 2 * prod(measures.HEAT) * geometry.out[0] * geometry.rows.padded
         arrays = 2 * rows * columns + (8 * columns + heat) * len(log_spaced(run.epochs, run.measurements))
     weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
-    moments = weights * (2 if run.optimiser.name == "adam" else 1 if run.optimiser.momentum else 0)
-    kept = weights * (run.epochs + 1) if run.kind == "cnn" else weights
+    moments = weights * len(run.optimiser.gathers)
+    kept = (weights + moments) * (run.epochs + 1) if run.kind == "cnn" else weights
     return Disk(RECORD + arrays + kept, 2 * (RECORD + arrays + kept + weights + moments))
 
 

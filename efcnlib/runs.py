@@ -17,9 +17,12 @@ from efcnlib.images import Split
 from efcnlib.pauses import Pause, State, Work
 from efcnlib.precision import products
 from efcnlib.records import Result, Store, environment, key_of
+from efcnlib.runfolder import WEIGHTS
 from efcnlib.studies import Curvature, Data, PathRun, Run, Training
 from efcnlib.training import log_spaced, train
 from efcnlib.updates import below
+
+MOMENTS = "moments"  # beside a CNN's weights: moments/EPOCH/PARAMETER/NAME
 
 
 @dataclass
@@ -135,6 +138,8 @@ def _train(run: Training, place: Workplace, state: State | None) -> Work[Made]:
         seed=_seed(run),
         precision=run.precision,
         engine=place.engine,
+        augment=run.augment,
+        carried=gathered(place.store, run.parent, run.tw) if run.carry else None,
         after=state and (state.numbers["epoch"], below("trainer/", state.tensors)),
     )
     for epoch, losses, trainer in trained:
@@ -148,7 +153,8 @@ def _train(run: Training, place: Workplace, state: State | None) -> Work[Made]:
                     pictures.setdefault(name, []).append(picture.cpu())
         if run.kind == "cnn":  # every epoch, so that every tw is possible: VanillaCNN 0.6 MB each, AlexNet 12 MB
             weights |= {f"{epoch}/{name}": value for name, value in _state(network).items()}
-
+            if run.optimiser.gathers:  # for those that carry it over
+                weights |= {f"{MOMENTS}/{epoch}/{name}": value for name, value in _moments(network, trainer()).items()}
         yield Pause((epoch + 1) / (run.epochs + 1), partial(_paused, epoch, history, trainer, weights, pictures))
     if run.kind != "cnn":
         weights = _state(network)
@@ -205,6 +211,22 @@ def checkpoint(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in store.weights(key_of(cnn), prefix).items()}
 
 
+def gathered(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
+    """What the CNN's optimiser had gathered after ``epoch`` epochs, "PARAMETER/NAME"; UserError if it was not kept.
+
+    Nothing after 0 epochs, and nothing ever of plain SGD.
+    """
+    prefix = f"{MOMENTS}/{epoch}/"
+    found = below(prefix, store.weights(key_of(cnn), prefix))
+    if epoch and cnn.optimiser.gathers and not found:
+        file = store.root / key_of(cnn) / WEIGHTS
+        raise UserError(
+            f"{cnn.label} was computed before its optimiser was kept with its weights: remove {file}, and they are"
+            " computed again"
+        )
+    return found
+
+
 def _walk(run: PathRun, place: Workplace, state: State | None) -> Work[Made]:
     train_split, test_split = place.splits(run.end.data)
     splits = walks.splits(run.end.data, train_split, test_split, place.device, place.data_root)
@@ -244,6 +266,14 @@ def _state(network: nn.Sequential) -> dict[str, Tensor]:
     """A copy of the network's state where it is: fetching it would wait for a GPU."""
     state = network.state_dict().items()
     return {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in state}
+
+
+def _moments(network: nn.Sequential, trainer: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A copy of what a CNN's optimiser has gathered, "PARAMETER/NAME", from its training's state."""
+    names = [name for name, _ in network.named_parameters()]
+    numbered = [(key.split("/"), value) for key, value in below("rest/", trainer).items()]
+    form = torch.contiguous_format
+    return {f"{names[int(i)]}/{name}": value.clone(memory_format=form) for (i, name), value in numbered}
 
 
 def _seed(run: Training) -> int:

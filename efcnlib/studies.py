@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from efcnlib import layers, presets
 from efcnlib.configs import (
@@ -26,6 +26,7 @@ from efcnlib.configs import (
     Run,
     String,
     Training,
+    setting,
 )
 from efcnlib.errors import UserError, choice, shortened
 from efcnlib.precision import PRECISIONS
@@ -36,6 +37,8 @@ ENDS = re.compile(r"(cnn|fcn|efcn)(?: (\d+))?(?: seed (\d+))?")
 
 Epoch = Annotated[int, Field(le=100_000)]
 Seed = Annotated[int, Field(lt=2**31)]
+Size = Annotated[int, Field(ge=1)]
+NOT_SWEPT = ("path_", "sweep_", "curvature")  # how the fields begin that a variant of a study does not take over
 
 
 class Study(Frozen):
@@ -47,7 +50,8 @@ class Study(Frozen):
     data: Data
     optimiser: Optimiser
     precision: Literal[PRECISIONS] = "float32"  # of matrix products in training; masters are float32
-    relax_optimiser: Optimiser | None = None  # of eFCN, eLCN and control; None: as the CNN's, started fresh
+    relax_optimiser: Optimiser | None = None  # of eFCN, eLCN and control; None: as the CNN's
+    carry: bool = False  # it goes on with what the CNN's had gathered at tw (`carrying`), instead of starting fresh
     epochs: int = Field(ge=1, le=100_000)  # of the CNN and of the standard FCN
     relax_epochs: int = Field(ge=1, le=100_000)  # after embedding, of the control too
     relax_times: tuple[Epoch, ...] = Field(min_length=1)  # tw, epochs of the CNN
@@ -64,13 +68,18 @@ class Study(Frozen):
     plane: Plane | None = Plane()
     curvature: Curved | None = None  # of the loss around the eFCNs of some tw, and the standard FCN; None: not measured
     curvature_times: tuple[Epoch, ...] | None = None  # these tw; None: the path times
+    sweep_time: int | None = None  # a relax time at which sizes are varied, one at a time: see `variant`
+    sweep_channels: tuple[Size, ...] = ()
+    sweep_train: tuple[Size, ...] = ()  # training images, the first so many
     batch: int = Field(250, ge=1)  # images
     shuffle: bool = True  # False: the published order, the same every epoch
+    augment: bool = False  # training images moved and mirrored, each anew in every epoch: see `augmentation`
     measurements: int = Field(20, ge=2)  # log-spaced epochs with a full measurement
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     needs_gpu: bool = False
+    _variant: str = PrivateAttr("")
 
-    @field_validator("relax_times", "path_times", "curvature_times", "seeds")
+    @field_validator("relax_times", "path_times", "curvature_times", "sweep_channels", "sweep_train", "seeds")
     @classmethod
     def _ascending(cls, values: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if values and (list(values) != sorted(set(values)) or values[0] < 0):
@@ -94,15 +103,43 @@ class Study(Frozen):
             if unknown := [tw for tw in chosen if tw not in self.relax_times]:
                 times = ", ".join(map(str, self.relax_times))
                 raise ValueError(f"{what} time {unknown[0]} is no relax time of the study: choose among {times}")
-        for batch in (self.batch, self.string.batch, self.band.batch, self.chain.batch):
+        on_paths = (self.string.batch, self.band.batch, self.chain.batch) if self.path_times else ()
+        for batch in (self.batch, *on_paths):
             if batch > self.data.train_images:
                 raise ValueError(
                     f"batch {shortened(batch)} is larger than the {self.data.train_images} training images"
                 )
         layers.check(self.network.table(self.data.classes), self.data.shape)
+        before, after = self.optimiser, self.relax_optimiser or self.optimiser
+        if self.carry and not before.gathers:
+            raise ValueError("carry: sgd without momentum gathers nothing to carry over: leave carry out")
+        if self.carry and after.gathers != before.gathers:
+            raise ValueError(
+                f"carry: {after.words} cannot go on with what {before.words} gathered: take a relax_optimiser of the"
+                " same kind; its learning rate may be another"
+            )
         if _end(self.path_start) == _end(self.path_end):
             raise ValueError(f"paths from {self.path_start} to {self.path_end} lead nowhere: give two different ends")
         return self
+
+    @model_validator(mode="after")
+    def _can_be_swept(self) -> "Study":
+        sizes = self.sweep_channels or self.sweep_train
+        if (self.sweep_time is None) == bool(sizes):
+            raise ValueError("a sweep takes a sweep_time, and sweep_channels or sweep_train: give both or neither")
+        if sizes and self.sweep_time not in self.relax_times:
+            times = ", ".join(map(str, self.relax_times))
+            raise ValueError(f"sweep time {self.sweep_time} is no relax time of the study: choose among {times}")
+        there = self.data.model_copy(update={"train": None}).train_images
+        if self.sweep_train and self.sweep_train[-1] > there:
+            raise ValueError(f"sweep_train {shortened(self.sweep_train[-1])} is not allowed: there are {there} images")
+        self.variants()  # a UserError of theirs is this study's
+        return self
+
+    @property
+    def setting(self) -> str:
+        """What is out of the ordinary, for captions: "with random crops and flips", or nothing."""
+        return setting(self.augment, self.carry)
 
     def cnn(self, seed: int) -> Training:
         """The CNN of a seed."""
@@ -120,6 +157,31 @@ class Study(Frozen):
             lr = float(f"{optimiser.lr * self.lowered:.12g}")  # 0.01, not 0.010000000000000002
             optimiser = optimiser.model_copy(update={"lr": lr})
         return self._training(kind, optimiser, self.relax_epochs, seed, parent=self.cnn(seed), tw=tw)
+
+    def variant(self, *, channels: int | None = None, train: int | None = None) -> "Study":
+        """The study with one size of its sweep instead of its own, and no relax time but ``sweep_time``; no paths.
+
+        All else is equal, the epochs too: fewer images are fewer steps. Images are normalised by those in use.
+        UserError names the sizes there are.
+        """
+        fields = {name: value for name, value in self.model_dump().items() if not name.startswith(NOT_SWEPT)}
+        fields |= {"relax_times": (self.sweep_time,), "controls": ("control",)}
+        if channels is not None:
+            choice(f"channel count in the sweep of study {self.name}", channels, self.sweep_channels)
+            own, words = channels == self.network.channels, f"channels={channels}"
+            fields["network"] = fields["network"] | {"channels": channels}
+        else:
+            choice(f"number of training images in the sweep of study {self.name}", train, self.sweep_train)
+            own, words = train == self.data.train_images, f"train={train}"
+            fields["data"] = fields["data"] if own else fields["data"] | {"train": train}
+        made = validated(Study, fields)
+        made._variant = "" if own else words  # those with the study's own size are its own runs
+        return made
+
+    def variants(self) -> list["Study"]:
+        """All variants of the sweep, each to be trained as CNN, control and eFCN."""
+        by_channels = [self.variant(channels=size) for size in self.sweep_channels]
+        return by_channels + [self.variant(train=size) for size in self.sweep_train]
 
     def end(self, text: str, tw: int, seed: int) -> Training:
         """The training whose end a path begins or ends at: "cnn", "fcn", "efcn" of this ``tw`` or another, "efcn 3".
@@ -172,8 +234,11 @@ class Study(Frozen):
             epochs=epochs,
             batch=self.batch,
             shuffle=self.shuffle,
+            augment=self.augment,
+            carry=self.carry and "parent" in origin,
             measurements=self.measurements,
             seed=seed,
+            variant=self._variant,
             **origin,
         )
 
@@ -191,6 +256,10 @@ def runs(study: Study) -> list[Run]:
             result[path] = None
         if study.curved_times:
             result |= dict.fromkeys(study.curved(tw, seed) for tw in (None, *study.curved_times))
+    for variant in study.variants():
+        for seed in study.seeds:
+            swept = (variant.relaxed(kind, study.sweep_time, seed) for kind in ("control", "efcn"))
+            result |= dict.fromkeys([variant.cnn(seed), *swept])
     return list(result)
 
 

@@ -17,8 +17,8 @@ from efcnlib.environment import recorded
 from efcnlib.errors import UserError, at_least
 from efcnlib.precision import speedup
 from efcnlib.records import Busy, Record, Result, State, Store, default_root, key_of
-from efcnlib.runs import Workplace, compute, compute_together, needed
-from efcnlib.studies import Run, Study
+from efcnlib.runs import Workplace, compute, compute_together, gathered, needed
+from efcnlib.studies import Run, Study, Training
 
 LOOK = 0.5  # seconds between two looks at runs that other processes compute
 
@@ -53,6 +53,10 @@ class Results:
     def curvature(self, tw: int | None, seed: int) -> Record:
         """The curvature around the eFCN of ``tw``, at its embedding and its end; None: around the standard FCN."""
         return self._record(self.study.curved(tw, seed))
+
+    def variant(self, *, channels: int | None = None, train: int | None = None) -> "Results":
+        """Those of the study's sweep with so many channels or training images: a CNN, a control and an eFCN a seed."""
+        return Results(self.study.variant(channels=channels, train=train), self.store)
 
     def _record(self, run: Run) -> Record:
         record = self.store.get(key_of(run))
@@ -129,6 +133,9 @@ def prepare(
         check_engine(optimiser, study.precision, engine or Engine(), device)
     if check and study.precision == "bf16" and (faster := speedup(device)) < 1:
         _say(f"bf16 products are {faster:.1f} times as fast as float32 ones on {device} (measured)")
+    for run in todo:
+        if isinstance(run, Training) and run.carry and run.parent not in todo:
+            gathered(store, run.parent, run.tw)  # or UserError
     need = plans.needed(todo, workers)
     files.room(store.root, need, f"study {study.name}")
     if progress:

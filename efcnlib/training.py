@@ -46,6 +46,8 @@ def train(
     seed: int,
     precision: str = "float32",
     engine: Engine | None = None,
+    augment: bool = False,
+    carried: dict[str, Tensor] | None = None,
     after: tuple[int, dict[str, Tensor]] | None = None,
 ) -> Iterator[Passed]:
     """Train in place for ``epochs`` passes over ``split``, an epoch each time the iterator is asked for the next.
@@ -53,17 +55,20 @@ def train(
     Yields epoch 0 before the first step, then 1, ..., epochs. On a GPU an epoch is enqueued when it is yielded, not
     computed: whoever reads something waits for it. ``batch`` is in images, the last one of an epoch may be smaller.
     ``seed`` decides the order of the images (unless ``shuffle`` is off: then it is the published one, the same every
-    epoch) and the dropout masks; no generator of PyTorch's own is used. On a CPU the same call with as many threads
+    epoch), the dropout masks and, with ``augment``, how each image is moved and mirrored anew each epoch
+    (`augmentation`); no generator of PyTorch's own is used. The optimiser starts with what is ``carried`` over from a
+    CNN's (`Trainer.carry`), by default fresh. On a CPU the same call with as many threads
     gives the same bits, also when it goes on, with ``after``, from the epoch and the state of one that was cut off.
     """
     order = torch.Generator().manual_seed(seed) if shuffle else None
-    trainer = Trainer(network, optimiser, precision, engine, batch=batch, seed=seed)
+    trainer = Trainer(network, optimiser, precision, engine, batch=batch, seed=seed, augment=augment)
 
     def state() -> dict[str, Tensor]:
         return trainer.state() | ({} if order is None else {"order": order.get_state()})
 
     done = 0
     if after is None:
+        trainer.carry(carried or {})
         yield Passed(0, trainer.loss(), state)
     else:
         done, saved = after

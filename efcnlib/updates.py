@@ -17,7 +17,7 @@ ROWS = 256  # of a matrix updated at a time where products have to be converted:
 
 
 class Optimiser(BaseModel):
-    """How weights are updated; always started fresh, with PyTorch's definitions."""
+    """How weights are updated, with PyTorch's definitions; started fresh, unless a study carries it over."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -36,6 +36,18 @@ class Optimiser(BaseModel):
     def plain(self) -> bool:
         """Whether this is W <- W - lr G and nothing else."""
         return self.name == "sgd" and not self.momentum and not self.weight_decay
+
+    @property
+    def words(self) -> str:
+        """Name for people: "adam", "sgd with momentum"."""
+        return f"{self.name} with momentum" if self.momentum else self.name
+
+    @property
+    def gathers(self) -> tuple[str, ...]:
+        """The moments that steps gather for each weight, by PyTorch's names."""
+        if self.name == "adam":
+            return "exp_avg", "exp_avg_sq"
+        return ("momentum_buffer",) if self.momentum else ()
 
     def start(self, parameters: list[Tensor], fused: bool = True) -> torch.optim.Optimizer:
         """A fresh PyTorch optimiser; ``fused``: each parameter in one pass, and fit for a CUDA graph."""
@@ -86,6 +98,13 @@ class Rows:
             restore_moments(self.adam, moments)
         elif self.velocity is not None:
             self.velocity.copy_(moments["velocity"])
+
+    def carry(self, moments: dict[str, Tensor]) -> None:
+        """Go on from moments of these rows by PyTorch's names, those of another optimiser of the kind."""
+        if self.optimiser.name == "adam":
+            restore_moments(self.adam, {f"0/{name}": value for name, value in moments.items()})
+        elif self.velocity is not None:
+            self.velocity.copy_(moments["momentum_buffer"])
 
     def update(self, dy: Tensor, x: Tensor) -> None:
         """One step with the gradient dy^T x; dy [n, outputs], x [n, inputs]."""
@@ -176,6 +195,11 @@ class Matrix:
             rows.restore(below(f"{i}/", moments))
         if self.shadow is not None:
             self.shadow.copy_(self.weight)
+
+    def carry(self, moments: dict[str, Tensor]) -> None:
+        """Go on from moments [outputs, inputs] by PyTorch's names; the number of steps is a scalar."""
+        for part, rows in self.rows:
+            rows.carry({name: value[part] if value.ndim else value for name, value in moments.items()})
 
 
 class Delayed(Matrix):

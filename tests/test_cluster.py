@@ -132,6 +132,9 @@ def test_what_a_run_says_or_fails_with_arrives_with_its_log(tmp_path):
     how |= {"engine": {"update": "fused"}, "threads": 1}
     cnn, efcn_run = STUDY.cnn(0), STUDY.relaxed("efcn", 0, 0)
     assert cluster._ensure("Training", cnn.model_dump_json(), how) == (None, [])
+    named = cnn.model_copy(update={"variant": "channels=8", "seed": 1})  # a label's part that no JSON holds
+    assert cluster._ensure("Training", named.model_dump_json(), how | {"variant": named.variant}) == (None, [])
+    assert '"label":"cnn seed=1 channels=8"' in (tmp_path / key_of(named) / "manifest.json").read_text()
     weights = tmp_path / key_of(cnn) / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[::-1])
     failure, _ = cluster._ensure("Training", efcn_run.model_dump_json(), how)

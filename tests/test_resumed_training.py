@@ -56,6 +56,7 @@ def settings_of_a_training(draw) -> dict:
         "shuffle": draw(st.booleans()),
         "kind": draw(st.sampled_from(["cnn", "efcn", "fcn"])),
         "dropout": draw(st.booleans()),
+        "augment": draw(st.booleans()),
     }
 
 
@@ -64,7 +65,7 @@ def run(split, setting: dict, cuts: set[int]) -> tuple[dict[str, torch.Tensor], 
     losses, after = {}, None
     while True:
         decays = setting["optimiser"].weight_decay > 0
-        options = {key: setting[key] for key in ("precision", "shuffle", "engine")}
+        options = {key: setting[key] for key in ("precision", "shuffle", "engine", "augment")}
         made = network(setting["kind"], setting["dropout"], decays)
         passes = train(made, split, setting["optimiser"], epochs=EPOCHS, batch=50, seed=3, after=after, **options)
         for epoch, loss, state in passes:
@@ -96,6 +97,7 @@ def test_the_state_holds_what_it_should(split):
         "shuffle": True,
         "kind": "cnn",
         "dropout": True,
+        "augment": False,
     }
     expected, _ = run(split, setting, set())
     passes = train(network("cnn", True, False), split, setting["optimiser"], epochs=2, batch=50, shuffle=True, seed=3)

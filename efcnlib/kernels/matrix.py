@@ -62,3 +62,9 @@ class FusedAdam(Matrix):
         for name, value in self.moments().items():
             value.copy_(moments[name])
         self.shadow.copy_(self.weight)
+
+    def carry(self, moments: dict[str, Tensor]) -> None:
+        """Go on from moments by PyTorch's names."""
+        self.mean.copy_(moments["exp_avg"])
+        self.square.copy_(moments["exp_avg_sq"])
+        self.steps.fill_(int(moments["step"]))

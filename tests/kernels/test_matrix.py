@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from efcnlib import architectures, embedding, images, networks
+from efcnlib import architectures, carrying, embedding, images, networks
 from efcnlib.engine import Engine, Trainer
 from efcnlib.errors import UserError
 from efcnlib.updates import Optimiser
@@ -65,6 +65,27 @@ def test_the_kernels_train_as_pytorch_does(device, optimiser):
     # On a CPU PyTorch rounds each gradient to bf16, 2^-9 at most; where Adam's is that near to zero, its sign may turn.
     limit = 0.01 if optimiser.name == "sgd" else 0.1
     assert (ours - theirs).norm() < limit * theirs.norm()
+
+
+def test_the_kernels_go_on_with_what_a_cnns_adam_gathered(device):
+    network, split = prepared(device, 14)
+    generator = torch.Generator().manual_seed(5)
+    gathered = {
+        f"{name}.{part}/{moment}": torch.rand(shape, generator=generator)
+        for name, shapes in {"0": ((3, 2, 3, 3), (3,)), "2": ((4, 3, 3, 2), (4,)), "5": ((5, 144), (5,))}.items()
+        for part, shape in zip(("weight", "bias"), shapes, strict=True)
+        for moment in ("exp_avg", "exp_avg_sq")
+    }
+    gathered |= {f"{key.split('/')[0]}/step": torch.tensor(12.0) for key in list(gathered)}
+    trainer = Trainer(network, OPTIMISERS["adam"], "bf16", Engine(kernel="triton", graph=False), batch=7)
+    trainer.carry(gathered)
+    kept = trainer.matrices["2"].moments()
+    moments = {name: gathered[f"2.weight/{name}"] for name in ("exp_avg", "exp_avg_sq")}
+    expected = carrying.shared(network[2], "weight", moments)
+    assert torch.equal(kept["mean"].cpu(), expected["exp_avg"])
+    assert torch.equal(kept["square"].cpu(), expected["exp_avg_sq"])
+    trainer.epoch(split, torch.arange(14))
+    assert kept["steps"].item() == 14
 
 
 @pytest.mark.parametrize(
