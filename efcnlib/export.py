@@ -55,6 +55,17 @@ def export(study: Study, store: Store, out: Path, command: str, partial: bool = 
 
     ``command`` is what computes the study again. Raises UserError if runs are missing (unless ``partial``, and there is
     at least one) or the disk cannot be written.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from efcnlib.export import export, read_index
+    >>> from efcnlib.records import Result, Store
+    >>> from efcnlib.studies import load
+    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
+    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
+    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
+    >>> folder.name, len(read_index(folder).runs), len(read_index(folder).missing)
+    ('digits', 1, 37)
     """
     runs = {key_of(run): run for run in studies.runs(study)}
     records = {key: store.get(key) for key in runs}
@@ -104,7 +115,19 @@ def left_out(study: Study, run: Run) -> frozenset[str]:
 
 
 def read_index(folder: Path) -> Index:
-    """The index of a recorded study; UserError if ``folder`` holds none, or a damaged one."""
+    """The index of a recorded study; UserError if ``folder`` holds none, or a damaged one.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from efcnlib.export import export, read_index
+    >>> from efcnlib.records import Result, Store
+    >>> from efcnlib.studies import load
+    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
+    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
+    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
+    >>> read_index(folder).command, [run.label for run in read_index(folder).runs.values()]
+    ('efcn run digits', ['cnn seed=0'])
+    """
     try:
         return files.read_sealed(Index, folder / INDEX)
     except UNREADABLE as error:
@@ -112,7 +135,20 @@ def read_index(folder: Path) -> Index:
 
 
 def verify(folder: Path) -> list[str]:
-    """What is wrong with a recorded study, a line each: damaged, missing or unlisted files; none if all is well."""
+    """What is wrong with a recorded study, a line each: damaged, missing or unlisted files; none if all is well.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from efcnlib.export import export, verify
+    >>> from efcnlib.records import Result, Store
+    >>> from efcnlib.studies import load
+    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
+    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
+    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
+    >>> (folder / "note.txt").touch()
+    >>> verify(folder)
+    ['note.txt is not listed in study.json']
+    """
     index = read_index(folder)
     found = []
     for key, run in index.runs.items():
@@ -149,7 +185,19 @@ class Imported:
 
 
 def import_(folder: Path, store: Store) -> Imported:
-    """Copy the runs of a recorded study into the store's root, where it lacks them; damaged ones are left out."""
+    """Copy the runs of a recorded study into the store's root, where it lacks them; damaged ones are left out.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from efcnlib.export import export, import_
+    >>> from efcnlib.records import Result, Store
+    >>> from efcnlib.studies import load
+    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
+    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
+    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
+    >>> import_(folder, Store(tempfile.mkdtemp()))
+    Imported(new=1, there=0, damaged=0)
+    """
     index = read_index(folder)
     new = there = damaged = 0
     for key in index.runs:
@@ -199,7 +247,19 @@ def _holds(folder: Path, key: str) -> bool:
 
 
 def runs_of(index: Index) -> dict[str, Run]:
-    """The recorded runs by key; UserError if this version cannot read the study."""
+    """The recorded runs by key; UserError if this version cannot read the study.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from efcnlib.export import export, read_index, runs_of
+    >>> from efcnlib.records import Result, Store
+    >>> from efcnlib.studies import load
+    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
+    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
+    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
+    >>> [run.label for run in runs_of(read_index(folder)).values()]
+    ['cnn seed=0']
+    """
     try:
         study = Study.model_validate(index.study)
     except ValueError:

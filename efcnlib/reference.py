@@ -1,0 +1,76 @@
+"""What Sphinx is told so that docstrings, settings and the command's help become the reference's pages: its extension.
+
+Data goes one way here too: the pages are written from the docstrings, which are in one place, beside the code.
+"""
+
+import contextlib
+import inspect
+import io
+import re
+import textwrap
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from pydantic import BaseModel
+from sphinx.application import Sphinx
+
+from efcnlib import cli
+
+WIDTH = 80  # columns of the terminal that the help is laid out for
+FIELD = re.compile(r"^    [a-z]\w*: .*", re.MULTILINE)
+
+
+class Commands(Directive):
+    """The help of ``efcn`` and of each of its commands, as they print it, in a section each."""
+
+    def run(self) -> list[nodes.Node]:
+        """A block of text, and the sections."""
+        text = help_of()
+        result = [nodes.literal_block(text, text, language="text")]
+        for name in commands():
+            title, text = f"efcn {name}", help_of(name)
+            section = nodes.section(ids=[nodes.make_id(title)], names=[title])
+            section += [nodes.title(title, title), nodes.literal_block(text, text, language="text")]
+            self.state.document.note_implicit_target(section, section)
+            result.append(section)
+        return result
+
+
+def commands() -> list[str]:
+    """Names of the commands that ``efcn`` has, in the order in which its help lists them."""
+    return re.search(r"\{(.*?)\}", help_of())[1].split(",")
+
+
+def help_of(*names: str) -> str:
+    """What ``efcn NAMES --help`` prints, its lines wrapped."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+        cli.main([*names, "--help"])
+    lines = (textwrap.wrap(line, WIDTH, subsequent_indent="  ") or [""] for line in out.getvalue().splitlines())
+    return "\n".join(part for wrapped in lines for part in wrapped).strip()
+
+
+def fields(model: type[BaseModel]) -> list[str]:
+    """The lines of source that give a settings class its fields: name, type, default, bounds, and what it means."""
+    return [line.strip() for line in FIELD.findall(inspect.getsource(model))]
+
+
+def _signature(app, what, name, thing, options, signature, returned) -> tuple[str, str] | None:
+    """Settings take their fields by name: listed below, not in the heading."""
+    is_settings = inspect.isclass(thing) and issubclass(thing, BaseModel)
+    return ("(**fields)", "") if is_settings else None
+
+
+def _docstring(app, what, name, thing, options, lines) -> None:
+    """Settings list their fields, above the example."""
+    if inspect.isclass(thing) and issubclass(thing, BaseModel) and (found := fields(thing)):
+        place = next((i for i, line in enumerate(lines) if line.startswith(">>>")), len(lines))
+        block = ["", ".. code-block:: python", "", *(f"    {line}" for line in found), ""]
+        lines[place:place] = block
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Sphinx's hook."""
+    app.add_directive("efcn-commands", Commands)
+    app.connect("autodoc-process-signature", _signature)
+    app.connect("autodoc-process-docstring", _docstring)
+    return {"parallel_read_safe": True}
