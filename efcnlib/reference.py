@@ -1,11 +1,9 @@
-"""What Sphinx is told so that docstrings, settings and the command's help become the reference's pages: its extension.
-
-Data goes one way here too: the pages are written from the docstrings, which are in one place, beside the code.
-"""
+"""An extension of Sphinx for the reference: the fields of settings, and what the commands say of themselves."""
 
 import contextlib
 import inspect
 import io
+import os
 import re
 import textwrap
 
@@ -16,7 +14,7 @@ from sphinx.application import Sphinx
 
 from efcnlib import cli
 
-WIDTH = 80  # columns of the terminal that the help is laid out for
+WIDTH = 68  # columns of the terminal that the help is laid out for: a page's width
 FIELD = re.compile(r"^    [a-z]\w*: .*", re.MULTILINE)
 
 
@@ -45,7 +43,7 @@ def help_of(*names: str) -> str:
     """What ``efcn NAMES --help`` prints, its lines wrapped."""
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
         cli.main([*names, "--help"])
-    lines = (textwrap.wrap(line, WIDTH, subsequent_indent="  ") or [""] for line in out.getvalue().splitlines())
+    lines = (textwrap.wrap(line, WIDTH) or [""] for line in out.getvalue().splitlines())
     return "\n".join(part for wrapped in lines for part in wrapped).strip()
 
 
@@ -70,6 +68,8 @@ def _docstring(app, what, name, thing, options, lines) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx's hook."""
+    os.environ["COLUMNS"] = str(WIDTH)  # the build is a process of its own
+    app.add_css_file("reference.css")
     app.add_directive("efcn-commands", Commands)
     app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-process-docstring", _docstring)

@@ -39,7 +39,7 @@ def public(module: ModuleType, names: list[str]) -> dict[str, object]:
 
 
 def behaves(thing: object) -> bool:
-    """Whether it is a function, or a class with a function of its own: plain data, errors, protocols need no example."""
+    """Whether it is a function, or a class that does something: plain data, errors and protocols need no example."""
     if not inspect.isclass(thing):
         return True
     own = {name: value for name, value in vars(thing).items() if not name.startswith("_")}

@@ -24,7 +24,8 @@ def test_every_command_has_its_help():
         assert help_of(name).startswith(f"usage: efcn {name} ")
 
 
-def test_help_is_what_the_command_prints_but_for_broken_lines(capsys):
+def test_help_is_what_the_command_prints_but_for_broken_lines(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
     with pytest.raises(SystemExit):
         cli.main(["run", "--help"])
     assert help_of("run").split() == capsys.readouterr().out.split()

@@ -19,8 +19,9 @@ class Springs:
 
     "published": :math:`x_i \leftarrow x_i + k (x_{i-1} - 2 x_i + x_{i+1})`, one point after the other as a loop over
     them goes, not scaled by the learning rate. That is successive over-relaxation with the factor 2 k: stable below
-    k = 1, where no mode shrinks, so that nothing ever relaxes. That the points go in turn is inferred from just that: all
-    at once the step would be unstable from k = 1/2 on, and k = 1 is where the published code is known to be marginal.
+    k = 1, where no mode shrinks, so that nothing ever relaxes. That the points go in turn is inferred from just that:
+    all at once the step would be unstable from k = 1/2 on, and k = 1 is where the published code is known to be
+    marginal.
 
     UserError for a negative k and an unknown kind.
 
