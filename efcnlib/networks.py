@@ -240,7 +240,7 @@ def local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
 
 
 def initialise(network: nn.Sequential, generator: torch.Generator) -> nn.Sequential:
-    """PyTorch's default start, U(-1, 1) / sqrt(fan-in) for weights and biases, from an explicit generator; in place.
+    r"""PyTorch's default, :math:`U(-1, 1) / \sqrt{\text{fan-in}}` for weights and biases, by ``generator``; in place.
 
     >>> import torch
     >>> from efcnlib.networks import initialise

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import textwrap
+from typing import Literal, get_args, get_origin
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
@@ -15,6 +16,7 @@ from sphinx.application import Sphinx
 from efcnlib import cli
 
 WIDTH = 68  # columns of the terminal that the help is laid out for: a page's width
+CHOICES = re.compile(r"Literal\[[\w.()]+\]")
 FIELD = re.compile(r"^    [a-z]\w*: .*", re.MULTILINE)
 
 
@@ -48,8 +50,20 @@ def help_of(*names: str) -> str:
 
 
 def fields(model: type[BaseModel]) -> list[str]:
-    """The lines of source that give a settings class its fields: name, type, default, bounds, and what it means."""
-    return [line.strip() for line in FIELD.findall(inspect.getsource(model))]
+    """The lines of source that give a settings class its fields: name, type, default, bounds, and what it means.
+
+    Where the source names a tuple of choices, the choices themselves are written.
+    """
+    lines = [line.strip() for line in FIELD.findall(inspect.getsource(model))]
+    kinds = (model.model_fields[line.partition(":")[0]].annotation for line in lines)
+    return [CHOICES.sub(f"Literal{_choices(kind)}", line) for line, kind in zip(lines, kinds, strict=True)]
+
+
+def _choices(kind: object) -> list:
+    """What the first Literal within a type allows."""
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    return next((found for part in get_args(kind) if (found := _choices(part))), [])
 
 
 def _signature(app, what, name, thing, options, signature, returned) -> tuple[str, str] | None:

@@ -18,6 +18,11 @@ def test_field_is_shown_with_default_bounds_and_comment():
     assert fields(Study)[7] == "epochs: int = Field(ge=1, le=100_000)  # of the CNN and of the standard FCN"
 
 
+def test_choices_are_written_out_where_the_source_names_them():
+    assert fields(Study)[5].startswith("precision: Literal['float32', 'tf32', 'bf16'] = ")
+    assert "controls: tuple[Literal['control', 'lowered', 'elcn'], ...]" in "\n".join(fields(Study))
+
+
 def test_every_command_has_its_help():
     assert commands() == ["data", "run", "book", "bench", "status", "show", "gc", "export", "import", "verify"]
     for name in commands():
