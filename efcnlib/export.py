@@ -107,7 +107,14 @@ def export(study: Study, store: Store, out: Path, command: str, partial: bool = 
 
 
 def left_out(study: Study, run: Run) -> frozenset[str]:
-    """Names of the pictures that are not recorded of a run, where they are large."""
+    """Names of the pictures that are not recorded of a run, where they are large.
+
+    >>> from efcnlib.export import left_out
+    >>> from efcnlib.studies import load
+    >>> study = load("digits", seeds=(0, 1))
+    >>> [sorted(left_out(study, study.relaxed("efcn", tw=5, seed=seed))) for seed in study.seeds]
+    [['block'], ['block', 'filters', 'heat']]
+    """
     if isinstance(run, Training) and run.seed != study.seeds[0]:
         return PICTURES
     is_last = isinstance(run, Training) and (run.kind, run.tw) == ("efcn", study.relax_times[-1])

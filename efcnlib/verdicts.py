@@ -20,7 +20,12 @@ PICKED = "Best epochs are picked on the test set here, so they are somewhat too 
 
 
 def over_seeds(histories: Times) -> str:
-    """What the number of seeds leaves open."""
+    """What the number of seeds leaves open.
+
+    >>> from efcnlib.verdicts import over_seeds
+    >>> over_seeds({5: {"epoch": [0], "seeds": 3}}).split(". ")[0]
+    'All are means over 3 seeds'
+    """
     n = seeds.count(next(iter(histories.values())))
     if n == 1:
         return ONE_SEED
