@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from statistics import mean, stdev
 
+from efcnlib import own
 from efcnlib import precision as precisions
 from efcnlib.engine import Engine
 from efcnlib.errors import UserError, at_least
@@ -42,7 +43,7 @@ def measure(
         raise UserError(f"precisions {', '.join(names)} lack {REFERENCE}, which the others are compared with")
     for name in names:
         precisions.check(name, device)
-    place = Workplace(store, device, data_root, Engine())
+    place = Workplace(store, device, own.place(study.data, data_root), Engine())
     values: dict[str, dict] = {}
     for name in names:
         variant = study.model_copy(update={"precision": name})

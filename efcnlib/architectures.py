@@ -24,8 +24,8 @@ class ReLU:
 class Pool:
     """Pooling over windows: ``kind`` is "max" or "avg"."""
 
-    kernel: int
-    stride: int
+    kernel: int | tuple[int, int]
+    stride: int | tuple[int, int]
     kind: str = "max"
 
 

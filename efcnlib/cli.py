@@ -49,11 +49,18 @@ Results = Annotated[str | None, _option("DIR", "folder of recorded studies; else
 
 @app.command
 def data(
-    name: Annotated[Positional[str], _option("NAME", "cifar10, cifar100 or digits")], data_root: DataRoot = None
+    name: Annotated[Positional[str], _option("NAME", "cifar10, cifar100, digits, or a .safetensors file of your own")],
+    data_root: DataRoot = None,
 ) -> None:
-    """Fetch a set of images, verify it, and show what it holds and where it is kept."""
-    from efcnlib import images
+    """Fetch a set of images, verify it, and show what it holds and where it is kept.
 
+    Of a file of your own, show what makes a study file train on it.
+    """
+    from efcnlib import images, own
+
+    if name.endswith(".safetensors"):
+        print(own.entry(Path(name)))
+        return
     loaded = images.load(name, data_root)
     for part, x, y in (("train", loaded.train_x, loaded.train_y), ("test", loaded.test_x, loaded.test_y)):
         means = x.double().mean((0, 2, 3)) / (16 if name == "digits" else 255)

@@ -20,7 +20,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
-from efcnlib import files, images, plans
+from efcnlib import files, own, plans
 from efcnlib.attempts import Attempt
 from efcnlib.engine import Engine
 from efcnlib.errors import UserError, choice, plain_warnings
@@ -65,7 +65,7 @@ def ensure(
     """
     if device is not None:
         choice("device on a cluster", device, ("cpu", "cuda"))  # which GPU is Ray's to say
-    data_root = data_root or os.environ.get("EFCN_DATA")  # as it is here, not as it may be on the nodes
+    data_root = own.place(study.data, data_root or os.environ.get("EFCN_DATA"))  # as here, not as on the nodes
     with connected(cluster) as ray:
         has = ray.cluster_resources()
         device = device or ("cuda" if has.get("GPU") else "cpu")
@@ -89,7 +89,7 @@ def ensure(
             check=device == "cpu" or torch.cuda.is_available(),  # the GPUs may all be elsewhere
         )
         if todo:
-            images.load(study.data.name, data_root)  # fetched here, once, rather than by every process at the same time
+            own.load(study.data, data_root)  # fetched here, once, rather than by every process at the same time
         task = ray.remote(num_cpus=wants["CPU"], num_gpus=gpus, max_retries=RETRIES)(_ensure)
         how = {
             "root": str(store.root.absolute()),

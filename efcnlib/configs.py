@@ -4,38 +4,87 @@ A run's configuration holds everything that decides its result, its parents' con
 else; its canonical hash is its key in the run store (`efcnlib.records`).
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from efcnlib import images
+from efcnlib import architectures, images, layers
 from efcnlib.architectures import TABLES
+from efcnlib.errors import shortened
+from efcnlib.layers import Layers
 from efcnlib.paths.bands import TANGENTS
 from efcnlib.paths.springs import SPRINGS
 from efcnlib.precision import PRECISIONS
 from efcnlib.updates import Optimiser
+from efcnlib.validation import Frozen
 
 METHODS = ("linear", "curvilinear", "string", "band", "bezier", "polygon", "output")
 CONTROLS = ("control", "lowered", "elcn")  # what an eFCN is compared with, at each relax time
 KINDS = ("cnn", "fcn", "efcn", *CONTROLS)
+Side = Annotated[int, Field(ge=1, le=4096)]
 DENSE = tuple(kind for kind in KINDS if kind != "elcn")  # whose ends are dense networks, or can be embedded into one
 
 
-class Frozen(BaseModel):
-    """Immutable, validated, no unknown fields; numbers in text ("0.1") become numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+def _absent(value: object) -> bool:
+    """Whether a field stays out of what is written, and so out of keys: those of runs without it are as they were."""
+    return value is None
 
 
 class Network(Frozen):
-    """An architecture by name and its channel count (64 is the paper's)."""
+    """An architecture by name and its channel count (64 is the paper's), or ``layers`` of one's own and neither.
 
-    architecture: Literal[tuple(TABLES)]
-    channels: int = Field(64, ge=1, le=4096)
+    >>> from efcnlib.configs import Network
+    >>> Network(architecture="vanilla").words, len(Network(architecture="vanilla").table(classes=10))
+    ('64 channels', 11)
+    """
+
+    architecture: Literal[tuple(TABLES)] | None = Field(None, exclude_if=_absent)
+    channels: int | None = Field(None, ge=1, le=4096, exclude_if=_absent)
+    layers: Layers | None = Field(None, exclude_if=_absent)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _either_or(cls, fields: object) -> object:
+        if not isinstance(fields, dict):
+            return fields
+        given = [name for name in ("architecture", "channels") if fields.get(name) is not None]
+        if fields.get("layers") is not None:
+            if given:
+                raise ValueError(f"it has layers of its own: take out {given[0]} {shortened(fields[given[0]])}")
+            return fields
+        if "architecture" not in given:
+            raise ValueError(f"give an architecture, one of {', '.join(TABLES)}, or layers of your own")
+        return fields if "channels" in given else fields | {"channels": 64}
+
+    @property
+    def words(self) -> str:
+        """For captions: "8 channels"."""
+        if self.layers is None:
+            return f"{self.channels} channels"
+        widths = [str(layer.conv) for layer in self.layers if isinstance(layer, layers.Conv)]
+        return f"own layers, convolutions of {', '.join(widths)} channels"
+
+    def table(self, classes: int) -> tuple[architectures.Layer, ...]:
+        """Its layers."""
+        if self.layers is None:
+            return architectures.table(self.architecture, classes, self.channels)
+        return layers.table(self.layers, classes)
+
+
+class Holds(Frozen):
+    """What is in a file of images: how many to train on and to test, the shape of one, the number of classes."""
+
+    train: int = Field(ge=1, le=10**9)
+    test: int = Field(ge=1, le=10**9)
+    shape: tuple[Side, Side, Side]  # channels, height, width
+    classes: int = Field(ge=2, le=65_536)
 
 
 class Data(Frozen):
-    """A data set by name, and how many of its first images are used; None: all.
+    """A data set by name or from a file of one's own, and how many of its first images are used; None: all.
+
+    The file is known by its SHA-256. Where it is (``file``) is no part of a run: studies know, runs do not. What it
+    ``holds`` is written down, so that a recorded study can be drawn without it; ``efcn data FILE`` prints all three.
 
     >>> from efcnlib.configs import Data
     >>> data = Data(name="cifar10", train=6000)
@@ -43,34 +92,64 @@ class Data(Frozen):
     ((3, 32, 32), 10, 6000, 10000, 10000)
     """
 
-    name: Literal[images.NAMES]
+    name: Literal[images.NAMES] | None = Field(None, exclude_if=_absent)
+    file: str | None = Field(None, min_length=1, max_length=1000, exclude_if=_absent)
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", exclude_if=_absent)
+    holds: Holds | None = Field(None, exclude_if=_absent)
     train: int | None = Field(None, ge=1)
     test: int | None = Field(None, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_source(cls, fields: object) -> object:
+        if not isinstance(fields, dict):
+            return fields
+        given = [name for name in ("name", "file", "sha256", "holds") if fields.get(name) is not None]
+        if not given:
+            raise ValueError(f"give a name, one of {', '.join(images.NAMES)}, or a file of your own: see efcn data")
+        if given[0] == "name" and len(given) > 1:
+            raise ValueError(f"it has a name, {shortened(fields['name'])}: take out {given[1]}, or the name")
+        if given[0] != "name" and given[-2:] != ["sha256", "holds"]:
+            raise ValueError("a file needs its sha256 and what it holds: efcn data FILE prints both")
+        return fields
+
+    @property
+    def contents(self) -> Holds:
+        """What the whole set holds."""
+        if self.holds is not None:
+            return self.holds
+        train, test, shape = images.SIZES[self.name]
+        return Holds(train=train, test=test, shape=shape, classes=images.CLASSES[self.name])
+
+    @property
+    def anywhere(self) -> "Data":
+        """The same images, wherever they are."""
+        return self if self.file is None else self.model_copy(update={"file": None})
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Of an image: channels, height, width."""
-        return images.SIZES[self.name][2]
+        return self.contents.shape
 
     @property
     def classes(self) -> int:
         """Number of classes."""
-        return images.CLASSES[self.name]
+        return self.contents.classes
 
     @property
     def train_images(self) -> int:
         """Training images in use."""
-        return self.train or images.SIZES[self.name][0]
+        return self.train or self.contents.train
 
     @property
     def held_images(self) -> int:
         """Training images behind those in use, on which a choice can be made: as many as test images, if there are."""
-        return min(self.test_images, images.SIZES[self.name][0] - self.train_images)
+        return min(self.test_images, self.contents.train - self.train_images)
 
     @property
     def test_images(self) -> int:
         """Test images in use."""
-        return self.test or images.SIZES[self.name][1]
+        return self.test or self.contents.test
 
 
 class Training(Frozen):

@@ -88,7 +88,7 @@ def export(study: Study, store: Store, out: Path, command: str, partial: bool = 
             infos = [record.info for record in records.values() if record is not None]
             index = Index(
                 schema_version=SCHEMA_VERSION,
-                study=study.model_dump(mode="json"),
+                study=_portable(study).model_dump(mode="json"),
                 command=command,
                 date=files.now(),
                 environment=environment(),
@@ -253,6 +253,26 @@ def _holds(folder: Path, key: str) -> bool:
         return False
 
 
+def study_of(index: Index) -> Study:
+    """The recorded study; UserError if this version cannot read it.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from efcnlib.export import export, read_index, study_of
+    >>> from efcnlib.records import Result, Store
+    >>> from efcnlib.studies import load
+    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
+    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
+    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
+    >>> study_of(read_index(folder)) == study
+    True
+    """
+    try:
+        return Study.model_validate(index.study)
+    except ValueError:
+        raise UserError(f"{INDEX} holds a study that this version cannot read: use the version of its commit") from None
+
+
 def runs_of(index: Index) -> dict[str, Run]:
     """The recorded runs by key; UserError if this version cannot read the study.
 
@@ -267,8 +287,12 @@ def runs_of(index: Index) -> dict[str, Run]:
     >>> [run.label for run in runs_of(read_index(folder)).values()]
     ['cnn seed=0']
     """
-    try:
-        study = Study.model_validate(index.study)
-    except ValueError:
-        raise UserError(f"{INDEX} holds a study that this version cannot read: use the version of its commit") from None
-    return {key_of(run): run for run in studies.runs(study) if key_of(run) in index.runs}
+    return {key_of(run): run for run in studies.runs(study_of(index)) if key_of(run) in index.runs}
+
+
+def _portable(study: Study) -> Study:
+    """The study without this machine's folders: of a file with images, its name."""
+    if study.data.file is None:
+        return study
+    data = study.data.model_copy(update={"file": Path(study.data.file).name})
+    return study.model_copy(update={"data": data})

@@ -61,7 +61,7 @@ class Unavailable(UserError):
 class Images:
     """A verified data set on the CPU, in official order: x uint8 [n, channels, height, width], y int64 [n].
 
-    Pixels run from 0 to 255, those of ``digits`` from 0 to 16.
+    Pixels run from 0 to 255, those of ``digits`` from 0 to 16. One of one's own (`efcnlib.own`) may be float32.
 
     >>> from efcnlib.images import load
     >>> load("digits").shape, load("digits").classes
@@ -159,7 +159,7 @@ def to_device(
     """Training and test images on ``device``: the first ``train`` and ``test`` in official order, None for all.
 
     Each channel is normalised with its mean and standard deviation over the training images in use.
-    Raises UserError for more images than there are.
+    Raises UserError for more images than there are, and for a channel that is the same everywhere.
 
     >>> import torch
     >>> from efcnlib.images import load, to_device
@@ -169,7 +169,7 @@ def to_device(
     """
     train_x, train_y = _first(images.train_x, images.train_y, train, f"training images of {images.name}")
     test_x, test_y = _first(images.test_x, images.test_y, test, f"test images of {images.name}")
-    mean, deviation = (value.view(-1, 1, 1).to(device, dtype) for value in moments(train_x))
+    mean, deviation = (value.view(-1, 1, 1).to(device, dtype) for value in _scale(train_x, images.name))
 
     def split(x: Tensor, y: Tensor) -> Split:
         return Split(x.to(device).to(dtype).sub_(mean).div_(deviation), y.to(device))
@@ -188,7 +188,8 @@ def held_out(images: Images, device: str | torch.device, train: int, count: int)
     if train + count > len(images.train_y):
         there = len(images.train_y) - train
         raise UserError(f"number of held-out images {count} is not allowed: behind the first {train} there are {there}")
-    mean, deviation = (value.view(-1, 1, 1).to(device, torch.float32) for value in moments(images.train_x[:train]))
+    scale = _scale(images.train_x[:train], images.name)
+    mean, deviation = (value.view(-1, 1, 1).to(device, torch.float32) for value in scale)
     x, y = (part[train : train + count].to(device) for part in (images.train_x, images.train_y))
     return Split(x.float().sub_(mean).div_(deviation), y)
 
@@ -219,14 +220,28 @@ def _first(x: Tensor, y: Tensor, count: int | None, what: str) -> tuple[Tensor, 
     return x[:count], y[:count]
 
 
+def _scale(x: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    mean, deviation = moments(x)
+    if not deviation.all():
+        channel = int((deviation == 0).nonzero()[0])
+        raise UserError(
+            f"channel {channel} of the {len(x)} training images of {name} is {float(mean[channel]):g} everywhere:"
+            " leave it out, or take more images"
+        )
+    return mean, deviation
+
+
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel in float64, from how often each of the 256 values occurs.
+    """Mean and standard deviation of each channel in float64; of uint8 from how often each of the values occurs.
 
     >>> import torch
     >>> from efcnlib.images import moments
     >>> moments(torch.tensor([1, 3], dtype=torch.uint8).view(2, 1, 1, 1))
     (tensor([2.], dtype=torch.float64), tensor([1.], dtype=torch.float64))
     """
+    if x.is_floating_point():
+        deviation, mean = zip(*(torch.std_mean(part.double(), correction=0) for part in x.unbind(1)), strict=True)
+        return torch.stack(mean), torch.stack(deviation)
     counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in x.unbind(1)])
     share, values = counts / counts.sum(1, keepdim=True).double(), torch.arange(256).double()
     mean = share @ values

@@ -134,8 +134,10 @@ class Step:
     geometry: ConvGeometry | None = None
 
 
-def cnn(layers: Sequence[tables.Layer], input_shape: Sequence[int]) -> nn.Sequential:
+def cnn(layers: Sequence[tables.Layer], input_shape: Sequence[int], device: str = "cpu") -> nn.Sequential:
     """The convolutional network of a table for inputs [c, h, w]; weights uninitialised, see `initialise`.
+
+    On the ``device`` "meta" there are only shapes, whatever their size.
 
     >>> from efcnlib import architectures, networks
     >>> sum(p.numel() for p in networks.cnn(architectures.vanilla(10), (3, 32, 32)).parameters())
@@ -148,10 +150,10 @@ def cnn(layers: Sequence[tables.Layer], input_shape: Sequence[int]) -> nn.Sequen
             case tables.Conv(channels, kernel, stride, padding):
                 for pixels in pair(kernel):
                     at_least(1, channels=channels, kernel=pixels)
-                module = nn.utils.skip_init(nn.Conv2d, shape[0], channels, kernel, stride, padding)
+                module = nn.utils.skip_init(nn.Conv2d, shape[0], channels, kernel, stride, padding, device=device)
             case tables.Linear(features):
                 at_least(1, features=features)
-                module = nn.utils.skip_init(nn.Linear, shape[0], features)
+                module = nn.utils.skip_init(nn.Linear, shape[0], features, device=device)
             case tables.Pool(kernel, stride, kind):
                 choice("pooling", kind, POOLINGS)
                 module = POOLINGS[kind](kernel, stride)

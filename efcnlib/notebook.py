@@ -112,7 +112,7 @@ def made(results: sweep.Results, *seeds: int) -> str:
     return (
         f"<br><small>Study <b>{study.name}</b>: {html.escape(study.title)}; {listed}; CNN and standard FCN trained"
         f" for {study.epochs} epochs, eFCN and control for {study.relax_epochs} after the embedding;"
-        f" {study.network.channels} channels, {study.data.train_images:,} training and {study.data.test_images:,} test"
+        f" {study.network.words}, {study.data.train_images:,} training and {study.data.test_images:,} test"
         " images;"
         f" on {device}.</small>"
     )

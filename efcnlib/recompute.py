@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from efcnlib import files, plans, sweep
+from efcnlib import files, own, plans, sweep
 from efcnlib.engine import Engine
-from efcnlib.export import read_index, runs_of
+from efcnlib.export import read_index, runs_of, study_of
 from efcnlib.records import Record, Store, key_of
 from efcnlib.runfolder import RECORD
 from efcnlib.runs import Workplace
@@ -52,12 +52,13 @@ def recompute(
     >>> [comparison.words for comparison in recompute(folder, 1, seed=0)]
     ['the same bytes']
     """
-    runs = runs_of(read_index(folder))
+    index = read_index(folder)
+    runs = runs_of(index)
     drawn = random.Random(seed).sample(sorted(runs), min(count, len(runs)))
     recorded = Store(folder)
     with tempfile.TemporaryDirectory(prefix="efcn-recompute-") as scratch:
         again = Store(scratch)
-        place = Workplace(again, device, data_root, Engine())
+        place = Workplace(again, device, own.place(study_of(index).data, data_root), Engine())
         todo = plans.todo([runs[key] for key in drawn], again)
         infos = [recorded.get(key).info for key in drawn]
         threads = {info["environment"].get("threads") for info in infos}

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from efcnlib import architectures, embedding, images, measures, memory, networks, walks
+from efcnlib import embedding, images, measures, memory, networks, own, walks
 from efcnlib.attempts import Attempt
 from efcnlib.engine import Engine
 from efcnlib.errors import UserError
@@ -24,6 +24,8 @@ from efcnlib.updates import below
 @dataclass
 class Workplace:
     """Where and how runs are computed: the store their parents are in, the device, the images kept on it, the engine.
+
+    ``data_root`` is where images are read from, see `efcnlib.own.load`.
 
     None of it is part of a run's key.
 
@@ -44,7 +46,7 @@ class Workplace:
     def splits(self, data: Data) -> tuple[images.Split, images.Split]:
         """Training and test images on the device, loaded once."""
         if data not in self._splits:
-            loaded = images.load(data.name, self.data_root)
+            loaded = own.load(data, self.data_root)
             self._splits[data] = images.to_device(loaded, self.device, train=data.train, test=data.test)
         return self._splits[data]
 
@@ -194,8 +196,7 @@ def untrained(run: Training) -> nn.Sequential:
     >>> untrained(load("vanilla-cifar10-sgd").cnn(seed=0))[0]
     Conv2d(3, 64, kernel_size=(4, 4), stride=(2, 2), padding=(2, 2))
     """
-    layers = architectures.table(run.network.architecture, run.data.classes, run.network.channels)
-    return networks.cnn(layers, run.data.shape)
+    return networks.cnn(run.network.table(run.data.classes), run.data.shape)
 
 
 def build(run: Training, store: Store) -> nn.Sequential:

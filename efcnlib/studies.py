@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from efcnlib import layers
 from efcnlib.configs import (
     CONTROLS,
     METHODS,
@@ -100,6 +101,7 @@ class Study(Frozen):
                 raise ValueError(
                     f"batch {shortened(batch)} is larger than the {self.data.train_images} training images"
                 )
+        layers.check(self.network.table(self.data.classes), self.data.shape)
         if _end(self.path_start) == _end(self.path_end):
             raise ValueError(f"paths from {self.path_start} to {self.path_end} lead nowhere: give two different ends")
         return self
@@ -153,7 +155,7 @@ class Study(Frozen):
         return Training(
             kind=kind,
             network=self.network,
-            data=self.data,
+            data=self.data.anywhere,
             optimiser=optimiser,
             precision=self.precision,
             epochs=epochs,
@@ -327,11 +329,14 @@ def load(name: str, /, **changes: object) -> Study:
 def _read(path: Path) -> dict[str, object]:
     """The fields that a study file gives, or changes in a preset."""
     content = read_json(path, "study file")
-    like = content.pop("like", None)
+    like, data = content.pop("like", None), content.get("data")
+    if isinstance(data, dict) and isinstance(data.get("file"), str):
+        content["data"] = data | {"file": str(path.parent / data["file"])}
     if like is None:
         return {"name": path.stem, "title": path.stem} | content
     choice(f"study in {path.name}", like, PRESETS)
-    return _changed(PRESETS[like].model_dump() | {"name": path.stem}, content)
+    titled = {} if content.keys().isdisjoint(("network", "data")) else {"title": path.stem}  # the preset's would lie
+    return _changed(PRESETS[like].model_dump() | {"name": path.stem} | titled, content)
 
 
 def _changed(fields: dict[str, object], changes: dict[str, object]) -> dict[str, object]:
@@ -343,5 +348,12 @@ def _changed(fields: dict[str, object], changes: dict[str, object]) -> dict[str,
             hint = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(known)}"
             raise UserError(f"a study has no field {shortened(field)}: {hint}")
         before = fields.get(field)
-        fields[field] = before | value if isinstance(before, dict) and isinstance(value, dict) else value
+        is_change = isinstance(before, dict) and isinstance(value, dict) and not _is_another(field, before, value)
+        fields[field] = before | value if is_change else value
     return fields
+
+
+def _is_another(field: str, before: dict, value: dict) -> bool:
+    """Whether ``value`` is a network or a data set of another origin, which has nothing of the one before."""
+    origins = {"network": {"architecture", "layers"}, "data": {"name", "sha256"}}.get(field, set())
+    return not (value.keys() & origins) <= {name for name in before if before[name] is not None}

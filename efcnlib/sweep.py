@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from tqdm.auto import tqdm
 
-from efcnlib import files, memory, plans, studies
+from efcnlib import files, memory, own, plans, studies
 from efcnlib.attempts import Attempt
 from efcnlib.engine import Engine
 from efcnlib.engine import check as check_engine
@@ -18,7 +18,7 @@ from efcnlib.errors import UserError, at_least
 from efcnlib.precision import speedup
 from efcnlib.records import Busy, Record, Result, State, Store, default_root, key_of
 from efcnlib.runs import Workplace, compute, compute_together, needed
-from efcnlib.studies import Run, Study
+from efcnlib.studies import PathRun, Run, Study
 
 LOOK = 0.5  # seconds between two looks at runs that other processes compute
 
@@ -116,9 +116,9 @@ def ensure(
     check_device(device)
     at_least(1, together=together)
     todo = prepare(study, store, device=device, yes_really=yes_really, engine=engine, progress=progress)
-    place = Workplace(store, device, data_root, engine or Engine())
+    place = Workplace(store, device, own.place(study.data, data_root), engine or Engine())
     if todo:
-        place.splits(study.data)  # fetched and loaded before the clock starts, with a bar of its own
+        place.splits(study.data.anywhere)  # fetched and loaded before the clock starts, with a bar of its own
     with using(threads), Meter(todo, show=progress) as meter:
         here(todo, place, together, meter)
     return Results(study, store)
@@ -252,8 +252,8 @@ def computing(run: Run) -> Iterator[None]:
     except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's has no class of its own
         if "out of memory" not in str(error).lower() and "allocate memory" not in str(error):
             raise
-        channels = run.network.channels if hasattr(run, "network") else run.end.network.channels
-        raise UserError(f"{run.label}: not enough memory for {channels} channels: take fewer") from error
+        network = run.end.network if isinstance(run, PathRun) else run.network
+        raise UserError(f"{run.label}: not enough memory for {network.words}: take fewer") from error
 
 
 @contextlib.contextmanager

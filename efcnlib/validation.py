@@ -4,13 +4,19 @@ from pathlib import Path
 from typing import TypeVar
 
 import pydantic_core
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from efcnlib.errors import UserError, shortened
 
 LARGEST = 100_000  # bytes of a file that a user wrote
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class Frozen(BaseModel):
+    """Immutable, validated, no unknown fields; numbers in text ("0.1") become numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def read_json(path: Path, what: str) -> dict[str, object]:

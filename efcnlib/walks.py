@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from efcnlib import images, paths
+from efcnlib import images, own, paths
 from efcnlib.errors import UserError
 from efcnlib.images import Split
 from efcnlib.paths.points import Path, Weights
@@ -36,7 +36,7 @@ class Ground:
 
 @functools.lru_cache(maxsize=2)
 def _held_out(data: Data, device: str, data_root: str | None) -> Split:
-    return images.held_out(images.load(data.name, data_root), device, data.train_images, data.held_images)
+    return images.held_out(own.load(data, data_root), device, data.train_images, data.held_images)
 
 
 def splits(data: Data, train: Split, test: Split, device: str, data_root: str | None = None) -> dict[str, Split]:

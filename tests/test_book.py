@@ -41,7 +41,7 @@ def test_contents_repeat_the_study_part_and_single_chapters():
     themes = ("images", "geometry", "networks", "measures", "training", "paths", "studies", "results", "figures")
     reference = ["api", *(f"api/{name}" for name in (*themes, "commands"))]
     behind = ["executed/performance", "executed/survival", "clusters", "executed/digits/environment"]
-    assert files(one) == ["notation", "reading", *study, *reference, *behind, "references"]
+    assert files(one) == ["notation", "reading", "own", *study, *reference, *behind, "references"]
     assert [part["caption"] for part in two["parts"]][1:3] == ["Study: digits", "Study: quick"]
     assert files(two)[-3:] == ["executed/digits/environment", "executed/quick/environment", "references"]
     assert "{study}" not in yaml.safe_dump(two)

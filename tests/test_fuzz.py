@@ -28,8 +28,25 @@ values = st.recursive(
     max_leaves=8,
 )
 likely = values | st.sampled_from(
-    [0, 1, -1, 2**31, 2**63, 10**400, 1e308, -0.0, "1e3", "0", "quick", "sgd", [], {}, [0], [1, 0]]
+    [0, 1, -1, 2**31, 2**63, 10**400, 1e308, -0.0, "1e3", "0", "quick", "sgd", "relu", "classes", [], {}, [0], [1, 0]]
 )
+OWN = {  # a study of its own layers and images, as a file holds it
+    "like": "digits",
+    "network": {
+        "layers": [
+            *(
+                {"conv": 3, "kernel": [3, 2], "stride": 1, "padding": 1},
+                "relu",
+                {"pool": 2, "stride": 1, "kind": "avg"},
+            ),
+            *({"linear": 9}, {"dropout": 0.5}, {"linear": "classes"}),
+        ]
+    },
+    "data": {
+        **{"file": "mine.safetensors", "sha256": "0" * 64, "train": None, "test": 50},
+        "holds": {"train": 500, "test": 100, "shape": [2, 9, 7], "classes": 4},
+    },
+}
 patient = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -48,8 +65,9 @@ def places(value: object, where: tuple = ()) -> list[tuple]:
 
 @st.composite
 def changed_studies(draw) -> dict:
-    """A preset, as a file would hold it, with some of its parts exchanged, taken out or added."""
-    content = json.loads(studies.PRESETS[draw(st.sampled_from(sorted(studies.PRESETS)))].model_dump_json())
+    """A preset or `OWN`, as a file would hold it, with some of its parts exchanged, taken out or added."""
+    name = draw(st.sampled_from([*sorted(studies.PRESETS), "own", "own", "own"]))
+    content = copy.deepcopy(OWN) if name == "own" else json.loads(studies.PRESETS[name].model_dump_json())
     for _ in range(draw(st.integers(1, 3))):
         *way, last = draw(st.sampled_from(places(content)[1:]))
         part = content
@@ -74,7 +92,7 @@ def load_file(path, data: bytes) -> Study | None:
         refused(error, path)
         return None
     assert Study.model_validate_json(study.model_dump_json()) == study
-    if study.network.channels <= 64 and study.data.train_images >= study.batch:
+    if (study.network.channels or 0) <= 64 and study.data.train_images >= study.batch:
         with contextlib.suppress(UserError):  # a network too deep for its images, say
             assert untrained(study.cnn(study.seeds[0]))
     return study
