@@ -315,8 +315,8 @@ def load(name: str, /, **changes: object) -> Study:
     unknown study or field, a value out of range, and a file that cannot be read.
 
     >>> from efcnlib.studies import load
-    >>> load("quick", epochs=30, data={"train": 1000}).data
-    Data(name='cifar10', train=1000, test=3000)
+    >>> load("quick", data={"train": 1000}).data.train_images
+    1000
     """
     if name.endswith(".json"):
         fields = _read(Path(name))
