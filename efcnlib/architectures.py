@@ -52,7 +52,12 @@ Layer = Conv | ReLU | Pool | Dropout | Flatten | Linear
 
 
 def vanilla(classes: int, channels: int = 64) -> tuple[Layer, ...]:
-    """VanillaCNN of the authors' published code: three convolutions of ``channels``, one linear layer."""
+    """VanillaCNN of the authors' published code: three convolutions of ``channels``, one linear layer.
+
+    >>> from efcnlib.architectures import vanilla
+    >>> vanilla(classes=10)[:3]
+    (Conv(channels=64, kernel=4, stride=2, padding=2), ReLU(), Pool(kernel=3, stride=2, kind='max'))
+    """
     return (
         *(Conv(channels, 4, stride=2, padding=2), ReLU(), Pool(3, 2)),
         *(Conv(channels, 5, padding=2), ReLU(), Pool(3, 2)),
@@ -62,7 +67,12 @@ def vanilla(classes: int, channels: int = 64) -> tuple[Layer, ...]:
 
 
 def alexnet(classes: int, channels: int = 64) -> tuple[Layer, ...]:
-    """AlexNet for 32x32 images as in the authors' published code, where ``channels`` is 64."""
+    """AlexNet for 32x32 images as in the authors' published code, where ``channels`` is 64.
+
+    >>> from efcnlib.architectures import Conv, alexnet
+    >>> [layer.channels for layer in alexnet(classes=100) if isinstance(layer, Conv)]
+    [64, 192, 384, 256, 256]
+    """
     return (
         *(Conv(channels, 4, stride=2, padding=2), ReLU(), Pool(3, 2)),
         *(Conv(3 * channels, 5, padding=2), ReLU(), Pool(3, 2)),
@@ -75,7 +85,12 @@ def alexnet(classes: int, channels: int = 64) -> tuple[Layer, ...]:
 
 
 def small(classes: int, channels: int = 8) -> tuple[Layer, ...]:
-    """Two convolutions for the 8x8 images of ``digits``; ours, not the paper's."""
+    """Two convolutions for the 8x8 images of ``digits``; ours, not the paper's.
+
+    >>> from efcnlib.architectures import small
+    >>> small(classes=10)[0], len(small(classes=10))
+    (Conv(channels=8, kernel=3, stride=1, padding=1), 8)
+    """
     return (
         *(Conv(channels, 3, padding=1), ReLU(), Pool(3, 2)),
         *(Conv(channels, 3, padding=1), ReLU(), Pool(3, 2)),
@@ -87,7 +102,16 @@ TABLES = {"vanilla": vanilla, "alexnet": alexnet, "small": small}
 
 
 def table(name: str, classes: int, channels: int) -> tuple[Layer, ...]:
-    """The layers of the architecture called ``name``; UserError names the allowed ones."""
+    """The layers of the architecture called ``name``; UserError names the allowed ones.
+
+    >>> from efcnlib.architectures import table
+    >>> table("small", classes=10, channels=6)[-1]
+    Linear(features=10)
+    >>> table("resnet", classes=10, channels=6)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: unknown architecture 'resnet': choose one of vanilla, alexnet, small...
+    """
     choice("architecture", name, TABLES)
     at_least(1, classes=classes, channels=channels)
     return TABLES[name](classes, channels)

@@ -115,10 +115,9 @@ def configuration(source: Path, static: Path | None, notice: str = "") -> dict:
     """_config.yml with what belongs to one build: the folder with MathJax, where there is one, and the ``notice``."""
     config = yaml.safe_load((source / "_config.yml").read_text("utf-8"))
     if static is not None:
-        config["sphinx"]["config"] |= {
-            "html_static_path": [str(static)],
-            "mathjax_path": f"mathjax/{MATHJAX_PARTS[0]}",
-        }
+        sphinx = config["sphinx"]["config"]
+        sphinx["html_static_path"] = [*sphinx.get("html_static_path", ()), str(static)]
+        sphinx["mathjax_path"] = f"mathjax/{MATHJAX_PARTS[0]}"
     if notice:
         config["sphinx"]["config"]["html_theme_options"]["announcement"] = html.escape(notice)
     return config

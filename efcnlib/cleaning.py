@@ -30,6 +30,15 @@ def find(chosen: Iterable[Study], store: Store, damaged: bool = False) -> list[W
 
     The runs still to be computed are those of ``chosen`` and of all presets. With ``damaged``, what failed verification
     and was set aside goes too.
+
+    >>> import tempfile, torch
+    >>> from efcnlib.cleaning import find
+    >>> from efcnlib.records import Result, Store
+    >>> from efcnlib.studies import load
+    >>> study, store = load("digits", seeds=(9,), path_times=()), Store(tempfile.mkdtemp())
+    >>> _ = store.ensure(study.fcn(9), lambda attempt: Result({}, weights={"w": torch.zeros(1000)}))
+    >>> [waste.what for waste in find([study], store)]
+    ['weights of fcn seed=9']
     """
     chosen = list(chosen)
     known = {key_of(run): run for study in (*chosen, *studies.PRESETS.values()) for run in studies.runs(study)}
@@ -56,7 +65,17 @@ def find(chosen: Iterable[Study], store: Store, damaged: bool = False) -> list[W
 
 
 def remove(wastes: Iterable[Waste], store: Store) -> int:
-    """Remove what `find` found, but nothing of a run that a process is at right now; returns the bytes freed."""
+    """Remove what `find` found, but nothing of a run that a process is at right now; returns the bytes freed.
+
+    >>> import tempfile, torch
+    >>> from efcnlib.cleaning import find, remove
+    >>> from efcnlib.records import Result, Store
+    >>> from efcnlib.studies import load
+    >>> study, store = load("digits", seeds=(9,), path_times=()), Store(tempfile.mkdtemp())
+    >>> record = store.ensure(study.fcn(9), lambda attempt: Result({}, weights={"w": torch.zeros(1000)}))
+    >>> remove(find([study], store), store) > 4000, store.has_weights(record.key), store.get(record.key).history
+    (True, False, {})
+    """
     freed = 0
     with files.writing(store.root):
         for waste in wastes:

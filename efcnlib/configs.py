@@ -36,7 +36,12 @@ def _absent(value: object) -> bool:
 
 
 class Network(Frozen):
-    """An architecture by name and its channel count (64 is the paper's), or ``layers`` of one's own and neither."""
+    """An architecture by name and its channel count (64 is the paper's), or ``layers`` of one's own and neither.
+
+    >>> from efcnlib.configs import Network
+    >>> Network(architecture="vanilla").words, len(Network(architecture="vanilla").table(classes=10))
+    ('64 channels', 11)
+    """
 
     architecture: Literal[tuple(TABLES)] | None = Field(None, exclude_if=_absent)
     channels: int | None = Field(None, ge=1, le=4096, exclude_if=_absent)
@@ -84,7 +89,12 @@ class Data(Frozen):
     """A data set by name or from a file of one's own, and how many of its first images are used; None: all.
 
     The file is known by its SHA-256. Where it is (``file``) is no part of a run: studies know, runs do not. What it
-    ``holds`` is written down, so that a recorded study can be drawn without it; `efcn data FILE` prints all three.
+    ``holds`` is written down, so that a recorded study can be drawn without it; ``efcn data FILE`` prints all three.
+
+    >>> from efcnlib.configs import Data
+    >>> data = Data(name="cifar10", train=6000)
+    >>> data.shape, data.classes, data.train_images, data.test_images, data.held_images
+    ((3, 32, 32), 10, 6000, 10000, 10000)
     """
 
     name: Literal[images.NAMES] | None = Field(None, exclude_if=_absent)
@@ -150,9 +160,14 @@ class Data(Frozen):
 class Training(Frozen):
     """One training: a CNN, a standard FCN, or what a CNN became at relax time ``tw``.
 
-    ``kind``: "cnn" and "fcn" start from a random initialisation; "efcn" (dense) and the `CONTROLS` start from
+    ``kind``: "cnn" and "fcn" start from a random initialisation; "efcn" (dense) and the ``CONTROLS`` start from
     ``parent`` at epoch ``tw``: "control", the CNN itself, resumed; "lowered", the same with a smaller learning rate;
     "elcn", local like the CNN, but with weights of its own at each place.
+
+    >>> from efcnlib.studies import load
+    >>> run = load("digits").relaxed("efcn", tw=5, seed=0)
+    >>> run.label, run.epochs, [parent.label for parent in run.parents]
+    ('efcn tw=5 seed=0', 10, ['cnn seed=0'])
     """
 
     kind: Literal[KINDS]
@@ -225,7 +240,12 @@ class Band(Frozen):
 
 
 class Chain(Frozen):
-    """How a Bezier curve's or a polygon's bends are trained: how many, step size, momentum, steps, images in each."""
+    """How a Bezier curve's or a polygon's bends are trained: how many, step size, momentum, steps, images in each.
+
+    >>> from efcnlib.configs import Chain
+    >>> Chain(bends=3).points
+    5
+    """
 
     bends: int = Field(1, ge=1)
     lr: float = Field(0.005, gt=0, le=100)
@@ -251,6 +271,11 @@ class PathRun(Frozen):
 
     ``string``, ``band`` or ``chain`` says how the method of that kind relaxes it. The loss on a ``plane`` through the
     two ends and the end of ``third`` goes with it; without a third training, through the middle of the path itself.
+
+    >>> from efcnlib.studies import load
+    >>> run = load("digits").path("string", tw=5, seed=0)
+    >>> run.label, run.points, run.string.points, [parent.label for parent in run.parents]
+    ('string path tw=5 seed=0', 61, 11, ['cnn seed=0', 'efcn tw=5 seed=0'])
     """
 
     kind: Literal["path"] = "path"

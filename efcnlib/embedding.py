@@ -1,13 +1,16 @@
-"""A CNN rewritten exactly as a fully-connected network, and how far that network has moved away since.
+r"""A CNN rewritten exactly as a fully-connected network, and how far that network has moved away since.
 
-The eFCN's matrices hold the filters on their orbits and zero elsewhere. Two distances tell how far training has left
-the CNN subspace, both over the layers that come from convolutions, biases apart, on the full padded matrices:
+The eFCN's matrices hold the filters w on their orbits, :math:`W[o, y, x, i, sy + a, sx + b] = w[o, i, a, b]` on padded
+inputs for stride s, and zero elsewhere. Two distances tell how far training has left the CNN subspace, both over the
+layers that come from convolutions, biases apart, on the full padded matrices:
 
-- delta = |off-local weights| / |all weights|: locality. 0 for a CNN, about 0.97 for a VanillaCNN-sized standard FCN.
-- sharing = |local weights - their nearest convolution| / |local weights|: weight sharing, which delta does not see.
+- :math:`\delta = \lVert W_\text{off-local} \rVert_2 / \lVert W \rVert_2`: locality. 0 for a CNN, about 0.97 for a
+  VanillaCNN-sized standard FCN.
+- sharing, :math:`\lVert W_\text{local} - P W \rVert_2 / \lVert W_\text{local} \rVert_2` with the nearest convolution
+  :math:`P W`: weight sharing, which delta does not see.
 
-Norms are Euclidean. The supplement gives no formula for delta, and about 97 % for a standard FCN; by
-this one PyTorch's default start has 97.5 % at VanillaCNN's size and 93.0 % at AlexNet's.
+The supplement gives no formula for delta, and about 97 % for a standard FCN; by this one PyTorch's default start has
+97.5 % at VanillaCNN's size and 93.0 % at AlexNet's.
 """
 
 import copy
@@ -33,6 +36,12 @@ def embed(network: nn.Sequential, input_shape: Sequence[int], live: bool = True)
     ``network``.
 
     Raises UserError naming the first layer that cannot be embedded.
+
+    >>> import torch
+    >>> from efcnlib import embed
+    >>> cnn, x = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3, padding=1)).double(), torch.rand(4, 3, 8, 8).double()
+    >>> torch.allclose(cnn(x), embed(cnn, (3, 8, 8))(x), rtol=0, atol=1e-12)
+    True
     """
     network, training = fold(network, input_shape), network.training
     result = dense(network, input_shape, live)
@@ -43,7 +52,14 @@ def embed(network: nn.Sequential, input_shape: Sequence[int], live: bool = True)
 
 
 def embed_local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
-    """The eLCN that computes exactly what ``network`` computes: its receptive fields, weights no longer shared."""
+    """The eLCN that computes exactly what ``network`` computes: its receptive fields, weights no longer shared.
+
+    >>> import torch
+    >>> from efcnlib import embed_local
+    >>> cnn, x = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3)).double(), torch.rand(4, 1, 8, 8).double()
+    >>> torch.allclose(cnn(x), embed_local(cnn, (1, 8, 8))(x), rtol=0, atol=1e-12)
+    True
+    """
     network, training = fold(network, input_shape), network.training
     result = local(network, input_shape)
     result.load_state_dict(_unchanged(network), strict=False)
@@ -105,7 +121,16 @@ def compact(layer: DenseConv) -> DenseConv:
 
 @torch.no_grad()
 def project(network: nn.Sequential) -> dict[str, Tensor]:
-    """State of the CNN nearest to a dense network: filter entries are means over orbits, biases over channels."""
+    r"""State of the CNN nearest to a dense network: filter entries are means over orbits, biases over channels.
+
+    An orbit's mean is the nearest number to all its entries :math:`w_j`: it minimises :math:`\sum_j (w_j - m)^2`.
+
+    >>> import torch
+    >>> from efcnlib import embed, project
+    >>> cnn = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3)).double()
+    >>> torch.allclose(project(embed(cnn, (1, 8, 8)))["0.weight"], cnn[0].weight, rtol=0, atol=1e-12)
+    True
+    """
     state = _unchanged(network)
     for name, layer in convolutions(network):
         g = layer.geometry
@@ -130,6 +155,14 @@ def deviation(layer: DenseConv) -> Deviation:
     """Squared norms of the off-local weights, the local weights, and the local weights' distance to a convolution.
 
     None is a difference of larger sums, which would lose all digits where it matters, at small delta.
+
+    >>> import torch
+    >>> from efcnlib import deviation, embed
+    >>> efcn = embed(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 2)).double(), (1, 2, 3))  # 6 inputs, 2 outputs
+    >>> efcn[0].weight.data = torch.tensor([[1.0, 1, 2, 1, 1, 0], [0, 1, 1, 0, 1, 3]], dtype=torch.float64)
+    >>> found = deviation(efcn[0])  # one entry is off-local, 2; one of the eight local ones, 3, is not as its copy, 1
+    >>> found.off.item(), found.local.item(), found.unshared.item()
+    (4.0, 16.0, 2.0)
     """
     g = layer.geometry
     means = _orbit_means(layer)
@@ -145,13 +178,27 @@ def deviation(layer: DenseConv) -> Deviation:
 
 
 def delta(parts: Sequence[Deviation]) -> Tensor:
-    """|off-local| / |all| over the given layers, at least one: a fraction in [0, 1], nan if all weights are zero."""
+    r""":math:`\delta = \lVert W_\text{off-local} \rVert_2 / \lVert W \rVert_2` over the given layers, at least one.
+
+    A fraction in [0, 1]; nan if all weights are zero.
+
+    >>> import torch
+    >>> from efcnlib.embedding import Deviation, delta
+    >>> delta([Deviation(torch.tensor(9.0), torch.tensor(16.0), torch.tensor(4.0))])
+    tensor(0.6000)
+    """
     off, total = sum(part.off for part in parts), sum(part.off + part.local for part in parts)
     return (off / total).sqrt()
 
 
 def sharing(parts: Sequence[Deviation]) -> Tensor:
-    """|local - nearest convolution| / |local| over the given layers, a fraction in [0, 1]."""
+    r""":math:`\lVert W_\text{local} - P W \rVert_2 / \lVert W_\text{local} \rVert_2` over the given layers, in [0, 1].
+
+    >>> import torch
+    >>> from efcnlib.embedding import Deviation, sharing
+    >>> sharing([Deviation(torch.tensor(9.0), torch.tensor(16.0), torch.tensor(4.0))])
+    tensor(0.5000)
+    """
     return (sum(part.unshared for part in parts) / sum(part.local for part in parts)).sqrt()
 
 
@@ -159,7 +206,14 @@ def sharing(parts: Sequence[Deviation]) -> Tensor:
 def masked(network: nn.Sequential, keep: str) -> dict[str, Tensor]:
     """Weights of the convolutions' layers with the other part set to zero; ``keep`` is "local" or "off-local".
 
-    For `torch.func.functional_call`. Biases and the linear layers stay as they are.
+    For ``torch.func.functional_call``. Biases and the linear layers stay as they are.
+
+    >>> import torch
+    >>> from efcnlib.embedding import embed, masked
+    >>> efcn = embed(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 2)), (1, 4, 4))
+    >>> _ = efcn[0].weight.data.fill_(1)
+    >>> [int(masked(efcn, keep=part)["0.weight"].sum()) for part in ("local", "off-local")]
+    [36, 108]
     """
     choice("part", keep, ("local", "off-local"))
     result = {}
@@ -177,6 +231,11 @@ def block(layer: DenseConv, output_channel: int = 0, input_channel: int = 0) -> 
 
     Dead local entries stand at the filter that was embedded, dead off-local ones at zero. A live standard FCN's dead
     weights, which differ from each other, are not kept: only their mean is shown. UserError for groups > 1.
+
+    >>> import torch
+    >>> from efcnlib.embedding import block, embed
+    >>> block(embed(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3, padding=1)), (1, 4, 4))[0]).shape
+    torch.Size([4, 4, 6, 6])
     """
     g = layer.geometry
     if g.groups > 1:
@@ -193,7 +252,13 @@ def block(layer: DenseConv, output_channel: int = 0, input_channel: int = 0) -> 
 
 
 def fold(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
-    """The same function as ``network`` in evaluation mode: flat, without batch normalisation and adaptive pooling."""
+    """The same function as ``network`` in evaluation mode: flat, without batch normalisation and adaptive pooling.
+
+    >>> import torch
+    >>> from efcnlib.embedding import fold
+    >>> fold(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8)), (3, 8, 8))[-1]
+    Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
+    """
     result, shape = nn.Sequential(), image_shape(input_shape)
     for name, layer in _flatten(network):
         before = result[-1] if len(result) else None

@@ -24,7 +24,12 @@ from efcnlib.updates import Delayed, Matrix, Optimiser, below, moments_of, resto
 
 
 class Engine(BaseModel):
-    """How a training is computed; its result is the same, up to rounding."""
+    """How a training is computed; its result is the same, up to rounding.
+
+    >>> from efcnlib.engine import Engine
+    >>> Engine(), Engine(delay=4).delay
+    (Engine(update='fused', delay=1, kernel='torch', graph=None), 4)
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,11 +40,29 @@ class Engine(BaseModel):
 
 
 class Trainer:
-    """A network in training, in place, on the device it is on.
+    r"""A network in training, in place, on the device it is on.
 
     ``batch`` is in images; ``seed`` decides the dropout masks and, with ``augment``, how each step's images are moved
     and mirrored (`augmentation`): alike in all networks. Raises UserError for what cannot be computed so, before
     anything is. The network's parameters are only up to date after `settle`.
+
+    The loss is the cross-entropy :math:`-\frac{1}{n} \sum_j \ln p_j`, with :math:`p_j` the probability that the network
+    gives to the right class of the j-th image of the batch.
+
+    >>> import torch
+    >>> from efcnlib import embed
+    >>> from efcnlib.engine import Engine, Optimiser, Trainer, nn
+    >>> x, y = torch.rand(8, 1, 6, 6, dtype=torch.float64), torch.arange(8) % 2
+    >>> cnn = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(32, 2)).double()
+    >>> ends = []
+    >>> for engine in (Engine(update="autograd"), Engine(), Engine(delay=4)):
+    ...     trainer = Trainer(embed(cnn, (1, 6, 6)), Optimiser(lr=0.1), engine=engine, batch=8)
+    ...     for _ in range(6):
+    ...         _ = trainer.step(x, y)
+    ...     trainer.settle()
+    ...     ends.append(trainer.network[0].weight)
+    >>> [torch.allclose(end, ends[0], rtol=0, atol=1e-12) for end in ends]
+    [True, True, True]
     """
 
     def __init__(
@@ -211,7 +234,14 @@ class _Fused(torch.autograd.Function):
 
 
 def check(optimiser: Optimiser, precision: str, engine: Engine, device: torch.device | str) -> None:
-    """UserError for a combination that has no exact computation on ``device``."""
+    """UserError for a combination that has no exact computation on ``device``.
+
+    >>> from efcnlib.engine import Engine, Optimiser, check
+    >>> check(Optimiser(momentum=0.9), "float32", Engine(delay=4), "cpu")
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: delay 4 is for sgd without momentum and weight decay: take delay 1
+    """
     device = torch.device(device)
     check_precision(precision, device)
     if engine.graph and device.type != "cuda":

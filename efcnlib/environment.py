@@ -15,7 +15,14 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def default_root() -> Path:
-    """Folder of the run store: EFCN_ROOT, else runs/ in the clone of the repository, else the user's data folder."""
+    """Folder of the run store: EFCN_ROOT, else runs/ in the clone of the repository, else the user's data folder.
+
+    >>> import os
+    >>> from efcnlib.environment import default_root
+    >>> os.environ["EFCN_ROOT"] = "/data/runs"
+    >>> default_root().as_posix()
+    '/data/runs'
+    """
     if chosen := os.environ.get("EFCN_ROOT"):
         return Path(chosen).expanduser()
     if (REPOSITORY / "notebooks").is_dir():
@@ -24,14 +31,29 @@ def default_root() -> Path:
 
 
 def recorded() -> list[Path]:
-    """Folders with recorded studies, which are only read: those in EFCN_RESULTS, else in results/ in the clone."""
+    """Folders with recorded studies, which are only read: those in EFCN_RESULTS, else in results/ in the clone.
+
+    >>> import os, tempfile
+    >>> from pathlib import Path
+    >>> from efcnlib.environment import recorded
+    >>> os.environ["EFCN_RESULTS"] = tempfile.mkdtemp()
+    >>> Path(os.environ["EFCN_RESULTS"], "quick").mkdir()
+    >>> Path(os.environ["EFCN_RESULTS"], "quick", "study.json").touch()
+    >>> [folder.name for folder in recorded()]
+    ['quick']
+    """
     chosen = os.environ.get("EFCN_RESULTS")
     folder = Path(chosen).expanduser() if chosen else REPOSITORY / "results"
     return sorted(manifest.parent for manifest in folder.glob("*/study.json"))
 
 
 def environment() -> dict[str, str | int | list[str] | None]:
-    """What a result may depend on beside its configuration, as plain JSON; no user name and no path."""
+    """What a result may depend on beside its configuration, as plain JSON; no user name and no path.
+
+    >>> from efcnlib.environment import environment
+    >>> sorted(environment())
+    ['commit', 'cpu', 'cuda', 'efcnlib', 'numpy', 'platform', 'python', 'threads', 'torch']
+    """
     return {
         "efcnlib": _efcnlib_version(),
         "commit": _commit(),
@@ -67,7 +89,12 @@ def _commit() -> str | None:
 
 @functools.cache
 def cpu_name() -> str:
-    """The processor's model, as the system calls it."""
+    """The processor's model, as the system calls it.
+
+    >>> from efcnlib.environment import cpu_name
+    >>> isinstance(cpu_name(), str)
+    True
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:

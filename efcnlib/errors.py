@@ -20,14 +20,29 @@ class UserError(Exception):
 
 
 def at_least(least: int, **values: object) -> None:
-    """Raise UserError unless each of ``values`` is an integer of at least ``least``; the keywords name them."""
+    """Raise UserError unless each of ``values`` is an integer of at least ``least``; the keywords name them.
+
+    >>> from efcnlib.errors import at_least
+    >>> at_least(1, batch=250)
+    >>> at_least(1, batch=0)
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: batch 0 is not allowed: give an integer of at least 1
+    """
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise UserError(f"{name} {shortened(value)} is not allowed: give an integer of at least {least}")
 
 
 def choice(what: str, value: object, allowed: Iterable[object]) -> None:
-    """Raise UserError unless ``value`` is one of ``allowed``; ``what`` names it, as in "study"."""
+    """Raise UserError unless ``value`` is one of ``allowed``; ``what`` names it, as in "study".
+
+    >>> from efcnlib.errors import choice
+    >>> choice("study", "quik", ["quick", "digits"])
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: unknown study 'quik': choose one of quick, digits
+    """
     names = list(allowed)
     if value not in names:
         listing = ", ".join(str(name) for name in names)
@@ -35,7 +50,12 @@ def choice(what: str, value: object, allowed: Iterable[object]) -> None:
 
 
 def shortened(value: object) -> str:
-    """A value as it stands in an error's line, which a long one must not fill."""
+    """A value as it stands in an error's line, which a long one must not fill.
+
+    >>> from efcnlib.errors import shortened
+    >>> shortened(0.5), shortened("x" * 1000)[-20:]
+    ('0.5', '.. (1002 characters)')
+    """
     try:
         text = repr(value)
     except ValueError:  # Python prints no integers of thousands of digits
@@ -45,7 +65,14 @@ def shortened(value: object) -> str:
 
 @contextlib.contextmanager
 def plain_warnings(stream: TextIO | None = None) -> Iterator[None]:
-    """Show warnings as lines of text, by default on stderr, without the place in the source they come from."""
+    """Show warnings as lines of text, by default on stderr, without the place in the source they come from.
+
+    >>> import sys, warnings
+    >>> from efcnlib.errors import plain_warnings
+    >>> with plain_warnings(sys.stdout):
+    ...     warnings.warn("a run is damaged")
+    warning: a run is damaged
+    """
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=stream or sys.stderr)
         yield

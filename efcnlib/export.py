@@ -55,6 +55,17 @@ def export(study: Study, store: Store, out: Path, command: str, partial: bool = 
 
     ``command`` is what computes the study again. Raises UserError if runs are missing (unless ``partial``, and there is
     at least one) or the disk cannot be written.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from efcnlib.export import export, read_index
+    >>> from efcnlib.records import Result, Store
+    >>> from efcnlib.studies import load
+    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
+    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
+    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
+    >>> folder.name, len(read_index(folder).runs), len(read_index(folder).missing)
+    ('digits', 1, 37)
     """
     runs = {key_of(run): run for run in studies.runs(study)}
     records = {key: store.get(key) for key in runs}
@@ -96,7 +107,14 @@ def export(study: Study, store: Store, out: Path, command: str, partial: bool = 
 
 
 def left_out(study: Study, run: Run) -> frozenset[str]:
-    """Names of the pictures that are not recorded of a run, where they are large."""
+    """Names of the pictures that are not recorded of a run, where they are large.
+
+    >>> from efcnlib.export import left_out
+    >>> from efcnlib.studies import load
+    >>> study = load("digits", seeds=(0, 1))
+    >>> [sorted(left_out(study, study.relaxed("efcn", tw=5, seed=seed))) for seed in study.seeds]
+    [['block'], ['block', 'filters', 'heat']]
+    """
     if isinstance(run, Training) and run.seed != study.seeds[0]:
         return PICTURES
     is_last = isinstance(run, Training) and (run.kind, run.tw) == ("efcn", study.relax_times[-1])
@@ -104,7 +122,19 @@ def left_out(study: Study, run: Run) -> frozenset[str]:
 
 
 def read_index(folder: Path) -> Index:
-    """The index of a recorded study; UserError if ``folder`` holds none, or a damaged one."""
+    """The index of a recorded study; UserError if ``folder`` holds none, or a damaged one.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from efcnlib.export import export, read_index
+    >>> from efcnlib.records import Result, Store
+    >>> from efcnlib.studies import load
+    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
+    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
+    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
+    >>> read_index(folder).command, [run.label for run in read_index(folder).runs.values()]
+    ('efcn run digits', ['cnn seed=0'])
+    """
     try:
         return files.read_sealed(Index, folder / INDEX)
     except UNREADABLE as error:
@@ -112,7 +142,20 @@ def read_index(folder: Path) -> Index:
 
 
 def verify(folder: Path) -> list[str]:
-    """What is wrong with a recorded study, a line each: damaged, missing or unlisted files; none if all is well."""
+    """What is wrong with a recorded study, a line each: damaged, missing or unlisted files; none if all is well.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from efcnlib.export import export, verify
+    >>> from efcnlib.records import Result, Store
+    >>> from efcnlib.studies import load
+    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
+    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
+    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
+    >>> (folder / "note.txt").touch()
+    >>> verify(folder)
+    ['note.txt is not listed in study.json']
+    """
     index = read_index(folder)
     found = []
     for key, run in index.runs.items():
@@ -149,7 +192,19 @@ class Imported:
 
 
 def import_(folder: Path, store: Store) -> Imported:
-    """Copy the runs of a recorded study into the store's root, where it lacks them; damaged ones are left out."""
+    """Copy the runs of a recorded study into the store's root, where it lacks them; damaged ones are left out.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from efcnlib.export import export, import_
+    >>> from efcnlib.records import Result, Store
+    >>> from efcnlib.studies import load
+    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
+    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
+    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
+    >>> import_(folder, Store(tempfile.mkdtemp()))
+    Imported(new=1, there=0, damaged=0)
+    """
     index = read_index(folder)
     new = there = damaged = 0
     for key in index.runs:
@@ -199,7 +254,19 @@ def _holds(folder: Path, key: str) -> bool:
 
 
 def study_of(index: Index) -> Study:
-    """The recorded study; UserError if this version cannot read it."""
+    """The recorded study; UserError if this version cannot read it.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from efcnlib.export import export, read_index, study_of
+    >>> from efcnlib.records import Result, Store
+    >>> from efcnlib.studies import load
+    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
+    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
+    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
+    >>> study_of(read_index(folder)) == study
+    True
+    """
     try:
         return Study.model_validate(index.study)
     except ValueError:
@@ -207,7 +274,19 @@ def study_of(index: Index) -> Study:
 
 
 def runs_of(index: Index) -> dict[str, Run]:
-    """The recorded runs by key; UserError if this version cannot read the study."""
+    """The recorded runs by key; UserError if this version cannot read the study.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from efcnlib.export import export, read_index, runs_of
+    >>> from efcnlib.records import Result, Store
+    >>> from efcnlib.studies import load
+    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
+    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
+    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
+    >>> [run.label for run in runs_of(read_index(folder)).values()]
+    ['cnn seed=0']
+    """
     return {key_of(run): run for run in studies.runs(study_of(index)) if key_of(run) in index.runs}
 
 

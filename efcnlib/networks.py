@@ -44,6 +44,11 @@ class DenseConv(nn.Module):
     their mean and squared distance to it (``dead_mean``, ``dead_spread``: [c_out, c_in / groups, kh, kw]), the sum of
     the squares of the off-local ones (``dead_off``), and that of the biases of each channel's unread outputs
     (``dead_bias``).
+
+    >>> from efcnlib import architectures, networks
+    >>> cnn = networks.cnn(architectures.vanilla(10), (3, 32, 32))
+    >>> networks.dense(cnn, (3, 32, 32), live=False)[0], networks.dense(cnn, (3, 32, 32))[0]
+    (DenseConv(3888 -> 18496, padded), DenseConv(3072 -> 18496, live))
     """
 
     def __init__(self, geometry: ConvGeometry, live: bool, bias: bool = True, dtype: torch.dtype | None = None):
@@ -86,6 +91,12 @@ class LocalConv(nn.Module):
 
     ``weight`` is [groups, c_out / groups, c_in / groups, kh, kw, h, w] and ``bias`` [c_out, h, w] or None, both
     uninitialised.
+
+    >>> import torch
+    >>> from efcnlib.networks import Axis, ConvGeometry, LocalConv
+    >>> layer = LocalConv(ConvGeometry(1, 2, Axis(5, 3), Axis(5, 3)), bias=False)
+    >>> layer.weight.shape, layer(torch.ones(4, 1, 5, 5)).shape
+    (torch.Size([1, 2, 1, 3, 3, 3, 3]), torch.Size([4, 2, 3, 3]))
     """
 
     def __init__(self, geometry: ConvGeometry, bias: bool = True, dtype: torch.dtype | None = None):
@@ -127,6 +138,10 @@ def cnn(layers: Sequence[tables.Layer], input_shape: Sequence[int], device: str 
     """The convolutional network of a table for inputs [c, h, w]; weights uninitialised, see `initialise`.
 
     On the ``device`` "meta" there are only shapes, whatever their size.
+
+    >>> from efcnlib import architectures, networks
+    >>> sum(p.numel() for p in networks.cnn(architectures.vanilla(10), (3, 32, 32)).parameters())
+    143178
     """
     network = nn.Sequential()
     shape = image_shape(input_shape)
@@ -177,6 +192,11 @@ def trace(network: nn.Sequential, input_shape: Sequence[int]) -> list[Step]:
     """Output shape of every layer, and for each Conv2d its geometry with the outputs that are read afterwards.
 
     Raises UserError naming the first layer that has no dense counterpart or does not fit its input.
+
+    >>> from efcnlib import architectures, networks
+    >>> steps = networks.trace(networks.cnn(architectures.small(10), (1, 8, 8)), (1, 8, 8))
+    >>> steps[0].shape, steps[0].geometry.live_out  # pooling 3/2 never reads the last row and column
+    ((8, 8, 8), (7, 7))
     """
     steps, shape = [], image_shape(input_shape)
     for name, layer in named_layers(network):
@@ -198,19 +218,38 @@ def trace(network: nn.Sequential, input_shape: Sequence[int]) -> list[Step]:
 
 
 def dense(network: nn.Sequential, input_shape: Sequence[int], live: bool = True) -> nn.Sequential:
-    """The fully-connected network of the same shape, uninitialised."""
+    """The fully-connected network of the same shape, uninitialised.
+
+    >>> from efcnlib import architectures, networks
+    >>> efcn = networks.dense(networks.cnn(architectures.vanilla(10), (3, 32, 32)), (3, 32, 32), live=False)
+    >>> sum(p.numel() for p in efcn.parameters())
+    110606602
+    """
     return _counterpart(
         network, input_shape, lambda conv, g: DenseConv(g, live, conv.bias is not None, conv.weight.dtype)
     )
 
 
 def local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
-    """The locally-connected network (eLCN) of the same shape, uninitialised."""
+    """The locally-connected network (eLCN) of the same shape, uninitialised.
+
+    >>> from efcnlib import architectures, networks
+    >>> elcn = networks.local(networks.cnn(architectures.small(10), (1, 8, 8)), (1, 8, 8))
+    >>> tuple(elcn[0].weight.shape)
+    (1, 8, 1, 3, 3, 8, 8)
+    """
     return _counterpart(network, input_shape, lambda conv, g: LocalConv(g, conv.bias is not None, conv.weight.dtype))
 
 
 def initialise(network: nn.Sequential, generator: torch.Generator) -> nn.Sequential:
-    """PyTorch's default start, U(-1, 1) / sqrt(fan-in) for weights and biases, from an explicit generator; in place."""
+    r"""PyTorch's default, :math:`U(-1, 1) / \sqrt{\text{fan-in}}` for weights and biases, by ``generator``; in place.
+
+    >>> import torch
+    >>> from efcnlib.networks import initialise
+    >>> network = torch.nn.Sequential(torch.nn.Linear(100, 10))
+    >>> initialise(network, torch.Generator().manual_seed(0))[0].weight.abs().max().item() <= 0.1
+    True
+    """
     for layer in network:
         if isinstance(layer, nn.Conv2d | nn.Linear | DenseConv):
             bound = 1 / math.sqrt(layer.weight[0].numel())
@@ -222,7 +261,13 @@ def initialise(network: nn.Sequential, generator: torch.Generator) -> nn.Sequent
 
 
 def convolutions(network: nn.Sequential) -> list[tuple[str, DenseConv]]:
-    """The layers of a dense network that come from convolutions, with their names."""
+    """The layers of a dense network that come from convolutions, with their names.
+
+    >>> from efcnlib import architectures, networks
+    >>> efcn = networks.dense(networks.cnn(architectures.small(10), (1, 8, 8)), (1, 8, 8))
+    >>> [name for name, layer in networks.convolutions(efcn)]
+    ['0', '3']
+    """
     return [(name, layer) for name, layer in network.named_children() if isinstance(layer, DenseConv)]
 
 

@@ -1,9 +1,9 @@
 """A data set of one's own: one safetensors file, verified whenever it is read.
 
-train_x, test_x    images, uint8 or floating-point, [n, channels, height, width]
-train_y, test_y    their classes, whole numbers from 0 on, [n]
+    train_x, test_x    images, uint8 or floating-point, [n, channels, height, width]
+    train_y, test_y    their classes, whole numbers from 0 on, [n]
 
-Nothing in such a file can be executed. A study names it by its SHA-256, which `efcn data FILE` prints.
+Nothing in such a file can be executed. A study names it by its SHA-256, which ``efcn data FILE`` prints.
 """
 
 import hashlib
@@ -31,6 +31,10 @@ def load(data: Data, where: str | Path | None = None) -> Images:
     """The images of a run: a known set's by name, else those in the file ``where``, which must be the very same.
 
     For a known set ``where`` is its folder, see `efcnlib.images.load`. Raises UserError.
+
+    >>> from efcnlib.own import Data, load
+    >>> load(Data(name="digits")).shape
+    (1, 8, 8)
     """
     if data.sha256 is None:
         return images.load(data.name, where)
@@ -47,6 +51,10 @@ def place(data: Data, data_root: str | Path | None = None) -> str | None:
     """Where `load` finds the images: the file as given, else that of the same name in ``data_root`` or EFCN_DATA.
 
     For a known set it is ``data_root`` itself.
+
+    >>> from efcnlib.own import Data, place
+    >>> place(Data(name="cifar10"), "/data")
+    '/data'
     """
     if data.sha256 is None or data.file is None:
         return None if data_root is None else str(data_root)
@@ -57,7 +65,18 @@ def place(data: Data, data_root: str | Path | None = None) -> str | None:
 
 
 def read(path: Path, sha256: str | None = None) -> Images:
-    """The images in a file, if they can be trained on and it has this SHA-256; UserError for what is wrong with it."""
+    """The images in a file, if they can be trained on and it has this SHA-256; UserError for what is wrong with it.
+
+    >>> import tempfile, torch
+    >>> from pathlib import Path
+    >>> from safetensors.torch import save_file
+    >>> x, y = torch.arange(64, dtype=torch.uint8).view(4, 1, 4, 4), torch.tensor([0, 1, 0, 1])
+    >>> path = Path(tempfile.mkdtemp(), "mine.safetensors")
+    >>> save_file({"train_x": x, "train_y": y, "test_x": x + 1, "test_y": y.clone()}, path)
+    >>> from efcnlib.own import read
+    >>> read(path).shape
+    (1, 4, 4)
+    """
     try:
         content = path.expanduser().read_bytes()
     except (OSError, ValueError) as error:
@@ -76,7 +95,12 @@ def read(path: Path, sha256: str | None = None) -> Images:
 
 
 def holds(loaded: Images) -> Holds:
-    """What a study says of images; UserError for sizes beyond what is allowed."""
+    """What a study says of images; UserError for sizes beyond what is allowed.
+
+    >>> from efcnlib.own import holds, images
+    >>> holds(images.load("digits"))
+    Holds(train=1437, test=360, shape=(1, 8, 8), classes=10)
+    """
     counts = {"train": len(loaded.train_y), "test": len(loaded.test_y)}
     try:
         return Holds(**counts, shape=loaded.shape, classes=loaded.classes)
@@ -86,7 +110,18 @@ def holds(loaded: Images) -> Holds:
 
 
 def entry(path: Path) -> str:
-    """What a study file says to train on the images in a file, laid out as `efcn show` does it."""
+    """What a study file says to train on the images in a file, laid out as ``efcn show`` does it.
+
+    >>> import tempfile, torch
+    >>> from pathlib import Path
+    >>> from safetensors.torch import save_file
+    >>> x, y = torch.arange(64, dtype=torch.uint8).view(4, 1, 4, 4), torch.tensor([0, 1, 0, 1])
+    >>> path = Path(tempfile.mkdtemp(), "mine.safetensors")
+    >>> save_file({"train_x": x, "train_y": y, "test_x": x + 1, "test_y": y.clone()}, path)
+    >>> from efcnlib.own import entry
+    >>> entry(path).count("sha256")
+    1
+    """
     content = {"file": str(path), "sha256": files.digest_of(path.expanduser()).sha256}
     content["holds"] = holds(read(path, content["sha256"])).model_dump(mode="json")
     lines = ",\n".join(f'  "{name}": {json.dumps(value)}' for name, value in content.items())

@@ -42,12 +42,25 @@ def interpolation(paths: Paths, start: str = "CNN", end: str = "eFCN") -> Figure
     """Figure 6: train loss and test accuracy against alpha, a column for each tw, a line for each method.
 
     Every method has the same ends, ``start`` at alpha = 0 and ``end`` at alpha = 1.
+
+    >>> from efcnlib.path_figures import interpolation
+    >>> line = {"alpha": [0, 0.5, 1], "train_loss": [0.5, 1.5, 0.25], "test_accuracy": [0.5, 0.25, 0.75]}
+    >>> figure = interpolation({0: {"linear": [line]}, 5: {"linear": [line]}})
+    >>> [text.get_text() for text in figure.legends[0].get_texts()], len(figure.axes)
+    (['linear path', 'the two ends'], 4)
     """
     return _columns(paths, ("train_loss", "test_accuracy"), start, end)
 
 
 def departure(paths: Paths, start: str = "CNN", end: str = "eFCN") -> Figure:
-    """Distances from the CNNs along the paths in weight space; dots are the points that held-out images choose."""
+    r"""Distances from the CNNs along the paths in weight space; dots are the points that held-out images choose.
+
+    >>> from efcnlib.path_figures import departure
+    >>> line = {"alpha": [0, 0.5, 1], "delta": [0, 0.1, 0.2], "sharing": [0, 0.2, 0.4]}
+    >>> line |= {"held_accuracy": [0.5, 0.6, 0.5], "report_accuracy": [0.5, 0.6, 0.5]}
+    >>> [ax.get_ylabel() for ax in departure({5: {"linear": [line]}}).axes]
+    ['$\\delta$ (%)', 'distance to\nsharing (%)']
+    """
     figure = _columns(paths, ("delta", "sharing"), start, end, chosen=True)
     for ax in figure.axes:
         ax.set_ylim(bottom=0)
@@ -55,7 +68,13 @@ def departure(paths: Paths, start: str = "CNN", end: str = "eFCN") -> Figure:
 
 
 def relaxing(paths: Paths) -> Figure:
-    """The two parts of the string's energy over its steps, a line for each tw; with several seeds, of the first one."""
+    r"""The two parts of the string's energy over its steps, a line for each tw; with several seeds, of the first one.
+
+    >>> from efcnlib.path_figures import relaxing
+    >>> string = {"string_loss": [9.0, 5.0, 4.0], "string_elastic": [1.0, 1.1, 1.2]}
+    >>> [ax.get_ylabel().split("\n")[0] for ax in relaxing({5: {"string": [string]}}).axes]
+    ['loss, summed over', 'change of the']
+    """
     figure, panels = axes(1, 2, size=(9, 3.4))
     parts = (
         ("string_loss", "loss, summed over\nthe inner points (nats)"),
@@ -81,6 +100,13 @@ def planes(
 
     ``arrays`` are those of path runs: "plane_loss" [y, x] in nats over "plane_x", "plane_y"; "plane_corners" [3, 2];
     "plane_path" [points, 2] and where there are any others, "plane_curvilinear".
+
+    >>> import numpy as np
+    >>> from efcnlib.path_figures import planes
+    >>> arrays = {"plane_x": [0, 1, 2], "plane_y": [0, 1, 2], "plane_loss": 1 + np.arange(9).reshape(3, 3)}
+    >>> arrays |= {"plane_corners": [[0, 0], [2, 0], [1, 2]], "plane_path": [[0, 0], [1, 1], [2, 0]]}
+    >>> planes({5: arrays}, "string", "FCN").axes[0].get_title()
+    '$t_w$ = 5'
     """
     arrays = {tw: {name: np.asarray(values) for name, values in of.items()} for tw, of in arrays.items()}
     across = min(ACROSS, max(2, len(arrays)))

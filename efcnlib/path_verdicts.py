@@ -23,7 +23,12 @@ HEADER = (
 
 
 def barriers(paths: Paths) -> list[str]:
-    """Claim 9: is there a barrier in the train loss on paths in weight space, except at late tw?"""
+    """Claim 9: is there a barrier in the train loss on paths in weight space, except at late tw?
+
+    >>> from efcnlib.path_verdicts import barriers
+    >>> barriers({5: {"linear": [{"train_loss": [0.5, 1.5, 0.25]}]}})[0].split("?")[1].split(". The")[0]
+    " Yes, at all relax times ($t_w$ = 5). Largest loss inside minus the higher end's, in nats: +1.000 ($t_w$ = 5)"
+    """
     sentences, told = [], _claimed(paths)
     heights = {method: _each(paths, method, barrier) for method in _methods(paths, *WEIGHTS)}
     there = {method: [tw for tw, height in of.items() if height > ROUNDING] for method, of in heights.items()}
@@ -44,6 +49,11 @@ def best_points(paths: Paths, images: int, halved: bool) -> list[str]:
     """Claims 10 and 11: test accuracy above both ends inside the path, and its gain against averaged outputs.
 
     Accuracies are reported on ``images``; ``halved``: a half of the test set, chosen on the other half.
+
+    >>> from efcnlib.path_verdicts import best_points
+    >>> line = {"alpha": [0, 0.5, 1], "held_accuracy": [0.5, 0.6, 0.5], "report_accuracy": [0.5, 0.6, 0.55]}
+    >>> best_points({5: {"linear": [line]}}, images=10_000, halved=False)[1].split(". ")[0]
+    '**Above both ends on the linear path?** Above at $t_w$ = 5'
     """
     count = images * _seeds(paths)
     where = "the other half of the test set" if halved else "held-out training images"
@@ -84,7 +94,13 @@ def _below(paths: Paths, gain: Mapping[str, Mapping[int, float]]) -> list[str]:
 
 
 def subspace(paths: Paths) -> list[str]:
-    """How far from the CNNs the best points are, and how much longer than the straight line the paths."""
+    """How far from the CNNs the best points are, and how much longer than the straight line the paths.
+
+    >>> from efcnlib.path_verdicts import subspace
+    >>> line = {"alpha": [0, 0.5, 1], "held_accuracy": [0.5, 0.6, 0.5], "report_accuracy": [0.5, 0.6, 0.55]}
+    >>> subspace({5: {"linear": [line | {"delta": [0, 0.1, 0.2], "length": 2, "straight": 2}]}})
+    ['δ of the best point on the linear path, and that of the further end: 10.0 % of 20.0 % ($t_w$ = 5).']
+    """
     methods = _methods(paths, *WEIGHTS)
     sentences = []
     for method in _claimed(paths):  # the others' stand in the table
@@ -100,7 +116,13 @@ def subspace(paths: Paths) -> list[str]:
 
 
 def table(paths: Paths) -> list[list[str]]:
-    """A row for each relax time and method, as under `HEADER`; means over the seeds."""
+    """A row for each relax time and method, as under ``HEADER``; means over the seeds.
+
+    >>> from efcnlib.path_verdicts import table
+    >>> line = {"alpha": [0, 0.5, 1], "held_accuracy": [0.5, 0.6, 0.5], "report_accuracy": [0.5, 0.6, 0.55]}
+    >>> table({5: {"linear": [line | {"train_loss": [1, 2, 1], "delta": [0, 0.1, 0.2], "length": 3, "straight": 2}]}})
+    [['5', 'linear path', '+1.000', '0.50', '60.0', '+5.0', '+5.0', '10.0', '1.5000']]
+    """
     rows = []
     for tw, methods in paths.items():
         for method, histories in methods.items():
@@ -119,7 +141,12 @@ def table(paths: Paths) -> list[list[str]]:
 
 
 def relaxation(paths: Paths) -> list[str]:
-    """How far strings and bands fell: means over the first and last tenth of their steps, of the first seed."""
+    """How far strings and bands fell: means over the first and last tenth of their steps, of the first seed.
+
+    >>> from efcnlib.path_verdicts import relaxation
+    >>> relaxation({5: {"string": [{"string_loss": [9.0, 5.0, 4.0], "string_elastic": [1.0, 1.1, 1.2]}]}})[0][:50]
+    'String at $t_w$ = 5, 3 steps: loss summed over the'
+    """
     sentences = []
     for tw, of in paths.items():
         if "string" in of:
@@ -144,7 +171,13 @@ def relaxation(paths: Paths) -> list[str]:
 
 
 def gentler(study: Study, methods: Sequence[str]) -> list[str]:
-    """That points of a path may gain from gentler steps than its ends ever had; nothing if they had the same."""
+    """That points of a path may gain from gentler steps than its ends ever had; nothing if they had the same.
+
+    >>> from efcnlib.path_verdicts import gentler
+    >>> from efcnlib.studies import load
+    >>> gentler(load("digits"), ["string"])[0].split(". The ends")[0]
+    'Steps on the way, by so much on so many images: string by 0.02 on 100'
+    """
     training = study.relax_optimiser or study.optimiser
     how = {"string": study.string, "band": study.band, "bezier": study.chain, "polygon": study.chain}
     milder = [
@@ -172,7 +205,13 @@ def _size(how: String | Band | Chain | Optimiser, batch: int | None = None) -> s
 
 
 def spread(paths: Paths) -> str:
-    """That one seed says little; or how far several are apart."""
+    """That one seed says little; or how far several are apart.
+
+    >>> from efcnlib.path_verdicts import spread
+    >>> line = {"alpha": [0, 0.5, 1], "held_accuracy": [0.5, 0.6, 0.5], "report_accuracy": [0.5, 0.6, 0.55]}
+    >>> spread({5: {"linear": [line]}})
+    'All this is one seed, which cannot tell an effect from luck in the training.'
+    """
     if _seeds(paths) == 1:
         return ONE_SEED
     apart = [

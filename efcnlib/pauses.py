@@ -33,7 +33,18 @@ Work = Generator[Pause, None, T]
 
 
 def finish(work: Work[T]) -> T:
-    """The result of a computation, with no stop at its pauses."""
+    """The result of a computation, with no stop at its pauses.
+
+    >>> from efcnlib.pauses import Pause, State, finish
+    >>> def count(n, state=None):
+    ...     for i in range(state.numbers["done"] if state else 0, n):
+    ...         yield Pause((i + 1) / n, lambda done=i + 1: State({"done": done}))
+    ...     return f"counted to {n}"
+    >>> work = count(4)
+    >>> pause = [next(work), next(work)][-1]  # cut off behind the second
+    >>> pause.part, pause.state().numbers, finish(count(4, pause.state()))
+    (0.5, {'done': 2}, 'counted to 4')
+    """
     while True:
         try:
             next(work)

@@ -14,7 +14,14 @@ RECORD = 100_000  # bytes of a run's record and manifest at the most
 
 
 def todo(runs: Iterable[Run], store: Store) -> list[Run]:
-    """The runs that are missing, parents before children, and those that must be made again for their weights."""
+    """The runs that are missing, parents before children, and those that must be made again for their weights.
+
+    >>> import tempfile
+    >>> from efcnlib.plans import Store, todo
+    >>> from efcnlib.studies import load
+    >>> [run.label for run in todo([load("digits").relaxed("efcn", tw=5, seed=0)], Store(tempfile.mkdtemp()))]
+    ['cnn seed=0', 'efcn tw=5 seed=0']
+    """
     result: dict[str, Run] = {}
 
     def add(run: Run, weights: bool) -> None:
@@ -31,13 +38,26 @@ def todo(runs: Iterable[Run], store: Store) -> list[Run]:
 
 
 def ready(waiting: Sequence[Run]) -> list[Run]:
-    """Those whose parents are not waiting themselves."""
+    """Those whose parents are not waiting themselves.
+
+    >>> from efcnlib.plans import ready
+    >>> from efcnlib.studies import load, runs
+    >>> [run.label for run in ready(runs(load("digits")))]
+    ['cnn seed=0', 'fcn seed=0']
+    """
     still = set(waiting)
     return [run for run in waiting if not still.intersection(run.parents)]
 
 
 def groups(runs: Sequence[Run], together: int) -> list[list[Run]]:
-    """``runs`` in their order; eFCNs of one CNN stand together, ``together`` at most."""
+    """``runs`` in their order; eFCNs of one CNN stand together, ``together`` at most.
+
+    >>> from efcnlib.plans import groups
+    >>> from efcnlib.studies import load
+    >>> efcns = [load("digits").relaxed("efcn", tw, seed=0) for tw in (0, 2, 5)]
+    >>> [[run.tw for run in group] for group in groups(efcns, together=2)]
+    [[0, 2], [5]]
+    """
     result: list[list[Run]] = []
     for run in runs:
         group = next((group for group in result if _share(run, group[0]) and len(group) < together), None)
@@ -49,7 +69,14 @@ def groups(runs: Sequence[Run], together: int) -> list[list[Run]]:
 
 
 def cost(run: Run) -> float:
-    """Work of a run, in arbitrary units proportional to its time: multiplications, and an overhead per image."""
+    """Work of a run, in arbitrary units proportional to its time: multiplications, and an overhead per image.
+
+    >>> from efcnlib.plans import cost
+    >>> from efcnlib.studies import load
+    >>> study = load("vanilla-cifar10-sgd")
+    >>> round(cost(study.relaxed("efcn", tw=0, seed=0)) / cost(study.cnn(seed=0)), 1)  # dense against convolutional
+    12.0
+    """
     training = run.training
     steps = networks.trace(untrained(training), training.data.shape)
     is_dense, is_local = training.kind in ("fcn", "efcn"), training.kind == "elcn"  # whose gathered weights are slow
@@ -90,7 +117,14 @@ class Disk:
 
 
 def disk(run: Run) -> Disk:
-    """What a run will take on disk, from the sizes of its tensors."""
+    """What a run will take on disk, from the sizes of its tensors.
+
+    >>> from efcnlib.plans import disk
+    >>> from efcnlib.studies import load
+    >>> efcn = load("vanilla-cifar10-sgd").relaxed("efcn", tw=0, seed=0)
+    >>> disk(efcn).done > 280_000_000  # 70 million live weights of 4 bytes each, and what figures need
+    True
+    """
     if isinstance(run, PathRun):
         networks_kept = max(getattr(run.relaxation, "most", 0), run.relaxation.points) if run.relaxation else 0
         if run.chain:
@@ -114,13 +148,27 @@ def disk(run: Run) -> Disk:
 
 
 def needed(runs: Sequence[Run], workers: int = 1) -> int:
-    """Bytes of disk that computing ``runs``, ``workers`` at a time, takes at the most."""
+    """Bytes of disk that computing ``runs``, ``workers`` at a time, takes at the most.
+
+    >>> from efcnlib.plans import needed
+    >>> from efcnlib.studies import load, runs
+    >>> study = load("digits")
+    >>> needed(runs(study), workers=2) > needed(runs(study))
+    True
+    """
     sizes = [disk(run) for run in runs]
     return sum(size.done for size in sizes) + sum(sorted(size.running for size in sizes)[-workers:])
 
 
 def seconds_left(states: dict[Run, State]) -> float | None:
-    """Work left, in seconds of one process, at the pace of the runs that are done; None before there are any."""
+    """Work left, in seconds of one process, at the pace of the runs that are done; None before there are any.
+
+    >>> from efcnlib.plans import State, seconds_left
+    >>> from efcnlib.studies import load
+    >>> done, waiting = (load("digits").relaxed("efcn", tw, seed=0) for tw in (0, 2))
+    >>> seconds_left({done: State(name="done", part=1, seconds=20.0), waiting: State(name="waiting")})
+    20.0
+    """
     taken = {run: state.seconds for run, state in states.items() if state.seconds}
     for run, state in states.items():
         if state.progress and state.part and run not in taken:

@@ -22,7 +22,12 @@ AMPERE = (8, 0)  # compute capability of the first GPUs with tf32 and bf16 tenso
 
 
 def available(device: torch.device | str) -> tuple[str, ...]:
-    """The precisions that ``device`` can compute in. A CPU's bf16 may be slow: see `speedup`."""
+    """The precisions that ``device`` can compute in. A CPU's bf16 may be slow: see `speedup`.
+
+    >>> from efcnlib.precision import available
+    >>> available("cpu")
+    ('float32', 'bf16')
+    """
     device = torch.device(device)
     if device.type != "cuda":
         return ("float32", "bf16")
@@ -30,7 +35,14 @@ def available(device: torch.device | str) -> tuple[str, ...]:
 
 
 def check(precision: str, device: torch.device | str) -> None:
-    """UserError unless ``device`` can compute in ``precision``; it names those that it can."""
+    """UserError unless ``device`` can compute in ``precision``; it names those that it can.
+
+    >>> from efcnlib.precision import check
+    >>> check("tf32", "cpu")
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: precision 'tf32' is not to be had on cpu: choose one of float32, bf16
+    """
     choice("precision", precision, PRECISIONS)
     allowed = available(device)
     if precision not in allowed:
@@ -39,7 +51,14 @@ def check(precision: str, device: torch.device | str) -> None:
 
 @contextlib.contextmanager
 def products(precision: str, device: torch.device | str) -> Iterator[None]:
-    """Whether float32 products on a GPU keep all their bits: only in "float32"; in the others they are tf32."""
+    """Whether float32 products on a GPU keep all their bits: only in "float32"; in the others they are tf32.
+
+    >>> import torch
+    >>> from efcnlib.precision import products
+    >>> with products("float32", "cpu"):  # a CPU keeps them all
+    ...     torch.ones(1, 3) @ torch.ones(3, 1)
+    tensor([[3.]])
+    """
     if torch.device(device).type != "cuda":
         yield
         return
@@ -59,6 +78,10 @@ def speedup(device: str) -> float:
     """How many times faster a bf16 product is than a float32 one on this device, measured (0.1 s on a CPU).
 
     CPUs with avx512_bf16 or AMX gain a factor of two or more; others convert each operand and lose.
+
+    >>> from efcnlib.precision import speedup
+    >>> speedup("cpu") > 0
+    True
     """
     if "bf16" not in available(device):
         return 0.0

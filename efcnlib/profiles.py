@@ -13,7 +13,12 @@ History = Mapping[str, Sequence]
 
 @dataclass(frozen=True)
 class Best:
-    """A chosen point: where it is, its accuracy on the reported images, and that of the better end there."""
+    """A chosen point: where it is, its accuracy on the reported images, and that of the better end there.
+
+    >>> from efcnlib.profiles import Best
+    >>> Best(index=3, alpha=0.5, accuracy=0.75, ends=0.5).gain
+    0.25
+    """
 
     index: int
     alpha: float
@@ -27,23 +32,49 @@ class Best:
 
 
 def barrier(history: History, name: str = "train_loss") -> float:
-    """Largest loss inside the path minus that of the higher end, in nats; negative where there is none."""
+    r"""Largest loss inside the path minus that of the higher end, in nats; negative where there is none.
+
+    :math:`\max_{0 < i < n - 1} L(x_i) - \max(L(x_0), L(x_{n-1}))`.
+
+    >>> from efcnlib.profiles import barrier
+    >>> barrier({"train_loss": [0.25, 1.5, 0.75, 0.5]})
+    1.0
+    """
     loss = history[name]
     return max(loss[1:-1]) - max(loss[0], loss[-1])
 
 
 def best(history: History, cheating: bool = False) -> Best:
-    """The inner point with the highest accuracy on the held-out images, or, ``cheating``, on the reported ones."""
+    """The inner point with the highest accuracy on the held-out images, or, ``cheating``, on the reported ones.
+
+    >>> from efcnlib.profiles import best
+    >>> history = {"alpha": [0, 0.25, 0.5, 0.75, 1]}
+    >>> history |= {"held_accuracy": [0.6, 0.7, 0.75, 0.7, 0.6], "report_accuracy": [0.6, 0.8, 0.7, 0.7, 0.6]}
+    >>> best(history)
+    Best(index=2, alpha=0.5, accuracy=0.7, ends=0.6)
+    >>> best(history, cheating=True).accuracy
+    0.8
+    """
     judged, reported = history["report_accuracy" if cheating else "held_accuracy"], history["report_accuracy"]
     index = max(range(1, len(judged) - 1), key=lambda i: judged[i])
     return Best(index, history["alpha"][index], reported[index], max(reported[0], reported[-1]))
 
 
 def average(histories: Sequence[History], name: str) -> list[float]:
-    """Mean over the seeds at each point."""
+    """Mean over the seeds at each point.
+
+    >>> from efcnlib.profiles import average
+    >>> average([{"train_loss": [1.0, 2.0]}, {"train_loss": [3.0, 4.0]}], "train_loss")
+    [2.0, 3.0]
+    """
     return [sum(values) / len(values) for values in zip(*(history[name] for history in histories), strict=True)]
 
 
 def mean(values: Sequence[float]) -> float:
-    """Of numbers, one for each seed."""
+    """Of numbers, one for each seed.
+
+    >>> from efcnlib.profiles import mean
+    >>> mean([1.0, 2.0, 6.0])
+    3.0
+    """
     return sum(values) / len(values)

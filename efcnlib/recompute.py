@@ -38,6 +38,19 @@ def recompute(
     The same environment must give the same bytes. In another one rounding differs, and training amplifies it: then the
     final test accuracies have to agree within SIGMAS standard errors of their difference, both binomial over the test
     images; where curvature was measured, the accuracies over its images.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from efcnlib import sweep
+    >>> from efcnlib.export import export
+    >>> from efcnlib.recompute import Store, recompute
+    >>> from efcnlib.studies import load
+    >>> store = Store(tempfile.mkdtemp())
+    >>> study = load("digits", epochs=1, relax_epochs=1, relax_times=(0,), path_times=())
+    >>> found = sweep.ensure(study, store, progress=False)
+    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run study.json")
+    >>> [comparison.words for comparison in recompute(folder, 1, seed=0)]
+    ['the same bytes']
     """
     index = read_index(folder)
     runs = runs_of(index)
@@ -55,7 +68,19 @@ def recompute(
 
 
 def compare(run: Run, recorded: Store, again: Store) -> Comparison:
-    """One run in two stores."""
+    """One run in two stores.
+
+    >>> import tempfile
+    >>> from efcnlib.recompute import Store, compare
+    >>> from efcnlib.records import Result
+    >>> from efcnlib.studies import load
+    >>> run, stores = load("digits").cnn(0), [Store(tempfile.mkdtemp()), Store(tempfile.mkdtemp())]
+    >>> for store, accuracy in zip(stores, (0.90, 0.91)):
+    ...     info = {"environment": {"torch": f"2.{store is stores[0]:d}"}}
+    ...     _ = store.ensure(run, lambda attempt: Result({"test_accuracy": [accuracy]}, info=info))
+    >>> compare(run, *stores).close, compare(run, *stores).words
+    (True, 'test accuracy 0.9100 for 0.9000, standard error of the difference 0.0219, with another torch')
+    """
     key = key_of(run)
     first, second = recorded.get(key), again.get(key)
     same = files.digest_of(recorded.root / key / RECORD) == files.digest_of(again.root / key / RECORD)

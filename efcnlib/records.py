@@ -1,6 +1,6 @@
 """The run store: each run's result is computed once, whoever asks, and kept in a folder of its own (`runfolder`).
 
-While a run is computed, the files of its `attempts` stand beside that folder; ``<key>.damaged-<n>`` is a run that
+While a run is computed, the files of its ``attempts`` stand beside that folder; ``<key>.damaged-<n>`` is a run that
 failed verification.
 """
 
@@ -57,7 +57,7 @@ class Busy(Exception):
 
 
 class State(BaseModel):
-    """How it stands with a run: what `efcn status` shows.
+    """How it stands with a run: what ``efcn status`` shows.
 
     ``part`` is what is done of one that is running or interrupted, 0 to 1; ``silent`` the seconds since the process
     that computes it last gave a sign of life.
@@ -76,6 +76,16 @@ class Store:
 
     ``every`` is the least time, in seconds, between two checkpoints of a run being computed (0: at each pause).
     ``lease`` is the time after which a silent process on another machine counts as dead, the same for all processes.
+
+    >>> import tempfile
+    >>> from efcnlib.records import Result, Store
+    >>> from efcnlib.studies import load
+    >>> run, store = load("digits").cnn(seed=0), Store(tempfile.mkdtemp())
+    >>> record = store.ensure(run, lambda attempt: Result({"epoch": [0], "test_accuracy": [0.125]}))
+    >>> store.state(record.key).name, store.get(record.key).history
+    ('done', {'epoch': [0], 'test_accuracy': [0.125]})
+    >>> store.ensure(run, lambda attempt: 1 / 0).history == record.history  # it is there: nothing is computed
+    True
     """
 
     def __init__(
@@ -113,7 +123,7 @@ class Store:
     def ensure(self, config: BaseModel, compute: Callable[[Attempt], Result]) -> Record:
         """The record of ``config``'s run, computed and committed first if it is not there; once, whoever else asks.
 
-        ``compute`` is given the `Attempt`, to go on from its state. Raises UserError if the store cannot be written,
+        ``compute`` is given the ``Attempt``, to go on from its state. Raises UserError if the store cannot be written,
         before anything is computed where that can be known, and whatever ``compute`` raises; nothing half-written stays
         behind, but for the last checkpoint.
         """

@@ -70,6 +70,12 @@ def key_of(config: BaseModel) -> str:
     """Key of the run that ``config`` decides: SHA-256, in hex, of its canonical JSON and the schema version.
 
     Raises ValueError if a number in it is not finite.
+
+    >>> from efcnlib.records import key_of
+    >>> from efcnlib.studies import load
+    >>> key = key_of(load("digits").cnn(seed=0))
+    >>> len(key), key == key_of(load("digits").cnn(seed=0)), key == key_of(load("digits", epochs=21).cnn(seed=0))
+    (64, True, False)
     """
     return _key(config.model_dump(mode="json"))
 

@@ -32,6 +32,13 @@ class Workplace:
     ``data_root`` is where images are read from, see `efcnlib.own.load`.
 
     None of it is part of a run's key.
+
+    >>> import tempfile
+    >>> from efcnlib.runs import Store, Workplace
+    >>> from efcnlib.studies import load
+    >>> train, test = Workplace(Store(tempfile.mkdtemp())).splits(load("digits").data)
+    >>> len(train), len(test)
+    (1437, 360)
     """
 
     store: Store
@@ -59,7 +66,16 @@ Tick = Callable[[float], None]  # told what part of a run is done, 0 to 1
 
 
 def compute(run: Run, place: Workplace, attempt: Attempt, tick: Tick = lambda part: None) -> Result:
-    """The result of a run whose parents are in the store, on from where an earlier attempt left off."""
+    """The result of a run whose parents are in the store, on from where an earlier attempt left off.
+
+    >>> import tempfile
+    >>> from efcnlib.runs import Store, Workplace, compute
+    >>> from efcnlib.studies import load
+    >>> run, store = load("digits", epochs=20).cnn(seed=0), Store(tempfile.mkdtemp())
+    >>> record = store.ensure(run, lambda attempt: compute(run, Workplace(store), attempt))
+    >>> record.history["epoch"], record.history["train_loss"][-1] < record.history["train_loss"][0]
+    ([0, 1, 2, 3, 5, 8, 13, 20], True)
+    """
     return _result(place, attempt.finish(work(run, place, attempt.state), tick), attempt)
 
 
@@ -72,6 +88,16 @@ def compute_together(
 
     On a GPU each has a stream of its own, so that one's steps fill what the other's leave idle. The numbers are those
     of `compute`.
+
+    >>> import tempfile
+    >>> from efcnlib.runs import Store, Workplace, compute_together
+    >>> from efcnlib.studies import load
+    >>> store = Store(tempfile.mkdtemp())
+    >>> study = load("digits", epochs=1, relax_times=(0,), path_times=(), seeds=(0, 1))
+    >>> runs = [study.cnn(seed) for seed in study.seeds]
+    >>> records = store.ensure_all(runs, lambda attempts: compute_together(attempts, Workplace(store)))
+    >>> [record.info["together"] for record in records]
+    [2, 2]
     """
     here = place.stream()
     works = {run: (work(run, place, attempt.state), place.stream(new=True)) for run, attempt in attempts.items()}
@@ -175,12 +201,25 @@ def _paused(epoch: int, history: dict, trainer: Callable[[], dict], weights: dic
 
 
 def untrained(run: Training) -> nn.Sequential:
-    """The CNN of a run's architecture, its weights uninitialised."""
+    """The CNN of a run's architecture, its weights uninitialised.
+
+    >>> from efcnlib.runs import untrained
+    >>> from efcnlib.studies import load
+    >>> untrained(load("vanilla-cifar10-sgd").cnn(seed=0))[0]
+    Conv2d(3, 64, kernel_size=(4, 4), stride=(2, 2), padding=(2, 2))
+    """
     return networks.cnn(run.network.table(run.data.classes), run.data.shape)
 
 
 def build(run: Training, store: Store) -> nn.Sequential:
-    """The network of a run before its first step, on the CPU."""
+    """The network of a run before its first step, on the CPU.
+
+    >>> import tempfile
+    >>> from efcnlib.runs import Store, build
+    >>> from efcnlib.studies import load
+    >>> build(load("digits").fcn(seed=0), Store(tempfile.mkdtemp()))[0]
+    DenseConv(64 -> 294, live)
+    """
     network, shape = untrained(run), run.data.shape
     # With weight decay dead weights shrink, so they must be there; without, they never move.
     live = run.optimiser.weight_decay == 0
@@ -195,7 +234,19 @@ def build(run: Training, store: Store) -> nn.Sequential:
 
 
 def standard_fcn(network: nn.Sequential, shape: tuple[int, ...], seed: int, live: bool) -> nn.Sequential:
-    """A dense network with PyTorch's random start; drawn on the padded matrices, so that both layouts agree."""
+    """A dense network with PyTorch's random start; drawn on the padded matrices, so that both layouts agree.
+
+    >>> import torch
+    >>> from efcnlib.runs import embedding, networks, standard_fcn, untrained
+    >>> from efcnlib.studies import load
+    >>> cnn = untrained(load("digits").cnn(seed=0))
+    >>> parts = [
+    ...     [embedding.deviation(layer) for _, layer in networks.convolutions(standard_fcn(cnn, (1, 8, 8), 0, live))]
+    ...     for live in (True, False)
+    ... ]
+    >>> torch.allclose(*map(embedding.delta, parts), rtol=1e-6)  # of all weights, where only live ones are kept too
+    True
+    """
     fcn = networks.initialise(networks.dense(network, shape, live=False), torch.Generator().manual_seed(seed))
     if live:
         for name, layer in networks.convolutions(fcn):
@@ -204,7 +255,16 @@ def standard_fcn(network: nn.Sequential, shape: tuple[int, ...], seed: int, live
 
 
 def checkpoint(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
-    """The CNN's weights after ``epoch`` epochs; UserError names the epochs there are."""
+    """The CNN's weights after ``epoch`` epochs; UserError names the epochs there are.
+
+    >>> import tempfile
+    >>> from efcnlib.runs import Store, checkpoint
+    >>> from efcnlib.studies import load
+    >>> checkpoint(Store(tempfile.mkdtemp()), load("digits").cnn(seed=0), epoch=30)
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: relax time 30 has no checkpoint: the CNN was trained for epochs 0 to 20
+    """
     if not 0 <= epoch <= cnn.epochs:
         raise UserError(f"relax time {epoch} has no checkpoint: the CNN was trained for epochs 0 to {cnn.epochs}")
     prefix = f"{epoch}/"
@@ -248,7 +308,17 @@ def _curvature(run: Curvature, place: Workplace, state: State | None) -> Work[Ma
 
 
 def dense_end(run: Training, store: Store) -> nn.Sequential:
-    """The network at a training's end as a dense one, a CNN embedded; on the CPU."""
+    """The network at a training's end as a dense one, a CNN embedded; on the CPU.
+
+    >>> import tempfile
+    >>> from efcnlib.runs import Store, Workplace, compute, dense_end
+    >>> from efcnlib.studies import load
+    >>> store = Store(tempfile.mkdtemp())
+    >>> run = load("digits", epochs=1, relax_times=(0,), path_times=()).cnn(seed=0)
+    >>> _ = store.ensure(run, lambda attempt: compute(run, Workplace(store), attempt))
+    >>> dense_end(run, store)[0]
+    DenseConv(64 -> 294, live)
+    """
     network, live = untrained(run), run.optimiser.weight_decay == 0
     if run.kind == "cnn":
         network.load_state_dict(checkpoint(store, run, run.epochs))

@@ -13,7 +13,12 @@ History = Mapping[str, Sequence]
 
 
 def averaged(histories: Sequence[History]) -> History:
-    """The mean history of runs that differ in nothing but their seed, measured at the same epochs."""
+    """The mean history of runs that differ in nothing but their seed, measured at the same epochs.
+
+    >>> from efcnlib.seeds import averaged
+    >>> averaged([{"epoch": [0, 1], "delta": [0.0, 0.25]}, {"epoch": [0, 1], "delta": [0.0, 0.75]}])["delta"]
+    [0.0, 0.5]
+    """
     if len(histories) == 1:
         return histories[0]
     result: dict[str, list] = {"seeds": len(histories)}
@@ -28,17 +33,34 @@ def averaged(histories: Sequence[History]) -> History:
 
 
 def count(history: History) -> int:
-    """How many seeds a history is the mean of."""
+    """How many seeds a history is the mean of.
+
+    >>> from efcnlib.seeds import averaged, count
+    >>> count({"epoch": [0]}), count(averaged([{"epoch": [0]}] * 3))
+    (1, 3)
+    """
     return history.get("seeds", 1)
 
 
 def best(history: History, name: str = "test_accuracy") -> float:
-    """The best value of a quantity; of several seeds, the mean of each one's own best."""
+    """The best value of a quantity; of several seeds, the mean of each one's own best.
+
+    >>> from efcnlib.seeds import averaged, best
+    >>> runs = [{"epoch": [0, 1], "test_accuracy": accuracies} for accuracies in ([0.5, 0.25], [0.5, 1.0])]
+    >>> max(averaged(runs)["test_accuracy"]), best(averaged(runs))  # of the mean, and the mean of each one's own
+    (0.625, 0.75)
+    """
     return history.get(f"{name}:best", max(history[name]))
 
 
 def apart(history: History, name: str) -> np.ndarray | None:
-    """How far below and above the mean the seeds reach, [2, epochs, ...], as error bars are; None for a single seed."""
+    """How far below and above the mean the seeds reach, [2, epochs, ...], as error bars are; None for a single seed.
+
+    >>> from efcnlib.seeds import apart, averaged
+    >>> apart(averaged([{"epoch": [1], "delta": [0.25]}, {"epoch": [1], "delta": [0.75]}]), "delta")
+    array([[0.25],
+           [0.25]])
+    """
     if f"{name}:low" not in history:
         return None
     mean = np.asarray(history[name])

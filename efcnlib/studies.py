@@ -42,7 +42,12 @@ NOT_SWEPT = ("path_", "sweep_", "curvature")  # how the fields begin that a vari
 
 
 class Study(Frozen):
-    """Everything that decides an experiment. Epochs, times and counts are whole numbers; see `PRESETS` for examples."""
+    """Everything that decides an experiment. Epochs, times and counts are whole numbers; see ``PRESETS`` for examples.
+
+    >>> from efcnlib.studies import load
+    >>> load("digits").end("efcn 2", tw=5, seed=0).label
+    'efcn tw=2 seed=0'
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)  # of folders too
     title: str = Field(max_length=200)  # for captions: what was trained on what
@@ -150,7 +155,7 @@ class Study(Frozen):
         return self._training("fcn", self.optimiser, self.epochs, seed)
 
     def relaxed(self, kind: str, tw: int, seed: int) -> Training:
-        """The eFCN or one of `CONTROLS` stemming from the CNN at ``tw``; UserError names the study's relax times."""
+        """The eFCN or one of ``CONTROLS`` stemming from the CNN at ``tw``; UserError names the study's relax times."""
         choice(f"relax time of study {self.name}", tw, self.relax_times)
         optimiser = self.relax_optimiser or self.optimiser
         if kind == "lowered":
@@ -244,7 +249,12 @@ class Study(Frozen):
 
 
 def runs(study: Study) -> list[Run]:
-    """All runs of a study, each once, parents before children."""
+    """All runs of a study, each once, parents before children.
+
+    >>> from efcnlib.studies import load, runs
+    >>> [run.label for run in runs(load("digits", relax_times=(0,), path_times=()))]
+    ['cnn seed=0', 'fcn seed=0', 'control tw=0 seed=0', 'efcn tw=0 seed=0']
+    """
     result: dict[Run, None] = {}
     for seed in study.seeds:
         result |= dict.fromkeys([study.cnn(seed), study.fcn(seed)])
@@ -280,6 +290,10 @@ def load(name: str, /, **changes: object) -> Study:
     A study file ends in .json: one object with the fields of a study; with "like", the name of a preset, those that it
     changes are enough. A nested field is changed as in ``data={"train": 1000}``. Raises UserError, one line, for an
     unknown study or field, a value out of range, and a file that cannot be read.
+
+    >>> from efcnlib.studies import load
+    >>> load("quick", data={"train": 1000}).data.train_images
+    1000
     """
     if name.endswith(".json"):
         fields = _read(Path(name))

@@ -11,7 +11,14 @@ SILENT = 30.0  # seconds after which it is worth saying that a process gave no s
 
 
 def lines(study: Study, store: Store, each: bool) -> list[str]:
-    """One line on the whole study, and with ``each`` one on every run."""
+    """One line on the whole study, and with ``each`` one on every run.
+
+    >>> import tempfile
+    >>> from efcnlib.survey import Store, lines
+    >>> from efcnlib.studies import load
+    >>> lines(load("digits", path_times=()), Store(tempfile.mkdtemp()), each=True)[1]
+    '  cnn seed=0                       waiting'
+    """
     states = sweep.status(study, store)
     count = Counter(state.name for state in states.values())
     done = count.pop("done", 0) + count["recorded"]
@@ -26,7 +33,12 @@ def lines(study: Study, store: Store, each: bool) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: "40 s", "12 min", "3.5 h"."""
+    """Seconds for people: "40 s", "12 min", "3.5 h".
+
+    >>> from efcnlib.survey import duration
+    >>> duration(40), duration(720), duration(12_600)
+    ('40 s', '12 min', '3.5 h')
+    """
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""A study's runs, each computed once: here, or on a cluster (`cluster`), by as many processes as ask for it."""
+"""A study's runs, each computed once: here, or on a cluster (``cluster``), by as many processes as ask for it."""
 
 import contextlib
 import sys
@@ -25,7 +25,16 @@ LOOK = 0.5  # seconds between two looks at runs that other processes compute
 
 @dataclass(frozen=True)
 class Results:
-    """A finished study's records by name; UserError names the allowed values of a wrong tw, seed or method."""
+    """A finished study's records by name; UserError names the allowed values of a wrong tw, seed or method.
+
+    >>> import tempfile
+    >>> from efcnlib.records import Store
+    >>> from efcnlib.sweep import Results, studies
+    >>> Results(studies.load("digits"), Store(tempfile.mkdtemp())).efcn(tw=3, seed=0)
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: unknown relax time of study digits 3: choose one of 0, 2, 5, 20
+    """
 
     study: Study
     store: Store
@@ -68,8 +77,16 @@ class Results:
 def results(study: str, seed: int, root: str | None = None, /, **changes: object) -> Results:
     """What a notebook reads: the records of a preset study with one seed, computed here if they are missing.
 
-    ``root`` is the run store's folder, by default `records.default_root`; recorded studies (`environment.recorded`) are
-    read where it lacks a run. ``changes`` are fields of the study.
+    ``root`` is the run store's folder, by default `environment.default_root`; recorded studies (`environment.recorded`)
+    are read where it lacks a run. ``changes`` are fields of the study.
+
+    >>> import tempfile
+    >>> from efcnlib import results
+    >>> few = {"relax_times": (0,), "path_times": (), "epochs": 1, "relax_epochs": 1, "measurements": 2}
+    >>> found = results("digits", 0, tempfile.mkdtemp(), **few)  # four trainings of an epoch
+    >>> efcn = found.efcn(tw=0, seed=0).history
+    >>> efcn["epoch"], efcn["delta"][0], efcn["delta"][1] > 0
+    ([0, 1], 0.0, True)
     """
     return ensure(studies.load(study, seeds=(seed,), **changes), Store(root or default_root(), recorded()))
 
@@ -94,6 +111,15 @@ def ensure(
     UserError for a paper-scale study on a CPU (unless ``yes_really``), an unknown or absent device, a precision or an
     engine that the device cannot do, too little memory or disk, and whatever the data, the disk or a run have to say.
     Finished runs are kept whatever happens, and the last checkpoints of others.
+
+    >>> import tempfile
+    >>> from efcnlib.records import Store
+    >>> from efcnlib.sweep import ensure, studies
+    >>> few = {"relax_times": (0,), "path_times": (), "epochs": 1, "relax_epochs": 1, "measurements": 2}
+    >>> found = ensure(studies.load("digits", **few), Store(tempfile.mkdtemp()), progress=False)
+    >>> efcn, control = (getattr(found, kind)(tw=0, seed=0).history["test_accuracy"] for kind in ("efcn", "control"))
+    >>> efcn[0] == control[0]  # the embedding is exact
+    True
     """
     check_device(device)
     at_least(1, together=together)
@@ -243,7 +269,13 @@ def computing(run: Run) -> Iterator[None]:
 
 @contextlib.contextmanager
 def using(threads: int | None) -> Iterator[None]:
-    """Compute with so many processor cores: their number decides how sums are rounded."""
+    """Compute with so many processor cores: their number decides how sums are rounded.
+
+    >>> from efcnlib.sweep import torch, using
+    >>> with using(2):
+    ...     torch.get_num_threads()
+    2
+    """
     if threads is None:
         yield
         return
@@ -257,14 +289,29 @@ def using(threads: int | None) -> Iterator[None]:
 
 
 def check_device(device: str) -> None:
-    """UserError unless PyTorch can compute on ``device`` here."""
+    """UserError unless PyTorch can compute on ``device`` here.
+
+    >>> from efcnlib.sweep import check_device
+    >>> check_device("cpu")
+    >>> check_device("gpu")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: device 'gpu' is not here: choose one of cpu...
+    """
     found = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if device not in found and not (device == "cuda" and len(found) > 1):
         raise UserError(f"device {device!r} is not here: choose one of {', '.join(found)}")
 
 
 def status(study: Study, store: Store) -> dict[Run, State]:
-    """How it stands with each run of a study."""
+    """How it stands with each run of a study.
+
+    >>> import tempfile
+    >>> from efcnlib.records import Store
+    >>> from efcnlib.sweep import status, studies
+    >>> {state.name for state in status(studies.load("digits"), Store(tempfile.mkdtemp())).values()}
+    {'waiting'}
+    """
     return {run: store.state(key_of(run)) for run in studies.runs(study)}
 
 

@@ -13,9 +13,15 @@ from efcnlib.updates import Optimiser
 
 
 def log_spaced(epochs: int, points: int) -> tuple[int, ...]:
-    """Epoch 0 and at most ``points`` whole epochs, evenly spaced in the logarithm, the last one ``epochs``.
+    r"""Epoch 0 and at most ``points`` whole epochs, evenly spaced in the logarithm, the last one ``epochs``.
 
     This is the published checkpoint grid: ``log_spaced(100, 20)`` contains the supplement's 5, 11, 18, 61, 78.
+
+    The epochs are those of :math:`\lfloor E^{i / (n - 1)} \rfloor`, i = 0, ..., n - 1, for E epochs and n points.
+
+    >>> from efcnlib.training import log_spaced
+    >>> log_spaced(100, 20)
+    (0, 1, 2, 3, 4, 5, 6, 8, 11, 14, 18, 23, 29, 37, 48, 61, 78, 100)
     """
     if epochs == 0:
         return (0,)
@@ -59,6 +65,18 @@ def train(
     (`augmentation`); no generator of PyTorch's own is used. The optimiser starts with what is ``carried`` over from a
     CNN's (`Trainer.carry`), by default fresh. On a CPU the same call with as many threads
     gives the same bits, also when it goes on, with ``after``, from the epoch and the state of one that was cut off.
+
+    >>> import torch
+    >>> from efcnlib.images import load, to_device
+    >>> from efcnlib.networks import initialise, nn
+    >>> from efcnlib.training import Optimiser, train
+    >>> images, _ = to_device(load("digits"), train=200)
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    >>> network = initialise(network, torch.Generator().manual_seed(0))
+    >>> done = train(network, images, Optimiser(lr=0.1), epochs=3, batch=50, shuffle=True, seed=0)
+    >>> losses = [passed.losses.item() for passed in done]
+    >>> len(losses), losses[0], losses[3] < losses[1]
+    (4, 0.0, True)
     """
     order = torch.Generator().manual_seed(seed) if shuffle else None
     trainer = Trainer(network, optimiser, precision, engine, batch=batch, seed=seed, augment=augment)

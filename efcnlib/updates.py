@@ -17,7 +17,12 @@ ROWS = 256  # of a matrix updated at a time where products have to be converted:
 
 
 class Optimiser(BaseModel):
-    """How weights are updated, with PyTorch's definitions; started fresh, unless a study carries it over."""
+    """How weights are updated, with PyTorch's definitions; started fresh, unless a study carries it over.
+
+    >>> from efcnlib.updates import Optimiser
+    >>> Optimiser(lr=0.05), Optimiser(lr=0.05).plain, Optimiser(momentum=0.9).plain
+    (Optimiser(name='sgd', lr=0.05, momentum=0.0, weight_decay=0.0), True, False)
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -58,14 +63,33 @@ class Optimiser(BaseModel):
 
 
 def moments_of(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What a PyTorch optimiser has gathered so far, as "PARAMETER/NAME", parameters by their number."""
+    """What a PyTorch optimiser has gathered so far, as "PARAMETER/NAME", parameters by their number.
+
+    >>> import torch
+    >>> from efcnlib.updates import Optimiser, moments_of
+    >>> w = torch.zeros(2, requires_grad=True)
+    >>> sgd = Optimiser(lr=0.1, momentum=0.5).start([w], fused=False)
+    >>> for _ in range(2):
+    ...     w.grad = torch.tensor([1.0, 2.0])
+    ...     sgd.step()
+    >>> moments_of(sgd)
+    {'0/momentum_buffer': tensor([1.5000, 3.0000])}
+    """
     parameters = enumerate(p for group in optimiser.param_groups for p in group["params"])
     states = ((i, name, value) for i, p in parameters for name, value in optimiser.state.get(p, {}).items())
     return {f"{i}/{name}": value for i, name, value in states if isinstance(value, Tensor)}
 
 
 def restore_moments(optimiser: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
-    """Make a fresh optimiser what the one was that gave `moments_of`, in each parameter's own memory layout."""
+    """Make a fresh optimiser what the one was that gave `moments_of`, in each parameter's own memory layout.
+
+    >>> import torch
+    >>> from efcnlib.updates import Optimiser, moments_of, restore_moments
+    >>> sgd = Optimiser(momentum=0.5).start([torch.zeros(2, requires_grad=True)])
+    >>> restore_moments(sgd, {"0/momentum_buffer": torch.tensor([1.5, 3.0])})
+    >>> moments_of(sgd)
+    {'0/momentum_buffer': tensor([1.5000, 3.0000])}
+    """
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     for key, value in moments.items():
         number, name = key.split("/")
@@ -77,7 +101,19 @@ def restore_moments(optimiser: torch.optim.Optimizer, moments: dict[str, Tensor]
 
 
 class Rows:
-    """The update of a matrix ``weight`` [outputs, inputs], in place, from the factors of its gradient."""
+    r"""The update of a matrix ``weight`` [outputs, inputs], in place, from the factors of its gradient.
+
+    For SGD with momentum :math:`\mu` and weight decay :math:`\lambda`: :math:`V \leftarrow \mu V + G + \lambda W`,
+    :math:`W \leftarrow W - \eta V` with :math:`G = dY^T X` and the learning rate :math:`\eta`.
+
+    >>> import torch
+    >>> from efcnlib.updates import Optimiser, Rows
+    >>> rows = Rows(torch.zeros(1, 2), Optimiser(lr=0.1, momentum=0.5))
+    >>> for _ in range(2):
+    ...     rows.update(dy=torch.tensor([[1.0]]), x=torch.tensor([[1.0, 2.0]]))
+    >>> rows.weight, rows.velocity
+    (tensor([[-0.2500, -0.5000]]), tensor([[1.5000, 3.0000]]))
+    """
 
     def __init__(self, weight: Tensor, optimiser: Optimiser, scratch: Tensor | None = None):
         self.weight, self.optimiser = weight, optimiser
@@ -124,7 +160,15 @@ class Rows:
 
 
 def accumulate(target: Tensor, dy: Tensor, x: Tensor, *, beta: float, alpha: float) -> None:
-    """In place, target <- beta target + alpha dy^T x, summed in ``target``'s type whatever that of the operands."""
+    """In place, target <- beta target + alpha dy^T x, summed in ``target``'s type whatever that of the operands.
+
+    >>> import torch
+    >>> from efcnlib.updates import accumulate
+    >>> target = torch.ones(1, 2)
+    >>> accumulate(target, torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]]), beta=1, alpha=-0.5)
+    >>> target
+    tensor([[-0.5000,  0.0000]])
+    """
     if dy.dtype == target.dtype:
         target.addmm_(dy.t(), x, beta=beta, alpha=alpha)
     elif target.is_cuda:
@@ -142,6 +186,17 @@ class Matrix:
 
     ``operands`` is the type in which products are computed. If that is not the masters', a copy of W in that type, the
     shadow, serves the products forward and back.
+
+    >>> import torch
+    >>> from efcnlib.updates import Matrix, Optimiser
+    >>> matrix = Matrix(torch.eye(2), None, Optimiser(lr=0.5), torch.float32, None)
+    >>> x, dy = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 0.0]])
+    >>> matrix.forward(x), matrix.back(dy)
+    (tensor([[1., 2.]]), tensor([[1., 0.]]))
+    >>> matrix.update(dy, x)
+    >>> matrix.weight
+    tensor([[ 0.5000, -1.0000],
+            [ 0.0000,  1.0000]])
     """
 
     def __init__(self, weight: Tensor, bias: nn.Parameter | None, optimiser: Optimiser, operands: torch.dtype, scratch):
@@ -211,6 +266,19 @@ class Delayed(Matrix):
         y = x W^T - lr sum_i (x X_i^T) dY_i          dx = dy W - lr sum_i (dy dY_i^T) X_i
 
     are exact: products of n x n matrices instead of a pass over W. ``n`` is the largest batch in images.
+
+    >>> import torch
+    >>> from efcnlib.updates import Delayed, Optimiser
+    >>> matrix = Delayed(torch.eye(2), None, Optimiser(lr=0.5), torch.float32, delay=2, n=1)
+    >>> x, dy = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 0.0]])
+    >>> matrix.update(dy, x)
+    >>> matrix.weight, matrix.forward(x)  # not written yet, but there: (1 - 5/2, 2)
+    (tensor([[1., 0.],
+            [0., 1.]]), tensor([[-1.5000,  2.0000]]))
+    >>> matrix.settle()
+    >>> matrix.weight, matrix.forward(x)
+    (tensor([[ 0.5000, -1.0000],
+            [ 0.0000,  1.0000]]), tensor([[-1.5000,  2.0000]]))
     """
 
     def __init__(self, weight, bias, optimiser: Optimiser, operands: torch.dtype, delay: int, n: int):
@@ -252,7 +320,12 @@ class Delayed(Matrix):
 
 
 def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Those whose names start with ``prefix``, under the rest of their names."""
+    """Those whose names start with ``prefix``, under the rest of their names.
+
+    >>> from efcnlib.updates import below
+    >>> below("matrix/", {"matrix/0": 1, "matrix/1": 2, "rest/0": 3})
+    {'0': 1, '1': 2}
+    """
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 

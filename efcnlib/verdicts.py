@@ -20,7 +20,12 @@ PICKED = "Best epochs are picked on the test set here, so they are somewhat too 
 
 
 def over_seeds(histories: Times) -> str:
-    """What the number of seeds leaves open."""
+    """What the number of seeds leaves open.
+
+    >>> from efcnlib.verdicts import over_seeds
+    >>> over_seeds({5: {"epoch": [0], "seeds": 3}}).split(". ")[0]
+    'All are means over 3 seeds'
+    """
     n = seeds.count(next(iter(histories.values())))
     if n == 1:
         return ONE_SEED
@@ -31,22 +36,44 @@ def over_seeds(histories: Times) -> str:
 
 
 def standard_error(images: int, *accuracies: float) -> float:
-    """Binomial standard error of a sum or difference of ``accuracies``, each measured on that many ``images``."""
+    r"""Binomial standard error of a sum or difference of ``accuracies``, each measured on that many ``images``.
+
+    :math:`\sqrt{\sum_j a_j (1 - a_j) / n}` for accuracies :math:`a_j` on n images.
+
+    >>> from efcnlib.verdicts import standard_error
+    >>> standard_error(100, 0.5), round(standard_error(10_000, 0.73, 0.71), 4)
+    (0.05, 0.0063)
+    """
     return sqrt(sum(accuracy * (1 - accuracy) for accuracy in accuracies) / images)
 
 
 def percent(fraction: float) -> str:
-    """0.7349 -> "73.5 %"."""
+    """0.7349 -> "73.5 %".
+
+    >>> from efcnlib.verdicts import percent
+    >>> percent(0.7349)
+    '73.5 %'
+    """
     return f"{100 * fraction:.1f} %"
 
 
 def points(difference: float, error: float) -> str:
-    """A difference of accuracies: "+1.2 ± 0.9 percentage points"."""
+    """A difference of accuracies: "+1.2 ± 0.9 percentage points".
+
+    >>> from efcnlib.verdicts import points
+    >>> points(-0.0123, 0.009)
+    '−1.2 ± 0.9 percentage points'
+    """
     return f"{100 * difference:+.1f} ± {100 * error:.1f} percentage points".replace("-", "−")
 
 
 def at(times: Iterable[int]) -> str:
-    """Relax times as in "$t_w$ = 0, 5 and 18", or "no $t_w$"."""
+    """Relax times as in "$t_w$ = 0, 5 and 18", or "no $t_w$".
+
+    >>> from efcnlib.verdicts import at
+    >>> at([0, 5, 18])
+    '$t_w$ = 0, 5 and 18'
+    """
     *first, last = [str(tw) for tw in times] or [""]
     if not last:
         return "no $t_w$"
@@ -54,7 +81,14 @@ def at(times: Iterable[int]) -> str:
 
 
 def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: int) -> list[str]:
-    """Claims 4 to 6 of the supplement, and the control; accuracies on a test set of ``images``."""
+    """Claims 4 to 6 of the supplement, and the control; accuracies on a test set of ``images``.
+
+    >>> from efcnlib.verdicts import dynamics
+    >>> cnn, fcn = {"test_accuracy": [0.1, 0.7]}, {"test_accuracy": [0.1, 0.5]}
+    >>> efcn, control = ({5: {"test_accuracy": [0.6, end]}} for end in (0.8, 0.7))
+    >>> dynamics(cnn, efcn, control, fcn, images=10_000)[3].split(". ")[0]
+    "**Does it exceed the CNN's best?** The best of each against that: Above at $t_w$ = 5"
+    """
     start, end = _each(efcn, lambda history: history["test_accuracy"][0]), _each(efcn, _final)
     best, cnn_best, fcn_best = _each(efcn, _best), _best(cnn), _best(fcn)
     better = [tw for tw in efcn if end[tw] > start[tw]]
@@ -79,13 +113,24 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: in
 
 
 def gains(efcn: Times, control: Times, images: int) -> tuple[list[float], list[float]]:
-    """Final test accuracy of each eFCN minus its control's, and the standard errors of these differences."""
+    """Final test accuracy of each eFCN minus its control's, and the standard errors of these differences.
+
+    >>> from efcnlib.verdicts import gains
+    >>> gains({5: {"test_accuracy": [0.75]}}, {5: {"test_accuracy": [0.5]}}, images=100)
+    ([0.25], [0.06614378277661477])
+    """
     pairs = [(_final(efcn[tw]), _final(control[tw])) for tw in efcn]
     return [a - b for a, b in pairs], [standard_error(images, a, b) for a, b in pairs]
 
 
 def deviation(efcn: Times, fcn: History) -> list[str]:
-    """Claim 7: how delta goes with tw, initial loss and final accuracy."""
+    """Claim 7: how delta goes with tw, initial loss and final accuracy.
+
+    >>> from efcnlib.verdicts import deviation
+    >>> history = {"delta": [0.0, 0.2], "sharing": [0.0, 0.4], "train_loss": [2.3, 1.0], "test_accuracy": [0.1, 0.5]}
+    >>> deviation({0: history, 5: history}, {"delta": [0.975, 0.96]})[0].split("; ")[1]
+    "the standard FCN's is 96.0 %, and was 97.5 % at its random start."
+    """
     delta = {tw: history["delta"][-1] for tw, history in efcn.items()}
     loss = [history["train_loss"][0] for history in efcn.values()]
     accuracy = [_final(history) for history in efcn.values()]
@@ -106,7 +151,13 @@ def deviation(efcn: Times, fcn: History) -> list[str]:
 
 
 def contributions(efcn: Times, chance: float, images: int) -> list[str]:
-    """Claim 8: do off-local weights contribute to accuracy?"""
+    """Claim 8: do off-local weights contribute to accuracy?
+
+    >>> from efcnlib.verdicts import contributions
+    >>> history = {"test_accuracy": [0.6], "accuracy_local": [0.5], "accuracy_off_local": [0.2]}
+    >>> contributions({5: history}, chance=0.1, images=10_000)[0].split(". ")[0]
+    '**Does the whole eFCN do better than its local weights alone?** Above at $t_w$ = 5'
+    """
     whole, local = _each(efcn, _final), {tw: history["accuracy_local"][-1] for tw, history in efcn.items()}
     off = {tw: history["accuracy_off_local"][-1] for tw, history in efcn.items()}
     least, most = min(off, key=off.get), max(off, key=off.get)
@@ -120,7 +171,14 @@ def contributions(efcn: Times, chance: float, images: int) -> list[str]:
 
 
 def magnitudes(before: Tensor, after: Tensor, local: Tensor, dead: Tensor) -> list[str]:
-    """Claims 2 and 3, of a block [outputs, padded inputs] just after the embedding and after training."""
+    """Claims 2 and 3, of a block [outputs, padded inputs] just after the embedding and after training.
+
+    >>> import torch
+    >>> from efcnlib.verdicts import magnitudes
+    >>> local, dead = torch.eye(2).bool(), torch.zeros(2, 2).bool()
+    >>> magnitudes(torch.eye(2), torch.tensor([[1.0, 0.01], [0.01, 1.0]]), local, dead)[0]
+    'After training the median |w| of local weights is 1, that of off-local ones 0.01, 2.0 orders of magnitude less.'
+    """
     ours, others = after[local & ~dead].abs().median().item(), after[~local & ~dead].abs().median().item()
     orders = f", {log10(ours / others):.1f} orders of magnitude less" if ours and others else ""
     moved = (after.float() - before.to(after.dtype).float())[dead].abs().max().item() if dead.any() else 0
@@ -133,7 +191,12 @@ def magnitudes(before: Tensor, after: Tensor, local: Tensor, dead: Tensor) -> li
 
 
 def holds(there: Sequence[int], of: Iterable[int]) -> str:
-    """At which of the relax times something holds."""
+    """At which of the relax times something holds.
+
+    >>> from efcnlib.verdicts import holds
+    >>> holds([0, 5], of=[0, 5, 18]), holds([], of=[0, 5])
+    ('At 2 of 3 relax times: $t_w$ = 0 and 5; not at $t_w$ = 18', 'No, at none ($t_w$ = 0 and 5)')
+    """
     of = list(of)
     if len(there) in (0, len(of)):
         return f"Yes, at all relax times ({at(of)})" if there else f"No, at none ({at(of)})"
@@ -141,7 +204,12 @@ def holds(there: Sequence[int], of: Iterable[int]) -> str:
 
 
 def compare(a: Mapping[int, float], b: Mapping[int, float], images: int, known: bool = False) -> str:
-    """Which tw have accuracy ``a`` above, below, or within two standard errors of ``b`` (``known``: without error)."""
+    """Which tw have accuracy ``a`` above, below, or within two standard errors of ``b`` (``known``: without error).
+
+    >>> from efcnlib.verdicts import compare
+    >>> compare({0: 0.75, 5: 0.71}, {0: 0.70, 5: 0.71}, images=10_000).split(". ")[0]
+    'Above at $t_w$ = 0; within two standard errors at $t_w$ = 5'
+    """
     groups: dict[str, list[int]] = {"above": [], "below": [], "within two standard errors": []}
     errors = {tw: standard_error(images, a[tw], *([] if known else [b[tw]])) for tw in a}
     differences = {tw: a[tw] - b[tw] for tw in a}

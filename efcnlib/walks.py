@@ -44,6 +44,15 @@ def splits(data: Data, train: Split, test: Split, device: str, data_root: str | 
 
     The latter are the "test" images, and the held-out ones the training images that follow those in use. Where all are
     in use, the first half of the test images is held out, and the second half, "report", is reported on.
+
+    >>> import torch
+    >>> from efcnlib.studies import Data
+    >>> from efcnlib.walks import Split, splits
+    >>> train, test = (Split(torch.zeros(n, 1, 8, 8), torch.zeros(n, dtype=torch.int64)) for n in (1000, 360))
+    >>> {name: len(split) for name, split in splits(Data(name="digits", train=1000), train, test, "cpu").items()}
+    {'train': 1000, 'held': 360, 'test': 360}
+    >>> {name: len(split) for name, split in splits(Data(name="digits"), train, test, "cpu").items()}
+    {'train': 1000, 'held': 180, 'report': 180}
     """
     if data.held_images:
         return {"train": train, "held": _held_out(data, device, data_root), "test": test}
@@ -79,7 +88,13 @@ def walk(run: PathRun, ground: Ground, state: State | None = None) -> Work[Made]
 
 
 def complete(rows: dict[str, list[float]], splits: dict[str, Split]) -> dict[str, list[float]]:
-    """``rows`` with what follows from them: reports where all test images are held for them, else all test images."""
+    """``rows`` with what follows from them: reports where all test images are held for them, else all test images.
+
+    >>> from efcnlib.walks import complete
+    >>> halves = {"held": range(180), "report": range(180)}
+    >>> complete({"held_accuracy": [0.5], "report_accuracy": [0.75]}, halves)
+    {'held_accuracy': [0.5], 'report_accuracy': [0.75], 'test_accuracy': [0.625]}
+    """
     result = dict(rows)
     held = len(splits["held"]) / (len(splits["held"]) + len(splits.get("report", ())))
     for name, values in rows.items():

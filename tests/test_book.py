@@ -38,8 +38,10 @@ def test_contents_repeat_the_study_part_and_single_chapters():
     two = contents(template(), ["digits", "quick"])
     names = ("findings", "embedding", "dynamics", "delta", "off_local", "interpolation", "curvature")
     study = [f"executed/digits/{name}" for name in names]
+    themes = ("images", "geometry", "networks", "measures", "training", "paths", "studies", "results", "figures")
+    reference = ["api", *(f"api/{name}" for name in (*themes, "commands"))]
     behind = ["executed/performance", "executed/survival", "clusters", "executed/digits/environment"]
-    assert files(one) == ["notation", "reading", "own", *study, *behind, "references"]
+    assert files(one) == ["notation", "reading", "own", *study, *reference, *behind, "references"]
     assert [part["caption"] for part in two["parts"]][1:3] == ["Study: digits", "Study: quick"]
     assert files(two)[-3:] == ["executed/digits/environment", "executed/quick/environment", "references"]
     assert "{study}" not in yaml.safe_dump(two)
@@ -92,6 +94,16 @@ def test_without_images_every_page_says_that_it_shows_the_fallback(page):
         path.name for path in pages(page) if "small study &#x27;digits&#x27; instead" not in path.read_text("utf-8")
     ]
     assert silent == ["index.html"]  # which only leads to intro.html
+
+
+def test_reference_holds_docstrings_settings_and_the_commands_help(page):
+    networks, studies, commands = (
+        (page.parent / "api" / f"{name}.html").read_text("utf-8") for name in ("networks", "studies", "commands")
+    )
+    assert 'id="efcnlib.embedding.embed"' in networks
+    assert "epochs of the CNN" in studies
+    assert "--gpus-per-run" in commands
+    assert "usage: efcn verify" in commands
 
 
 def test_second_build_does_nothing_again(page, source, out, capsys):

@@ -30,7 +30,7 @@ def band(
     most: int = 31,
     state: State | None = None,
 ) -> Work[Relaxed]:
-    """Let the pivots of ``path`` fall across it, ``cycles`` times ``steps`` steps of size ``lr``; the ends stay fixed.
+    r"""Let the pivots of ``path`` fall across it, ``cycles`` times ``steps`` steps of size ``lr``; the ends stay fixed.
 
     After each cycle but the last, a pivot is put into every gap between neighbours inside which the loss exceeds the
     straight line between theirs by more than ``threshold`` times the range of the loss over the path, until there are
@@ -38,6 +38,22 @@ def band(
 
     The history has, for each step and before it, the "loss" (mean over the inner pivots, nats), the "peak" (the
     highest of them), the "length" of the path and the number of "pivots". A generator, see `pauses`. UserError.
+
+    With the gradients :math:`g_i`, unit tangents :math:`t_i` and ``lr`` :math:`\eta` a step is
+    :math:`x_i \leftarrow x_i - \eta (g_i - (g_i \cdot t_i) t_i)`, then equal distances.
+
+    >>> import torch
+    >>> from efcnlib.paths import Surface, band, linear
+    >>> from efcnlib.pauses import finish
+    >>> slopes = Surface(lambda points: (points["w"][:, 1] - points["w"][:, 0] ** 2) ** 2)  # a valley along y = x^2
+    >>> start, end = ({"w": torch.tensor([x, 1.0], dtype=torch.float64)} for x in (-1, 1))
+    >>> relaxed = finish(band(slopes, linear(start, end, 5), lr=0.1, steps=100))
+    >>> relaxed.path["w"].mul(100).round().int()  # in hundredths: at equal distances
+    tensor([[-100,  100],
+            [ -62,   38],
+            [   0,    0],
+            [  62,   38],
+            [ 100,  100]], dtype=torch.int32)
     """
     choice("tangent", tangent, TANGENTS)
     if not threshold > 0:
@@ -92,6 +108,12 @@ def weights_of(losses: Tensor, tangent: str) -> Tensor:
 
     "upwind": all of the way to the neighbour of higher loss. "improved": the same on a slope; at an extremum a mean
     weighted by the differences of the losses, so that the tangent turns smoothly (Henkelman and Jonsson 2000).
+
+    >>> import torch
+    >>> from efcnlib.paths.bands import weights_of
+    >>> weights_of(torch.tensor([0.0, 1.0, 3.0, 2.0]), "improved")  # a slope; a maximum
+    tensor([[0., 1.],
+            [1., 2.]], dtype=torch.float64)
     """
     before, here, after = losses[:-2], losses[1:-1], losses[2:]
     rising = (after > before).double()
@@ -108,7 +130,15 @@ def weights_of(losses: Tensor, tangent: str) -> Tensor:
 
 @torch.no_grad()
 def across(path: Path, gradients: Path, weights: Tensor, lr: float) -> None:
-    """In place, x_i <- x_i - lr (g_i - (g_i . t_i) t_i) with unit tangents t_i; ``weights`` as of `weights_of`."""
+    """In place, x_i <- x_i - lr (g_i - (g_i . t_i) t_i) with unit tangents t_i; ``weights`` as of `weights_of`.
+
+    >>> import torch
+    >>> from efcnlib.paths.bands import across
+    >>> path = {"w": torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])}
+    >>> across(path, {"w": torch.tensor([[5.0, 2.0]])}, torch.tensor([[0.0, 1.0]]), lr=0.5)
+    >>> path["w"][1]  # only across the line
+    tensor([ 1., -1.])
+    """
     dots = torch.zeros(2, size(path) - 2, dtype=torch.float64, device=weights.device)
     for points, g in stretches(path, gradients):
         t = _tangents(points, weights)
@@ -128,7 +158,15 @@ def _tangents(points: Tensor, weights: Tensor) -> Tensor:
 
 @torch.no_grad()
 def equalise(path: Path) -> None:
-    """In place, set the inner points to equal distances along the polygon that they make."""
+    """In place, set the inner points to equal distances along the polygon that they make.
+
+    >>> import torch
+    >>> from efcnlib.paths.bands import equalise
+    >>> path = {"w": torch.tensor([[0.0], [1.0], [4.0]])}
+    >>> equalise(path)
+    >>> path["w"].T
+    tensor([[0., 2., 4.]])
+    """
     mix = equal(distances(path))
     any_points = next(iter(path.values()))
     mix = mix.to(any_points)
@@ -137,7 +175,13 @@ def equalise(path: Path) -> None:
 
 
 def equal(gaps: Tensor) -> Tensor:
-    """How the inner ones of n equally spaced points mix the old ones, [n - 2, n], given the n - 1 gaps between them."""
+    """How the inner ones of n equally spaced points mix the old ones, [n - 2, n], given the n - 1 gaps between them.
+
+    >>> import torch
+    >>> from efcnlib.paths.bands import equal
+    >>> equal(torch.tensor([1.0, 3.0]))
+    tensor([[0.0000, 0.6667, 0.3333]])
+    """
     n = len(gaps) + 1
     place = torch.cat([gaps.new_zeros(1), gaps.cumsum(0)])
     wanted = place[-1] * torch.arange(1, n - 1, dtype=gaps.dtype, device=gaps.device) / (n - 1)
@@ -151,7 +195,15 @@ def equal(gaps: Tensor) -> Tensor:
 
 
 def with_pivots(slopes: Slopes, path: Path, threshold: float, most: int) -> Path:
-    """The path with a pivot more in every gap whose inside stands out; see `band`."""
+    """The path with a pivot more in every gap whose inside stands out; see `band`.
+
+    >>> import torch
+    >>> from efcnlib.paths import Surface
+    >>> from efcnlib.paths.bands import with_pivots
+    >>> slopes = Surface(lambda points: (points["w"][:, 0] - 0.5).abs().neg().exp())
+    >>> with_pivots(slopes, {"w": torch.tensor([[0.0], [1.0], [2.0]])}, threshold=0.2, most=5)["w"].T
+    tensor([[0.0000, 0.5000, 1.0000, 2.0000]])
+    """
     slopes.draw()
     pivots = torch.stack([slopes.losses(_between(path, i, [0.0]))[0] for i in range(size(path))]).double()
     insides = torch.stack([slopes.losses(_between(path, i, BETWEEN)) for i in range(size(path) - 1)]).double()

@@ -17,7 +17,17 @@ from efcnlib.pauses import Pause, State, Work
 
 
 def bernstein(t: Tensor, controls: int) -> Tensor:
-    """Coefficients of a Bezier curve, binomial(m, k) t^k (1 - t)^(m - k), m = ``controls`` - 1: [len(t), controls]."""
+    r"""Coefficients of a Bezier curve, binomial(m, k) t^k (1 - t)^(m - k), m = ``controls`` - 1: [len(t), controls].
+
+    :math:`c_k(t) = \binom{m}{k} t^k (1 - t)^{m - k}`.
+
+    >>> import torch
+    >>> from efcnlib.paths.chains import bernstein
+    >>> bernstein(torch.tensor([0.0, 0.5, 1.0]), controls=3)
+    tensor([[1.0000, 0.0000, 0.0000],
+            [0.2500, 0.5000, 0.2500],
+            [0.0000, 0.0000, 1.0000]], dtype=torch.float64)
+    """
     t, m = t.double(), controls - 1
     k = torch.arange(controls, dtype=torch.float64, device=t.device)
     counts = torch.tensor([math.comb(m, i) for i in range(controls)], dtype=torch.float64, device=t.device)
@@ -25,7 +35,17 @@ def bernstein(t: Tensor, controls: int) -> Tensor:
 
 
 def hats(t: Tensor, controls: int) -> Tensor:
-    """Coefficients of a polygonal chain whose k-th control stands at t = k / (controls - 1): [len(t), controls]."""
+    r"""Coefficients of a polygonal chain whose k-th control stands at t = k / (controls - 1): [len(t), controls].
+
+    :math:`c_k(t) = \max(0, 1 - |m t - k|)` with m = ``controls`` - 1.
+
+    >>> import torch
+    >>> from efcnlib.paths.chains import hats
+    >>> hats(torch.tensor([0.0, 0.25, 0.5]), controls=3)
+    tensor([[1.0000, 0.0000, 0.0000],
+            [0.5000, 0.5000, 0.0000],
+            [0.0000, 1.0000, 0.0000]], dtype=torch.float64)
+    """
     k = torch.arange(controls, dtype=torch.float64, device=t.device)
     return (1 - (t.double()[:, None] * (controls - 1) - k).abs()).clamp(min=0)
 
@@ -50,6 +70,18 @@ def chain(
     by its share c_k(t) of it, by SGD with ``momentum``. ``seed`` decides the t's.
 
     The history has the "loss" at x(t), in nats, and the "place" t, for each step. A generator, see `pauses`. UserError.
+
+    >>> import torch
+    >>> from efcnlib.paths import Surface, chain, linear
+    >>> from efcnlib.pauses import finish
+    >>> slopes = Surface(lambda points: (points["w"][:, 1] - points["w"][:, 0] ** 2) ** 2)  # a valley along y = x^2
+    >>> start, end = ({"w": torch.tensor([x, 1.0], dtype=torch.float64)} for x in (-1, 1))
+    >>> how = {"shape": "bezier", "lr": 0.2, "momentum": 0.5, "steps": 300, "seed": 0}
+    >>> relaxed = finish(chain(slopes, linear(start, end, 3), **how))
+    >>> relaxed.path["w"].mul(100).round().int()  # in hundredths: this bend's curve is the valley
+    tensor([[-100,  100],
+            [   0, -100],
+            [ 100,  100]], dtype=torch.int32)
     """
     choice("shape", shape, SHAPES)
     at_least(3, **{"number of controls": size(path)})
@@ -81,12 +113,24 @@ def chain(
 
 @torch.no_grad()
 def at(path: Path, shares: list[float]) -> Path:
-    """The point sum_k c_k x_k of a path, stacked alone: [1, ...] for each parameter."""
+    """The point sum_k c_k x_k of a path, stacked alone: [1, ...] for each parameter.
+
+    >>> import torch
+    >>> from efcnlib.paths.chains import at
+    >>> at({"w": torch.tensor([[0.0, 0.0], [2.0, 4.0]])}, [0.25, 0.75])
+    {'w': tensor([[1.5000, 3.0000]])}
+    """
     return {name: mixed(points, shares)[None] for name, points in path.items()}
 
 
 def mixed(points: Tensor, shares: list[float]) -> Tensor:
-    """sum_k c_k x_k over the points [m, ...], those with c_k = 0 left out; a single c_k = 1 gives its bits."""
+    """sum_k c_k x_k over the points [m, ...], those with c_k = 0 left out; a single c_k = 1 gives its bits.
+
+    >>> import torch
+    >>> from efcnlib.paths.chains import mixed
+    >>> mixed(torch.tensor([[0.0, 0.0], [2.0, 4.0]]), [0.25, 0.75])
+    tensor([1.5000, 3.0000])
+    """
     used = [(points[k], share) for k, share in enumerate(shares) if share]
     if not used:
         return torch.zeros_like(points[0])

@@ -18,9 +18,19 @@ from efcnlib.paths.points import Path, Weights, gram, linear, size
 
 @dataclass(frozen=True)
 class Curve:
-    """Points at ``alphas``: ``mix`` [alphas, controls] in float64 says how each mixes the ``controls``.
+    r"""Points at ``alphas``: ``mix`` [alphas, controls] in float64 says how each mixes the ``controls``.
 
     ``scale`` [alphas] multiplies the mixture of a parameter, by its name; none: 1.
+
+    A parameter's weights at the i-th point are :math:`s_i \sum_k m_{ik} w_k`, with ``mix`` m and ``scale`` s.
+
+    >>> import torch
+    >>> from efcnlib.paths import Curve
+    >>> curve = Curve({"w": torch.tensor([[0.0, 0.0], [3.0, 4.0]])}, torch.tensor([[1.0, 0.0], [0.5, 0.5]]).double())
+    >>> len(curve), curve.at(1)
+    (2, {'w': tensor([1.5000, 2.0000])})
+    >>> curve.squares(torch.tensor([[-1.0, 1.0]]).double())  # of the way from the first point to the second
+    tensor([6.2500], dtype=torch.float64)
     """
 
     controls: Path
@@ -52,18 +62,39 @@ class Curve:
 
 
 def alphas(count: int) -> Tensor:
-    """``count`` >= 3 equally spaced values from 0 to 1, float64."""
+    """``count`` >= 3 equally spaced values from 0 to 1, float64.
+
+    >>> from efcnlib.paths import alphas
+    >>> alphas(5).tolist()
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
     at_least(3, **{"number of points": count})
     return torch.arange(count, dtype=torch.float64) / (count - 1)
 
 
 def straight(start: Weights, end: Weights, count: int) -> Curve:
-    """The linear path."""
+    """The linear path.
+
+    >>> import torch
+    >>> from efcnlib.paths import straight
+    >>> straight({"w": torch.tensor([0.0])}, {"w": torch.tensor([8.0])}, count=5).at(1)
+    {'w': tensor([2.])}
+    """
     return Curve(_ends(start, end), SHAPES["polygon"](alphas(count), 2))
 
 
 def curvilinear(start: Weights, end: Weights, count: int) -> Curve:
-    """The linear path with every parameter's norm carried over: it goes evenly from one end's norm to the other's."""
+    r"""The linear path with every parameter's norm carried over: it goes evenly from one end's norm to the other's.
+
+    With :math:`x(\alpha)` the linear path's point, a parameter stands at :math:`\frac{(1 - \alpha) \lVert x(0) \rVert +
+    \alpha \lVert x(1) \rVert}{\lVert x(\alpha) \rVert} x(\alpha)`.
+
+    >>> import torch
+    >>> from efcnlib.paths import curvilinear
+    >>> curve = curvilinear({"w": torch.tensor([1.0, 0.0])}, {"w": torch.tensor([0.0, 1.0])}, count=3)
+    >>> curve.at(1)["w"], curve.at(1)["w"].norm()
+    (tensor([0.7071, 0.7071]), tensor(1.0000))
+    """
     curve = straight(start, end, count)
     scale = {}
     for name, points in curve.controls.items():
@@ -76,12 +107,25 @@ def curvilinear(start: Weights, end: Weights, count: int) -> Curve:
 
 
 def through(path: Path, count: int, shape: str = "polygon") -> Curve:
-    """Straight lines through the points of a path ("polygon"), or the Bezier curve that they control ("bezier")."""
+    """Straight lines through the points of a path ("polygon"), or the Bezier curve that they control ("bezier").
+
+    >>> import torch
+    >>> from efcnlib.paths import through
+    >>> path = {"w": torch.tensor([0.0, 4.0, 0.0])}
+    >>> [[through(path, 5, shape).at(i)["w"].item() for i in range(5)] for shape in ("polygon", "bezier")]
+    [[0.0, 2.0, 4.0, 2.0, 0.0], [0.0, 1.5, 2.0, 1.5, 0.0]]
+    """
     return Curve(path, SHAPES[shape](alphas(count), size(path)))
 
 
 def lengths(curve: Curve) -> dict[str, float | Sequence[float]]:
-    """Euclidean "length" of the polygon through the points, the "straight" line's; "distance" of each to the first."""
+    """Euclidean "length" of the polygon through the points, the "straight" line's; "distance" of each to the first.
+
+    >>> import torch
+    >>> from efcnlib.paths import lengths, through
+    >>> lengths(through({"w": torch.tensor([[0.0, 0.0], [3.0, 0.0], [3.0, 4.0]])}, 3))
+    {'length': 7.0, 'straight': 5.0, 'distance': [0.0, 3.0, 5.0]}
+    """
     count = len(curve)
     eye = torch.eye(count, dtype=torch.float64)
     steps, away = curve.squares(eye.diff(dim=0)).sqrt(), curve.squares(eye - eye[0]).sqrt()

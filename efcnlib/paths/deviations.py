@@ -37,6 +37,15 @@ def subspace(
 
     ``dead`` are the two ends' states, of which the buffers of what never moves are read; ``alpha`` [points] says how
     each point mixes them. UserError if both ends have random dead weights, whose products are not kept.
+
+    >>> import torch
+    >>> from efcnlib import embed, paths
+    >>> cnns = [torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3, padding=1)) for _ in range(2)]
+    >>> start, end = (embed(cnn, (1, 4, 4)) for cnn in cnns)
+    >>> curve = paths.straight(dict(start.named_parameters()), dict(end.named_parameters()), 3)
+    >>> found = paths.subspace(start, curve, (start.state_dict(), end.state_dict()), paths.alphas(3))
+    >>> found["delta"], [round(value, 6) for value in found["sharing"]]  # between two CNNs lie CNNs
+    ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0])
     """
     ends = torch.stack([1 - alpha, alpha], dim=1)
     norms = [_norms(name, layer, curve, dead, ends) for name, layer in convolutions(network)]

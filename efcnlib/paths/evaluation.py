@@ -22,6 +22,17 @@ def along(
 
     ``splits`` are images by the first words of these names. The first matrix multiplies each batch once for every
     control, not for every point. A generator, see `pauses`.
+
+    >>> import torch
+    >>> from efcnlib import images, paths
+    >>> from efcnlib.pauses import finish
+    >>> _, test = images.to_device(images.load("digits"))
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    >>> start, end = ({name: torch.full_like(w, s) for name, w in network.named_parameters()} for s in (0.0, 1.0))
+    >>> curve = paths.straight(start, end, 3)
+    >>> rows = finish(paths.along(network, curve, {"test": test}))
+    >>> [round(loss, 4) for loss in rows["test_loss"]]  # ln 10: all outputs are alike at every point
+    [2.3026, 2.3026, 2.3026]
     """
     layers = _layers(network, curve)
     batches = [

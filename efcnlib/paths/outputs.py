@@ -26,6 +26,16 @@ def output_space(
 
     Keys "train_loss", ... average logits, as the published code does; "probability_train_loss", ... probabilities.
     ``splits`` are images by the first words of these names. A generator, see `pauses`.
+
+    >>> import torch
+    >>> from efcnlib.images import Split
+    >>> from efcnlib.paths import output_space
+    >>> from efcnlib.pauses import finish
+    >>> split = Split(torch.eye(2), torch.tensor([0, 1]))
+    >>> start, end = ({"weight": 4 * torch.eye(2)}, {"weight": -4 * torch.eye(2)})  # one always right, one always wrong
+    >>> rows = finish(output_space(torch.nn.Linear(2, 2, bias=False), start, end, 5, {"test": split}))
+    >>> rows["test_accuracy"], [round(loss, 3) for loss in rows["test_loss"]]
+    ([1.0, 1.0, 0.5, 0.0, 0.0], [0.018, 0.127, 0.693, 2.127, 4.018])
     """
     network.eval()
     steps = alphas(count).tolist()

@@ -17,6 +17,22 @@ class Plane:
     """The plane through three networks a, b, c, with a at the origin, b on the x axis and c above it.
 
     ``corners`` [3, 2] are their coordinates, in the Euclidean distance of weights; float64 on the CPU.
+
+    >>> import torch
+    >>> from efcnlib.paths import Plane, straight
+    >>> a, b, c = ({"w": torch.tensor(w)} for w in ([0.0, 0, 0], [2.0, 0, 0], [1.0, 0, 3]))
+    >>> plane = Plane.of(a, b, c)
+    >>> plane.corners
+    tensor([[0., 0.],
+            [2., 0.],
+            [1., 3.]], dtype=torch.float64)
+    >>> plane.over(straight(a, c, 3))  # a line within the plane
+    tensor([[0.0000, 0.0000],
+            [0.5000, 1.5000],
+            [1.0000, 3.0000]], dtype=torch.float64)
+    >>> curve, x, y = plane.grid(5)
+    >>> len(curve), x.tolist()
+    (25, [-0.6, 0.20000000000000007, 1.0, 1.8, 2.6])
     """
 
     controls: Path  # the three networks, stacked

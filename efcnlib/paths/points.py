@@ -13,7 +13,17 @@ PART = 32_768  # weights of each point that are looked at together: few enough t
 
 
 def linear(start: Weights, end: Weights, n: int) -> Path:
-    """``n`` >= 3 equally spaced points on the straight line; both ends bit-equal to the given weights."""
+    r"""``n`` >= 3 equally spaced points on the straight line; both ends bit-equal to the given weights.
+
+    The points are :math:`x_i = (1 - \alpha_i) x_0 + \alpha_i x_{n-1}` with :math:`\alpha_i = i / (n - 1)`.
+
+    >>> import torch
+    >>> from efcnlib.paths import linear
+    >>> linear({"w": torch.tensor([0.0, 1.0])}, {"w": torch.tensor([2.0, 1.0])}, n=3)
+    {'w': tensor([[0., 1.],
+            [1., 1.],
+            [2., 1.]])}
+    """
     if n < 3:
         raise UserError(f"{n} points make no path: give at least 3")
     path = {}
@@ -29,22 +39,46 @@ def linear(start: Weights, end: Weights, n: int) -> Path:
 
 
 def size(path: Path) -> int:
-    """The number of points."""
+    """The number of points.
+
+    >>> import torch
+    >>> from efcnlib.paths.points import size
+    >>> size({"w": torch.zeros(5, 2, 3)})
+    5
+    """
     return len(next(iter(path.values())))
 
 
 def inner(path: Path) -> Path:
-    """Views of all points but the two ends."""
+    """Views of all points but the two ends.
+
+    >>> import torch
+    >>> from efcnlib.paths.points import inner
+    >>> inner({"w": torch.arange(4.0)})
+    {'w': tensor([1., 2.])}
+    """
     return {name: points[1:-1] for name, points in path.items()}
 
 
 def parts(points: Tensor) -> tuple[Tensor, ...]:
-    """Views [n, PART] of all points' weights, one after the other; a GPU takes more at a time."""
+    """Views [n, PART] of all points' weights, one after the other; a GPU takes more at a time.
+
+    >>> import torch
+    >>> from efcnlib.paths.points import parts
+    >>> [part.shape[1] for part in parts(torch.zeros(3, 200, 200))]
+    [32768, 7232]
+    """
     return points.flatten(1).split(PART if points.device.type == "cpu" else 512 * PART, dim=1)
 
 
 def stretches(*paths: Path) -> Iterator[tuple[Tensor, ...]]:
-    """The same part [n, PART] of several paths with the same parameters, one after the other."""
+    """The same part [n, PART] of several paths with the same parameters, one after the other.
+
+    >>> import torch
+    >>> from efcnlib.paths.points import stretches
+    >>> [tuple(part.shape) for (part,) in stretches({"w": torch.zeros(3, 200, 200), "b": torch.zeros(3, 10)})]
+    [(3, 32768), (3, 7232), (3, 10)]
+    """
     for name in paths[0]:
         yield from zip(*(parts(path[name]) for path in paths), strict=True)
 
@@ -53,6 +87,13 @@ def gram(points: Tensor, from_first: bool = True) -> Tensor:
     """Inner products <x_i - x_0, x_j - x_0> of points [n, ...], float64 [n, n]; or, not ``from_first``, <x_i, x_j>.
 
     Taken from the first point, so that distances are no differences of large squares.
+
+    >>> import torch
+    >>> from efcnlib.paths.points import gram
+    >>> gram(torch.tensor([[1.0, 0.0], [1.0, 2.0], [4.0, 2.0]]))
+    tensor([[ 0.,  0.,  0.],
+            [ 0.,  4.,  4.],
+            [ 0.,  4., 13.]], dtype=torch.float64)
     """
     total = torch.zeros(len(points), len(points), dtype=torch.float64, device=points.device)
     for part in parts(points):
@@ -63,13 +104,29 @@ def gram(points: Tensor, from_first: bool = True) -> Tensor:
 
 
 def distances(path: Path) -> Tensor:
-    """Euclidean distances between neighbouring points over all parameters, float64 [n - 1]."""
+    r"""Euclidean distances between neighbouring points over all parameters, float64 [n - 1].
+
+    :math:`\lVert x_{i+1} - x_i \rVert_2` for i = 0, ..., n - 2.
+
+    >>> import torch
+    >>> from efcnlib.paths.points import distances
+    >>> distances({"w": torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]])})
+    tensor([5., 1.], dtype=torch.float64)
+    """
     squares = [part.diff(dim=0).square().sum(1, dtype=torch.float64) for (part,) in stretches(path)]
     return torch.stack(squares).sum(0).sqrt()
 
 
 class Series:
-    """Numbers that come one by one as scalars on a device, and are fetched together when somebody asks."""
+    """Numbers that come one by one as scalars on a device, and are fetched together when somebody asks.
+
+    >>> import torch
+    >>> from efcnlib.paths.points import Series
+    >>> series = Series([0.5])
+    >>> series.append(torch.tensor(0.25))
+    >>> series.values()
+    [0.5, 0.25]
+    """
 
     def __init__(self, values: Sequence[float] = ()):
         self.known, self.fresh = list(values), []
@@ -87,10 +144,23 @@ class Series:
 
 
 def stored(path: Path) -> dict[str, Tensor]:
-    """A copy of a path under names of its own, for a `pauses.State`."""
+    """A copy of a path under names of its own, for a `pauses.State`.
+
+    >>> import torch
+    >>> from efcnlib.paths.points import stored
+    >>> list(stored({"0.weight": torch.zeros(3, 2)}))
+    ['points/0.weight']
+    """
     return {f"points/{name}": points.clone() for name, points in path.items()}
 
 
 def restored(tensors: Mapping[str, Tensor], like: Path) -> Path:
-    """The path that `stored` put away, with the parameters, types and device of ``like``."""
+    """The path that `stored` put away, with the parameters, types and device of ``like``.
+
+    >>> import torch
+    >>> from efcnlib.paths.points import restored, stored
+    >>> path = {"w": torch.arange(3.0)}
+    >>> restored(stored(path), like=path)
+    {'w': tensor([0., 1., 2.])}
+    """
     return {name: tensors[f"points/{name}"].to(points, copy=True) for name, points in like.items()}

@@ -49,7 +49,15 @@ class Slopes(Protocol):
 
 
 class Whole:
-    """A gradient that is there as a tensor."""
+    """A gradient that is there as a tensor.
+
+    >>> import torch
+    >>> from efcnlib.paths.slopes import Whole
+    >>> target = torch.ones(3)
+    >>> Whole(torch.tensor([1.0, 2.0, 3.0])).add_to(target, alpha=-0.5)
+    >>> target
+    tensor([ 0.5000,  0.0000, -0.5000])
+    """
 
     def __init__(self, value: Tensor):
         self.value = value
@@ -63,7 +71,15 @@ class Whole:
 
 
 class Product:
-    """The gradient of n matrices as a product: dy [n, batch, outputs], x [n, batch, inputs], perhaps expanded."""
+    """The gradient of n matrices as a product: dy [n, batch, outputs], x [n, batch, inputs], perhaps expanded.
+
+    >>> import torch
+    >>> from efcnlib.paths.slopes import Product
+    >>> target = torch.zeros(1, 1, 2)
+    >>> Product(torch.tensor([[[1.0]]]), torch.tensor([[[2.0, 3.0]]])).add_to(target, alpha=-0.5)
+    >>> target
+    tensor([[[-1.0000, -1.5000]]])
+    """
 
     def __init__(self, dy: Tensor, x: Tensor):
         self.dy, self.x = dy, x
@@ -79,7 +95,18 @@ class Product:
 
 
 class Surface:
-    """An energy given as a function of points {name: [n, ...]} that returns [n]; it has no batches."""
+    """An energy given as a function of points {name: [n, ...]} that returns [n]; it has no batches.
+
+    >>> import torch
+    >>> from efcnlib.paths import Surface
+    >>> found = {}
+    >>> surface = Surface(lambda points: points["w"].square().sum(1))
+    >>> point = {"w": torch.tensor([[1.0, 2.0]])}
+    >>> surface.gradients(point, lambda name, gradient: found.update({name: gradient.value}))
+    tensor([5.])
+    >>> found
+    {'w': tensor([[2., 4.]])}
+    """
 
     def __init__(self, energy: Callable[[Path], Tensor]):
         self.energy = energy
@@ -113,6 +140,16 @@ class Batched:
     """The mean cross-entropy, in nats, of a dense network over batches of a split, in an order that ``seed`` decides.
 
     All points see the same batch, without dropout: they are compared. One product for each layer serves all of them.
+
+    >>> import torch
+    >>> from efcnlib import images, paths
+    >>> from efcnlib.paths.slopes import Batched, nn
+    >>> train, _ = images.to_device(images.load("digits"))
+    >>> slopes = Batched(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), train, batch=100, seed=0)
+    >>> zeros = {"1.weight": torch.zeros(10, 64), "1.bias": torch.zeros(10)}
+    >>> slopes.draw()
+    >>> slopes.losses(paths.linear(zeros, zeros, 3))  # ln 10: all classes are as likely
+    tensor([2.3026, 2.3026, 2.3026])
     """
 
     def __init__(self, network: nn.Sequential, split: Split, batch: int, seed: int, precision: str = "float32"):
@@ -170,6 +207,12 @@ def logits(network: nn.Sequential, points: Path, x: Tensor, take: Take | None = 
 
     With ``take``, a backward pass hands every parameter's gradient to it; ``anchor`` is what autograd follows where
     the images need no gradient. Products are computed in the images' type.
+
+    >>> import torch
+    >>> from efcnlib.paths.slopes import logits, nn
+    >>> points = {"0.weight": torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])}
+    >>> logits(nn.Sequential(nn.Linear(2, 1, bias=False)), points, torch.tensor([[3.0, 5.0]])).flatten()
+    tensor([3., 5.])
     """
     n, batch = size(points), len(x)
     shared = True  # by all points, up to the first matrix
