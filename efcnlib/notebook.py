@@ -21,17 +21,21 @@ TW = "<i>t</i><sub>w</sub>"  # for captions, which are HTML
 
 def show(figure: Figure, caption: str, alt: str) -> None:
     """Display a figure that needs no other file: ``caption`` is HTML, ``alt`` says in plain text what can be seen."""
+    display({"text/html": framed(figure, caption, alt), "text/plain": alt}, raw=True)
+
+
+def framed(figure: Figure, caption: str, alt: str, sharpness: float = 2) -> str:
+    """The HTML of a figure that needs no other file, of ``sharpness`` pixels for one of a plain screen's."""
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=2 * figure.dpi)  # sharp on dense screens
+    figure.savefig(picture, format="png", dpi=sharpness * figure.dpi)  # sharp on dense screens
     data = base64.b64encode(picture.getvalue()).decode()
     width = round(figure.get_figwidth() * figure.dpi)
-    source = (
+    return (
         f'<figure style="margin: 1em 0; max-width: {width}px">'
         f'<img alt="{html.escape(alt)}" width="{width}" style="max-width: 100%; height: auto"'
         f' src="data:image/png;base64,{data}">'
         f'<figcaption style="text-align: left">{caption}</figcaption></figure>'
     )
-    display({"text/html": source, "text/plain": alt}, raw=True)
 
 
 def say(*sentences: str) -> None:
