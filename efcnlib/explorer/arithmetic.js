@@ -38,7 +38,9 @@ const arithmetic = (() => {
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = power * ([1, 2, 5].find((first) => first * power >= rough * (1 - 1e-9)) ?? 10);
     const ticks = [];
-    for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i++) ticks.push(Number((i * step).toPrecision(12)));
+    for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i++) {
+      ticks.push(Number((i * step).toPrecision(12)));
+    }
     return ticks;
   }
 
@@ -53,7 +55,7 @@ const arithmetic = (() => {
 
   /** A fraction in per cent, "45.3 %"; "not a number" where training went astray. */
   function percent(fraction, digits = 1) {
-    return Number.isFinite(fraction) ? `${minus((100 * fraction).toFixed(digits))} %` : "not a number";
+    return Number.isFinite(fraction) ? `${minus((100 * fraction).toFixed(digits))}\u00a0%` : "not a number";
   }
 
   /** A difference of fractions in points, "+1.2". */

@@ -2,6 +2,7 @@
 
 const canvases = (() => {
   const palettes = new Map();
+  const viridis = (part) => COLOURS.viridis[Math.round(part * (COLOURS.viridis.length - 1))]; // part in [0, 1]
 
   /** RGBA of every code as 32-bit numbers, in the byte order of this machine. */
   function palette(layout) {
@@ -12,7 +13,7 @@ const canvases = (() => {
       bytes.set([128, 134, 144, 150], 4 * 1); // dead: a grey veil over the paper
       bytes.set([204, 51, 17, 255], 4 * 2); // not finite
       for (let level = 0; level < layout.levels; level++) {
-        const hex = COLOURS.viridis[Math.round((level / Math.max(1, layout.levels - 1)) * (COLOURS.viridis.length - 1))];
+        const hex = viridis(level / Math.max(1, layout.levels - 1));
         const rgb = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
         bytes.set([...rgb, 255], 4 * (layout.first + level));
       }
@@ -42,5 +43,5 @@ const canvases = (() => {
     return inside ? { row, column, code: codes[row * canvas.width + column] } : null;
   }
 
-  return { paint, under };
+  return { paint, under, viridis };
 })();

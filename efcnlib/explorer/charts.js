@@ -21,8 +21,8 @@ const charts = (() => {
     const [base, live] = svg.children;
     const self = { svg, width: 0, height, x: null, y: null, times: [] };
 
-    /** Axes: `x` and `y` have a scale to [0, 1], ticks and a label; `y` also a way to write its ticks. */
-    self.frame = (x, y, inside = "") => {
+    /** Axes: `x` and `y` have a scale to [0, 1] and ticks, `x` a label, `y` a way to write its ticks. */
+    self.frame = (x, y, inside = () => "") => {
       self.width = Math.max(240, Math.round(host.clientWidth) || 320);
       svg.setAttribute("width", self.width);
       svg.setAttribute("height", height);
@@ -32,31 +32,38 @@ const charts = (() => {
       self.y = (value) => round(bottom - y.scale(value) * (bottom - top));
       const rows = y.ticks.map((tick) => {
         const at = self.y(tick);
-        return `<path class="efcn-grid" d="M${left} ${at}H${right}"/><text x="${left - 6}" y="${at}" dy="0.32em" class="efcn-end">${y.write(tick)}</text>`;
+        const number = `<text x="${left - 6}" y="${at}" dy="0.32em" class="efcn-end">${y.write(tick)}</text>`;
+        return `<path class="efcn-grid" d="M${left} ${at}H${right}"/>${number}`;
       });
-      const columns = x.ticks.map((tick) => `<path class="efcn-tick" d="M${self.x(tick)} ${bottom}v4"/><text x="${self.x(tick)}" y="${bottom + 17}" class="efcn-middle">${tick}</text>`);
+      const columns = x.ticks.map((tick) => {
+        const number = `<text x="${self.x(tick)}" y="${bottom + 17}" class="efcn-middle">${tick}</text>`;
+        return `<path class="efcn-tick" d="M${self.x(tick)} ${bottom}v4"/>${number}`;
+      });
       const axis = `<path class="efcn-axis" d="M${left} ${bottom}H${right}"/>`;
       const label = `<text x="${right}" y="${height - 4}" class="efcn-end efcn-label">${x.label}</text>`;
-      base.innerHTML = rows.join("") + columns.join("") + axis + label + (typeof inside === "function" ? inside() : inside);
+      base.innerHTML = rows.join("") + columns.join("") + axis + label;
+      base.insertAdjacentHTML("beforeend", inside());
     };
     self.draw = (inside, label) => {
       live.innerHTML = inside;
       svg.setAttribute("aria-label", label);
     };
-    /** Epochs on the x axis from a place on the screen. */
+    /** The one of `times` nearest to a place on the screen. */
     self.pick = (event, times) => {
-      const left = svg.getBoundingClientRect().left;
-      let best = 0;
-      times.forEach((time, i) => {
-        if (Math.abs(self.x(time) - (event.clientX - left)) < Math.abs(self.x(times[best]) - (event.clientX - left))) best = i;
-      });
-      return times[best];
+      const at = event.clientX - svg.getBoundingClientRect().left;
+      return times[arithmetic.nearest(times.map(self.x), at)];
     };
     self.top = MARGIN.top;
     self.bottom = height - MARGIN.bottom;
     self.left = MARGIN.left;
     self.right = () => self.width - MARGIN.right;
     return self;
+  }
+
+  /** A level line at y. */
+  function level(self, y, kind) {
+    if (!Number.isFinite(y)) return "";
+    return `<path class="efcn-line ${kind}" d="M${self.left} ${self.y(y)}H${self.right()}"/>`;
   }
 
   /** A line through the finite ones of the points [x, y]; it is broken at the others. */
@@ -84,10 +91,11 @@ const charts = (() => {
   /** The measurement that is looked at. */
   function here(self, x, y, kind) {
     if (!Number.isFinite(y)) return "";
-    return `<circle class="efcn-halo" cx="${self.x(x)}" cy="${self.y(y)}" r="7"/><circle class="efcn-here ${kind}" cx="${self.x(x)}" cy="${self.y(y)}" r="5"/>`;
+    const centre = `cx="${self.x(x)}" cy="${self.y(y)}"`;
+    return `<circle class="efcn-halo" ${centre} r="7"/><circle class="efcn-here ${kind}" ${centre} r="5"/>`;
   }
 
-  /** Epochs as an axis; labels that would touch are left out. */
+  /** Epochs as an axis, with fewer ticks where the chart is narrow; the label is SVG. */
   function epochAxis(last, label, width) {
     const scale = arithmetic.epochScale(last);
     const ticks = arithmetic.epochTicks(last, last >= 100 || width < 300);
@@ -97,8 +105,9 @@ const charts = (() => {
   /** Fractions as an axis in per cent between `low` and `high`. */
   function percentAxis(low, high, count = 5) {
     const ticks = arithmetic.roundTicks(100 * low, 100 * high, count).map((tick) => tick / 100);
-    return { scale: arithmetic.linearScale(low, high), ticks, write: (tick) => String(Number((100 * tick).toFixed(4))) };
+    const write = (tick) => String(Number((100 * tick).toFixed(4)));
+    return { scale: arithmetic.linearScale(low, high), ticks, write };
   }
 
-  return { chart, line, marks, cursor, here, epochAxis, percentAxis, SHAPES };
+  return { chart, level, line, marks, cursor, here, epochAxis, percentAxis, SHAPES };
 })();

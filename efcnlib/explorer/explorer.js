@@ -1,6 +1,6 @@
 // The explorer: choices above, linked views below. Put together with the files before it by page.py.
 
-const { element } = views;
+const { element, symbol } = views;
 const PACE = 700; // milliseconds between two measured epochs while it plays
 const ICONS = { play: "M4 2.5v11l9-5.5z", pause: "M4 3h3v10H4zM9 3h3v10H9z" };
 
@@ -9,7 +9,7 @@ const ICONS = { play: "M4 2.5v11l9-5.5z", pause: "M4 3h3v10H4zM9 3h3v10H9z" };
  * Returns {update(packs), select({study, seed, tw, epoch}), state(), ready, unmount()}.
  */
 function mount(host, packs, options = {}) {
-  if (!packs?.length || packs.some((pack) => !pack.seeds.length)) throw new Error("no study to explore: give packs with seeds");
+  check(packs);
   const prefix = `efcn-${Math.random().toString(36).slice(2, 10)}`;
   const root = element("div", { class: "efcn-root" });
   const controls = makeControls(prefix);
@@ -18,7 +18,8 @@ function mount(host, packs, options = {}) {
   root.append(controls.choices, controls.sliders, said, grid);
   host.append(root);
   const select = (choice) => { stop(); choose(choice); };
-  const charted = [views.dynamics(grid, select), views.course(grid, select), views.layers(grid, select), panels.masks(grid)];
+  const charted = [views.dynamics, views.course, views.layers].map((view) => view(grid, select));
+  charted.push(panels.masks(grid));
   const pictures = panels.pictures(grid);
   const table = panels.table(root);
   const made = element("p", { class: "efcn-made" });
@@ -45,7 +46,8 @@ function mount(host, packs, options = {}) {
 
   /** Unpack the pictures of every seed, those in sight first; resolves when all are there. */
   async function unpack() {
-    const texts = new Set([settled.seed, ...packs.flatMap((pack) => pack.seeds)].filter((seed) => seed.pictures).map((seed) => seed.pictures.data));
+    const seeds = [settled.seed, ...packs.flatMap((pack) => pack.seeds)].filter((seed) => seed.pictures);
+    const texts = new Set(seeds.map((seed) => seed.pictures.data));
     for (const text of unpacked.keys()) if (!texts.has(text)) unpacked.delete(text);
     for (const text of texts) {
       if (unpacked.has(text)) continue;
@@ -103,7 +105,7 @@ function mount(host, packs, options = {}) {
     select: (choice) => { select(choice); return self.state(); },
     /** Show other or grown packs; who looks at the last epoch goes on to the new last one. */
     update(others) {
-      if (!others?.length || others.some((pack) => !pack.seeds.length)) throw new Error("no study to explore: give packs with seeds");
+      check(others);
       const follows = settled.place === settled.times.length - 1;
       packs = others;
       version++;
@@ -121,6 +123,11 @@ function mount(host, packs, options = {}) {
   return self;
 }
 
+function check(packs) {
+  const whole = packs?.length && packs.every((pack) => pack.seeds.length);
+  if (!whole) throw new Error("no study to explore: give packs with seeds");
+}
+
 /** Study and seed, relax time and epoch, and the play button. */
 function makeControls(prefix) {
   const field = (name, words) => {
@@ -129,11 +136,16 @@ function makeControls(prefix) {
   };
   const [study, seed] = [field("study", "Study"), field("seed", "Seed")];
   const choices = element("div", { class: "efcn-choices" }, study.box, seed.box);
-  const [tw, epoch] = [slider(`${prefix}-tw`, "Relax time tw"), slider(`${prefix}-epoch`, "Training of the eFCN")];
-  const button = element("button", { type: "button", class: "efcn-play", "aria-pressed": "false", "aria-label": "Play the training" });
-  button.innerHTML = `<svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><path d="${ICONS.play}"/></svg>`;
+  const tw = slider(`${prefix}-tw`, symbol("Relax time "));
+  const epoch = slider(`${prefix}-epoch`, ["Training of the eFCN"]);
+  const pressed = { "aria-pressed": "false", "aria-label": "Play the training" };
+  const button = element("button", { type: "button", class: "efcn-play", ...pressed });
+  const icon = '<svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><path/></svg>';
+  button.innerHTML = icon;
+  button.querySelector("path").setAttribute("d", ICONS.play);
   epoch.box.prepend(button);
-  const sliders = element("div", { class: "efcn-sliders", role: "group", "aria-label": "What is looked at" }, tw.box, epoch.box);
+  const group = { class: "efcn-sliders", role: "group", "aria-label": "What is looked at" };
+  const sliders = element("div", group, tw.box, epoch.box);
   return {
     choices,
     sliders,
@@ -145,8 +157,8 @@ function makeControls(prefix) {
       fill(study.input, packs.map((one, i) => [i, one.study.name]), packs.indexOf(pack));
       fill(seed.input, pack.seeds.map((one) => [one.seed, String(one.seed)]), state.seed);
       const relax = pack.study.relax_times;
-      tw.show(relax, relax.indexOf(state.tw), `tw = ${arithmetic.epochs(state.tw)}`);
-      epoch.show(times, place, place < 0 ? "not measured yet" : arithmetic.after(state.epoch));
+      tw.show(relax, relax.indexOf(state.tw), symbol("", ` = ${arithmetic.epochs(state.tw)}`));
+      epoch.show(times, place, [place < 0 ? "not measured yet" : arithmetic.after(state.epoch)]);
       button.disabled = times.length < 2;
     },
     listen(on) {
@@ -172,18 +184,18 @@ function slider(id, words) {
   const input = element("input", { type: "range", id, min: "0", step: "1" });
   const value = element("output", { for: id });
   const ticks = element("div", { class: "efcn-ticks", "aria-hidden": "true" });
-  const head = element("div", { class: "efcn-head" }, element("label", { for: id }, words), value);
+  const head = element("div", { class: "efcn-head" }, element("label", { for: id }, ...words), value);
   const box = element("div", { class: "efcn-slider" }, element("div", { class: "efcn-range" }, head, input, ticks));
   let key = "";
   return {
     box,
     input,
     show(list, place, text) {
+      value.replaceChildren(...text);
       input.max = String(Math.max(0, list.length - 1));
       input.value = String(Math.max(0, place));
       input.disabled = list.length < 2;
-      input.setAttribute("aria-valuetext", text);
-      value.textContent = text;
+      input.setAttribute("aria-valuetext", value.textContent);
       if (key !== list.join()) {
         ticks.replaceChildren(...list.map((epoch, i) => {
           const tick = element("span", {}, String(epoch));
@@ -192,10 +204,10 @@ function slider(id, words) {
         }));
         key = list.join();
       }
-      const every = Math.ceil(list.length / 12);
+      const [end, every] = [list.length - 1, Math.ceil((26 * list.length) / (ticks.clientWidth || 320))];
       [...ticks.children].forEach((tick, i) => {
         tick.classList.toggle("efcn-now", i === place);
-        tick.classList.toggle("efcn-quiet", i % every !== 0 && i !== list.length - 1);
+        tick.classList.toggle("efcn-quiet", i !== end && (i % every !== 0 || end - i < every)); // they would touch
       });
       input.style.setProperty("--part", list.length > 1 ? Math.max(0, place) / (list.length - 1) : 0);
     },
@@ -214,7 +226,15 @@ function fill(input, entries, chosen) {
 
 /** What was run, on what. */
 function caption({ study, seed, state }) {
-  const numbers = `${study.channels} channels, ${study.train_images.toLocaleString("en")} training and ${study.test_images.toLocaleString("en")} test images`;
-  const times = `CNN and standard FCN trained for ${arithmetic.epochs(study.epochs)}, eFCN and control for ${study.relax_epochs} after the embedding`;
-  return ["Study ", element("b", {}, study.name), `: ${study.title}; seed ${state.seed}; ${times}; ${numbers}; on ${seed.device}.`];
+  const [train, test] = [study.train_images, study.test_images].map((count) => count.toLocaleString("en"));
+  const words = [
+    `: ${study.title}`,
+    `seed ${state.seed}`,
+    `CNN and standard FCN trained for ${arithmetic.epochs(study.epochs)}`,
+    `eFCN and control for ${study.relax_epochs} after the embedding`,
+    `${study.channels} channels`,
+    `${train} training and ${test} test images`,
+    `on ${seed.device}.`,
+  ];
+  return ["Study ", element("b", {}, study.name), words.join("; ")];
 }

@@ -19,8 +19,8 @@ const models = (() => {
   const best = (history) => (history ? Math.max(...history.test_accuracy.filter(Number.isFinite)) : NaN);
 
   function label(kind, study) {
-    const words = { efcn: "eFCN", control: "control: the CNN, trained on", elcn: "eLCN" };
-    return words[kind] ?? `control, learning rate × ${study.lowered}`;
+    const words = { efcn: "eFCN", control: "control: the CNN, trained on", elcn: "eLCN: local, not shared" };
+    return words[kind] ?? `control at ${study.lowered} of the learning rate`;
   }
 
   /** `wanted` with what there is in the place of what there is not: the nearest time, else the first of all. */
@@ -45,11 +45,11 @@ const models = (() => {
       const at = kind === "efcn" ? place : history ? history.epoch.indexOf(state.epoch) : -1;
       return history?.[name]?.[at] ?? NaN;
     };
-    return { state, pack, study: pack.study, seed, times, place, run, kinds, value, picture: picture(pack, seed, state) };
+    return { state, pack, study: pack.study, seed, times, place, run, kinds, value, picture: picture(seed, state) };
   }
 
   /** The kept picture nearest to the chosen time: its place and epoch; null of none. */
-  function picture(pack, seed, state) {
+  function picture(seed, state) {
     const times = seed.pictures?.times[state.tw] ?? [];
     const place = arithmetic.nearest(times, state.epoch ?? 0);
     return place < 0 ? null : { place, epoch: times[place] };
@@ -60,13 +60,20 @@ const models = (() => {
     const { state, value } = at;
     if (at.place < 0) return `The eFCN of tw = ${state.tw} has not been measured yet.`;
     const [accuracy, control] = [value("test_accuracy"), value("test_accuracy", "control")];
-    const whole = `The eFCN of tw = ${state.tw} has, ${arithmetic.after(state.epoch)}, a test accuracy of ${arithmetic.percent(accuracy)}`;
+    const { percent } = arithmetic;
+    const whole = `has, ${arithmetic.after(state.epoch)}, a test accuracy of ${percent(accuracy)}`;
+    const beside = Number.isFinite(control) ? `, ${compared(accuracy, control)}` : "";
+    const [local, others] = [value("accuracy_local"), value("accuracy_off_local")].map((part) => percent(part));
+    const parts = `its local weights alone give ${local}, the others ${others}`;
+    return `The eFCN of tw = ${state.tw} ${whole}${beside}. δ is ${percent(value("delta"), 2)}; ${parts}.`;
+  }
+
+  /** How an accuracy stands to its control's. */
+  function compared(accuracy, control) {
     const difference = arithmetic.points(accuracy - control);
+    if (Number(difference) === 0) return "the same as its control";
     const side = difference.startsWith("−") ? "below" : "above";
-    const level = Number(difference) === 0 ? "as its control has" : `${difference.replace(/^[+−]/, "")} points ${side} its control (${arithmetic.percent(control)})`;
-    const beside = Number.isFinite(control) ? `, ${level}` : "";
-    const parts = `its local weights alone give ${arithmetic.percent(value("accuracy_local"))}, the others ${arithmetic.percent(value("accuracy_off_local"))}`;
-    return `${whole}${beside}. δ is ${arithmetic.percent(value("delta"), 2)}; ${parts}.`;
+    return `${difference.replace(/^[+−]/, "")} points ${side} its control (${arithmetic.percent(control)})`;
   }
 
   return { KINDS, STYLE, LAYERS, label, settle, look, sentence, best, last };

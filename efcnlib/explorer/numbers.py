@@ -5,17 +5,20 @@ A pack holds "study" (what was done), "pictures" (how to read them) and "seeds":
 Histories are lists over measured epochs; accuracies and distances are fractions, losses nats, NaN and infinities null.
 """
 
+import bisect
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 from torch import Tensor
 
 from efcnlib import notebook, studies, sweep
 from efcnlib.errors import UserError
-from efcnlib.explorer.pictures import FIRST, LEVELS, Dead, Scale, deflated, scale_of, thinned
+from efcnlib.explorer.pictures import FIRST, LEVELS, Dead, Scale, coded, deflated, scale_of, thinned
 from efcnlib.figures import History, Times
+from efcnlib.geometry import ConvGeometry
 from efcnlib.records import key_of
 from efcnlib.studies import Run, Study
 
@@ -24,6 +27,7 @@ FEW = 4  # picture times for each run, below which all but the first seed go wit
 DECIMALS = 4
 SHOWN = ("epoch", "test_accuracy", "train_loss", "delta", "sharing", "delta_by_layer", "sharing_by_layer")
 SHOWN += ("accuracy_local", "accuracy_off_local")
+PICTURES = ("filters", "heat")
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def gather(results: sweep.Results, seed: int) -> Seed:
     for kind in study.controls:
         relaxed[kind] = {tw: _history(results, study.relaxed(kind, tw, seed)) for tw in study.relax_times}
     cnn = results.cnn(seed)
-    arrays = {tw: record.arrays for tw, record in efcns.items()}
+    arrays = {tw: record.arrays for tw, record in efcns.items() if record.arrays.keys() >= set(PICTURES)}
     return Seed(cnn.history, results.fcn(seed).history, relaxed, arrays, str(cnn.info["device"]))
 
 
@@ -83,19 +87,30 @@ def pack(study: Study, seeds: Mapping[int, Seed], budget: int = BUDGET) -> dict:
     times are thinned in turn. UserError if even the histories are too many.
     """
     geometry = next(step.geometry for step in notebook.layers(study) if step.geometry)
-    arrays = {seed: content.arrays for seed, content in seeds.items()}
-    tensors = [array[name] for runs in arrays.values() for array in runs.values() for name in ("filters", "heat")]
-    scale, dead = scale_of(tensors), Dead.of(geometry)
-    result = {"study": _about(study), "pictures": _layout(scale, dead, geometry.rows.out, geometry.rows.padded)}
+    scale = scale_of(run[name] for seed in seeds.values() for run in seed.arrays.values() for name in PICTURES)
+    dead = Dead.of(geometry)
+    coded_runs = {
+        seed: {tw: coded(run, scale, dead) for tw, run in content.arrays.items()} for seed, content in seeds.items()
+    }
+    result = {"study": _about(study), "pictures": _layout(scale, dead, geometry)}
     result["seeds"] = [{"seed": seed, "pictures": None} | _histories(content) for seed, content in seeds.items()]
     spare = budget - len(text(result))
-    for some, most in _choices(seeds):
-        parts = {seed: _pictures(seeds[seed], most, scale, dead) for seed in some}
-        if sum(len(text(part)) for part in parts.values()) <= spare:
-            for entry in result["seeds"]:
-                entry["pictures"] = parts.get(entry["seed"])
-            return result
-    raise UserError(f"the numbers of study {study.name} take more than {budget:,} bytes: show fewer of its seeds")
+
+    def pictures(choice: tuple[list[int], int]) -> dict[int, dict]:
+        some, most = choice
+        return {seed: _pictures(seeds[seed], coded_runs[seed], most) for seed in some}
+
+    def fits(choice: tuple[list[int], int]) -> bool:
+        return sum(len(text(part)) for part in pictures(choice).values()) <= spare
+
+    choices = _choices(seeds)
+    first = bisect.bisect_left(choices, True, key=fits)  # they take less and less
+    if first == len(choices):
+        raise UserError(f"the numbers of study {study.name} take more than {budget:,} bytes: show fewer of its seeds")
+    parts = pictures(choices[first])
+    for entry in result["seeds"]:
+        entry["pictures"] = parts.get(entry["seed"])
+    return result
 
 
 def text(value: object) -> str:
@@ -118,11 +133,11 @@ def _choices(seeds: Mapping[int, Seed]) -> list[tuple[list[int], int]]:
     return [*several, *((first, most) for most in range(longest, 0, -1)), ([], 0)]
 
 
-def _pictures(seed: Seed, most: int, scale: Scale, dead: Dead) -> dict:
+def _pictures(seed: Seed, coded_runs: Mapping[int, np.ndarray], most: int) -> dict:
     """A seed's pictures, and the epochs they belong to, by relax time."""
-    kept = {tw: thinned(len(run["heat"]), most) for tw, run in seed.arrays.items()}
+    kept = {tw: thinned(len(run), most) for tw, run in coded_runs.items()}
     times = {str(tw): [seed.relaxed["efcn"][tw]["epoch"][i] for i in places] for tw, places in kept.items()}
-    return {"times": times, "data": deflated(seed.arrays, kept, scale, dead)}
+    return {"times": times, "data": deflated(coded_runs[tw][places] for tw, places in kept.items())}
 
 
 def _about(study: Study) -> dict:
@@ -132,12 +147,11 @@ def _about(study: Study) -> dict:
     return json.loads(study.model_dump_json(include=set(fields))) | network | images
 
 
-def _layout(scale: Scale, dead: Dead, outputs: int, inputs: int) -> dict:
-    """How pictures are to be read; ``outputs`` and ``inputs`` are rows of the block's output map and padded image."""
+def _layout(scale: Scale, dead: Dead, geometry: ConvGeometry) -> dict:
+    """How pictures are to be read: scale and sizes, and the rows of the block's output map and padded image."""
     sizes = {"filter": list(dead.filters.shape[1:]), "heat": list(dead.heat.shape)}
-    return (
-        {"low": scale.low, "high": scale.high, "levels": LEVELS, "first": FIRST} | sizes | {"rows": [outputs, inputs]}
-    )
+    rows = [geometry.rows.out, geometry.rows.padded]
+    return {"low": scale.low, "high": scale.high, "levels": LEVELS, "first": FIRST, "rows": rows} | sizes
 
 
 def _histories(seed: Seed) -> dict:

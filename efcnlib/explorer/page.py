@@ -35,7 +35,8 @@ def script() -> str:
 def style() -> str:
     """The style sheet of all that `efcnExplorer` makes; it touches nothing else."""
     dark = _read("dark.css")
-    return f"{_read('explorer.css')}\n{DARK} {{\n{dark}}}\n@media (prefers-color-scheme: dark) {{\n{AUTO} {{\n{dark}}}\n}}\n"
+    system = f"@media (prefers-color-scheme: dark) {{\n{AUTO} {{\n{dark}}}\n}}\n"
+    return f"{_read('explorer.css')}\n{DARK} {{\n{dark}}}\n{system}"
 
 
 def html(packs: Sequence[dict]) -> str:
@@ -71,8 +72,8 @@ def static(pack: dict) -> str:
     efcn, control = ({int(tw): run for tw, run in seed["runs"][kind].items()} for kind in ("efcn", "control"))
     best = max(seed["fcn"]["test_accuracy"]) if seed["fcn"] else float("nan")
     caption = (
-        f"Test accuracy of the CNN (red) against its epochs. Above each relax time {notebook.TW}, crosses: test accuracy"
-        " of the eFCN that stems from there, coloured by its epochs after the embedding; rings: its control."
+        f"Test accuracy of the CNN (red) against its epochs. Above each relax time {notebook.TW}, crosses: test"
+        " accuracy of the eFCN that stems from there, coloured by its epochs after the embedding; rings: its control."
         f"<br><small>Study <b>{study['name']}</b>: {_escaped(study['title'])}; seed {seed['seed']}; on"
         f" {_escaped(seed['device'])}. With JavaScript, this figure becomes the explorer.</small>"
     )
@@ -80,7 +81,7 @@ def static(pack: dict) -> str:
         f"Test accuracy curve of a CNN over {study['epochs']} epochs, with the histories of {len(efcn)} eFCNs above it."
     )
     figure = figures.dynamics(seed["cnn"], efcn, control, fcn_best=best)
-    return notebook.framed(figure, caption, alt, sharpness=1.5)
+    return notebook.framed(figure, caption, alt, colours=128)
 
 
 def _check(packs: Sequence[dict]) -> None:

@@ -3,111 +3,136 @@
 const panels = (() => {
   const { element, figure } = views;
   const { percent } = arithmetic;
+  const TITLES = {
+    corner: "Filter of the corner output",
+    centre: "Filter of the central output",
+    heat: "The whole block",
+  };
   const BARS = [
-    ["test_accuracy", "efcn", "all weights", "efcn-blue"],
+    ["test_accuracy", "efcn", "eFCN, all weights", "efcn-blue"],
     ["accuracy_local", "efcn", "off-local masked out", "efcn-blue efcn-pale"],
     ["accuracy_off_local", "efcn", "local masked out", "efcn-blue efcn-pale"],
     ["test_accuracy", "control", "control", "efcn-red"],
+    ["test_accuracy", "lowered", "control, lower rate", "efcn-orange"],
+    ["test_accuracy", "elcn", "eLCN", "efcn-green"],
   ];
 
-  /** Test accuracy of the eFCN, of its parts alone, and of its control. */
+  /** Test accuracy of the eFCN, of its parts alone, and of its controls. */
   function masks(host) {
-    const { made, legend } = figure(host, "masks", "What which weights do", "test accuracy (%)");
+    const { made, legend } = figure(host, "masks", "Which weights matter", "test accuracy (%)");
     legend.remove();
     const bars = BARS.map(([, , words, css]) => {
       const [bar, value] = [element("i", { class: css }), element("b")];
-      const row = element("div", { class: "efcn-bar" }, element("span", {}, words), element("div", { class: "efcn-track" }, bar), value);
-      return { row, bar, value };
+      const track = element("div", { class: "efcn-track" }, bar);
+      return { row: element("div", { class: "efcn-bar" }, element("span", {}, words), track, value), bar, value };
     });
     const note = element("p", { class: "efcn-note", "aria-hidden": "true" });
     const box = element("div", { role: "img", class: "efcn-bars" }, ...bars.map(({ row }) => row));
     made.append(box, note);
+
+    /** The accuracy at a bar's full length: the next ten per cent above all of the seed's. */
+    function longest(seed) {
+      const runs = Object.values(seed.runs).flatMap((times) => Object.values(times));
+      const every = runs.flatMap((run) => run.test_accuracy).filter(Number.isFinite);
+      return Math.ceil(10 * Math.max(0.1, ...every) - 1e-9) / 10;
+    }
+
     return {
       draw(at) {
-        const all = Object.values(at.seed.runs).flatMap((times) => Object.values(times)).flatMap((run) => run.test_accuracy);
-        const most = Math.ceil(10 * Math.max(0.1, ...all.filter(Number.isFinite)) - 1e-9) / 10;
+        const most = longest(at.seed);
         const chance = 1 / at.study.classes;
         box.style.setProperty("--chance", `${(100 * chance) / most}%`);
         const values = BARS.map(([name, kind]) => at.value(name, kind));
         bars.forEach(({ row, bar, value }, i) => {
           row.hidden = !Number.isFinite(values[i]);
           bar.style.width = `${(100 * (values[i] || 0)) / most}%`;
-          value.textContent = Number.isFinite(values[i]) ? (100 * values[i]).toFixed(1) : "";
+          value.textContent = row.hidden ? "" : (100 * values[i]).toFixed(1);
         });
-        note.textContent = `The bars' ends are at ${percent(most, 0)}; the dotted line is guessing, ${percent(chance, chance < 0.1 ? 1 : 0)}.`;
-        const said = BARS.map(([, , words], i) => `${words} ${percent(values[i])}`).filter((_, i) => Number.isFinite(values[i]));
-        box.setAttribute("aria-label", `Test accuracy: ${said.join(", ")}; guessing gives ${percent(chance)}.`);
+        note.textContent = `Full length is ${percent(most, 0)}. Dotted: guessing, ${percent(chance, 0)}.`;
+        const known = BARS.map(([, , words], i) => [words, values[i]]).filter(([, value]) => Number.isFinite(value));
+        const said = known.map(([words, value]) => `${words} ${percent(value)}`).join(", ");
+        box.setAttribute("aria-label", `Test accuracy: ${said}; guessing gives ${percent(chance, 0)}.`);
       },
     };
   }
 
   /** The unflattened filters of two output pixels, and the block they belong to. */
   function pictures(host) {
-    const boxes = {
-      corner: ["Filter of the corner output", "filter", "input pixels, padding included"],
-      centre: ["Filter of the central output", "filter", "input pixels, padding included"],
-      heat: ["The whole block", "heat", ""],
-    };
-    const { made, legend } = figure(host, "pictures", "The weights", "ln |w| from the first input to the first output channel");
+    const unit = "ln |w| from the first input to the first output channel";
+    const { made, legend } = figure(host, "pictures", "The weights of the first layer", unit);
     legend.remove();
-    const note = element("p", { class: "efcn-note efcn-which" });
+    const note = element("p", { class: "efcn-note" });
     const grid = element("div", { class: "efcn-grid3" });
     const read = element("output", { class: "efcn-read", "aria-live": "off" });
-    const bar = element("canvas", { "aria-hidden": "true" });
-    const [low, high] = [element("span"), element("span")];
-    const scale = element("div", { class: "efcn-scale" }, element("span", {}, "ln |w|"), low, bar, high);
-    for (const [css, words] of [["efcn-zero", "zero so far"], ["efcn-dead", "dead: zero for ever"]]) {
-      scale.append(element("span", { class: "efcn-key" }, element("i", { class: css }), words));
-    }
+    const { scale, measure } = scaleBar();
     made.append(note, grid, scale, read);
+    const [canvas, small] = [{}, {}];
     let shown = null;
-    const canvas = {};
-    for (const [name, [title, , axis]] of Object.entries(boxes)) {
+    for (const [name, title] of Object.entries(TITLES)) {
       canvas[name] = element("canvas", { role: "img", class: `efcn-${name}` });
-      const caption = element("figcaption", {}, title, element("small", {}, axis));
+      small[name] = element("small");
+      const caption = element("figcaption", {}, title, small[name]);
       grid.append(element("figure", { class: `efcn-picture efcn-of-${name}` }, canvas[name], caption));
       canvas[name].addEventListener("pointermove", (event) => tell(name, event));
       canvas[name].addEventListener("pointerleave", () => { read.textContent = ""; });
     }
-    const words = grid.querySelector(".efcn-of-heat small");
 
     function tell(name, event) {
       const pixel = shown?.codes && canvases.under(canvas[name], event, shown.codes[name]);
-      if (!pixel) return;
-      const value = arithmetic.logarithm(shown.layout, pixel.code);
-      const what = ["zero so far", "dead: zero for ever", "not a number"][pixel.code];
-      const where = name === "heat" ? "" : `input pixel (${pixel.row}, ${pixel.column}): `;
-      read.textContent = value === null ? `${where}${what}` : `${where}ln |w| ≈ ${value.toFixed(1).replace("-", "−")}, |w| ≈ ${Math.exp(value).toPrecision(1)}`;
-    }
-
-    function sizes(layout) {
-      return { corner: layout.filter, centre: layout.filter, heat: layout.heat };
+      read.textContent = pixel ? words(shown.layout, name, pixel) : "";
     }
 
     return {
       /** `bytes` are the seed's, undefined as long as they are not unpacked, null where they cannot be. */
       draw(at, bytes) {
         const layout = at.pack.pictures;
-        const moment = at.picture;
-        made.classList.toggle("efcn-empty", !moment || !bytes);
         let codes = null;
-        if (moment && bytes) {
-          const ranges = arithmetic.whereIs(layout, at.seed.pictures.times, at.study.relax_times, at.state.tw, moment.place);
-          codes = Object.fromEntries(Object.entries(ranges).map(([name, [from, to]]) => [name, bytes.subarray(from, to)]));
+        if (at.picture && bytes) {
+          const { tw } = at.state;
+          const places = arithmetic.whereIs(layout, at.seed.pictures.times, at.study.relax_times, tw, at.picture.place);
+          codes = Object.fromEntries(Object.entries(places).map(([name, ends]) => [name, bytes.subarray(...ends)]));
         }
         shown = { layout, codes };
-        for (const [name, size] of Object.entries(sizes(layout))) {
+        const sizes = { corner: layout.filter, centre: layout.filter, heat: layout.heat };
+        for (const [name, size] of Object.entries(sizes)) {
           canvases.paint(canvas[name], layout, size, codes?.[name]);
-          canvas[name].setAttribute("aria-label", describe(name, boxes[name][0], at, layout, codes));
+          canvas[name].setAttribute("aria-label", describe(name, at, layout, codes));
+          small[name].textContent = `${layout.filter.join(" × ")} input pixels, padding included`;
         }
-        const steps = Uint8Array.from({ length: layout.levels }, (_, i) => layout.first + i);
-        canvases.paint(bar, layout, [1, layout.levels], steps);
-        low.textContent = `≤ ${layout.low.toFixed(1).replace("-", "−")}`;
-        high.textContent = layout.high.toFixed(1).replace("-", "−");
-        words.textContent = `${layout.rows[0]} rows of output pixels, down; ${layout.rows[1]} rows of input pixels, across; root mean squares of cells`;
+        small.heat.textContent =
+          `down: ${layout.rows[0]} rows of output pixels; across: ${layout.rows[1]} rows of input pixels;` +
+          " root mean square weights of cells";
+        measure(layout);
         note.textContent = which(at, bytes);
       },
     };
+  }
+
+  /** The scale of the colours, and what stands for no number. */
+  function scaleBar() {
+    const bar = element("canvas", { "aria-hidden": "true" });
+    const [low, high] = [element("span"), element("span")];
+    const scale = element("div", { class: "efcn-scale" }, element("span", {}, "ln |w|"), low, bar, high);
+    for (const [css, meaning] of [["efcn-zero", "zero so far"], ["efcn-dead", "dead: zero for ever"]]) {
+      scale.append(element("span", { class: "efcn-key" }, element("i", { class: css }), meaning));
+    }
+    const measure = (layout) => {
+      const steps = Uint8Array.from({ length: layout.levels }, (_, i) => layout.first + i);
+      canvases.paint(bar, layout, [1, layout.levels], steps);
+      low.textContent = `≤ ${signed(layout.low)}`;
+      high.textContent = signed(layout.high);
+    };
+    return { scale, measure };
+  }
+
+  const signed = (number) => number.toFixed(1).replace("-", "−");
+
+  /** The value under the pointer. */
+  function words(layout, name, { row, column, code }) {
+    const where = name === "heat" ? "" : `input pixel ${row}, ${column}: `;
+    const value = arithmetic.logarithm(layout, code);
+    if (value === null) return where + ["zero so far", "dead: zero for ever", "not a number"][code];
+    return `${where}ln |w| ≈ ${signed(value)}, |w| ≈ ${Number(Math.exp(value).toPrecision(1))}`;
   }
 
   /** Which moment the pictures belong to. */
@@ -122,28 +147,30 @@ const panels = (() => {
     return `Seed ${at.state.seed}, tw = ${at.state.tw}, ${arithmetic.after(at.picture.epoch)}${nearest}.`;
   }
 
-  function describe(name, title, at, layout, codes) {
-    if (!codes) return `${title}: no picture.`;
+  function describe(name, at, layout, codes) {
+    if (!codes) return `${TITLES[name]}: no picture.`;
     let [zero, moved, sum] = [0, 0, 0];
     for (const code of codes[name]) {
-      if (code === 0) zero++;
+      zero += code === 0;
       if (code < layout.first) continue;
-      moved++;
+      moved += 1;
       sum += arithmetic.logarithm(layout, code);
     }
-    const mean = moved ? `, ${moved} are not, of mean ln |w| ${(sum / moved).toFixed(1).replace("-", "−")}` : "";
-    return `${title}, ${arithmetic.after(at.picture.epoch)}: ${zero} of ${codes[name].length} ${name === "heat" ? "cells" : "weights"} are zero so far${mean}.`;
+    const what = name === "heat" ? "cells" : "weights";
+    const mean = moved ? `; ${moved} are not, their mean ln |w| is ${signed(sum / moved)}` : "";
+    const count = `${zero} of ${codes[name].length} ${what} are zero so far`;
+    return `${TITLES[name]}, ${arithmetic.after(at.picture.epoch)}: ${count}${mean}.`;
   }
 
   const COLUMNS = [
-    ["epochs", (run, i) => run.epoch[i]],
+    ["epochs after", (run, i) => String(run.epoch[i])],
     ["eFCN", (run, i) => percent(run.test_accuracy[i])],
     ["control", (run, i, control) => percent(control?.test_accuracy[control.epoch.indexOf(run.epoch[i])])],
     ["off-local masked out", (run, i) => percent(run.accuracy_local?.[i])],
     ["local masked out", (run, i) => percent(run.accuracy_off_local?.[i])],
     ["δ", (run, i) => percent(run.delta?.[i], 2)],
     ["from weight sharing", (run, i) => percent(run.sharing?.[i], 2)],
-    ["train loss (nats)", (run, i) => (Number.isFinite(run.train_loss?.[i]) ? run.train_loss[i].toPrecision(3) : "not a number")],
+    ["train loss (nats)", (run, i) => run.train_loss?.[i]?.toPrecision(3) ?? "not a number"],
   ];
 
   /** All numbers of the chosen run. */
@@ -152,19 +179,30 @@ const panels = (() => {
     const body = element("tbody");
     const head = element("tr", {}, ...COLUMNS.map(([title]) => element("th", { scope: "col" }, title)));
     const made = element("table", {}, caption, element("thead", {}, head), body);
-    const scroll = element("div", { class: "efcn-scroll", tabindex: "0", role: "region", "aria-label": "Numbers of the chosen run" }, made);
-    host.append(element("details", { class: "efcn-table" }, element("summary", {}, "The chosen run in numbers"), scroll));
+    const about = { class: "efcn-scroll", tabindex: "0", role: "region", "aria-label": "Numbers of the chosen run" };
+    const summary = element("summary", {}, "The chosen run in numbers");
+    host.append(element("details", { class: "efcn-table" }, summary, element("div", about, made)));
     let key = "";
+
+    function row(at, i) {
+      const [first, ...others] = COLUMNS.map(([, write]) => write(at.run("efcn"), i, at.run("control")));
+      const cells = others.map((text) => element("td", {}, text));
+      return element("tr", {}, element("th", { scope: "row" }, first), ...cells);
+    }
+
     return {
       draw(at) {
-        const now = JSON.stringify([at.state.study, at.state.seed, at.state.tw, at.version]);
-        const [run, control] = [at.run("efcn"), at.run("control")];
+        const { study, seed, tw } = at.state;
+        const now = JSON.stringify([study, seed, tw, at.version]);
         if (now !== key) {
-          caption.textContent = `Study ${at.state.study}, seed ${at.state.seed}, tw = ${at.state.tw}: test accuracies and distances`;
-          body.replaceChildren(...at.times.map((_, i) => element("tr", {}, ...COLUMNS.map(([, write], j) => element(j ? "td" : "th", j ? {} : { scope: "row" }, String(write(run, i, control)))))));
+          caption.textContent = `Study ${study}, seed ${seed}, tw = ${tw}: test accuracies and distances`;
+          body.replaceChildren(...at.times.map((_, i) => row(at, i)));
         }
         key = now;
-        [...body.rows].forEach((row, i) => (i === at.place ? row.setAttribute("aria-current", "true") : row.removeAttribute("aria-current")));
+        for (const [i, line] of [...body.rows].entries()) {
+          if (i === at.place) line.setAttribute("aria-current", "true");
+          else line.removeAttribute("aria-current");
+        }
       },
     };
   }

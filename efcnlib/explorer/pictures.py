@@ -6,7 +6,7 @@ FIRST on, one of LEVELS steps of ln|w|.
 
 import base64
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,17 +73,12 @@ def thinned(count: int, most: int) -> list[int]:
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)}) if most > 1 else [count - 1]
 
 
-def deflated(
-    runs: Mapping[int, Mapping[str, Tensor]], kept: Mapping[int, Sequence[int]], scale: Scale, dead: Dead
-) -> str:
-    """The pictures of ``runs``, by relax time, at their places ``kept``: base64 of deflated bytes.
+def coded(arrays: Mapping[str, Tensor], scale: Scale, dead: Dead) -> np.ndarray:
+    """A run's pictures as bytes [times, both filters row by row, then the heat map]."""
+    parts = scale.codes(arrays["filters"], dead.filters), scale.codes(arrays["heat"], dead.heat)
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
-    One run follows another, and in a run one time another: both filters, row by row, then the heat map.
-    """
-    parts = []
-    for tw, arrays in runs.items():
-        places = list(kept[tw])
-        filters = scale.codes(arrays["filters"][places], dead.filters)  # [times, 2, h_padded, w_padded]
-        heat = scale.codes(arrays["heat"][places], dead.heat)  # [times, outputs, inputs]
-        parts += [part.tobytes() for pair in zip(filters, heat, strict=True) for part in pair]
-    return base64.b64encode(zlib.compress(b"".join(parts), 9)).decode()
+
+def deflated(runs: Iterable[np.ndarray]) -> str:
+    """Coded pictures of runs, one run after another and in a run one time after another: base64 of deflated bytes."""
+    return base64.b64encode(zlib.compress(b"".join(run.tobytes() for run in runs), 9)).decode()
