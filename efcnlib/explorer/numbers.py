@@ -14,15 +14,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor
 
-from efcnlib import notebook, studies, sweep
+from efcnlib import environment, notebook, studies, sweep
 from efcnlib.errors import UserError
 from efcnlib.explorer.pictures import FIRST, LEVELS, Dead, Scale, coded, deflated, scale_of, thinned
 from efcnlib.figures import History, Times
 from efcnlib.geometry import ConvGeometry
-from efcnlib.records import key_of
+from efcnlib.records import Store, default_root, key_of
 from efcnlib.studies import Run, Study
 
-BUDGET = 320_000  # bytes of a pack; with its static figure, a study takes less than 400 kB of a page
+BUDGET = 340_000  # bytes of a pack; with its static figure, a study takes less than 400 kB of a page
 FEW = 4  # picture times for each run, below which all but the first seed go without pictures
 DECIMALS = 4
 SHOWN = ("epoch", "test_accuracy", "train_loss", "delta", "sharing", "delta_by_layer", "sharing_by_layer")
@@ -49,8 +49,8 @@ class Seed:
 def load(name: str, root: str | None = None, /, **changes: object) -> dict:
     """The pack of a preset study, or of one in a file: its first seed, computed if it is missing, and all recorded."""
     whole = studies.load(name, **changes)
-    results = sweep.results(name, whole.seeds[0], root, **changes)
-    results = replace(results, study=whole)
+    store = Store(root or default_root(), environment.recorded())
+    results = replace(sweep.ensure(studies.load(name, **changes | {"seeds": whole.seeds[:1]}), store), study=whole)
     return pack(whole, {seed: gather(results, seed) for seed in recorded(results)})
 
 
@@ -101,7 +101,7 @@ def pack(study: Study, seeds: Mapping[int, Seed], budget: int = BUDGET) -> dict:
         return {seed: _pictures(seeds[seed], coded_runs[seed], most) for seed in some}
 
     def fits(choice: tuple[list[int], int]) -> bool:
-        return sum(len(text(part)) for part in pictures(choice).values()) <= spare
+        return sum(len(text(part)) - len("null") for part in pictures(choice).values()) <= spare
 
     choices = _choices(seeds)
     first = bisect.bisect_left(choices, True, key=fits)  # they take less and less

@@ -163,7 +163,8 @@ const views = (() => {
         const known = runs.filter(([kind]) => Number.isFinite(at.value("test_accuracy", kind)));
         const said = known.map(([kind]) => `${label(kind, at.study)} ${percent(at.value("test_accuracy", kind))}`);
         const now = at.place < 0 ? "nothing measured yet" : `${after(at.state.epoch)}: ${said.join(", ")}`;
-        chart.draw(there + curves.join("") + here, `Test accuracy from the embedding at tw = ${at.state.tw} on; ${now}.`);
+        const words = `Test accuracy from the embedding at tw = ${at.state.tw} on; ${now}.`;
+        chart.draw(there + curves.join("") + here, words);
       },
     };
   }
