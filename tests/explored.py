@@ -31,10 +31,16 @@ def study(**changes: object) -> Study:
     return studies.load("digits", **(CHANGES | changes))
 
 
-def trained(root: str) -> sweep.Results:
-    """Seeds 0 and 4 of the study, computed; seed 1 is missing."""
-    sweep.ensure(study(seeds=(0, 4)), Store(root), progress=False)
-    return sweep.Results(study(), Store(root))
+_ROOTS: list[str] = []
+
+
+def trained(folders: pytest.TempPathFactory) -> sweep.Results:
+    """Seeds 0 and 4 of the study, computed once for all tests; seed 1 is missing."""
+    if not _ROOTS:
+        root = str(folders.mktemp("explored"))
+        sweep.ensure(study(seeds=(0, 4)), Store(root), progress=False)
+        _ROOTS.append(root)
+    return sweep.Results(study(), Store(_ROOTS[0]))
 
 
 @contextlib.contextmanager

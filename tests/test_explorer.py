@@ -27,7 +27,7 @@ HALF = 0.5 * 10**-numbers.DECIMALS + 1e-12  # what rounding may change
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    return explored.trained(str(tmp_path_factory.mktemp("runs")))
+    return explored.trained(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

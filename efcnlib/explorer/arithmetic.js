@@ -31,12 +31,12 @@ const arithmetic = (() => {
     return (value) => (high > low ? (value - low) / (high - low) : 0.5);
   }
 
-  /** About `count` round numbers, 1, 2 or 5 times a power of ten apart, that lie within [low, high]. */
+  /** Round numbers, 1, 2 or 5 times a power of ten apart, within [low, high]; at most `count` steps. */
   function roundTicks(low, high, count) {
     if (!(high > low)) return [low];
     const rough = (high - low) / count;
     const power = 10 ** Math.floor(Math.log10(rough));
-    const step = power * ([1, 2, 5].find((first) => first * power >= rough * (1 - 1e-9)) ?? 10);
+    const step = power * [1, 2, 5, 10].find((first) => first * power >= rough * (1 - 1e-9));
     const ticks = [];
     for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i++) {
       ticks.push(Number((i * step).toPrecision(12)));

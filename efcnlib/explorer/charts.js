@@ -103,7 +103,7 @@ const charts = (() => {
   }
 
   /** Fractions as an axis in per cent between `low` and `high`. */
-  function percentAxis(low, high, count = 5) {
+  function percentAxis(low, high, count = 7) {
     const ticks = arithmetic.roundTicks(100 * low, 100 * high, count).map((tick) => tick / 100);
     const write = (tick) => String(Number((100 * tick).toFixed(4)));
     return { scale: arithmetic.linearScale(low, high), ticks, write };

@@ -137,7 +137,7 @@ function makeControls(prefix) {
   const [study, seed] = [field("study", "Study"), field("seed", "Seed")];
   const choices = element("div", { class: "efcn-choices" }, study.box, seed.box);
   const tw = slider(`${prefix}-tw`, symbol("Relax time "));
-  const epoch = slider(`${prefix}-epoch`, ["Training of the eFCN"]);
+  const epoch = slider(`${prefix}-epoch`, ["Training"]);
   const pressed = { "aria-pressed": "false", "aria-label": "Play the training" };
   const button = element("button", { type: "button", class: "efcn-play", ...pressed });
   const icon = '<svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><path/></svg>';
@@ -158,7 +158,8 @@ function makeControls(prefix) {
       fill(seed.input, pack.seeds.map((one) => [one.seed, String(one.seed)]), state.seed);
       const relax = pack.study.relax_times;
       tw.show(relax, relax.indexOf(state.tw), symbol("", ` = ${arithmetic.epochs(state.tw)}`));
-      epoch.show(times, place, [place < 0 ? "not measured yet" : arithmetic.after(state.epoch)]);
+      const moment = state.epoch === 0 ? "at the embedding" : arithmetic.after(state.epoch);
+      epoch.show(times, place, [place < 0 ? "not measured yet" : moment]);
       button.disabled = times.length < 2;
     },
     listen(on) {
