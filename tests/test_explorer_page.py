@@ -1,9 +1,11 @@
 """The explorer in a real browser without a network: moved by hand, and compared with the records it was made from."""
 
 import base64
+import importlib.util
 import io
 import json
 import re
+from pathlib import Path
 
 import explored
 import matplotlib as mpl
@@ -412,6 +414,34 @@ def test_contrast_by_day_and_by_night(visit, options, dark):
     assert min(texts)[0] >= 4.5, min(texts)
     assert len(lines) > 10
     assert min(lines)[0] >= 3, min(lines)
+
+
+def in_a_book(content):
+    """The page's content where a book puts what a notebook displays, under the style sheets of its theme."""
+    pydata, book, notebooks = (
+        Path(importlib.util.find_spec(name).origin).parent
+        for name in ("pydata_sphinx_theme", "sphinx_book_theme", "myst_nb")
+    )
+    styles = [pydata / "theme/pydata_sphinx_theme/static/styles" / name for name in ("theme.css", "bootstrap.css")]
+    styles += [styles[0].with_name("pydata-sphinx-theme.css"), notebooks / "static/mystnb.css"]
+    styles.insert(3, book / "theme/sphinx_book_theme/static/styles/sphinx-book-theme.css")
+    links = "".join(f'<link rel="stylesheet" href="{style.as_uri()}">' for style in styles)
+    bar = '<div class="bd-header-article" style="position: sticky; top: 0; height: 48px"></div>'
+    boxes = ("bd-content", "bd-article-container", "bd-article", "cell container", "cell_output", "output text_html")
+    return links + bar + "".join(f'<div class="{box}">' for box in boxes) + content + "</div>" * len(boxes)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_sits_well_in_the_book(visit, content, theme):
+    tab = ready(visit(html=f' data-theme="{theme}"', content=in_a_book(content)))
+    assert tab.evaluate("getComputedStyle(document.body).getPropertyValue('--pst-color-background')") != ""
+    tab.locator("summary").click()
+    texts, lines, paper = tab.evaluate(CONTRASTS)
+    assert (sum(paper[:3]) < 150) == (theme == "dark")
+    assert min(texts)[0] >= 4.5, min(texts)
+    assert min(lines)[0] >= 3, min(lines)
+    tab.evaluate("scrollTo(0, 600)")
+    tab.wait_for_function("document.querySelector('.efcn-sliders').getBoundingClientRect().top === 48")  # under the bar
 
 
 def test_several_explorers_do_not_meddle_with_each_other(visit, packs):

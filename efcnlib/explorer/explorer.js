@@ -1,6 +1,6 @@
 // The explorer: choices above, linked views below. Put together with the files before it by page.py.
 
-const { element, symbol } = views;
+const { element, symbol, typeset } = views;
 const PACE = 700; // milliseconds between two measured epochs while it plays
 const ICONS = { play: "M4 2.5v11l9-5.5z", pause: "M4 3h3v10H4zM9 3h3v10H9z" };
 
@@ -33,7 +33,7 @@ function mount(host, packs, options = {}) {
   function draw() {
     const at = { ...models.look(settled), version };
     controls.show(packs, settled);
-    said.textContent = models.sentence(at);
+    said.replaceChildren(...typeset(models.sentence(at)));
     for (const view of charted) view.draw(at);
     pictures.draw(at, bytesOf(settled.seed));
     table.draw(at);
@@ -94,6 +94,8 @@ function mount(host, packs, options = {}) {
   const resized = new ResizeObserver(() => {
     if (root.clientWidth === width) return;
     width = root.clientWidth;
+    const bar = document.querySelector(".bd-header-article"); // the book's, which stays at the top
+    root.style.setProperty("--efcn-top", `${bar?.offsetHeight ?? 0}px`);
     draw();
   });
   draw();
@@ -207,8 +209,9 @@ function slider(id, words) {
       }
       const [end, every] = [list.length - 1, Math.ceil((26 * list.length) / (ticks.clientWidth || 320))];
       [...ticks.children].forEach((tick, i) => {
+        const touches = Math.abs(i - place) < every || (i !== end && (i % every !== 0 || end - i < every));
         tick.classList.toggle("efcn-now", i === place);
-        tick.classList.toggle("efcn-quiet", i !== end && (i % every !== 0 || end - i < every)); // they would touch
+        tick.classList.toggle("efcn-quiet", i !== place && touches);
       });
       input.style.setProperty("--part", list.length > 1 ? Math.max(0, place) / (list.length - 1) : 0);
     },

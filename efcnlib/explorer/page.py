@@ -33,7 +33,7 @@ def script() -> str:
 
 @functools.cache
 def style() -> str:
-    """The style sheet of all that `efcnExplorer` makes; it touches nothing else."""
+    """The style sheet of all that `efcnExplorer` makes; beyond it, it touches only the box of `html`."""
     dark = _read("dark.css")
     system = f"@media (prefers-color-scheme: dark) {{\n{AUTO} {{\n{dark}}}\n}}\n"
     return f"{_read('explorer.css')}\n{DARK} {{\n{dark}}}\n{system}"

@@ -1,7 +1,7 @@
 // The views that are no curves: masked accuracies as bars, the pictures of weights, the table.
 
 const panels = (() => {
-  const { element, figure } = views;
+  const { element, figure, typeset } = views;
   const { percent } = arithmetic;
   const TITLES = {
     corner: "Filter of the corner output",
@@ -103,7 +103,7 @@ const panels = (() => {
           `down: ${layout.rows[0]} rows of output pixels; across: ${layout.rows[1]} rows of input pixels;` +
           " root mean square weights of cells";
         measure(layout);
-        note.textContent = which(at, bytes);
+        note.replaceChildren(...typeset(which(at, bytes)));
       },
     };
   }

@@ -19,6 +19,11 @@ const views = (() => {
     return [before, element("i", {}, "t"), element("sub", {}, "w"), behind];
   }
 
+  /** A text as nodes, the relax time as the paper writes it. */
+  function typeset(text) {
+    return text.split(/\btw\b/).flatMap((part, i) => (i ? symbol("", part) : [part]));
+  }
+
   /** A figure in `host` with its title, and a place for a legend. */
   function figure(host, name, title, unit) {
     const legend = element("ul", { class: "efcn-legend" });
@@ -226,5 +231,5 @@ const views = (() => {
     return view;
   }
 
-  return { element, symbol, figure, dynamics, course: afterwards, layers };
+  return { element, symbol, typeset, figure, dynamics, course: afterwards, layers };
 })();
