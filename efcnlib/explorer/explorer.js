@@ -185,7 +185,7 @@ function makeControls(prefix) {
 /** A slider over places in a list of epochs, its value in words above it, the epochs below. */
 function slider(id, words) {
   const input = element("input", { type: "range", id, min: "0", step: "1" });
-  const value = element("output", { for: id });
+  const value = element("span", { class: "efcn-value" }); // no output: the slider itself says its value
   const ticks = element("div", { class: "efcn-ticks", "aria-hidden": "true" });
   const head = element("div", { class: "efcn-head" }, element("label", { for: id }, ...words), value);
   const box = element("div", { class: "efcn-slider" }, element("div", { class: "efcn-range" }, head, input, ticks));

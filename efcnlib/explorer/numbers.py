@@ -155,12 +155,13 @@ def _layout(scale: Scale, dead: Dead, geometry: ConvGeometry) -> dict:
 
 
 def _histories(seed: Seed) -> dict:
-    runs = {kind: {str(tw): _rounded(run) for tw, run in times.items()} for kind, times in seed.relaxed.items()}
-    fcn = None if seed.fcn is None else _rounded(seed.fcn)
-    return {"device": seed.device, "cnn": _rounded(seed.cnn), "fcn": fcn, "runs": runs}
+    runs = {kind: {str(tw): rounded(run) for tw, run in times.items()} for kind, times in seed.relaxed.items()}
+    fcn = None if seed.fcn is None else rounded(seed.fcn)
+    return {"device": seed.device, "cnn": rounded(seed.cnn), "fcn": fcn, "runs": runs}
 
 
-def _rounded(history: History) -> dict[str, list]:
+def rounded(history: History) -> dict[str, list]:
+    """A history as a pack holds it."""
     return {name: _plain(history[name]) for name in SHOWN if name in history}
 
 

@@ -33,7 +33,7 @@ def script() -> str:
 
 @functools.cache
 def style() -> str:
-    """The style sheet of all that `efcnExplorer` makes; beyond it, it touches only the box of `html`."""
+    """The style sheet of all that `efcnExplorer` makes; beyond it, only the output of a notebook that `html` is in."""
     dark = _read("dark.css")
     system = f"@media (prefers-color-scheme: dark) {{\n{AUTO} {{\n{dark}}}\n}}\n"
     return f"{_read('explorer.css')}\n{DARK} {{\n{dark}}}\n{system}"
@@ -55,8 +55,13 @@ def html(packs: Sequence[dict]) -> str:
 
 START = """const box = document.currentScript.parentElement;
 const packs = JSON.parse(box.querySelector(".efcn-packs").textContent);
-box.efcnExplorer = efcnExplorer.mount(box, packs);
-box.querySelector(".efcn-static").remove();
+try {
+  box.efcnExplorer = efcnExplorer.mount(box, packs);
+  box.querySelector(".efcn-static").remove();
+} catch (error) { // the figure stays
+  box.querySelector(".efcn-root")?.remove();
+  throw error;
+}
 """
 
 

@@ -27,7 +27,7 @@ const views = (() => {
   /** A figure in `host` with its title, and a place for a legend. */
   function figure(host, name, title, unit) {
     const legend = element("ul", { class: "efcn-legend" });
-    const head = element("h4", {}, title, element("small", {}, unit));
+    const head = element("h3", {}, title, element("small", {}, unit));
     const made = element("figure", { class: `efcn-view efcn-${name}` }, head, legend);
     host.append(made);
     return { made, head, legend };
