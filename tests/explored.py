@@ -1,0 +1,104 @@
+"""What the tests of the explorer share: a really trained small study, its page, and a Chromium that finds no host."""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from efcnlib import studies, sweep
+from efcnlib.explorer import numbers
+from efcnlib.records import Store
+from efcnlib.studies import Study
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND"]
+DOCUMENT = (
+    '<!doctype html><html lang="en"{html}><head><meta charset="utf-8"><title>t</title>'
+    '<meta name="viewport" content="width=device-width, initial-scale=1"></head>'
+    '<body style="margin: 0; padding: 0 16px; font-family: sans-serif"{body}>{content}</body></html>'
+)
+CHANGES = {
+    "network": {"channels": 3},
+    "data": {"train": 300, "test": 150},
+    "epochs": 6,
+    "relax_epochs": 5,
+    "relax_times": (0, 2, 6),
+    "path_times": (),
+    "controls": ("control", "lowered", "elcn"),
+    "measurements": 5,
+    "seeds": (0, 1, 4),
+}
+
+
+def study(**changes: object) -> Study:
+    """The digits, quickly, with all controls."""
+    return studies.load("digits", **(CHANGES | changes))
+
+
+_ROOTS: list[str] = []
+
+
+def trained(folders: pytest.TempPathFactory) -> sweep.Results:
+    """Seeds 0 and 4 of the study, computed once for all tests; seed 1 is missing."""
+    if not _ROOTS:
+        root = str(folders.mktemp("explored"))
+        sweep.ensure(study(seeds=(0, 4)), Store(root), progress=False)
+        _ROOTS.append(root)
+    return sweep.Results(study(), Store(_ROOTS[0]))
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """Skips where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: install Debian's package to run the browser tests")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def packs(results: sweep.Results) -> list[dict]:
+    """Two seeds of one study, and another study with fewer relax times."""
+    few = study(relax_times=(0, 6), seeds=(0,)).model_copy(update={"name": "digits-few"})
+    seeds = {seed: numbers.gather(results, seed) for seed in (0, 4)}
+    other = numbers.gather(sweep.Results(few, results.store), 0)
+    return [numbers.pack(study(seeds=(0, 4)), seeds), numbers.pack(few, {0: other})]
+
+
+@contextlib.contextmanager
+def visitor(browser: Browser, folder: Path, content: str, complaint: str = "") -> Iterator[Callable[..., Page]]:
+    """Opens ``content`` in a new context; no host may be asked for anything, and only the ``complaint`` be heard."""
+    contexts, asked, troubles = [], [], []
+
+    def open_(html="", body="", content=content, width=1000, clock=False, **options):
+        context = browser.new_context(viewport={"width": width, "height": 800}, **options)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("pageerror", lambda error: troubles.append(str(error)))
+        tab.on("console", lambda message: troubles.append(message.text))
+        if clock:
+            tab.clock.install(time=0)
+        file = folder / "page.html"
+        file.write_text(DOCUMENT.format(html=html, body=body, content=content), "utf-8")
+        tab.goto(file.as_uri())
+        if clock:
+            tab.clock.pause_at(3_600_000)  # milliseconds; from then on it only runs when it is told to
+        return tab
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert [trouble for trouble in troubles if not complaint or complaint not in trouble] == []
+    assert bool(troubles) == bool(complaint)
+    assert {url.split(":")[0] for url in asked} <= {"file", "data", "blob"}
+
+
+def ready(tab: Page) -> Page:
+    """Waits until all pictures are unpacked."""
+    tab.evaluate("document.querySelector('.efcn-explorer').efcnExplorer.ready")
+    return tab
