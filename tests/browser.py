@@ -4,15 +4,19 @@ import contextlib
 import re
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from efcnlib import npm
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 FLAGS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"]
 OWN = re.compile(r"(file|data|blob|about):|(http|ws)://(127\.0\.0\.1|localhost)[:/]")  # addresses of this machine
 WIDE, PHONE = 1200, 390  # widths of windows, CSS pixels
+AXE = "4.11.0"  # of axe-core, an npm package
 SCROLL_WIDTH = "document.documentElement.scrollWidth"  # more than the window's: the page scrolls sideways
 
 
@@ -53,3 +57,32 @@ def opened(browser: Browser, width: int = WIDE, height: int = 800, **options) ->
         yield tab, troubles
     finally:
         context.close()
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory) -> Path:
+    """The script of axe-core, from npm; a test that asks for it is skipped where npm cannot be reached."""
+    try:
+        return npm.pack("axe-core", AXE, tmp_path_factory.mktemp("axe")) / "axe.min.js"
+    except npm.Unreachable as problem:
+        pytest.skip(f"no accessibility audit: {problem}")
+
+
+def barriers(tab: Page, axe: Path) -> list[str]:
+    """What axe-core finds serious or critical in the page as it is now: rule, element, and what is wrong with it.
+
+    Its rules are all on; none is left out.
+    """
+    if not tab.evaluate("'axe' in window"):
+        tab.evaluate(axe.read_text("utf-8"))
+    found = tab.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+    return [
+        f"{rule['id']} ({rule['impact']}): {' '.join(map(str, node['target']))}: {_said(node)}"
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ]
+
+
+def _said(node: dict) -> str:
+    return "; ".join(check["message"] for check in node["any"] + node["all"] + node["none"])

@@ -4,7 +4,7 @@ import http.server
 import threading
 
 import pytest
-from browser import SCROLL_WIDTH, opened
+from browser import SCROLL_WIDTH, barriers, opened
 
 
 @pytest.fixture
@@ -51,3 +51,15 @@ def test_troubles_are_seen(script, trouble, browser, server):
         tab.wait_for_load_state("networkidle")
         tab.wait_for_timeout(200)
         assert any(line.startswith(trouble) for line in troubles), troubles
+
+
+def test_the_audit_names_rule_and_element(browser, axe, server):
+    with opened(browser) as (tab, _):
+        tab.goto(server)
+        assert [line.split(": ")[0] for line in barriers(tab, axe)] == ["html-has-lang (serious)"]
+        tab.evaluate("() => { document.documentElement.lang = 'en' }")
+        assert barriers(tab, axe) == []
+        grey = "document.body.insertAdjacentHTML('beforeend', '<p id=pale style=color:#ccc;background:#fff>pale</p>')"
+        tab.evaluate(grey)
+        (line,) = barriers(tab, axe)
+        assert line.startswith("color-contrast (serious): #pale: Element has insufficient color contrast of 1.6")
