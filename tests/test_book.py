@@ -38,7 +38,8 @@ def test_contents_repeat_the_study_part_and_single_chapters():
     names = ("findings", "embedding", "dynamics", "delta", "off_local", "interpolation", "curvature")
     study = [f"executed/digits/{name}" for name in names]
     behind = ["executed/performance", "executed/survival", "clusters", "executed/digits/environment"]
-    assert files(one) == ["notation", "reading", "own", *study, *behind, "references"]
+    before = ["notation", "reading", "executed/playground", "own"]
+    assert files(one) == [*before, *study, *behind, "references"]
     assert [part["caption"] for part in two["parts"]][1:3] == ["Study: digits", "Study: quick"]
     assert files(two)[-3:] == ["executed/digits/environment", "executed/quick/environment", "references"]
     assert "{study}" not in yaml.safe_dump(two)
