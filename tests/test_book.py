@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from browser import PHONE, SCROLL_WIDTH, WIDE, opened
+from browser import PHONE, SCROLL_WIDTH, WIDE, barriers, opened
 from test_execution import write_notebook
 
 from efcnlib.book import build, configuration, contents, execute, mathjax, render
@@ -151,3 +151,18 @@ def test_pages_are_whole_without_a_network(page, browser, width):
         assert tab.locator("text=Jupyter widgets").count() == 0
         tab.goto((page.parent / "search.html").as_uri() + "?q=control", wait_until="networkidle")
         assert "Notation" in tab.locator("#search-results").inner_text()
+
+
+@pytest.mark.parametrize("width", [WIDE, PHONE])
+def test_nothing_serious_keeps_anyone_from_reading_a_page(page, browser, axe, width):
+    with opened(browser, width, reduced_motion="reduce") as (tab, _):
+        found = {}
+        for path in pages(page):
+            if path.name == "index.html":  # it only leads to intro.html
+                continue
+            tab.goto(path.as_uri() + ("?q=local" if path.name == "search.html" else ""), wait_until="load")
+            for theme in ("light", "dark"):
+                tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+                for barrier in barriers(tab, axe):
+                    found.setdefault(barrier, []).append(f"{path.relative_to(page.parent)}, {theme}")
+    assert not found, "\n".join(f"{barrier}\n    in {'; '.join(places)}" for barrier, places in found.items())
