@@ -22,6 +22,11 @@ from efcnlib.records import Store, key_of
 
 DEFAULT, FALLBACK = "quick", "digits"
 MATHJAX = "3.2.2"
+MENDED = (  # in each page: a pattern, and what is to stand there
+    (r'<link rel="preload" as="font"[^>]*>\n?', ""),  # browsers refuse it for pages opened as files, and say so
+    (r'<div class="pst-scrollable-table-container">', r'<div class="pst-scrollable-table-container" tabindex="0">'),
+    (r'role="doc-biblioentry"', 'role="listitem"'),  # the only thing that a list may hold
+)
 MATHJAX_PARTS = ("tex-mml-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")
 
 
@@ -104,7 +109,7 @@ def render(source: Path, out: Path, toc: dict, notice: str = "") -> Path:
     print("rendering the pages, about half a minute", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=out, prefix=".building-") as scratch:
         site = _sphinx(source, out, Path(scratch))
-        _offline(site)
+        _mend(site)
         (site / stamp.name).write_text(inputs, "utf-8")
         shutil.rmtree(page.parent, ignore_errors=True)
         site.rename(page.parent)
@@ -208,8 +213,10 @@ def _sphinx(source: Path, out: Path, scratch: Path) -> Path:
     return scratch / "_build" / "html"
 
 
-def _offline(site: Path) -> None:
-    """Take out the hints to load icon fonts early: browsers refuse them for pages opened as files, and say so."""
+def _mend(site: Path) -> None:
+    """Replace in every page what browsers, or those who cannot see it, stumble over."""
     for page in site.rglob("*.html"):
         text = page.read_text("utf-8")
-        page.write_text(re.sub(r'<link rel="preload" as="font"[^>]*>\n?', "", text), "utf-8")
+        for wrong, right in MENDED:
+            text = re.sub(wrong, right, text)
+        page.write_text(text, "utf-8")

@@ -90,7 +90,8 @@ def inputs_of(path: Path, parameters: Mapping[str, object], keys: Iterable[str])
 @functools.cache
 def software() -> list[str]:
     """The source of this library, the Python version and every installed distribution with its version."""
-    source = [file.read_text("utf-8") for file in sorted(Path(__file__).parent.rglob("*.py"))]
+    files = sorted(file for ending in ("py", "js", "css") for file in Path(__file__).parent.rglob(f"*.{ending}"))
+    source = [file.read_text("utf-8") for file in files]
     packages = sorted(f"{package.name}=={package.version}" for package in importlib.metadata.distributions())
     return [sys.version, *packages, *source]
 

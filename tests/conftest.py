@@ -3,6 +3,7 @@
 import os
 
 import torch
+from browser import axe, browser  # noqa: F401  # fixtures for every test
 from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)

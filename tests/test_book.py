@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playwright.sync_api import sync_playwright
+from browser import PHONE, SCROLL_WIDTH, WIDE, barriers, opened
 from test_execution import write_notebook
 
 from efcnlib.book import build, configuration, contents, execute, mathjax, render
 from efcnlib.environment import REPOSITORY
 from efcnlib.errors import UserError
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FORMULA = r"A formula $\boldsymbol{\delta}$ after {cite:t}`dascoli2019`, and [](../../notation.md)."
 UNREACHABLE = "http://127.0.0.1:9"  # the discard port: connections are refused
 
@@ -41,7 +40,8 @@ def test_contents_repeat_the_study_part_and_single_chapters():
     themes = ("images", "geometry", "networks", "measures", "training", "paths", "studies", "results", "figures")
     reference = ["api", *(f"api/{name}" for name in (*themes, "commands"))]
     behind = ["executed/performance", "executed/survival", "clusters", "executed/digits/environment"]
-    assert files(one) == ["notation", "reading", "own", *study, *reference, *behind, "references"]
+    before = ["notation", "reading", "executed/playground", "own"]
+    assert files(one) == [*before, *study, *reference, *behind, "references"]
     assert [part["caption"] for part in two["parts"]][1:3] == ["Study: digits", "Study: quick"]
     assert files(two)[-3:] == ["executed/digits/environment", "executed/quick/environment", "references"]
     assert "{study}" not in yaml.safe_dump(two)
@@ -148,42 +148,33 @@ def test_outside_a_clone(tmp_path):
         build(["digits"], source=tmp_path)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium that finds no host."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: install Debian's package to run the browser tests")
-    flags = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-    ]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield chromium
-        chromium.close()
-
-
-@pytest.mark.parametrize("width", [1200, 390])
+@pytest.mark.parametrize("width", [WIDE, PHONE])
 def test_pages_are_whole_without_a_network(page, browser, width):
-    tab = browser.new_page(viewport={"width": width, "height": 800})
-    asked, troubles = [], []
-    tab.on("request", lambda request: asked.append(request.url))
-    tab.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
-    tab.on("pageerror", lambda error: troubles.append(f"error: {error}"))
-    tab.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-    for path in pages(page):
-        tab.goto(path.as_uri() + ("?q=local" if path.name == "search.html" else ""), wait_until="networkidle")
-        assert not troubles, path
-        assert tab.evaluate("document.documentElement.scrollWidth") <= width, path
-    assert {url.split(":")[0] for url in asked} <= {"file", "data"}
-    tab.goto((page.parent / "executed" / "digits" / "figure.html").as_uri(), wait_until="networkidle")
-    assert tab.locator("mjx-container").count() == 1
-    fonts = "Array.from(document.fonts).filter(font => font.status == 'loaded').map(font => font.family).join()"
-    assert "MJX" in tab.evaluate(fonts)
-    assert tab.locator(".cell_output img").evaluate("image => image.naturalWidth") > 0
-    assert tab.locator("text=Jupyter widgets").count() == 0
-    tab.goto((page.parent / "search.html").as_uri() + "?q=control", wait_until="networkidle")
-    assert "Notation" in tab.locator("#search-results").inner_text()
-    tab.close()
+    with opened(browser, width) as (tab, troubles):
+        for path in pages(page):
+            tab.goto(path.as_uri() + ("?q=local" if path.name == "search.html" else ""), wait_until="networkidle")
+            assert not troubles, path
+            assert tab.evaluate(SCROLL_WIDTH) <= width, path
+        tab.goto((page.parent / "executed" / "digits" / "figure.html").as_uri(), wait_until="networkidle")
+        assert tab.locator("mjx-container").count() == 1
+        fonts = "Array.from(document.fonts).filter(font => font.status == 'loaded').map(font => font.family).join()"
+        assert "MJX" in tab.evaluate(fonts)
+        assert tab.locator(".cell_output img").evaluate("image => image.naturalWidth") > 0
+        assert tab.locator("text=Jupyter widgets").count() == 0
+        tab.goto((page.parent / "search.html").as_uri() + "?q=control", wait_until="networkidle")
+        assert "Notation" in tab.locator("#search-results").inner_text()
+
+
+@pytest.mark.parametrize("width", [WIDE, PHONE])
+def test_nothing_serious_keeps_anyone_from_reading_a_page(page, browser, axe, width):
+    with opened(browser, width, reduced_motion="reduce") as (tab, _):
+        found = {}
+        for path in pages(page):
+            if path.name == "index.html":  # it only leads to intro.html
+                continue
+            tab.goto(path.as_uri() + ("?q=local" if path.name == "search.html" else ""), wait_until="load")
+            for theme in ("light", "dark"):
+                tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+                for barrier in barriers(tab, axe):
+                    found.setdefault(barrier, []).append(f"{path.relative_to(page.parent)}, {theme}")
+    assert not found, "\n".join(f"{barrier}\n    in {'; '.join(places)}" for barrier, places in found.items())
