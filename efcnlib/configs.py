@@ -16,6 +16,7 @@ from efcnlib.precision import PRECISIONS
 from efcnlib.updates import Optimiser
 
 METHODS = ("linear", "curvilinear", "string", "band", "bezier", "polygon", "output")
+PUBLISHED = ("linear", "string", "output")  # those that the supplement shows
 CONTROLS = ("control", "lowered", "elcn")  # what an eFCN is compared with, at each relax time
 KINDS = ("cnn", "fcn", "efcn", *CONTROLS)
 DENSE = tuple(kind for kind in KINDS if kind != "elcn")  # whose ends are dense networks, or can be embedded into one
