@@ -14,6 +14,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, SymLogNorm
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from matplotlib.transforms import ScaledTranslation
 
@@ -84,6 +85,7 @@ def point(cnn: History, efcn: Times, control: Times, fcn_best: float, most: int 
     every = list(efcn)
     chosen = every if len(every) <= most else [every[round(i * (len(every) - 1) / (most - 1))] for i in range(most)]
     figure, ax = axes(size=(7, 4.2))
+    halo = [withStroke(linewidth=3, foreground="white")]  # so that lines do not cross out letters
     ax.plot(cnn["epoch"], percent(cnn["test_accuracy"]), color=RED, linewidth=2.5, label="CNN")
     ax.axhline(100 * fcn_best, color=BROWN, linestyle=(0, (6, 2)), label="standard FCN, best")
     for tw in chosen:
@@ -97,7 +99,8 @@ def point(cnn: History, efcn: Times, control: Times, fcn_best: float, most: int 
         ax.plot(
             [tw], [first], "o", color="white", markeredgecolor="black", zorder=4, label="embedded" if once else None
         )
-        ax.annotate(f"$t_w$ = {tw}", (tw, first), (4, -12), textcoords="offset points", fontsize=9)
+        ax.annotate(f"$t_w$ = {tw}", (tw, first), (5, -15), textcoords="offset points", zorder=5, path_effects=halo)
+    ax.margins(0.05, 0.1)
     ax.set(xlabel="epochs of training, the CNN's included", ylabel=ACCURACY)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     some = [{tw: of[tw] for tw in chosen} for of in (efcn, control)]
