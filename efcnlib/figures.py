@@ -77,7 +77,7 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Draw
     ax.set(xlabel="epochs of the CNN; relax time $t_w$", ylabel=ACCURACY)
     _time_bar(figure, ax, norm, AFTER)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    return figure.tell(("network", "tw (epochs)", "epoch", ACCURACY), _told(cnn, efcn, control, fcn_best))
+    return _told(figure, cnn, efcn, control, fcn_best)
 
 
 def point(cnn: History, efcn: Times, control: Times, fcn_best: float, most: int = 5) -> Drawing:
@@ -104,7 +104,7 @@ def point(cnn: History, efcn: Times, control: Times, fcn_best: float, most: int 
     ax.set(xlabel="epochs of training, the CNN's included", ylabel=ACCURACY)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     some = [{tw: of[tw] for tw in chosen} for of in (efcn, control)]
-    return figure.tell(("network", "tw (epochs)", "epoch", ACCURACY), _told(cnn, *some, fcn_best))
+    return _told(figure, cnn, *some, fcn_best)
 
 
 def gains(times: Sequence[int], differences: Sequence[float], errors: Sequence[float]) -> Drawing:
@@ -142,10 +142,12 @@ def deviation(efcn: Times, fcn: History) -> Drawing:
     middle.set(xlabel="train loss at\nembedding (nats)")
     right.set(xlabel="final test\naccuracy (%)")
     _time_bar(figure, (left, middle, right), norm, "$t_w$")
-    names = ("network", "tw (epochs)", "train loss at embedding (nats)", f"final {ACCURACY}", "δ at the end (%)")
-    rows = [["eFCN", *row] for row in zip(efcn, loss, accuracy, final, strict=True)]
-    fcn_row = ["standard FCN", None, fcn["train_loss"][0], 100 * fcn["test_accuracy"][-1], *reference]
-    return figure.tell(names, [*rows, fcn_row])
+    names = ["network", "tw (epochs)", "train loss at embedding (nats)"]
+    names += [*_names(f"final {ACCURACY}", fcn), *_names("δ at the end (%)", fcn)]
+    every = [("eFCN", tw, history) for tw, history in efcn.items()] + [("standard FCN", None, fcn)]
+    ends = [[of[-1] for name in ("test_accuracy", "delta") for of in _values(history, name)] for *_, history in every]
+    rows = [(*who, history["train_loss"][0], *end) for (*who, history), end in zip(every, ends, strict=True)]
+    return figure.tell(names, rows)
 
 
 def distances(efcn: Times) -> Drawing:
@@ -162,12 +164,9 @@ def distances(efcn: Times) -> Drawing:
         ax.set(xlabel=AFTER, ylabel=name)
         ax.set_ylim(bottom=0)
     _time_bar(figure, panels, norm, "$t_w$")
-    rows = [
-        (tw, *row)
-        for tw, history in efcn.items()
-        for row in zip(history["epoch"], percent(history["delta"]), percent(history["sharing"]), strict=True)
-    ]
-    return figure.tell(("tw (epochs)", "epoch", "δ (%)", SHARING), rows)
+    told = {tw: [*_values(history, "delta"), *_values(history, "sharing")] for tw, history in efcn.items()}
+    rows = [(tw, *row) for tw, of in told.items() for row in zip(efcn[tw]["epoch"], *of, strict=True)]
+    return figure.tell(("tw (epochs)", "epoch", *_names("δ (%)", history), *_names(SHARING, history)), rows)
 
 
 def by_layer(efcn: Times) -> Drawing:
@@ -186,9 +185,10 @@ def by_layer(efcn: Times) -> Drawing:
         ax.set(xlabel=TW, ylabel=label)
         ax.set_ylim(bottom=0)
     figure.legend(loc="outside upper center", ncols=5, frameon=False)
-    ends = {tw: [percent(history[name][-1]) for name, _ in names] for tw, history in efcn.items()}
+    ends = {tw: [of[-1] for name, _ in names for of in _values(history, name)] for tw, history in efcn.items()}
     rows = [(tw, i, *both) for tw, end in ends.items() for i, both in enumerate(zip(*end, strict=True), start=1)]
-    return figure.tell(("tw (epochs)", "layer", "δ at the end (%)", SHARING), rows)
+    told = [*_names("δ at the end (%)", history), *_names(SHARING, history)]
+    return figure.tell(("tw (epochs)", "layer", *told), rows)
 
 
 def contributions(efcn: Times, chance: float) -> Drawing:
@@ -205,13 +205,14 @@ def contributions(efcn: Times, chance: float) -> Drawing:
         ax.plot(list(efcn), final, color=colour, marker=marker, linestyle=dash, label=label)
         for tw, history in efcn.items():
             _bar_of_seeds(ax, tw, history, name, colour)
-        rows += [(label, *row) for row in zip(efcn, final, strict=True)]
+        rows += [(label, tw, *(of[-1] for of in _values(history, name))) for tw, history in efcn.items()]
     ax.axhline(100 * chance, color="0.4", linewidth=1, linestyle=":", label="guessing")
     epochs(ax, max(efcn))
     ax.set(xlabel=TW, ylabel=ACCURACY)
     ax.set_ylim(bottom=0)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    return figure.tell(("weights", "tw (epochs)", ACCURACY), [*rows, ("guessing", None, 100 * chance)])
+    names = ("weights", "tw (epochs)", *_names(ACCURACY, history))
+    return figure.tell(names, [*rows, ("guessing", None, 100 * chance, None, None)[: len(names)]])
 
 
 def _band(ax: Axes, history: History, name: str, colour: object) -> None:
@@ -261,16 +262,28 @@ def epochs(ax: Axes, last: int) -> None:
     ax.xaxis.set_major_formatter(ScalarFormatter())
 
 
-def _told(cnn: History, efcn: Times, control: Times, fcn_best: float) -> list[tuple]:
-    """Rows of a network's name, its relax time, its own epoch, and its test accuracy in per cent."""
+def _told(figure: Drawing, cnn: History, efcn: Times, control: Times, fcn_best: float) -> Drawing:
+    """With rows of a network's name, its relax time, its own epoch, and its test accuracy in per cent."""
     histories = [("CNN", None, cnn), *(("eFCN", tw, h) for tw, h in efcn.items())]
     histories += [("control", tw, history) for tw, history in control.items()]
     rows = [
         (name, tw, *row)
         for name, tw, history in histories
-        for row in zip(history["epoch"], percent(history["test_accuracy"]), strict=True)
+        for row in zip(history["epoch"], *_values(history, "test_accuracy"), strict=True)
     ]
-    return [*rows, ("standard FCN, best", None, None, 100 * fcn_best)]
+    names = ("network", "tw (epochs)", "epoch", *_names(ACCURACY, cnn))
+    best = ("standard FCN, best", None, None, 100 * fcn_best, None, None)
+    return figure.tell(names, [*rows, best[: len(names)]])
+
+
+def _names(label: str, history: History) -> list[str]:
+    """Names of a quantity's columns: of several seeds there is a mean, a least and a most."""
+    return [label] if seeds.count(history) == 1 else [f"{label}, {what}" for what in ("mean", "least", "most")]
+
+
+def _values(history: History, name: str) -> list[np.ndarray]:
+    """The values of these columns in per cent, [epochs] or [epochs, layers] each."""
+    return [percent(history[key]) for key in (name, f"{name}:low", f"{name}:high") if key in history]
 
 
 def _ticks(last: int) -> list[int]:
