@@ -223,7 +223,7 @@ def test_figures_are_saved_from_a_page_opened_as_a_file(page, browser):
             figure.get_by_label(f"Figure 3 as {name}").click()
         assert download.value.suggested_filename == f"digits-figure-3.{name.lower()}"
         assert Path(download.value.path()).read_bytes().startswith(begins)
-    tab.get_by_role("link", name="Figure 3b").click()
+    tab.get_by_role("link", name="Figure 3b", exact=True).first.click()
     assert tab.evaluate("document.querySelector(':target').id") == "figure-3b"
     tab.context.close()
 
