@@ -13,7 +13,7 @@ from types import MappingProxyType
 import yaml
 from tqdm import tqdm
 
-from efcnlib import npm, studies, sweep
+from efcnlib import export, npm, studies, sweep
 from efcnlib.environment import REPOSITORY, recorded
 from efcnlib.errors import UserError
 from efcnlib.execution import digest, inputs_of, is_current, run_notebook, software
@@ -42,8 +42,8 @@ def build(
     A study is a preset's name, or that of a study file.
 
     ``source`` holds notebooks/, book/ and _config.yml; ``out`` is by default its folder build/. Without ``names`` the
-    default study is taken, or, loudly, the fallback where its images cannot be had. What has not changed is not done
-    again. Raises UserError.
+    default study is taken, or, loudly, the fallback where its images cannot be had; after it every study that is
+    recorded (`complete`). What has not changed is not done again. Raises UserError.
     """
     if not (source / "book" / "_toc.yml").exists():
         raise UserError(f"no book/_toc.yml in {source}: the book is built from a clone of the repository")
@@ -77,17 +77,15 @@ def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType
     """
     waiting = []
     for page, name in _executed(toc).items():
-        study = given.get(name, name)
-        parameters = {"study": study} if study else {}
+        parameters, reads = _study(given.get(name, name)) if name else ({}, _recorded(source))
         notebook = source / "notebooks" / f"{Path(page).name}.ipynb"
-        reads = map(key_of, studies.runs(studies.load(study))) if study else _recorded(source)
         inputs = inputs_of(notebook, parameters, reads)
         out = source / "book" / f"{page}.ipynb"
         if not is_current(out, inputs):
             waiting.append((notebook, out, parameters, inputs))
     with tqdm(waiting, desc="notebooks", unit="notebook", disable=not waiting) as bar:
         for notebook, out, parameters, inputs in bar:
-            bar.set_postfix_str("/".join([*parameters.values(), notebook.stem]))
+            bar.set_postfix_str("/".join([*map(str, parameters.values()), notebook.stem]))
             run_notebook(notebook, out, parameters, inputs)
 
 
@@ -151,12 +149,33 @@ def mathjax(out: Path) -> Path | None:
     return static
 
 
+def complete(folders: Iterable[Path]) -> list[str]:
+    """Names of the recorded studies in ``folders`` whose pages can be made without training anything.
+
+    Others are left out, and why is said: runs are missing or damaged, or it is not this version's study of that name.
+    """
+    names = []
+    for folder in folders:
+        index, problems = export.read_index(folder), export.verify(folder)
+        name = str(index.study["name"])
+        if index.missing:
+            problems = [f"{len(index.missing)} of its runs are missing"]
+        elif not problems and studies.PRESETS.get(name) != studies.Study.model_validate(index.study):
+            problems = [f"{name} is no study of this version: write it as a file and name that"]
+        if problems:
+            print(f"{folder} is left out of the book: {problems[0]}", file=sys.stderr)
+        else:
+            names.append(name)
+    return names
+
+
 def _compute(names: Sequence[str], device: str, data_root: str | None) -> tuple[Sequence[str], str]:
     """Make sure that all runs of the studies are there; returns the studies, and what to say on every page."""
+    others = [] if names else complete(recorded())
     try:
         for name in names or [DEFAULT]:
             sweep.ensure(studies.load(name), Store(None, recorded()), device=device, data_root=data_root)
-        return names or [DEFAULT], ""
+        return names or list(dict.fromkeys([DEFAULT, *others])), ""
     except Unavailable as problem:
         if names:
             raise
@@ -166,7 +185,13 @@ def _compute(names: Sequence[str], device: str, data_root: str | None) -> tuple[
         )
         print(f"\n{'!' * 80}\n{problem}\n{notice}\n{'!' * 80}\n", file=sys.stderr)
         sweep.ensure(studies.load(FALLBACK), Store(None, recorded()), device=device)
-        return [FALLBACK], notice
+        return list(dict.fromkeys([FALLBACK, *others])), notice
+
+
+def _study(name: str) -> tuple[dict[str, object], Iterable[str]]:
+    """The parameters of a study's pages, which show its first seed, and the keys of the runs they may read."""
+    study = studies.load(name)
+    return {"study": name, "seed": study.seeds[0]}, map(key_of, studies.runs(study))
 
 
 def _for_each(entry: dict, names: Iterable[str]) -> list[dict]:

@@ -20,6 +20,7 @@ from efcnlib.updates import Optimiser
 from efcnlib.validation import Frozen
 
 METHODS = ("linear", "curvilinear", "string", "band", "bezier", "polygon", "output")
+PUBLISHED = ("linear", "string", "output")  # those that the supplement shows
 CONTROLS = ("control", "lowered", "elcn")  # what an eFCN is compared with, at each relax time
 KINDS = ("cnn", "fcn", "efcn", *CONTROLS)
 Side = Annotated[int, Field(ge=1, le=4096)]

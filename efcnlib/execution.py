@@ -57,6 +57,7 @@ def run_notebook(path: Path, out: Path, parameters: Mapping[str, object], inputs
             progress_bar=False,
         )
         _without_widgets(notebook)
+        _folded(notebook)
         notebook.metadata["efcn"] = {"inputs": inputs}
         nbformat.write(notebook, partial)
         os.replace(partial, out)
@@ -126,6 +127,13 @@ def _without_widgets(notebook: NotebookNode) -> None:
     for cell in notebook.cells:
         if "outputs" in cell:
             cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+
+
+def _folded(notebook: NotebookNode) -> None:
+    """Fold away the cell of given parameters: the page's command says them too."""
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", ()):
+            cell.metadata.tags.append("hide-input")
 
 
 def _message(error: PapermillExecutionError) -> str:

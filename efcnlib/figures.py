@@ -3,7 +3,8 @@
 Accuracies and deviations come as fractions and are drawn in per cent; times are in epochs, losses in nats. A history
 is a run's: one list for each quantity, over its measured epochs. Colours, after Okabe and Ito and after Tol, are told
 apart by the colour-blind; series also differ in marker or dash. Of several seeds (`seeds.averaged`) the mean is drawn,
-and as a band or a bar what lies between the least and the most. Every function returns a new matplotlib figure.
+and as a band or a bar what lies between the least and the most. Every function returns a new figure, which
+carries the numbers it draws (`drawing`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,11 +14,12 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, SymLogNorm
-from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, ScalarFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from efcnlib import seeds
+from efcnlib.drawing import Drawing
 
 History = Mapping[str, Sequence]
 Times = Mapping[int, History]  # histories by relax time
@@ -28,9 +30,11 @@ SERIES = ((BLUE, "o", "-"), (RED, "s", "--"), (GREEN, "^", "-."), (PURPLE, "D", 
 TIME_COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0, 0.88, 256)))  # its last yellows fade on white
 TW = "relax time $t_w$ (epochs)"
 AFTER = "epochs after embedding"
+ACCURACY = "test accuracy (%)"
+SHARING = "distance to weight sharing (%)"
 
 
-def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Figure:
+def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Drawing:
     """Figure 3: test accuracy of the CNN against its epochs; above each relax time what came of it, coloured by time.
 
     ``fcn_best`` is the standard FCN's best test accuracy.
@@ -78,13 +82,40 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Figu
         _bar_of_seeds(ax, tw, old, "test_accuracy", "0.6", transform=beside)
     ax.autoscale_view()
     epochs(ax, max(cnn["epoch"][-1], *efcn))
-    ax.set(xlabel="epochs of the CNN; relax time $t_w$", ylabel="test accuracy (%)")
+    ax.set(xlabel="epochs of the CNN; relax time $t_w$", ylabel=ACCURACY)
     _time_bar(figure, ax, norm, AFTER)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    return figure
+    return _told(figure, cnn, efcn, control, fcn_best)
 
 
-def gains(times: Sequence[int], differences: Sequence[float], errors: Sequence[float]) -> Figure:
+def point(cnn: History, efcn: Times, control: Times, fcn_best: float, most: int = 5) -> Drawing:
+    """Figure 0: test accuracy against all epochs; eFCNs and controls branch off the CNN's curve, ``most`` of them."""
+    every = list(efcn)
+    chosen = every if len(every) <= most else [every[round(i * (len(every) - 1) / (most - 1))] for i in range(most)]
+    figure, ax = axes(size=(7, 4.2))
+    halo = [withStroke(linewidth=3, foreground="white")]  # so that lines do not cross out letters
+    ax.plot(cnn["epoch"], percent(cnn["test_accuracy"]), color=RED, linewidth=2.5, label="CNN")
+    ax.axhline(100 * fcn_best, color=BROWN, linestyle=(0, (6, 2)), label="standard FCN, best")
+    for tw in chosen:
+        once = tw == chosen[0]
+        lines = ((control, "0.45", ":", "", "control: CNN resumed"), (efcn, BLUE, "-", ".", "eFCN"))
+        for histories, colour, dash, marker, label in lines:
+            at = tw + np.asarray(histories[tw]["epoch"])
+            y = percent(histories[tw]["test_accuracy"])
+            ax.plot(at, y, color=colour, linestyle=dash, marker=marker, label=label if once else None)
+        first = percent(efcn[tw]["test_accuracy"])[0]
+        ax.plot(
+            [tw], [first], "o", color="white", markeredgecolor="black", zorder=4, label="embedded" if once else None
+        )
+        ax.annotate(f"$t_w$ = {tw}", (tw, first), (5, -15), textcoords="offset points", zorder=5, path_effects=halo)
+    ax.margins(0.05, 0.1)
+    ax.set(xlabel="epochs of training, the CNN's included", ylabel=ACCURACY)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    some = [{tw: of[tw] for tw in chosen} for of in (efcn, control)]
+    return _told(figure, cnn, *some, fcn_best)
+
+
+def gains(times: Sequence[int], differences: Sequence[float], errors: Sequence[float]) -> Drawing:
     """Final test accuracy of the eFCN minus that of its control, with standard errors, all as fractions.
 
     >>> from efcnlib.figures import gains
@@ -96,10 +127,11 @@ def gains(times: Sequence[int], differences: Sequence[float], errors: Sequence[f
     ax.errorbar(times, percent(differences), percent(errors), color=BLUE, fmt="o", capsize=3)
     epochs(ax, max(times))
     ax.set(xlabel=TW, ylabel="eFCN − control\n(percentage points)")
-    return figure
+    names = ("tw (epochs)", "eFCN − control (percentage points)", "standard error (percentage points)")
+    return figure.tell(names, zip(times, percent(differences), percent(errors), strict=True))
 
 
-def deviation(efcn: Times, fcn: History) -> Figure:
+def deviation(efcn: Times, fcn: History) -> Drawing:
     r"""Figure 4: delta at the end of training, against tw, train loss at embedding, and final test accuracy.
 
     >>> from efcnlib.figures import deviation
@@ -129,10 +161,15 @@ def deviation(efcn: Times, fcn: History) -> Figure:
     middle.set(xlabel="train loss at\nembedding (nats)")
     right.set(xlabel="final test\naccuracy (%)")
     _time_bar(figure, (left, middle, right), norm, "$t_w$")
-    return figure
+    names = ["network", "tw (epochs)", "train loss at embedding (nats)"]
+    names += [*_names(f"final {ACCURACY}", fcn), *_names("δ at the end (%)", fcn)]
+    every = [("eFCN", tw, history) for tw, history in efcn.items()] + [("standard FCN", None, fcn)]
+    ends = [[of[-1] for name in ("test_accuracy", "delta") for of in _values(history, name)] for *_, history in every]
+    rows = [(*who, history["train_loss"][0], *end) for (*who, history), end in zip(every, ends, strict=True)]
+    return figure.tell(names, rows)
 
 
-def distances(efcn: Times) -> Figure:
+def distances(efcn: Times) -> Drawing:
     r"""Delta and the distance to weight sharing while the eFCNs train, one line for each relax time.
 
     >>> from efcnlib.figures import distances
@@ -147,15 +184,17 @@ def distances(efcn: Times) -> Figure:
         for ax, name in zip(panels, ("delta", "sharing"), strict=True):
             ax.plot(history["epoch"], percent(history[name]), color=colour.to_rgba(tw), marker=".")
             _band(ax, history, name, colour.to_rgba(tw))
-    for ax, name in zip(panels, ("$\\delta$ (%)", "distance to weight sharing (%)"), strict=True):
+    for ax, name in zip(panels, ("$\\delta$ (%)", SHARING), strict=True):
         epochs(ax, max(history["epoch"][-1] for history in efcn.values()))
         ax.set(xlabel=AFTER, ylabel=name)
         ax.set_ylim(bottom=0)
     _time_bar(figure, panels, norm, "$t_w$")
-    return figure
+    told = {tw: [*_values(history, "delta"), *_values(history, "sharing")] for tw, history in efcn.items()}
+    rows = [(tw, *row) for tw, of in told.items() for row in zip(efcn[tw]["epoch"], *of, strict=True)]
+    return figure.tell(("tw (epochs)", "epoch", *_names("δ (%)", history), *_names(SHARING, history)), rows)
 
 
-def by_layer(efcn: Times) -> Figure:
+def by_layer(efcn: Times) -> Drawing:
     """The same two distances at the end of training, layer by layer, against tw.
 
     >>> from efcnlib.figures import by_layer
@@ -164,7 +203,7 @@ def by_layer(efcn: Times) -> Figure:
     ['layer 1', 'layer 2']
     """
     figure, panels = axes(1, 2, size=(8, 3.6))
-    names = (("delta_by_layer", "$\\delta$ at the end (%)"), ("sharing_by_layer", "distance to weight sharing (%)"))
+    names = (("delta_by_layer", "$\\delta$ at the end (%)"), ("sharing_by_layer", SHARING))
     for ax, (name, label) in zip(panels, names, strict=True):
         final = percent([history[name][-1] for history in efcn.values()])  # [times, layers]
         for i, layer in enumerate(final.T):
@@ -177,10 +216,13 @@ def by_layer(efcn: Times) -> Figure:
         ax.set(xlabel=TW, ylabel=label)
         ax.set_ylim(bottom=0)
     figure.legend(loc="outside upper center", ncols=5, frameon=False)
-    return figure
+    ends = {tw: [of[-1] for name, _ in names for of in _values(history, name)] for tw, history in efcn.items()}
+    rows = [(tw, i, *both) for tw, end in ends.items() for i, both in enumerate(zip(*end, strict=True), start=1)]
+    told = [*_names("δ at the end (%)", history), *_names(SHARING, history)]
+    return figure.tell(("tw (epochs)", "layer", *told), rows)
 
 
-def contributions(efcn: Times, chance: float) -> Figure:
+def contributions(efcn: Times, chance: float) -> Drawing:
     """Figure 5, right: test accuracy at the end of the whole eFCN, of its local and of its off-local weights alone.
 
     >>> from efcnlib.figures import contributions
@@ -195,20 +237,23 @@ def contributions(efcn: Times, chance: float) -> Figure:
         ("accuracy_local", "off-local masked out"),
         ("accuracy_off_local", "local masked out"),
     )
+    rows = []
     for (name, label), (colour, marker, dash) in zip(parts, SERIES, strict=False):
         final = percent([history[name][-1] for history in efcn.values()])
         ax.plot(list(efcn), final, color=colour, marker=marker, linestyle=dash, label=label)
         for tw, history in efcn.items():
             _bar_of_seeds(ax, tw, history, name, colour)
+        rows += [(label, tw, *(of[-1] for of in _values(history, name))) for tw, history in efcn.items()]
     ax.axhline(100 * chance, color="0.4", linewidth=1, linestyle=":", label="guessing")
     epochs(ax, max(efcn))
-    ax.set(xlabel=TW, ylabel="test accuracy (%)")
+    ax.set(xlabel=TW, ylabel=ACCURACY)
     ax.set_ylim(bottom=0)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    return figure
+    names = ("weights", "tw (epochs)", *_names(ACCURACY, history))
+    return figure.tell(names, [*rows, ("guessing", None, 100 * chance, None, None)[: len(names)]])
 
 
-def sweep(cnn: Sizes, control: Sizes, efcn: Sizes, xlabel: str) -> Figure:
+def sweep(cnn: Sizes, control: Sizes, efcn: Sizes, xlabel: str) -> Drawing:
     """Test accuracy against size: the CNN's best, its control's and the eFCN's last; means and ranges over seeds.
 
     The three stand a little apart, so that their ranges do not cover each other. ``xlabel`` says what varies.
@@ -254,7 +299,9 @@ def _bar_of_seeds(
         ax.plot([x, x], [100 * mean - low, 100 * mean + high], color=colour, linewidth=1.5, zorder=2, **options)
 
 
-def axes(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7, 4), **options: object) -> tuple[Figure, Axes]:
+def axes(
+    rows: int = 1, columns: int = 1, size: tuple[float, float] = (7, 4), **options: object
+) -> tuple[Drawing, Axes]:
     """A figure of ``size`` in inches and its axes (an array, if several), with light grids.
 
     >>> from efcnlib.figures import axes
@@ -262,7 +309,7 @@ def axes(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7, 4), **
     >>> figure.get_size_inches(), panels.shape
     (array([8., 3.]), (3,))
     """
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Drawing(figsize=size, layout="constrained")
     panels = figure.subplots(rows, columns, **options)
     for ax in np.ravel(panels):
         ax.grid(color="0.9")
@@ -297,6 +344,30 @@ def epochs(ax: Axes, last: int) -> None:
     ax.xaxis.set_major_formatter(ScalarFormatter())
 
 
+def _told(figure: Drawing, cnn: History, efcn: Times, control: Times, fcn_best: float) -> Drawing:
+    """With rows of a network's name, its relax time, its own epoch, and its test accuracy in per cent."""
+    histories = [("CNN", None, cnn), *(("eFCN", tw, h) for tw, h in efcn.items())]
+    histories += [("control", tw, history) for tw, history in control.items()]
+    rows = [
+        (name, tw, *row)
+        for name, tw, history in histories
+        for row in zip(history["epoch"], *_values(history, "test_accuracy"), strict=True)
+    ]
+    names = ("network", "tw (epochs)", "epoch", *_names(ACCURACY, cnn))
+    best = ("standard FCN, best", None, None, 100 * fcn_best, None, None)
+    return figure.tell(names, [*rows, best[: len(names)]])
+
+
+def _names(label: str, history: History) -> list[str]:
+    """Names of a quantity's columns: of several seeds there is a mean, a least and a most."""
+    return [label] if seeds.count(history) == 1 else [f"{label}, {what}" for what in ("mean", "least", "most")]
+
+
+def _values(history: History, name: str) -> list[np.ndarray]:
+    """The values of these columns in per cent, [epochs] or [epochs, layers] each."""
+    return [percent(history[key]) for key in (name, f"{name}:low", f"{name}:high") if key in history]
+
+
 def _ticks(last: int) -> list[int]:
     """0, 1, 2, 5, 10, 20, 50, ... up to ``last``; 0, 1, 3, 10, 30, ... where that would be too many."""
     firsts = (1, 2, 5) if last < 100 else (1, 3)
@@ -308,7 +379,7 @@ def _log_from_zero(last: int) -> SymLogNorm:
     return SymLogNorm(linthresh=1, linscale=0.3, vmin=0, vmax=max(last, 1))
 
 
-def _time_bar(figure: Figure, panels: Axes | Sequence[Axes], norm: SymLogNorm, label: str) -> None:
+def _time_bar(figure: Drawing, panels: Axes | Sequence[Axes], norm: SymLogNorm, label: str) -> None:
     bar = figure.colorbar(ScalarMappable(norm, TIME_COLOURS), ax=panels, label=label, pad=0.02)
     bar.set_ticks(_ticks(int(norm.vmax)), minor=False)
     bar.ax.yaxis.set_major_formatter(ScalarFormatter())

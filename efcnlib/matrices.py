@@ -1,5 +1,7 @@
 """Figures of weight matrices: where a convolution's weights go, and how large they are. No I/O here either.
 
+The numbers that come with a heat map are ln|w| (`drawing.logarithms`), a row for each of its rows.
+
 A block is the part of a padded matrix that belongs to one input and one output channel: [outputs, padded inputs], both
 counted row by row over the image.
 """
@@ -14,10 +16,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
+from efcnlib.drawing import Drawing, logarithms
 from efcnlib.embedding import fill
 from efcnlib.errors import UserError
 from efcnlib.geometry import ConvGeometry
@@ -60,7 +62,7 @@ def dead_block(geometry: ConvGeometry) -> Tensor:
     return dead
 
 
-def layout(geometry: ConvGeometry) -> Figure:
+def layout(geometry: ConvGeometry) -> Drawing:
     """Figure 1: a convolution's input, its filter and its eFCN matrix, each filter entry in a colour of its own.
 
     One channel is drawn. UserError for a matrix too large to be looked at.
@@ -84,7 +86,7 @@ def layout(geometry: ConvGeometry) -> Figure:
     inside[:] = np.arange(1, inside.size + 1).reshape(inside.shape)
 
     height = 6.2 * matrix.shape[0] / matrix.shape[1]  # inches: cells are square
-    figure = Figure(figsize=(7, 2.9 + height), layout="constrained")
+    figure = Drawing(figsize=(7, 2.9 + height), layout="constrained")
     panels = figure.subplot_mosaic([["input", "filter"], ["matrix", "matrix"]], height_ratios=[2, height])
     _cells(panels["input"], pixels, np.full((*pixels.shape, 3), 1.0), numbered=matrix.shape[1] <= LEGIBLE)
     _hatch(panels["input"], pixels == 0)
@@ -99,10 +101,11 @@ def layout(geometry: ConvGeometry) -> Figure:
     if dead.any():
         legend.append(Patch(facecolor="none", edgecolor="0.4", hatch="////", label="dead: reads padding"))
     figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
-    return figure
+    rows = [(*place, int(entry), bool(dead[place])) for place, entry in np.ndenumerate(matrix)]
+    return figure.tell(("output pixel", "input pixel", "filter entry, 0 off-local", "dead"), rows)
 
 
-def blocks(weights: Sequence[Tensor], dead: Tensor, titles: Sequence[str]) -> Figure:
+def blocks(weights: Sequence[Tensor], dead: Tensor, titles: Sequence[str]) -> Drawing:
     """Figure 2: ln|w| of a block [outputs, padded inputs] at several times, one below the other.
 
     >>> import torch
@@ -112,7 +115,7 @@ def blocks(weights: Sequence[Tensor], dead: Tensor, titles: Sequence[str]) -> Fi
     >>> [ax.get_title(loc="left") for ax in figure.axes[:2]]
     ['at first', 'at last']
     """
-    figure = Figure(figsize=(7, 1 + 2.9 * len(weights)), layout="constrained")
+    figure = Drawing(figsize=(7, 1 + 2.9 * len(weights)), layout="constrained")
     panels = figure.subplots(len(weights), 1, sharex=True, squeeze=False)[:, 0]
     norm = _norm(weights)
     for ax, block, title in zip(panels, weights, titles, strict=True):
@@ -121,10 +124,12 @@ def blocks(weights: Sequence[Tensor], dead: Tensor, titles: Sequence[str]) -> Fi
         ax.set(ylabel="output pixel")
     panels[-1].set(xlabel="input pixel with padding, row by row")
     _bar(figure, panels, norm)
-    return figure
+    names = ("block", "output pixel", *(f"ln|w| of input pixel {i}" for i in range(weights[0].shape[1])))
+    lines = [(title, weight) for title, block in zip(titles, weights, strict=True) for weight in enumerate(block)]
+    return figure.tell(names, [(title, row, *logarithms(values)) for title, (row, values) in lines])
 
 
-def filters(weights: Sequence[Sequence[Tensor]], dead: Tensor, rows: Sequence[str], columns: Sequence[str]) -> Figure:
+def filters(weights: Sequence[Sequence[Tensor]], dead: Tensor, rows: Sequence[str], columns: Sequence[str]) -> Drawing:
     """Figure 5, left: ln|w| of eFCN "filters" [h_padded, w_padded], a grid of them with its labels.
 
     >>> import torch
@@ -134,7 +139,7 @@ def filters(weights: Sequence[Sequence[Tensor]], dead: Tensor, rows: Sequence[st
     >>> [ax.get_title() for ax in figure.axes[:2]]
     ['at first', 'at last']
     """
-    figure = Figure(figsize=(7, 0.8 + 1.85 * len(rows)), layout="constrained")
+    figure = Drawing(figsize=(7, 0.8 + 1.85 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
     norm = _norm([weight for row in weights for weight in row])
     for i, row in enumerate(weights):
@@ -145,7 +150,9 @@ def filters(weights: Sequence[Sequence[Tensor]], dead: Tensor, rows: Sequence[st
     for ax, title in zip(panels[0], columns, strict=True):
         ax.set_title(title, fontsize=10)
     _bar(figure, panels, norm)
-    return figure
+    names = ("eFCN", "time", "row", *(f"ln|w| of column {i}" for i in range(weights[0][0].shape[1])))
+    lines = [(i, j, y, line) for i, j in np.ndindex(len(rows), len(columns)) for y, line in enumerate(weights[i][j])]
+    return figure.tell(names, [(rows[i].replace("$t_w$", "tw"), columns[j], y, *logarithms(w)) for i, j, y, w in lines])
 
 
 def colours(weights: Tensor, dead: Tensor, norm: Normalize) -> np.ndarray:
@@ -181,7 +188,7 @@ def _magnitudes(ax: Axes, weights: Tensor, dead: Tensor, norm: Normalize) -> Non
     ax.imshow(colours(weights, dead, norm), aspect="auto" if weights.shape[0] < weights.shape[1] else "equal")
 
 
-def _bar(figure: Figure, panels: Sequence[Axes], norm: Normalize) -> None:
+def _bar(figure: Drawing, panels: Sequence[Axes], norm: Normalize) -> None:
     figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, label="ln |w|", extend="min", pad=0.02)
     legend = [
         Patch(facecolor=ZERO, edgecolor="0.5", label="zero so far"),

@@ -1,43 +1,98 @@
-"""What the notebooks share: showing figures, sentences and tables, and reading their text parameters."""
+"""What the notebooks share: numbered figures to link to and to save, sentences, tables, text parameters."""
 
 import ast
 import base64
 import html
-import io
+import json
 import re
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from IPython import get_ipython
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
-from PIL import Image
 
-from efcnlib import networks, sweep
+from efcnlib import drawing, networks, sweep
+from efcnlib.drawing import Drawing, Made
+from efcnlib.environment import REPOSITORY
 from efcnlib.errors import UserError, choice
 from efcnlib.runs import untrained
 from efcnlib.studies import Study
 
 TW = "<i>t</i><sub>w</sub>"  # for captions, which are HTML
+ALWAYS = ("study", "studies", "seed")  # parameters that a command line names even if they are the defaults
 
 
-def show(figure: Figure, caption: str, alt: str) -> None:
-    """Display a figure that needs no other file: ``caption`` is HTML, ``alt`` says in plain text what can be seen."""
-    display({"text/html": framed(figure, caption, alt), "text/plain": alt}, raw=True)
+@dataclass(frozen=True)
+class Page:
+    """A notebook that is running: ``command`` runs it again with the parameters that it has been given."""
+
+    name: str
+    command: str
+
+    def show(self, number: str, figure: Drawing, caption: str, alt: str, made: Made) -> None:
+        """Display "Figure ``number``", which [](#figure-NUMBER) links to, and below it links that save it.
+
+        ``caption`` is HTML, ``alt`` says in plain text what can be seen. All needs no other file: a page that is opened
+        without a network shows and saves it too.
+        """
+        anchor = "figure-" + re.sub(r"\W+", "-", number)
+        study = made.facts.get("study")
+        stem = f"{study['name']}-{anchor}" if study else anchor
+        facts = {"figure": number, "page": self.name, "command": self.command, **made.facts}
+        links = [
+            f'<a download="{stem}{ending}" aria-label="Figure {number} as {name}"'
+            f' href="data:{kind};base64,{base64.b64encode(content).decode()}">{name}</a>'
+            for name, (ending, kind, content) in drawing.files(figure, facts).items()
+        ]
+        width = round(figure.get_figwidth() * figure.dpi)
+        picture = base64.b64encode(drawing.png(figure)).decode()
+        source = (
+            f'<figure id="{anchor}" style="margin: 1em 0; max-width: {width}px">'
+            f'<img alt="{html.escape(alt)}" width="{width}" style="max-width: 100%; height: auto"'
+            f' src="data:image/png;base64,{picture}">'
+            f'<figcaption style="text-align: left"><b>Figure {number}.</b> {caption}{made.words}'
+            f'<div class="figure-files"><small>Save Figure {number}: {links[0]}, {links[1]};'
+            f" its numbers: {links[2]}, {links[3]}</small></div></figcaption></figure>"
+        )
+        display({"text/html": source, "text/plain": alt}, raw=True)
+
+    def say_command(self) -> None:
+        """Display the command that runs this page again, in a block to be copied from."""
+        display(Markdown(f"```bash\n{self.command}\n```"))
 
 
-def framed(figure: Figure, caption: str, alt: str, colours: int | None = None) -> str:
-    """The HTML of a figure that needs no other file; with few ``colours``, at most 256, it is a third as large."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=2 * figure.dpi)  # sharp on dense screens
-    if colours:
-        every, picture = Image.open(picture).convert("RGB"), io.BytesIO()
-        every.quantize(colours).save(picture, format="png", optimize=True)
-    data = base64.b64encode(picture.getvalue()).decode()
+def page(name: str) -> Page:
+    """The running notebook NAME.ipynb; UserError if papermill was given a parameter that it does not have."""
+    strict()
+    defaults = _parameters(REPOSITORY / "notebooks" / f"{name}.ipynb")
+    space = get_ipython().user_ns if get_ipython() else {}
+    return Page(name, command(name, {key: space.get(key, value) for key, value in defaults.items()}, defaults))
+
+
+def command(name: str, given: Mapping[str, object], defaults: Mapping[str, object]) -> str:
+    """The line that runs a notebook with the parameters ``given``: those named in `ALWAYS`, and what is no default."""
+    told = {key: value for key, value in given.items() if key in ALWAYS or value != defaults[key]}
+    options = "".join(f" -p {key} {shlex.quote(str(value))}" for key, value in told.items())
+    return f".venv/bin/papermill notebooks/{name}.ipynb out.ipynb{options}"
+
+
+def _parameters(path: Path) -> dict[str, object]:
+    """The parameters of a notebook in our repository, with their defaults."""
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    source = next("".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", []))
+    return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(source).body}
+
+
+def framed(figure: Figure, caption: str, alt: str, colours: int = 256) -> str:
+    """The HTML of a figure that needs no other file; fewer ``colours`` make it smaller."""
     width = round(figure.get_figwidth() * figure.dpi)
     return (
         f'<figure style="margin: 1em 0; max-width: {width}px">'
         f'<img alt="{html.escape(alt)}" width="{width}" style="max-width: 100%; height: auto"'
-        f' src="data:image/png;base64,{data}">'
+        f' src="data:image/png;base64,{base64.b64encode(drawing.png(figure, colours)).decode()}">'
         f'<figcaption style="text-align: left">{caption}</figcaption></figure>'
     )
 
@@ -113,14 +168,20 @@ def layers(study: Study) -> list[networks.Step]:
     return networks.trace(untrained(study.cnn(study.seeds[0])), study.data.shape)
 
 
-def made(results: sweep.Results, *seeds: int) -> str:
-    """The end of every caption, as HTML: what was run, for how long, on what; ``results`` are of the first seed."""
-    study, device = results.study, results.cnn(seeds[0]).info["device"]
+def made(results: sweep.Results, *seeds: int) -> Made:
+    """What was run, for how long, on what; ``results`` are of the first of ``seeds``."""
+    study, info = results.study, results.cnn(seeds[0]).info
     listed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-    return (
+    words = (
         f"<br><small>Study <b>{study.name}</b>: {html.escape(study.title)}; {listed}; CNN and standard FCN trained"
         f" for {study.epochs} epochs, eFCN and control for {study.relax_epochs} after the embedding;"
-        f" {study.network.words}, {study.data.train_images:,} training and {study.data.test_images:,} test"
-        " images;"
-        f" on {device}.</small>"
+        f" {study.network.words}, {study.data.train_images:,} training and {study.data.test_images:,} test images"
+        f"{study.setting and ', '}{study.setting}; on {info['device']}.</small>"
     )
+    facts = {
+        "study": study.model_dump(mode="json"),
+        "seeds": list(seeds),
+        "device": info["device"],
+        "commit": info["environment"]["commit"],
+    }
+    return Made(words, facts)

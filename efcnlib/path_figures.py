@@ -2,7 +2,7 @@
 
 ``paths`` holds, by relax time and method, the histories of path runs, one for each seed. With several seeds a line is
 their mean and the band around it one standard deviation on each side. Colours are those of Okabe and Ito, dashes differ
-too.
+too. Every figure carries the numbers it draws (`drawing`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ from math import ceil
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from efcnlib.drawing import Drawing
 from efcnlib.figures import BLUE, GREEN, ORANGE, PURPLE, SERIES, axes
 from efcnlib.profiles import History, best
 
@@ -38,7 +38,7 @@ QUANTITIES = {  # label and factor
 }
 
 
-def interpolation(paths: Paths, start: str = "CNN", end: str = "eFCN") -> Figure:
+def interpolation(paths: Paths, start: str = "CNN", end: str = "eFCN") -> Drawing:
     """Figure 6: train loss and test accuracy against alpha, a column for each tw, a line for each method.
 
     Every method has the same ends, ``start`` at alpha = 0 and ``end`` at alpha = 1.
@@ -52,7 +52,7 @@ def interpolation(paths: Paths, start: str = "CNN", end: str = "eFCN") -> Figure
     return _columns(paths, ("train_loss", "test_accuracy"), start, end)
 
 
-def departure(paths: Paths, start: str = "CNN", end: str = "eFCN") -> Figure:
+def departure(paths: Paths, start: str = "CNN", end: str = "eFCN") -> Drawing:
     r"""Distances from the CNNs along the paths in weight space; dots are the points that held-out images choose.
 
     >>> from efcnlib.path_figures import departure
@@ -67,7 +67,7 @@ def departure(paths: Paths, start: str = "CNN", end: str = "eFCN") -> Figure:
     return figure
 
 
-def relaxing(paths: Paths) -> Figure:
+def relaxing(paths: Paths) -> Drawing:
     r"""The two parts of the string's energy over its steps, a line for each tw; with several seeds, of the first one.
 
     >>> from efcnlib.path_figures import relaxing
@@ -80,6 +80,7 @@ def relaxing(paths: Paths) -> Figure:
         ("string_loss", "loss, summed over\nthe inner points (nats)"),
         ("string_elastic", "change of the\nelastic energy (%)"),
     )
+    drawn: dict[int, list[np.ndarray]] = {}
     for ax, (name, label) in zip(panels, parts, strict=True):
         for number, (tw, methods) in enumerate(paths.items()):
             colour, _, dash = SERIES[number % len(SERIES)]
@@ -88,14 +89,16 @@ def relaxing(paths: Paths) -> Figure:
                 values = 100 * (values / values[0] - 1) if values[0] else values  # without springs there is none
             once = f"$t_w$ = {tw}" if ax is panels[0] else None
             ax.plot(range(len(values)), values, color=colour, linestyle=dash, label=once)
+            drawn.setdefault(tw, []).append(values)
         ax.set(xlabel="step", ylabel=label)
     figure.legend(loc="outside upper center", ncols=5, frameon=False)
-    return figure
+    rows = [(tw, step, *row) for tw, both in drawn.items() for step, row in enumerate(zip(*both, strict=True))]
+    return figure.tell(("tw (epochs)", "step", *(label.replace("\n", " ") for _, label in parts)), rows)
 
 
 def planes(
     arrays: Mapping[int, Mapping[str, np.ndarray]], method: str, third: str, start: str = "CNN", end: str = "eFCN"
-) -> Figure:
+) -> Drawing:
     """Train loss on the plane through both ends and a ``third`` network, a panel for each tw, with what lies on it.
 
     ``arrays`` are those of path runs: "plane_loss" [y, x] in nats over "plane_x", "plane_y"; "plane_corners" [3, 2];
@@ -132,7 +135,18 @@ def planes(
     bar.set_ticks(levels[::3], labels=[f"{level:.3g}" for level in levels[::3]])
     bar.ax.yaxis.set_minor_locator(NullLocator())
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False)
-    return figure
+    names = ("tw (epochs)", "what", "distance from the start", "distance from the line", "train loss (nats)")
+    return figure.tell(names, [(tw, *row) for tw, of in arrays.items() for row in _plane(of, method)])
+
+
+def _plane(of: Mapping[str, np.ndarray], method: str) -> list[tuple]:
+    """Rows of one panel: the loss at each point of its grid, then the corners and the points of the paths."""
+    y, x = np.indices(of["plane_loss"].shape)
+    rows = [("loss", *p) for p in zip(of["plane_x"][x.flat], of["plane_y"][y.flat], of["plane_loss"].flat, strict=True)]
+    rows += [("corner", *corner, None) for corner in of["plane_corners"]]
+    for name, key in ((method, "plane_path"), ("curvilinear", "plane_curvilinear")):
+        rows += [(STYLES[name][2], *p, None) for p in of.get(key, ())]
+    return rows
 
 
 def _on_plane(ax: Axes, of: Mapping[str, np.ndarray], method: str, names: Sequence[str]) -> None:
@@ -150,7 +164,7 @@ def _on_plane(ax: Axes, of: Mapping[str, np.ndarray], method: str, names: Sequen
         ax.plot(*corner, marker, color="black", markeredgecolor="white", markersize=7, label=label, zorder=4)
 
 
-def _columns(paths: Paths, names: Sequence[str], start: str, end: str, chosen: bool = False) -> Figure:
+def _columns(paths: Paths, names: Sequence[str], start: str, end: str, chosen: bool = False) -> Drawing:
     across, blocks = min(ACROSS, len(paths)), ceil(len(paths) / ACROSS)
     rows = len(names) * blocks
     figure, panels = axes(rows, across, size=(9, 1.0 + 2.2 * rows), sharex=True, squeeze=False)
@@ -172,7 +186,24 @@ def _columns(paths: Paths, names: Sequence[str], start: str, end: str, chosen: b
         drawn[-1].xaxis.set_tick_params(labelbottom=True)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
-    return figure
+    several = len(next(iter(next(iter(paths.values())).values()))) > 1
+    told = [QUANTITIES[name][0].replace("\n", " ").replace("$\\delta$", "δ") for name in names]
+    told = [f"{of}{label}" for label in told for of in (("mean ", "deviation of ") if several else ("",))]
+    rows = [(tw, *row) for tw, methods in paths.items() for row in _told(methods, names)]
+    return figure.tell(("tw (epochs)", "path", "alpha", *told), rows)
+
+
+def _told(methods: Mapping[str, Sequence[History]], names: Sequence[str]) -> list[tuple]:
+    """Rows of a path's name, alpha, and each quantity: its mean over the seeds and, of several, their deviation."""
+    rows = []
+    for method, histories in methods.items():
+        if names[0] in histories[0]:
+            columns = []
+            for name in names:
+                y = QUANTITIES[name][1] * np.array([history[name] for history in histories])
+                columns += [y.mean(0), y.std(0, ddof=1)] if len(histories) > 1 else [y.mean(0)]
+            rows += [(STYLES[method][2], *row) for row in zip(histories[0]["alpha"], *columns, strict=True)]
+    return rows
 
 
 def _draw(ax: Axes, methods: Mapping[str, Sequence[History]], name: str, chosen: bool) -> None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from efcnlib.drawing import Made
 from efcnlib.environment import REPOSITORY
 from efcnlib.errors import UserError
 
@@ -37,15 +38,17 @@ def of(results: Mapping[str, dict], subject: str) -> dict[str, dict]:
     return dict(sorted(chosen, key=lambda item: item[1]["settings"]["optimiser"] != "sgd"))
 
 
-def made(result: Mapping) -> str:
-    """The end of a caption, as HTML: what was run, on what, when, how."""
+def made(result: Mapping) -> Made:
+    """What was run, on what, when, how."""
     settings, machine = result["settings"], result["environment"]
     network = f"{settings['architecture']}, {settings['channels']} channels, batch {settings['batch']}"
     where = f"{result['device']}, {result['threads']} threads, PyTorch {machine['torch']}"
-    return (
+    words = (
         f"<br><small>{html.escape(network)}, {settings['optimiser']}; on {html.escape(where)}; {result['date'][:10]};"
         f" <code>{html.escape(result['command'])}</code>.</small>"
     )
+    facts = {"timed by": result["command"], "commit": machine.get("commit")}
+    return Made(words, facts | {key: result[key] for key in ("subject", "settings", "device", "threads", "date")})
 
 
 def spread(value: Mapping) -> str:

@@ -9,7 +9,8 @@ import yaml
 from browser import PHONE, SCROLL_WIDTH, WIDE, barriers, opened
 from test_execution import write_notebook
 
-from efcnlib.book import build, configuration, contents, execute, mathjax, render
+from efcnlib import book, export, records, studies, sweep
+from efcnlib.book import build, complete, configuration, contents, execute, mathjax, render
 from efcnlib.environment import REPOSITORY
 from efcnlib.errors import UserError
 
@@ -40,7 +41,7 @@ def test_contents_repeat_the_study_part_and_single_chapters():
     themes = ("images", "geometry", "networks", "measures", "training", "paths", "studies", "results", "figures")
     reference = ["api", *(f"api/{name}" for name in (*themes, "commands"))]
     behind = ["executed/performance", "executed/survival", "clusters", "executed/digits/environment"]
-    before = ["notation", "reading", "executed/playground", "own"]
+    before = ["executed/tutorial", "notation", "reading", "executed/playground", "own"]
     assert files(one) == [*before, *study, *reference, *behind, "references"]
     assert [part["caption"] for part in two["parts"]][1:3] == ["Study: digits", "Study: quick"]
     assert files(two)[-3:] == ["executed/digits/environment", "executed/quick/environment", "references"]
@@ -137,6 +138,42 @@ def test_without_npm_formulas_need_a_network_and_the_reader_is_told(source, tmp_
     assert "mathjax_path" not in configuration(source, None)["sphinx"]["config"]
 
 
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory) -> Path:
+    """The recorded studies `digits`, and others that a book must not show unasked: changed, partial, damaged."""
+    folder = tmp_path_factory.mktemp("recorded")
+    store, digits = records.Store(folder / "runs"), studies.load("digits", path_times=(), relax_times=(0,), epochs=1)
+    sweep.ensure(digits, store, progress=False)
+    for name in ("digits", "changed", "damaged"):
+        export.export(digits.model_copy(update={"name": name}), store, folder / "results", f"efcn run {name}")
+    partial = digits.model_copy(update={"name": "partial", "relax_times": (0, 1)})
+    export.export(partial, store, folder / "results", "efcn run partial", partial=True)
+    next((folder / "results" / "damaged").glob("*/record.json")).write_text("{}")
+    return folder / "results"
+
+
+def test_recorded_studies_are_shown_only_if_nothing_need_be_trained(recorded, monkeypatch, capsys):
+    study = studies.Study.model_validate(export.read_index(recorded / "digits").study)
+    monkeypatch.setitem(studies.PRESETS, "digits", study)
+    assert complete(sorted(recorded.iterdir())) == ["digits"]
+    changed, damaged, partial = capsys.readouterr().err.splitlines()
+    assert "changed is left out of the book: changed is no study of this version" in changed
+    assert "damaged is left out of the book: " in damaged
+    assert partial.endswith("partial is left out of the book: 2 of its runs are missing")
+
+
+def test_pages_show_the_first_seed_of_a_study_and_only_named_studies_are_computed(tmp_path, monkeypatch):
+    path, asked, ran = tmp_path / "mine.json", [], []
+    path.write_text('{"like": "digits", "seeds": [3, 4]}')
+    monkeypatch.setattr(book.sweep, "ensure", lambda study, *_, **__: asked.append(study.name))
+    monkeypatch.setattr(book, "run_notebook", lambda notebook, out, parameters, inputs: ran.append(parameters))
+    assert book._compute([str(path)], "cpu", None)[0] == [str(path)]
+    toc = {"parts": [{"caption": "", "chapters": [{"file": "executed/mine/delta"}]}]}
+    shutil.copytree(REPOSITORY / "notebooks", tmp_path / "notebooks")
+    execute(tmp_path, toc, {"mine": str(path)})
+    assert (asked, ran) == (["mine"], [{"study": str(path), "seed": 3}])
+
+
 def test_page_without_notebook_names_those_there_are(source):
     toc = {"parts": [{"caption": "", "chapters": [{"file": "executed/digits/figures"}]}]}
     with pytest.raises(UserError, match=r"no notebook .*figures\.ipynb; in that folder: .*, figure\.ipynb"):
@@ -178,3 +215,33 @@ def test_nothing_serious_keeps_anyone_from_reading_a_page(page, browser, axe, wi
                 for barrier in barriers(tab, axe):
                     found.setdefault(barrier, []).append(f"{path.relative_to(page.parent)}, {theme}")
     assert not found, "\n".join(f"{barrier}\n    in {'; '.join(places)}" for barrier, places in found.items())
+
+
+def test_figures_are_saved_from_a_page_opened_as_a_file(page, browser):
+    tab = browser.new_context(accept_downloads=True).new_page()
+    tab.goto((page.parent / "executed" / "digits" / "dynamics.html").as_uri())
+    figure = tab.locator("#figure-3")
+    for name, begins in (("SVG", b"<?xml"), ("PDF", b"%PDF-"), ("CSV", b"network,"), ("JSON", b'{"figure": "3"')):
+        with tab.expect_download() as download:
+            figure.get_by_label(f"Figure 3 as {name}").click()
+        assert download.value.suggested_filename == f"digits-figure-3.{name.lower()}"
+        assert Path(download.value.path()).read_bytes().startswith(begins)
+    tab.get_by_role("link", name="Figure 3b", exact=True).first.click()
+    assert tab.evaluate("document.querySelector(':target').id") == "figure-3b"
+    tab.context.close()
+
+
+def test_icons_are_drawn_and_commands_copied_without_a_network(page, browser):
+    context = browser.new_context()
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tab = context.new_page()
+    tab.goto((page.parent / "executed" / "digits" / "dynamics.html").as_uri(), wait_until="networkidle")
+    fonts = "Array.from(document.fonts).filter(font => font.status == 'loaded').map(font => font.family).join()"
+    assert "Font Awesome" in tab.evaluate(fonts)
+    command = tab.locator("#run-this-yourself div.highlight").last
+    command.hover()
+    command.locator("button.copybtn").click()
+    tab.wait_for_timeout(200)
+    expected = ".venv/bin/papermill notebooks/dynamics.ipynb out.ipynb -p study digits -p seed 0"
+    assert tab.evaluate("navigator.clipboard.readText()").strip() == expected
+    context.close()

@@ -2,12 +2,17 @@
 
 import ast
 import base64
+import csv
+import gzip
 import io
+import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
@@ -39,18 +44,77 @@ def shown(function, *arguments):
     return output.data
 
 
-def test_a_figure_is_shown_whole_and_described():
+PAGE = notebook.Page("delta", ".venv/bin/papermill notebooks/delta.ipynb out.ipynb")
+LINK = re.compile(r'<a download="([^"]+)" aria-label="([^"]+)" href="data:([^;]+);base64,([^"]+)">(\w+)</a>')
+
+
+def saved(html):
+    """What each link of a figure saves: its format -> file name, label for screen readers, media type, bytes."""
+    return {name: (file, label, kind, base64.b64decode(data)) for file, label, kind, data, name in LINK.findall(html)}
+
+
+def columns(file):
+    """Header and rows of a saved CSV."""
+    name, _, _, content = file
+    return list(csv.reader(io.StringIO((gzip.decompress(content) if name.endswith(".gz") else content).decode())))
+
+
+def content(file):
+    """What a saved JSON says."""
+    name, _, _, text = file
+    return json.loads(gzip.decompress(text) if name.endswith(".gz") else text)
+
+
+def line():
     figure, ax = figures.axes(size=(5, 3))
     ax.plot([0, 1], [1, 0])
-    data = shown(notebook.show, figure, "<b>Figure 9.</b> A line", 'it "falls" < 1')
+    return figure.tell(("x", "y"), [(0, 1), (1, 0)])
+
+
+def test_a_figure_is_shown_whole_and_described():
+    made = notebook.Made("<br>Made so.", {"study": {"name": "digits"}, "device": "cpu"})
+    data = shown(PAGE.show, "9, left", line(), "A line", 'it "falls" < 1', made)
     assert data["text/plain"] == 'it "falls" < 1'
     html = data["text/html"]
     assert 'alt="it &quot;falls&quot; &lt; 1"' in html
-    assert '<figcaption style="text-align: left"><b>Figure 9.</b> A line</figcaption>' in html
+    assert '<figure id="figure-9-left"' in html
+    assert '<figcaption style="text-align: left"><b>Figure 9, left.</b> A line<br>Made so.' in html
     assert 'width="500" style="max-width: 100%' in html
     picture = Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]+)", html)[1])))
     assert picture.size == (1000, 600)
     assert not re.search(r"(src|href)=\"(?!data:)", html)
+
+
+def test_a_figure_is_saved_in_four_formats_with_what_was_run():
+    made = notebook.Made("", {"study": {"name": "digits"}, "device": "cpu"})
+    files = saved(shown(PAGE.show, "9", line(), "A line", "it falls", made)["text/html"])
+    assert [(name, of[0], of[1]) for name, of in files.items()] == [
+        (name, f"digits-figure-9.{name.lower()}", f"Figure 9 as {name}") for name in ("SVG", "PDF", "CSV", "JSON")
+    ]
+    assert columns(files["CSV"]) == [["x", "y"], ["0", "1"], ["1", "0"]]
+    assert content(files["JSON"]) == {
+        "figure": "9",
+        "page": "delta",
+        "command": PAGE.command,
+        "study": {"name": "digits"},
+        "device": "cpu",
+        "columns": {"x": [0, 1], "y": [1, 0]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        ({}, " -p study quick -p seed 0"),
+        ({"seed": 3, "study": "my study.json"}, " -p study 'my study.json' -p seed 3"),
+        ({"methods": "linear, string"}, " -p study quick -p seed 0 -p methods 'linear, string'"),
+    ],
+)
+def test_the_command_names_study_seed_and_what_is_no_default(given, options):
+    defaults = {"study": "quick", "seed": 0, "root": "", "methods": ""}
+    expected = f".venv/bin/papermill notebooks/delta.ipynb out.ipynb{options}"
+    assert notebook.command("delta", defaults | given, defaults) == expected
+    assert notebook.command("survival", {"folder": ""}, {"folder": ""}).endswith("survival.ipynb out.ipynb")
 
 
 def test_sentences_and_tables_are_markdown():
@@ -111,6 +175,27 @@ def root(tmp_path_factory):
         yield str(folder / "mine")
 
 
+def assert_saved(pages, name):
+    """Every figure has a number and an anchor of its own, and saves four files that can be read."""
+    anchors = [re.search(r'<figure id="(figure-[\w-]+)"', page)[1] for page in pages]
+    assert len(set(anchors)) == len(pages)
+    for page, anchor in zip(pages, anchors, strict=True):
+        number = re.search(r"<b>Figure ([^<]+)\.</b>", page)[1]
+        assert anchor == f"figure-{number.replace(', ', '-')}"
+        files = saved(page)
+        assert [label for _, label, *_ in files.values()] == [
+            f"Figure {number} as {name}" for name in ("SVG", "PDF", "CSV", "JSON")
+        ]
+        assert ElementTree.fromstring(files["SVG"][3]).tag.endswith("svg")
+        assert files["PDF"][3].startswith(b"%PDF-")
+        header, *rows = columns(files["CSV"])
+        said = content(files["JSON"])
+        assert rows
+        assert header == list(said["columns"])
+        assert (said["figure"], said["page"]) == (number, name)
+        assert len(page) < 2_000_000
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "figure_count"),
     [
@@ -121,20 +206,48 @@ def root(tmp_path_factory):
         ("off_local", {"relax_times": "5", "output": "centre"}, 2),
         ("interpolation", {"relax_times": 2, "methods": "string", "others": "none"}, 4),
         ("curvature", {}, 3),
+        ("tutorial", {}, 1),
     ],
 )
-def test_notebooks_run_with_their_parameters(name, parameters, figure_count, root, tmp_path):
+def test_notebooks_run_with_their_parameters(name, parameters, figure_count, root, tmp_path, monkeypatch):
     out, before = tmp_path / "out.ipynb", names(Path(root))
-    run_notebook(REPOSITORY / "notebooks" / f"{name}.ipynb", out, {"study": "digits", "root": root} | parameters)
+    monkeypatch.setenv("EFCN_ROOT", root)  # the tutorial has no parameter for it
+    study = {"study": "digits", "root": root} if name != "tutorial" else {}
+    run_notebook(REPOSITORY / "notebooks" / f"{name}.ipynb", out, study | parameters)
     outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
     pages = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]
     assert len(pages) == figure_count
+    assert_saved(pages, name)
+    command = shlex.split(outputs[-1].data["text/markdown"].removeprefix("```bash\n").removesuffix("\n```"))
+    assert command[:3] == [".venv/bin/papermill", f"notebooks/{name}.ipynb", "out.ipynb"]
+    expected = ({"seed": 0} if study else {}) | study | parameters
+    assert dict(zip(command[4::3], command[5::3], strict=True)) == {k: str(v) for k, v in expected.items()}
     assert all(re.search(r'<img alt="[^"]{20,}"', page) for page in pages)
     assert "seed 0" in pages[-1]
     assert studies.load("digits").title in pages[-1].replace("&#x27;", "'")
     said = [output.text for output in outputs if output.output_type == "stream"]
-    assert not [text for text in said if "runs to compute" not in text]  # no warnings
+    assert name == "tutorial" or not [text for text in said if "runs to compute" not in text]  # no warnings
     assert said or names(Path(root)) == before  # what is recorded is not computed
+
+
+def test_the_numbers_saved_are_those_of_the_records(root, tmp_path):
+    run_notebook(REPOSITORY / "notebooks" / "dynamics.ipynb", tmp_path / "out.ipynb", {"study": "digits", "root": root})
+    outputs = [output for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells for output in cell.get("outputs", [])]
+    page = next(output.data["text/html"] for output in outputs if "text/html" in output.get("data", {}))
+    files, results = saved(page), sweep.results("digits", 0, root)
+    rows = [(*row[:3], float(row[3])) for row in columns(files["CSV"])[1:]]
+    expected = []
+    for name, of in (("eFCN", results.efcn), ("control", results.control)):
+        for tw in results.study.relax_times:
+            history = of(tw, 0).history
+            expected += [
+                (name, str(tw), str(epoch), 100 * accuracy)
+                for epoch, accuracy in zip(history["epoch"], history["test_accuracy"], strict=True)
+            ]
+    assert [row for row in rows if row[0] in ("eFCN", "control")] == expected
+    said, info = content(files["JSON"]), results.cnn(0).info
+    assert said["study"] == results.study.model_dump(mode="json")
+    assert (said["seeds"], said["device"], said["commit"]) == ([0], info["device"], info["environment"]["commit"])
 
 
 def test_paths_between_other_ends_and_over_seeds_are_computed(root, tmp_path):
@@ -199,20 +312,37 @@ def test_notebooks_begin_with_a_title_and_commented_parameters(path):
         assert isinstance(ast.literal_eval(value), str | int), name
 
 
-def papermill(out, *parameters):
-    """The command line that every page shows."""
-    path = REPOSITORY / "notebooks" / "dynamics.ipynb"
-    command = [sys.executable, "-m", "papermill", str(path), str(out), "-p", "study", "digits", *parameters]
-    return subprocess.run(command, capture_output=True, text=True)
+def papermill(command, out):
+    """Run a command line that a page shows, with this Python and into ``out``."""
+    _, path, _, *options = shlex.split(command)
+    program = [sys.executable, "-m", "papermill", path, str(out), *options]
+    return subprocess.run(program, cwd=REPOSITORY, capture_output=True, text=True)
 
 
-def test_the_papermill_command_of_the_pages_is_strict(root, tmp_path):
-    done = papermill(tmp_path / "out.ipynb", "-p", "root", root, "-p", "sede", "1")
+def test_the_command_of_a_page_makes_the_same_page_and_is_strict(root, tmp_path):
+    def markup(path):
+        cells = nbformat.read(path, 4).cells
+        return [output.data for cell in cells for output in cell.get("outputs", []) if output.output_type != "stream"]
+
+    first, again = tmp_path / "first.ipynb", tmp_path / "again.ipynb"
+    run_notebook(REPOSITORY / "notebooks" / "dynamics.ipynb", first, {"study": "digits", "root": root, "seed": 1})
+    command = markup(first)[-1]["text/markdown"].removeprefix("```bash\n").removesuffix("\n```")
+    done = papermill(command, again)
+    assert done.returncode == 0, done.stderr
+    assert markup(again) == markup(first)  # to the byte
+    assert "seed 1;" in again.read_text("utf-8")
+    done = papermill(command.replace("-p seed", "-p sede"), tmp_path / "wrong.ipynb")
     assert done.returncode != 0
     assert "unknown parameter of this notebook 'sede': choose one of study, seed, root" in done.stderr
-    done = papermill(tmp_path / "out.ipynb", "-p", "root", root, "-p", "seed", "1")
+
+
+def test_the_tutorial_runs_what_it_tells_to_run(root, tmp_path, monkeypatch):
+    cells = nbformat.read(REPOSITORY / "notebooks" / "tutorial.ipynb", 4).cells
+    (command,) = re.findall(r"```bash\n(.+papermill.+)\n```", "".join(cell.source for cell in cells))
+    monkeypatch.setenv("EFCN_ROOT", root)
+    done = papermill(command, tmp_path / "out.ipynb")
     assert done.returncode == 0, done.stderr
-    assert "seed 1;" in (tmp_path / "out.ipynb").read_text("utf-8")
+    assert "-p study digits -p seed 0 -p kernel 2" in (tmp_path / "out.ipynb").read_text("utf-8")
 
 
 def test_the_speed_page_shows_what_is_recorded(tmp_path):
@@ -221,6 +351,7 @@ def test_the_speed_page_shows_what_is_recorded(tmp_path):
     outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
     pages = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]
     assert len(pages) >= 3
+    assert_saved(pages, "performance")
     assert all(re.search(r'<img alt="[^"]{20,}"', page) and "efcn bench" in page for page in pages)
     assert not [output for output in outputs if output.output_type == "stream"]
     with pytest.raises(UserError, match="no timings in"):

@@ -112,7 +112,10 @@ def test_sentences_are_computed(results):
 
 
 def test_a_caption_says_what_was_run_where_and_how(results):
-    caption = performance.made(results["training"])
+    made = performance.made(results["training"])
+    caption = made.words
+    assert made.facts["timed by"] == results["training"]["command"]
+    assert made.facts["settings"] == results["training"]["settings"]
     assert "vanilla, 2 channels, batch 16, sgd" in caption
     assert f"{torch.get_num_threads()} threads" in caption
     assert results["training"]["date"][:10] in caption

@@ -6,6 +6,7 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import yaml
 from packaging.requirements import Requirement
@@ -32,6 +33,8 @@ WITH = {
     "traitlets": "papermill",
     "packaging": "pytest",
     "pydantic_core": "pydantic",
+    "docutils": "jupyter-book",
+    "sphinx": "jupyter-book",
 }
 # Needed without an import: programs, extensions, and the kernel that notebooks run in.
 PROGRAMS = {
@@ -142,3 +145,13 @@ def test_readme_example_runs_and_embeds_exactly(capsys):
     exec(compile(example, "README.md", "exec"), {})
     error = float(re.search(r"tensor\(([^,)]*)", capsys.readouterr().out)[1])
     assert error < 1e-5
+
+
+def test_the_readme_begins_with_a_small_described_picture_that_is_made_by_a_command():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    alt, path = re.search(r"!\[([^\]]+)\]\(([^)]+)\)", readme[:2000]).groups()
+    picture = ROOT / path
+    assert len(alt) > 100
+    assert picture.stat().st_size < 150_000
+    assert "python benchmarks/picture.py" in readme
+    assert ElementTree.parse(picture).getroot().tag.endswith("svg")

@@ -1,0 +1,30 @@
+"""The README's picture, Figure 0 of a study's findings, from its records: `python benchmarks/picture.py`.
+
+Without arguments: the study `quick`, seed 0, into book/point.svg. What is missing of the study is computed first. The
+same records give the same bytes.
+"""
+
+import sys
+from pathlib import Path
+
+from efcnlib import drawing, figures, sweep
+from efcnlib.environment import REPOSITORY
+from efcnlib.errors import UserError
+
+
+def main(study: str = "quick", seed: str = "0", out: str = str(REPOSITORY / "book" / "point.svg")) -> None:
+    """Draw it, on white: to be read on a dark page too."""
+    results = sweep.results(study, int(seed))
+    seed = results.study.seeds[0]
+    cnn, fcn = results.cnn(seed).history, results.fcn(seed).history
+    times = results.study.relax_times
+    efcn, control = ({tw: of(tw, seed).history for tw in times} for of in (results.efcn, results.control))
+    figure = figures.point(cnn, efcn, control, fcn_best=max(fcn["test_accuracy"]))
+    Path(out).write_bytes(drawing.svg(figure))
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except UserError as mistake:
+        sys.exit(f"picture: {mistake}")

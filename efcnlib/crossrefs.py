@@ -1,0 +1,137 @@
+"""A Sphinx extension for the book: links to figures, from page to page and study to study, that are checked.
+
+- `[Figure 3](#figure-3)` and `[Figure 3](delta.ipynb#figure-3)` in Markdown reach the figures that notebooks show.
+- ``{each}`Figure 3 <dynamics#figure-3>` `` in a prose page links to it in every study of the book.
+- ``{first} findings#figure-0`` shows a figure of the book's first study.
+- A study's page leads to the same page of the others. Tables scroll within a box of their own, by keyboard too.
+
+A link to a figure or a page that is not there is a warning, and so a mistake of the book.
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.transforms import SphinxTransform
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+FIGURE = re.compile(r'<figure id="(figure-[\w-]+)".*?<b>(Figure [^<]+)\.</b>', re.DOTALL)
+TABLE = '<div class="pst-scrollable-table-container">'
+
+
+def studies(env: BuildEnvironment) -> dict[str, list[str]]:
+    """The studies of the book, in its order, each with the names of its pages."""
+    found: dict[str, list[str]] = {}
+    for page in env.external_site_map:
+        folder, *rest = page.split("/")
+        if folder == "executed" and len(rest) == 2:
+            found.setdefault(rest[0], []).append(rest[1])
+    return found
+
+
+class Figures(SphinxTransform):
+    """Tells MyST which figures a page shows, as it knows of headings, so that it links to them and misses none."""
+
+    default_priority = 870  # MyST resolves links within a page at 879
+
+    def apply(self, **_: object) -> None:
+        """Add this page's."""
+        shown = self.env.metadata[self.env.docname].setdefault("myst_slugs", {})
+        for node in self.document.findall(nodes.raw):
+            for anchor, title in FIGURE.findall(node.astext()):
+                shown[anchor] = (node.line, anchor, title)
+        self.document.myst_slugs = getattr(self.document, "myst_slugs", {}) | shown
+
+
+class SamePage(SphinxTransform):
+    """Under the title of a study's page, links to the same page of the other studies."""
+
+    default_priority = 400
+
+    def apply(self, **_: object) -> None:
+        """Add them, if there are other studies."""
+        folder, *rest = self.env.docname.split("/")
+        others = [study for study, pages in studies(self.env).items() if rest[1:] and rest[1] in pages]
+        if folder != "executed" or len(others) < 2:
+            return
+        line = nodes.paragraph("", "This page for: ", classes=["same-page"])
+        for study in others:
+            line += nodes.Text(", ") if len(line) > 1 else nodes.Text("")
+            here = study == rest[0]
+            line += nodes.strong(study, study) if here else _link(self.env, f"executed/{study}/{rest[1]}", "", study)
+        title = next(self.document.findall(nodes.title))
+        title.parent.insert(title.parent.index(title) + 1, line)
+
+
+class Each(SphinxRole):
+    """``{each}`text <page#figure>` `` : the text, linked; of several studies their names are."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """The nodes of the links."""
+        found = re.fullmatch(r"(.+) <([\w-]+)(?:#([\w-]+))?>", self.text, re.DOTALL)
+        if not found:
+            return [], [self.inliner.reporter.error(f"each: {self.text!r} is not of the form: text <page#figure>")]
+        text, page, anchor = found.groups()
+        there = list(studies(self.env))
+        targets = [f"executed/{study}/{page}" for study in there]
+        if len(there) == 1:
+            return [_link(self.env, targets[0], anchor, text)], []
+        result: list[nodes.Node] = [nodes.Text(f"{text} (")]
+        for study, target in zip(there, targets, strict=True):
+            result += [_link(self.env, target, anchor, study), nodes.Text(", ")]
+        return [*result[:-1], nodes.Text(")")], []
+
+
+class First(SphinxDirective):
+    """``{first} page#figure``: a figure of the first study, as its page shows it."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """The figure's HTML."""
+        page, _, anchor = self.arguments[0].partition("#")
+        name = next(iter(studies(self.env)))
+        path = Path(self.env.srcdir, "executed", name, f"{page}.ipynb")
+        self.env.note_dependency(str(path))
+        for source in _outputs(path):
+            if anchor in (found for found, _ in FIGURE.findall(source)):
+                return [nodes.raw("", source, format="html")]
+        raise self.error(f"first: no {anchor} in {path.name} of study {name}")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """What Sphinx calls."""
+    app.add_transform(Figures)
+    app.add_transform(SamePage)
+    app.add_role("each", Each())
+    app.add_directive("first", First)
+    app.connect("html-page-context", _reachable_tables)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _reachable_tables(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
+    count = itertools.count(1)
+    attributes = 'tabindex="0" role="region" aria-label="Table {}"'
+    pieces = context.get("body", "").split(TABLE)
+    opened = (f"{TABLE[:-1]} {attributes.format(next(count))}>{piece}" for piece in pieces[1:])
+    context["body"] = "".join([pieces[0], *opened])
+
+
+def _link(env: BuildEnvironment, page: str, anchor: str | None, text: str) -> addnodes.pending_xref:
+    """A link as MyST makes them, which it resolves, or says that there is no such page or figure."""
+    target = {"reftarget": page, "reftargetid": anchor or None, "refexplicit": True, "refdoc": env.docname}
+    node = addnodes.pending_xref(refdomain="doc", reftype="myst", **target)
+    return node.__iadd__(nodes.inline(text, text))
+
+
+def _outputs(path: Path) -> Iterator[str]:
+    """The HTML that a notebook's cells displayed."""
+    for cell in json.loads(path.read_text("utf-8"))["cells"]:
+        for output in cell.get("outputs", ()):
+            yield "".join(output.get("data", {}).get("text/html", ()))

@@ -1,0 +1,127 @@
+"""Links between the pages of a small book: they lead to figures in any number of studies, and mistakes are named."""
+
+import re
+import shutil
+
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, output_from_msg, writes
+from test_execution import KERNEL
+
+from efcnlib import book
+from efcnlib.environment import REPOSITORY
+from efcnlib.errors import UserError
+
+PROSE = """# Home
+
+See {each}`Figure 9 <curves#figure-9>`, and {each}`its page <curves>`.
+
+:::{first} curves#figure-9
+:::
+
+| a | b |
+| - | - |
+| 1 | 2 |
+"""
+TEXT = "# Curves\n\nSee [Figure 9](#figure-9) here, [again](curves.ipynb#figure-9)."
+
+
+def displayed(html):
+    """The output of a cell that displays ``html``."""
+    content = {"data": {"text/html": html, "text/plain": "a figure"}, "metadata": {}}
+    return output_from_msg({"header": {"msg_type": "display_data"}, "content": content})
+
+
+def write(folder, studies, prose=PROSE, text=TEXT):
+    """A book of one prose page, and of one page with a figure for each study; returns its table of contents."""
+    (folder / "book").mkdir()
+    (folder / "notebooks").mkdir()
+    shutil.copytree(REPOSITORY / "book" / "style", folder / "book" / "style")
+    shutil.copy(REPOSITORY / "_config.yml", folder)
+    (folder / "book" / "references.bib").touch()
+    (folder / "book" / "home.md").write_text(prose, "utf-8")
+    for study in studies:
+        figure = f'<figure id="figure-9"><figcaption><b>Figure 9.</b> Of {study}.</figcaption></figure>'
+        cells = [new_markdown_cell(text), new_code_cell("1", outputs=[displayed(figure)])]
+        path = folder / "book" / "executed" / study / "curves.ipynb"
+        path.parent.mkdir(parents=True)
+        path.write_text(writes(new_notebook(cells=cells, metadata={"kernelspec": KERNEL})), "utf-8")
+    chapters = [{"file": f"executed/{study}/curves"} for study in studies]
+    return {"format": "jb-book", "root": "home", "parts": [{"caption": "Studies", "chapters": chapters}]}
+
+
+def page(folder, name):
+    """What a built page holds between its header and its footer."""
+    html = (folder / "build" / "html" / f"{name}.html").read_text("utf-8")
+    return html[html.index("<article") : html.index("</article>")]
+
+
+@pytest.fixture(autouse=True)
+def no_formulas(monkeypatch):
+    """Pages without formulas need no MathJax."""
+    monkeypatch.setattr(book, "mathjax", lambda out: None)
+
+
+def links(html):
+    """The text of each link by where it leads."""
+    found = re.findall(r'<a class="reference internal" href="([^"]+)"[^>]*>(.*?)</a>', html, re.DOTALL)
+    return [(href, re.sub("<[^>]+>", "", text)) for href, text in found]
+
+
+def test_of_one_study_the_words_are_the_links(tmp_path):
+    toc = write(tmp_path, ["a"])
+    book.render(tmp_path, tmp_path / "build", toc)
+    home, curves = page(tmp_path, "home"), page(tmp_path, "executed/a/curves")
+    assert links(home) == [
+        ("executed/a/curves.html#figure-9", "Figure 9"),
+        ("executed/a/curves.html", "its page"),
+    ]
+    assert links(curves) == [("#figure-9", "Figure 9"), ("#figure-9", "again")]
+    assert curves.count('id="figure-9"') == 1
+    assert "This page for" not in curves
+    assert "Of a." in home
+
+
+def test_of_several_studies_their_names_are_and_pages_lead_to_each_other(tmp_path):
+    toc = write(tmp_path, ["b", "a", "c"])
+    book.render(tmp_path, tmp_path / "build", toc)
+    home, curves = page(tmp_path, "home"), page(tmp_path, "executed/a/curves")
+    assert links(home)[:3] == [(f"executed/{name}/curves.html#figure-9", name) for name in "bac"]
+    assert "Figure 9 (" in home
+    assert "Of b." in home  # the first study's
+    assert links(curves)[:2] == [(f"../{name}/curves.html", name) for name in "bc"]
+    assert "This page for: " in curves
+    assert "<strong>a</strong>" in curves
+
+
+def test_tables_can_be_reached_and_scrolled_by_keyboard(tmp_path):
+    toc = write(tmp_path, ["a"], prose=PROSE + "\nMore.\n\n| c |\n| - |\n| 3 |\n")
+    book.render(tmp_path, tmp_path / "build", toc)
+    boxes = re.findall(r'<div class="pst-scrollable-table-container"([^>]*)>', page(tmp_path, "home"))
+    assert boxes == [f' tabindex="0" role="region" aria-label="Table {number}"' for number in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong", "named"),
+    [
+        ("text", "[x](#figure-8)", "figure-8"),
+        ("text", "[x](curves.ipynb#figure-8)", "figure-8"),
+        ("prose", "{each}`x <curves#figure-8>`", "figure-8"),
+        ("prose", "{each}`x <curve>`", "executed/a/curve"),
+        ("prose", "{each}`x`", "not of the form"),
+        ("prose", "```{first} curves#figure-8\n```", "no figure-8 in curves.ipynb of study a"),
+    ],
+)
+def test_a_link_to_what_is_not_there_is_a_mistake(part, wrong, named, tmp_path, capfd):
+    parts = {"prose": PROSE, "text": TEXT}
+    toc = write(tmp_path, ["a"], **parts | {part: f"{parts[part]}\n\n{wrong}\n"})
+    with pytest.raises(UserError, match="mistakes, listed above"):
+        book.render(tmp_path, tmp_path / "build", toc)
+    assert named in capfd.readouterr().err
+
+
+def test_the_table_of_contents_decides_which_studies_there_are(tmp_path):
+    toc = write(tmp_path, ["a", "b"])
+    toc["parts"][0]["chapters"].pop()
+    book.render(tmp_path, tmp_path / "build", yaml.safe_load(yaml.safe_dump(toc)))
+    assert links(page(tmp_path, "home"))[0] == ("executed/a/curves.html#figure-9", "Figure 9")
