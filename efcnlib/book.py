@@ -16,7 +16,7 @@ from tqdm import tqdm
 from efcnlib import npm, studies, sweep
 from efcnlib.environment import REPOSITORY, recorded
 from efcnlib.errors import UserError
-from efcnlib.execution import digest, inputs_of, is_current, run_notebook, software
+from efcnlib.execution import digest, inputs_of, is_current, parameters_of, run_notebook, software
 from efcnlib.images import Unavailable
 from efcnlib.records import Store, key_of
 
@@ -73,15 +73,20 @@ def contents(template: dict, names: Iterable[str]) -> dict:
 def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType({})) -> None:
     """Run the notebook behind each page executed/[STUDY/]NAME of ``toc``, unless that was done with the same inputs.
 
-    A page without a study reads what is recorded in results/. ``given`` names the files of studies that come from one.
+    A page without a study is given all of them if it has a parameter ``studies``, as in "quick, digits"; else it reads
+    what is recorded in results/. ``given`` names the files of studies that come from one.
     """
-    waiting = []
-    for page, name in _executed(toc).items():
-        study = given.get(name, name)
-        parameters = {"study": study} if study else {}
+    waiting, pages = [], _executed(toc)
+    every = dict.fromkeys(given.get(name, name) for name in pages.values() if name)
+    for page, name in pages.items():
         notebook = source / "notebooks" / f"{Path(page).name}.ipynb"
-        reads = map(key_of, studies.runs(studies.load(study))) if study else _recorded(source)
-        inputs = inputs_of(notebook, parameters, reads)
+        parameters, shown = {}, [given.get(name, name)] if name else []
+        if name:
+            parameters = {"study": shown[0]}
+        elif "studies" in parameters_of(notebook):
+            parameters, shown = {"studies": ", ".join(every)}, list(every)
+        reads = [key_of(run) for study in shown for run in studies.runs(studies.load(study))]
+        inputs = inputs_of(notebook, parameters, reads or _recorded(source))
         out = source / "book" / f"{page}.ipynb"
         if not is_current(out, inputs):
             waiting.append((notebook, out, parameters, inputs))
