@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from efcnlib import checkpoints, files
 from efcnlib.checkpoints import Saved
-from efcnlib.pauses import Pause, State, Work
+from efcnlib.pauses import Pause, State, Stopped, Work
 
 LEASE = 60.0  # seconds
 EVERY = 20.0  # seconds of work, at least, between two checkpoints
@@ -82,24 +82,36 @@ class Attempt:
         if now - self.noted >= 1 or self.every == 0:
             self._note(pause.part)
         if now - self.kept >= max(self.every, DEAR * self.cost) or self.every == 0:
-            checkpoints.save(self.folder, self.key, Saved(pause.state(), pause.part, self.seconds, self.attempts))
-            self.kept = time.monotonic()
-            self.cost = self.kept - now
+            self.keep(pause)
+
+    def keep(self, pause: Pause) -> None:
+        """Keep a checkpoint, however recent the last one is."""
+        start = time.monotonic()
+        checkpoints.save(self.folder, self.key, Saved(pause.state(), pause.part, self.seconds, self.attempts))
+        self.kept = time.monotonic()
+        self.cost = self.kept - start
 
     def check(self) -> None:
         """LeaseLostError unless the run is still this attempt's."""
         if self.lease.compromise:
             raise LeaseLostError(f"{self.label} was taken over by another process")
 
-    def finish(self, work: Work[T], tick: Callable[[float], None] = lambda part: None) -> T:
-        """The result of a computation, kept on the way; ``tick`` is told what part of it is done."""
+    def finish(self, work: Work[T], tick: Callable[[Pause], None] = lambda pause: None) -> T:
+        """The result of a computation, kept on the way; ``tick`` sees each pause.
+
+        If it raises Stopped, a checkpoint of that pause is kept first.
+        """
         while True:
             try:
                 pause = next(work)
             except StopIteration as end:
                 return end.value
             self.pause(pause)
-            tick(pause.part)
+            try:
+                tick(pause)
+            except Stopped:
+                self.keep(pause)
+                raise
 
     def done(self) -> None:
         """Remove the checkpoint: the run is committed."""

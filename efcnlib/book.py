@@ -16,7 +16,7 @@ from tqdm import tqdm
 from efcnlib import export, npm, studies, sweep
 from efcnlib.environment import REPOSITORY, recorded
 from efcnlib.errors import UserError
-from efcnlib.execution import digest, inputs_of, is_current, run_notebook, software
+from efcnlib.execution import digest, inputs_of, is_current, parameters_of, run_notebook, software
 from efcnlib.images import Unavailable
 from efcnlib.records import Store, key_of
 
@@ -73,12 +73,20 @@ def contents(template: dict, names: Iterable[str]) -> dict:
 def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType({})) -> None:
     """Run the notebook behind each page executed/[STUDY/]NAME of ``toc``, unless that was done with the same inputs.
 
-    A page without a study reads what is recorded in results/. ``given`` names the files of studies that come from one.
+    A page without a study is given all of them if it has a parameter ``studies``, as in "quick, digits"; else it reads
+    what is recorded in results/. ``given`` names the files of studies that come from one.
     """
-    waiting = []
-    for page, name in _executed(toc).items():
-        parameters, reads = _study(given.get(name, name)) if name else ({}, _recorded(source))
+    waiting, pages, store = [], _executed(toc), Store(None, recorded())
+    every = list(dict.fromkeys(given.get(name, name) for name in pages.values() if name))
+    for page, name in pages.items():
         notebook = source / "notebooks" / f"{Path(page).name}.ipynb"
+        if name:
+            parameters, reads = _study(given.get(name, name))
+        elif "studies" in parameters_of(notebook):
+            parameters = {"studies": ", ".join(every)}
+            reads = [key for study in every for key in _study(study)[1] if store.get(key) is not None]
+        else:
+            parameters, reads = {}, _recorded(source)
         inputs = inputs_of(notebook, parameters, reads)
         out = source / "book" / f"{page}.ipynb"
         if not is_current(out, inputs):

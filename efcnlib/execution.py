@@ -88,6 +88,12 @@ def inputs_of(path: Path, parameters: Mapping[str, object], keys: Iterable[str])
     return digest(cells, dict(parameters), list(keys), software())
 
 
+def parameters_of(path: Path) -> list[str]:
+    """Names of the parameters that the notebook ``path`` has. UserError if there is none, or it is no notebook."""
+    _read(path)
+    return list(papermill.inspect_notebook(path))
+
+
 @functools.cache
 def software() -> list[str]:
     """The source of this library, the Python version and every installed distribution with its version."""
@@ -104,8 +110,7 @@ def digest(*parts: object) -> str:
 
 def _check(path: Path, parameters: Mapping[str, object]) -> None:
     """Papermill itself only warns about a parameter the notebook does not have."""
-    _read(path)
-    known = papermill.inspect_notebook(path)
+    known = parameters_of(path)
     for name in parameters:
         choice(f"parameter of notebook {path.name}", name, known)
 

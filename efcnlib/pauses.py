@@ -32,6 +32,10 @@ class Pause:
 Work = Generator[Pause, None, T]
 
 
+class Stopped(Exception):
+    """Somebody asked a computation to stop at a pause: its state is kept, and it goes on from there when it may."""
+
+
 def finish(work: Work[T]) -> T:
     """The result of a computation, with no stop at its pauses.
 

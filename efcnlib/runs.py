@@ -62,10 +62,10 @@ class Workplace:
 
 
 Made = tuple[dict, dict, dict]  # history, arrays, weights
-Tick = Callable[[float], None]  # told what part of a run is done, 0 to 1
+Tick = Callable[[Pause], None]  # sees each pause of a run; it may raise `pauses.Stopped`
 
 
-def compute(run: Run, place: Workplace, attempt: Attempt, tick: Tick = lambda part: None) -> Result:
+def compute(run: Run, place: Workplace, attempt: Attempt, tick: Tick = lambda pause: None) -> Result:
     """The result of a run whose parents are in the store, on from where an earlier attempt left off.
 
     >>> import tempfile

@@ -240,7 +240,7 @@ def _compute(group: list[Run], place: Workplace, meter: Meter) -> None:
         meter.at(", ".join(run.label for run in attempts))
         if len(attempts) == 1:
             ((run, attempt),) = attempts.items()
-            yield run, compute(run, place, attempt, lambda part: meter.tell(run, part))
+            yield run, compute(run, place, attempt, lambda pause: meter.tell(run, pause.part))
             return
         need, free = sum(needed(run, place) for run in attempts), memory.free(torch.device(place.device))
         room = "" if free is None else f", {files.size(free)} are free"

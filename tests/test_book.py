@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from browser import PHONE, SCROLL_WIDTH, WIDE, barriers, opened
-from test_execution import write_notebook
+from test_execution import printed, write_notebook
 
 from efcnlib import book, export, records, studies, sweep
 from efcnlib.book import build, complete, configuration, contents, execute, mathjax, render
@@ -41,8 +41,9 @@ def test_contents_repeat_the_study_part_and_single_chapters():
     themes = ("images", "geometry", "networks", "measures", "training", "paths", "studies", "results", "figures")
     reference = ["api", *(f"api/{name}" for name in (*themes, "commands"))]
     behind = ["executed/performance", "executed/survival", "clusters", "executed/digits/environment"]
-    before = ["executed/tutorial", "notation", "reading", "executed/playground", "own"]
-    assert files(one) == [*before, *study, *reference, *behind, "references"]
+    before = ["executed/tutorial", "notation", "reading", "executed/explorer", "executed/playground", "own"]
+    verdict = ["executed/claims", "executed/comparison"]
+    assert files(one) == [*before, *study, *verdict, *reference, *behind, "references"]
     assert [part["caption"] for part in two["parts"]][1:3] == ["Study: digits", "Study: quick"]
     assert files(two)[-3:] == ["executed/digits/environment", "executed/quick/environment", "references"]
     assert "{study}" not in yaml.safe_dump(two)
@@ -53,6 +54,25 @@ def test_every_page_of_the_contents_has_its_source():
         folder, _, name = page.replace("{study}/", "").partition("executed/")
         source = f"notebooks/{name}.ipynb" if name else f"book/{folder}.md"
         assert (REPOSITORY / source).exists(), source
+
+
+def test_a_page_of_all_studies_is_given_them_and_follows_their_runs(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    path, small = write_notebook(tmp_path / "notebooks" / "all.ipynb", "print(studies)"), tmp_path / "small.json"
+    path.write_text(path.read_text("utf-8").replace('study = \\"digits\\"', 'studies = \\"quick\\"'), "utf-8")
+    write_notebook(tmp_path / "notebooks" / "one.ipynb")
+    small.write_text('{"like": "digits"}')
+    pages = ["executed/digits/one", "executed/small/one", "executed/all"]
+    toc = {"parts": [{"caption": "", "chapters": [{"file": page} for page in pages]}]}
+    out = tmp_path / "book" / "executed" / "all.ipynb"
+    execute(tmp_path, toc, {"small": str(small)})
+    assert printed(out) == f"digits, {small}\n"
+    first = out.stat().st_mtime_ns
+    execute(tmp_path, toc, {"small": str(small)})
+    assert out.stat().st_mtime_ns == first
+    small.write_text('{"like": "digits", "epochs": 21}')
+    execute(tmp_path, toc, {"small": str(small)})
+    assert out.stat().st_mtime_ns > first
 
 
 @pytest.fixture(scope="module")

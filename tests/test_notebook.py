@@ -250,6 +250,16 @@ def test_the_numbers_saved_are_those_of_the_records(root, tmp_path):
     assert (said["seeds"], said["device"], said["commit"]) == ([0], info["device"], info["environment"]["commit"])
 
 
+def test_the_explorer_runs_unattended_and_trains_nothing(root, tmp_path):
+    out, before = tmp_path / "out.ipynb", names(Path(root))
+    run_notebook(REPOSITORY / "notebooks" / "explorer.ipynb", out, {"studies": "digits", "root": root})
+    (output,) = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]  # no live panel
+    assert '<div class="efcn-explorer">' in output.data["text/html"]
+    assert not re.search(r"(src|href)=\"(?!data:)", output.data["text/html"])
+    assert "widget-view" not in out.read_text("utf-8")
+    assert names(Path(root)) == before
+
+
 def test_paths_between_other_ends_and_over_seeds_are_computed(root, tmp_path):
     out, here = tmp_path / "out.ipynb", str(tmp_path / "runs")
     ends = {"start": "efcn 0", "more_seeds": 1, "methods": "linear", "others": "none"}
@@ -290,12 +300,18 @@ def test_a_study_without_curvature_says_so(root, tmp_path):
         ("interpolation", {"end": "elcn"}, "a path's end 'elcn' is not known: give cnn, fcn, efcn"),
         ("interpolation", {"more_seeds": "one"}, "more_seeds 'one' is not allowed: give whole numbers"),
         ("interpolation", {"relax_times": 3}, "unknown relax time '3': choose one of 0, 2, 5, 20"),
+        ("explorer", {"studies": "digits, digit"}, "unknown study 'digit': choose one of quick, digits"),
+        ("explorer", {"studies": ""}, "no study to explore: name one at least, as in quick, digits"),
+        ("explorer", {"live_study": "quick"}, "live study quick is not among those shown: choose one of digits"),
+        ("explorer", {"live_seed": 7}, "unknown seed of study digits 7: choose one of 0"),
+        ("explorer", {"device": "tpu"}, "device 'tpu' is not here: choose one of cpu"),
     ],
 )
 def test_notebooks_answer_bad_parameters_in_a_line(name, parameters, message, root, tmp_path):
     path = REPOSITORY / "notebooks" / f"{name}.ipynb"
+    usual = {"studies" if name == "explorer" else "study": "digits", "root": root}
     with pytest.raises(UserError, match=re.escape(message)) as caught:
-        run_notebook(path, tmp_path / "out.ipynb", {"study": "digits", "root": root} | parameters)
+        run_notebook(path, tmp_path / "out.ipynb", usual | parameters)
     assert len(str(caught.value).splitlines()) == 1
     assert "Error" not in str(caught.value)
     assert not (tmp_path / "out.ipynb").exists()
