@@ -13,7 +13,7 @@ from types import MappingProxyType
 import yaml
 from tqdm import tqdm
 
-from efcnlib import export, npm, studies, sweep
+from efcnlib import evidence, export, npm, studies, sweep
 from efcnlib.environment import REPOSITORY, recorded
 from efcnlib.errors import UserError
 from efcnlib.execution import digest, inputs_of, is_current, parameters_of, run_notebook, software
@@ -81,10 +81,15 @@ def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType
     for page, name in pages.items():
         notebook = source / "notebooks" / f"{Path(page).name}.ipynb"
         if name:
-            parameters, reads = _study(given.get(name, name))
+            parameters, reads = _study(given.get(name, name), store, parameters_of(notebook))
         elif "studies" in parameters_of(notebook):
             parameters = {"studies": ", ".join(every)}
-            reads = [key for study in every for key in _study(study)[1] if store.get(key) is not None]
+            reads = [
+                key
+                for study in every
+                for key in map(key_of, studies.runs(studies.load(study)))
+                if store.get(key) is not None
+            ]
         else:
             parameters, reads = {}, _recorded(source)
         inputs = inputs_of(notebook, parameters, reads)
@@ -196,10 +201,20 @@ def _compute(names: Sequence[str], device: str, data_root: str | None) -> tuple[
         return list(dict.fromkeys([FALLBACK, *others])), notice
 
 
-def _study(name: str) -> tuple[dict[str, object], Iterable[str]]:
-    """The parameters of a study's pages, which show its first seed, and the keys of the runs they may read."""
+def _study(name: str, store: Store, known: Iterable[str]) -> tuple[dict[str, object], list[str]]:
+    """The parameters of a study's page, as far as its notebook has them, and the keys of the runs it may read.
+
+    A page shows the study's first seed, and where it can the means over all seeds that are complete.
+    """
     study = studies.load(name)
-    return {"study": name, "seed": study.seeds[0]}, map(key_of, studies.runs(study))
+    first, *others = study.seeds
+    complete = [seed for seed in others if seed in evidence.complete_seeds(study, store)]
+    parameters = {"study": name, "seed": first, "more_seeds": ", ".join(map(str, complete))}
+    if not complete:
+        del parameters["more_seeds"]
+    return {key: value for key, value in parameters.items() if key in known}, [
+        f"{key_of(run)} {store.get(key_of(run)) is not None}" for run in studies.runs(study)
+    ]
 
 
 def _for_each(entry: dict, names: Iterable[str]) -> list[dict]:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from efcnlib.drawing import Drawing
 from efcnlib.figures import BLUE, BROWN, GREEN, ORANGE, RED, TW, History, Times, axes, epochs, percent
 
 MOMENTS = ("at the embedding", "at the end")
@@ -19,7 +19,7 @@ COLOURS = {"local": ORANGE, "off_local": BLUE, "rest": "0.6"}
 MARKS = {"local": ("s", "--"), "off_local": ("^", "-."), "rest": ("D", ":")}
 
 
-def eigenvalues(efcn: Times, fcn: History, edge: float | None = None) -> Figure:
+def eigenvalues(efcn: Times, fcn: History, edge: float | None = None) -> Drawing:
     """Top eigenvalues of the whole Hessian and of those restricted to local and to off-local weights, against tw.
 
     Grey dots are the whole one's next ones; green, below, the lowest. At ``edge`` a step of gradient descent is as long
@@ -42,10 +42,16 @@ def eigenvalues(efcn: Times, fcn: History, edge: float | None = None) -> Figure:
             ax.axhline(edge, color="black", linewidth=1, linestyle=(0, (1, 2)), label="2 / learning rate")
         ax.set_yscale("symlog", linthresh=1, linscale=0.5)
     _finish(figure, panels, efcn, "eigenvalue of the Hessian (nats)")
-    return figure
+    rows = []
+    for network, tw, history in [*(("eFCN", tw, of) for tw, of in efcn.items()), ("standard FCN", None, fcn)]:
+        for moment, when in enumerate(MOMENTS):
+            tops = [_top(history, f"{part}eigenvalues", moment) for part in ("", "local_", "off_local_")]
+            rows.append((network, tw, when, *tops, history["lowest"][moment]))
+    names = ("network", "tw (epochs)", "when", "top eigenvalue (nats)", "of local weights alone", "of off-local ones")
+    return figure.tell((*names, "lowest eigenvalue (nats)"), rows)
 
 
-def gradients(efcn: Times) -> Figure:
+def gradients(efcn: Times) -> Drawing:
     """Norm of the gradient, and of its local part, its off-local part and the rest, against tw."""
     figure, panels = axes(1, 2, size=(9, 3.8), sharey=True)
     for moment, ax in enumerate(panels):
@@ -55,10 +61,16 @@ def gradients(efcn: Times) -> Figure:
             _line(ax, efcn, norms, COLOURS[part], *MARKS[part], NAMES[part])
         ax.set_yscale("log")
     _finish(figure, panels, efcn, "norm of the gradient (nats)")
-    return figure
+    quantities = ("gradient_norm", *(f"gradient_{part}" for part in PARTS))
+    rows = [
+        (tw, when, *(history[name][moment] for name in quantities))
+        for tw, history in efcn.items()
+        for moment, when in enumerate(MOMENTS)
+    ]
+    return figure.tell(("tw (epochs)", "when", "norm of the gradient (nats)", *(NAMES[part] for part in PARTS)), rows)
 
 
-def shares(efcn: Times) -> Figure:
+def shares(efcn: Times) -> Drawing:
     """How much of the squared gradient, and of the top eigenvector, is local, off-local and rest: stacked bars."""
     figure, panels = axes(2, 2, size=(9, 5.2), sharex=True, sharey=True)
     for moment, column in enumerate(panels.T):
@@ -78,7 +90,13 @@ def shares(efcn: Times) -> Figure:
     panels[0, 0].set(ylabel="squared gradient (%)", ylim=(0, 100))
     panels[1, 0].set(ylabel="squared top\neigenvector (%)")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
-    return figure
+    rows = [
+        (tw, when, what, *(100 * _share(history, what, part, moment) for part in PARTS))
+        for tw, history in efcn.items()
+        for moment, when in enumerate(MOMENTS)
+        for what in ("gradient", "top")
+    ]
+    return figure.tell(("tw (epochs)", "when", "squared", *(f"{NAMES[part]} (%)" for part in PARTS)), rows)
 
 
 def _share(history: History, what: str, part: str, moment: int) -> float:
@@ -91,14 +109,18 @@ def _share(history: History, what: str, part: str, moment: int) -> float:
 
 def _tops(efcn: Times, name: str, moment: int) -> list[float]:
     """First of each list of eigenvalues; nan where a part has no weights."""
-    return [(history[name][moment] or [float("nan")])[0] for history in efcn.values()]
+    return [_top(history, name, moment) for history in efcn.values()]
+
+
+def _top(history: History, name: str, moment: int) -> float:
+    return (history[name][moment] or [float("nan")])[0]
 
 
 def _line(ax: Axes, efcn: Mapping, values: Sequence[float], colour: str, marker: str, dash: object, label: str) -> None:
     ax.plot(list(efcn), values, color=colour, marker=marker, linestyle=dash, label=label)
 
 
-def _finish(figure: Figure, panels: Sequence[Axes], efcn: Times, label: str) -> None:
+def _finish(figure: Drawing, panels: Sequence[Axes], efcn: Times, label: str) -> None:
     for moment, ax in enumerate(panels):
         epochs(ax, max(efcn))
         ax.set_title(MOMENTS[moment], fontsize=10)

@@ -13,11 +13,13 @@ from pathlib import Path
 from IPython import get_ipython
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from efcnlib import drawing, networks, sweep
 from efcnlib.drawing import Drawing, Made
 from efcnlib.environment import REPOSITORY
 from efcnlib.errors import UserError, choice
+from efcnlib.records import Record
 from efcnlib.runs import untrained
 from efcnlib.studies import Study
 
@@ -161,6 +163,17 @@ def strict() -> None:
 def _assigned(source: str) -> list[str]:
     """Names that a parameters cell assigns to."""
     return [target.id for line in ast.parse(source).body for target in getattr(line, "targets", ())]
+
+
+def picture(record: Record, name: str) -> Tensor:
+    """A record's array; UserError if it is a recorded run whose large pictures were left out."""
+    if name not in record.arrays:
+        where = f"{record.config['kind']} tw={record.config['tw']} seed={record.config['seed']}"
+        raise UserError(
+            f"the picture {name!r} of {where} is not recorded: of large ones those of a study's first seed are, and of"
+            " blocks that of its last relax time; import the study, remove that run's folder and compute it again"
+        )
+    return record.arrays[name]
 
 
 def layers(study: Study) -> list[networks.Step]:

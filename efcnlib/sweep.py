@@ -39,6 +39,11 @@ class Results:
     study: Study
     store: Store
 
+    @property
+    def seed(self) -> int:
+        """The first seed, as a number even if it was given as text."""
+        return self.study.seeds[0]
+
     def cnn(self, seed: int) -> Record:
         """The CNN."""
         return self._record(self.study.cnn(seed))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from efcnlib import seeds
 from efcnlib.figures import History, Times
+from efcnlib.intervals import interval
 
 ONE_SEED = "All this is one seed, which cannot tell an effect from luck in the training."
 PICKED = "Best epochs are picked on the test set here, so they are somewhat too good."
@@ -112,15 +113,26 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: in
     ]
 
 
-def gains(efcn: Times, control: Times, images: int) -> tuple[list[float], list[float]]:
-    """Final test accuracy of each eFCN minus its control's, and the standard errors of these differences.
+def gains(pairs: Mapping[int, Sequence[tuple[History, History]]], images: int) -> tuple[list[float], list[float], str]:
+    """Final test accuracy of each eFCN minus its control's, how far that may be off, and in words what says so.
+
+    ``pairs`` are an eFCN's and its control's history by relax time, for each seed. Of one seed it is the binomial
+    standard error over ``images``; of several, half of Student's interval for the mean of the seeds' differences.
 
     >>> from efcnlib.verdicts import gains
-    >>> gains({5: {"test_accuracy": [0.75]}}, {5: {"test_accuracy": [0.5]}}, images=100)
-    ([0.25], [0.06614378277661477])
+    >>> efcn, control = {"test_accuracy": [0.1, 0.6]}, {"test_accuracy": [0.1, 0.5]}
+    >>> [round(x, 3) for x, *_ in gains({5: [(efcn, control)]}, images=1000)[:2]]
+    [0.1, 0.022]
     """
-    pairs = [(_final(efcn[tw]), _final(control[tw])) for tw in efcn]
-    return [a - b for a, b in pairs], [standard_error(images, a, b) for a, b in pairs]
+    ends = {tw: [(_final(new), _final(old)) for new, old in of] for tw, of in pairs.items()}
+    each = {tw: interval([new - old for new, old in of]) for tw, of in ends.items()}
+    means = [one.mean for one in each.values()]
+    n = next(iter(each.values())).n
+    if n > 1:
+        words = f"Student's 95 % interval over {n} seeds, of differences within each"
+        return means, [one.high - one.mean for one in each.values()], words
+    words = f"one binomial standard error for {images:,} test images, as if both erred independently"
+    return means, [standard_error(images, *of[0]) for of in ends.values()], words
 
 
 def deviation(efcn: Times, fcn: History) -> list[str]:
