@@ -7,7 +7,7 @@ same records give the same bytes.
 import sys
 from pathlib import Path
 
-from efcnlib import drawing, figures, sweep
+from efcnlib import drawing, overview, sweep
 from efcnlib.environment import REPOSITORY
 from efcnlib.errors import UserError
 
@@ -19,7 +19,7 @@ def main(study: str = "quick", seed: str = "0", out: str = str(REPOSITORY / "boo
     cnn, fcn = results.cnn(seed).history, results.fcn(seed).history
     times = results.study.relax_times
     efcn, control = ({tw: of(tw, seed).history for tw in times} for of in (results.efcn, results.control))
-    figure = figures.point(cnn, efcn, control, fcn_best=max(fcn["test_accuracy"]))
+    figure = overview.point(cnn, efcn, control, fcn_best=max(fcn["test_accuracy"]))
     Path(out).write_bytes(drawing.svg(figure))
 
 

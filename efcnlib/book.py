@@ -24,7 +24,6 @@ DEFAULT, FALLBACK = "quick", "digits"
 MATHJAX = "3.2.2"
 MENDED = (  # in each page: a pattern, and what is to stand there
     (r'<link rel="preload" as="font"[^>]*>\n?', ""),  # browsers refuse it for pages opened as files, and say so
-    (r'<div class="pst-scrollable-table-container">', r'<div class="pst-scrollable-table-container" tabindex="0">'),
     (r'role="doc-biblioentry"', 'role="listitem"'),  # the only thing that a list may hold
 )
 MATHJAX_PARTS = ("tex-mml-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")

@@ -42,13 +42,21 @@ def eigenvalues(efcn: Times, fcn: History, edge: float | None = None) -> Drawing
             ax.axhline(edge, color="black", linewidth=1, linestyle=(0, (1, 2)), label="2 / learning rate")
         ax.set_yscale("symlog", linthresh=1, linscale=0.5)
     _finish(figure, panels, efcn, "eigenvalue of the Hessian (nats)")
+    return figure.tell(("moment", "network", "tw (epochs)", "what", "eigenvalue (nats)"), _eigenvalues(efcn, fcn))
+
+
+def _eigenvalues(efcn: Times, fcn: History) -> list[tuple]:
+    """Rows of the whole Hessian's eigenvalues, those of its parts, and the lowest, at both moments."""
     rows = []
-    for network, tw, history in [*(("eFCN", tw, of) for tw, of in efcn.items()), ("standard FCN", None, fcn)]:
-        for moment, when in enumerate(MOMENTS):
-            tops = [_top(history, f"{part}eigenvalues", moment) for part in ("", "local_", "off_local_")]
-            rows.append((network, tw, when, *tops, history["lowest"][moment]))
-    names = ("network", "tw (epochs)", "when", "top eigenvalue (nats)", "of local weights alone", "of off-local ones")
-    return figure.tell((*names, "lowest eigenvalue (nats)"), rows)
+    for moment, when in enumerate(MOMENTS):
+        for tw, history in efcn.items():
+            rows += [(when, "eFCN", tw, "whole Hessian", value) for value in history["eigenvalues"][moment]]
+            for part in ("local", "off_local"):
+                top = _tops({tw: history}, f"{part}_eigenvalues", moment)
+                rows += [(when, "eFCN", tw, f"{NAMES[part]} weights alone", *top)]
+            rows += [(when, "eFCN", tw, "lowest of the whole", history["lowest"][moment])]
+        rows += [(when, "standard FCN", None, "whole Hessian, top", fcn["eigenvalues"][moment][0])]
+    return rows
 
 
 def gradients(efcn: Times) -> Drawing:
@@ -61,13 +69,14 @@ def gradients(efcn: Times) -> Drawing:
             _line(ax, efcn, norms, COLOURS[part], *MARKS[part], NAMES[part])
         ax.set_yscale("log")
     _finish(figure, panels, efcn, "norm of the gradient (nats)")
-    quantities = ("gradient_norm", *(f"gradient_{part}" for part in PARTS))
+    names = [f"gradient_{part}" for part in ("norm", *PARTS)]
     rows = [
-        (tw, when, *(history[name][moment] for name in quantities))
-        for tw, history in efcn.items()
+        (when, tw, *(history[name][moment] for name in names))
         for moment, when in enumerate(MOMENTS)
+        for tw, history in efcn.items()
     ]
-    return figure.tell(("tw (epochs)", "when", "norm of the gradient (nats)", *(NAMES[part] for part in PARTS)), rows)
+    told = ("all", *(NAMES[part] for part in PARTS))
+    return figure.tell(("moment", "tw (epochs)", *(f"norm of the gradient, {name} (nats)" for name in told)), rows)
 
 
 def shares(efcn: Times) -> Drawing:
@@ -91,12 +100,12 @@ def shares(efcn: Times) -> Drawing:
     panels[1, 0].set(ylabel="squared top\neigenvector (%)")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     rows = [
-        (tw, when, what, *(100 * _share(history, what, part, moment) for part in PARTS))
-        for tw, history in efcn.items()
+        (when, what, tw, *(100 * _share(history, name, part, moment) for part in PARTS))
         for moment, when in enumerate(MOMENTS)
-        for what in ("gradient", "top")
+        for name, what in (("gradient", "squared gradient"), ("top", "squared top eigenvector"))
+        for tw, history in efcn.items()
     ]
-    return figure.tell(("tw (epochs)", "when", "squared", *(f"{NAMES[part]} (%)" for part in PARTS)), rows)
+    return figure.tell(("moment", "of what", "tw (epochs)", *(f"{NAMES[part]} (%)" for part in PARTS)), rows)
 
 
 def _share(history: History, what: str, part: str, moment: int) -> float:
@@ -109,11 +118,7 @@ def _share(history: History, what: str, part: str, moment: int) -> float:
 
 def _tops(efcn: Times, name: str, moment: int) -> list[float]:
     """First of each list of eigenvalues; nan where a part has no weights."""
-    return [_top(history, name, moment) for history in efcn.values()]
-
-
-def _top(history: History, name: str, moment: int) -> float:
-    return (history[name][moment] or [float("nan")])[0]
+    return [(history[name][moment] or [float("nan")])[0] for history in efcn.values()]
 
 
 def _line(ax: Axes, efcn: Mapping, values: Sequence[float], colour: str, marker: str, dash: object, label: str) -> None:

@@ -52,7 +52,7 @@ def plain(value: object) -> object:
 
 
 def png(figure: Figure, colours: int = 256) -> bytes:
-    """For the screen, in ``colours`` of its own: a third to a half of the bytes; of 256 no difference is to be seen."""
+    """For the screen, in so many colours of its own: a third to a half of the bytes, and no difference to be seen."""
     image = Image.open(io.BytesIO(_saved(figure, "png", dpi=SCREEN * figure.dpi))).convert("RGB")
     picture = io.BytesIO()
     image.quantize(colours, dither=Image.Dither.NONE).save(picture, "PNG", optimize=True)

@@ -4,7 +4,7 @@ Accuracies and deviations come as fractions and are drawn in per cent; times are
 is a run's: one list for each quantity, over its measured epochs. Colours, after Okabe and Ito and after Tol, are told
 apart by the colour-blind; series also differ in marker or dash. Of several seeds (`seeds.averaged`) the mean is drawn,
 and as a band or a bar what lies between the least and the most. Every function returns a new figure, which
-carries the numbers it draws (`drawing`).
+carries the numbers it draws (``drawing``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,13 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, SymLogNorm
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, ScalarFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from efcnlib import seeds
 from efcnlib.drawing import Drawing
+from efcnlib.telling import ACCURACY, History, Times, columns_of, told, values_of
 
-History = Mapping[str, Sequence]
-Times = Mapping[int, History]  # histories by relax time
 Sizes = Mapping[int, Sequence[History]]  # histories by size of network or training set, one for each seed
 
 RED, BROWN, BLUE, ORANGE, GREEN, PURPLE = "#CC3311", "#8C510A", "#0072B2", "#E69F00", "#009E73", "#CC79A7"
@@ -30,7 +28,6 @@ SERIES = ((BLUE, "o", "-"), (RED, "s", "--"), (GREEN, "^", "-."), (PURPLE, "D", 
 TIME_COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0, 0.88, 256)))  # its last yellows fade on white
 TW = "relax time $t_w$ (epochs)"
 AFTER = "epochs after embedding"
-ACCURACY = "test accuracy (%)"
 SHARING = "distance to weight sharing (%)"
 
 
@@ -85,34 +82,7 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Draw
     ax.set(xlabel="epochs of the CNN; relax time $t_w$", ylabel=ACCURACY)
     _time_bar(figure, ax, norm, AFTER)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    return _told(figure, cnn, efcn, control, fcn_best)
-
-
-def point(cnn: History, efcn: Times, control: Times, fcn_best: float, most: int = 5) -> Drawing:
-    """Figure 0: test accuracy against all epochs; eFCNs and controls branch off the CNN's curve, ``most`` of them."""
-    every = list(efcn)
-    chosen = every if len(every) <= most else [every[round(i * (len(every) - 1) / (most - 1))] for i in range(most)]
-    figure, ax = axes(size=(7, 4.2))
-    halo = [withStroke(linewidth=3, foreground="white")]  # so that lines do not cross out letters
-    ax.plot(cnn["epoch"], percent(cnn["test_accuracy"]), color=RED, linewidth=2.5, label="CNN")
-    ax.axhline(100 * fcn_best, color=BROWN, linestyle=(0, (6, 2)), label="standard FCN, best")
-    for tw in chosen:
-        once = tw == chosen[0]
-        lines = ((control, "0.45", ":", "", "control: CNN resumed"), (efcn, BLUE, "-", ".", "eFCN"))
-        for histories, colour, dash, marker, label in lines:
-            at = tw + np.asarray(histories[tw]["epoch"])
-            y = percent(histories[tw]["test_accuracy"])
-            ax.plot(at, y, color=colour, linestyle=dash, marker=marker, label=label if once else None)
-        first = percent(efcn[tw]["test_accuracy"])[0]
-        ax.plot(
-            [tw], [first], "o", color="white", markeredgecolor="black", zorder=4, label="embedded" if once else None
-        )
-        ax.annotate(f"$t_w$ = {tw}", (tw, first), (5, -15), textcoords="offset points", zorder=5, path_effects=halo)
-    ax.margins(0.05, 0.1)
-    ax.set(xlabel="epochs of training, the CNN's included", ylabel=ACCURACY)
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    some = [{tw: of[tw] for tw in chosen} for of in (efcn, control)]
-    return _told(figure, cnn, *some, fcn_best)
+    return told(figure, cnn, efcn, control, fcn_best)
 
 
 def gains(times: Sequence[int], differences: Sequence[float], errors: Sequence[float]) -> Drawing:
@@ -162,9 +132,9 @@ def deviation(efcn: Times, fcn: History) -> Drawing:
     right.set(xlabel="final test\naccuracy (%)")
     _time_bar(figure, (left, middle, right), norm, "$t_w$")
     names = ["network", "tw (epochs)", "train loss at embedding (nats)"]
-    names += [*_names(f"final {ACCURACY}", fcn), *_names("δ at the end (%)", fcn)]
+    names += [*columns_of(f"final {ACCURACY}", fcn), *columns_of("δ at the end (%)", fcn)]
     every = [("eFCN", tw, history) for tw, history in efcn.items()] + [("standard FCN", None, fcn)]
-    ends = [[of[-1] for name in ("test_accuracy", "delta") for of in _values(history, name)] for *_, history in every]
+    ends = [[of[-1] for name in ("test_accuracy", "delta") for of in values_of(history, name)] for *_, history in every]
     rows = [(*who, history["train_loss"][0], *end) for (*who, history), end in zip(every, ends, strict=True)]
     return figure.tell(names, rows)
 
@@ -189,9 +159,9 @@ def distances(efcn: Times) -> Drawing:
         ax.set(xlabel=AFTER, ylabel=name)
         ax.set_ylim(bottom=0)
     _time_bar(figure, panels, norm, "$t_w$")
-    told = {tw: [*_values(history, "delta"), *_values(history, "sharing")] for tw, history in efcn.items()}
+    told = {tw: [*values_of(history, "delta"), *values_of(history, "sharing")] for tw, history in efcn.items()}
     rows = [(tw, *row) for tw, of in told.items() for row in zip(efcn[tw]["epoch"], *of, strict=True)]
-    return figure.tell(("tw (epochs)", "epoch", *_names("δ (%)", history), *_names(SHARING, history)), rows)
+    return figure.tell(("tw (epochs)", "epoch", *columns_of("δ (%)", history), *columns_of(SHARING, history)), rows)
 
 
 def by_layer(efcn: Times) -> Drawing:
@@ -216,9 +186,9 @@ def by_layer(efcn: Times) -> Drawing:
         ax.set(xlabel=TW, ylabel=label)
         ax.set_ylim(bottom=0)
     figure.legend(loc="outside upper center", ncols=5, frameon=False)
-    ends = {tw: [of[-1] for name, _ in names for of in _values(history, name)] for tw, history in efcn.items()}
+    ends = {tw: [of[-1] for name, _ in names for of in values_of(history, name)] for tw, history in efcn.items()}
     rows = [(tw, i, *both) for tw, end in ends.items() for i, both in enumerate(zip(*end, strict=True), start=1)]
-    told = [*_names("δ at the end (%)", history), *_names(SHARING, history)]
+    told = [*columns_of("δ at the end (%)", history), *columns_of(SHARING, history)]
     return figure.tell(("tw (epochs)", "layer", *told), rows)
 
 
@@ -243,13 +213,13 @@ def contributions(efcn: Times, chance: float) -> Drawing:
         ax.plot(list(efcn), final, color=colour, marker=marker, linestyle=dash, label=label)
         for tw, history in efcn.items():
             _bar_of_seeds(ax, tw, history, name, colour)
-        rows += [(label, tw, *(of[-1] for of in _values(history, name))) for tw, history in efcn.items()]
+        rows += [(label, tw, *(of[-1] for of in values_of(history, name))) for tw, history in efcn.items()]
     ax.axhline(100 * chance, color="0.4", linewidth=1, linestyle=":", label="guessing")
     epochs(ax, max(efcn))
     ax.set(xlabel=TW, ylabel=ACCURACY)
     ax.set_ylim(bottom=0)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    names = ("weights", "tw (epochs)", *_names(ACCURACY, history))
+    names = ("weights", "tw (epochs)", *columns_of(ACCURACY, history))
     return figure.tell(names, [*rows, ("guessing", None, 100 * chance, None, None)[: len(names)]])
 
 
@@ -264,19 +234,21 @@ def sweep(cnn: Sizes, control: Sizes, efcn: Sizes, xlabel: str) -> Drawing:
         ("control, last", control, lambda accuracies: accuracies[-1], (GREEN, "^", "-."), 1.0),
         ("eFCN, last", efcn, lambda accuracies: accuracies[-1], (BLUE, "s", "--"), 1.02),
     )
+    rows = []
     for label, sizes, value, (colour, marker, dash), aside in series:
         values = [percent([value(history["test_accuracy"]) for history in group]) for group in sizes.values()]
         mean = np.array([group.mean() for group in values])
         reach = [mean - [group.min() for group in values], [group.max() for group in values] - mean]
+        rows += zip([label] * len(mean), sizes, mean, mean - reach[0], mean + reach[1], strict=True)
         style = {"color": colour, "marker": marker, "linestyle": dash, "capsize": 3}
         ax.errorbar(aside * np.array(list(sizes), float), mean, reach, label=label, **style)
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(FixedLocator(list(efcn)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set(xlabel=xlabel, ylabel="test accuracy (%)")
+    ax.set(xlabel=xlabel, ylabel=ACCURACY)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    return figure
+    return figure.tell(("network", xlabel, *(f"{ACCURACY}, {what}" for what in ("mean", "least", "most"))), rows)
 
 
 def _band(ax: Axes, history: History, name: str, colour: object) -> None:
@@ -342,30 +314,6 @@ def epochs(ax: Axes, last: int) -> None:
     ax.xaxis.set_major_locator(FixedLocator(_ticks(last)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(ScalarFormatter())
-
-
-def _told(figure: Drawing, cnn: History, efcn: Times, control: Times, fcn_best: float) -> Drawing:
-    """With rows of a network's name, its relax time, its own epoch, and its test accuracy in per cent."""
-    histories = [("CNN", None, cnn), *(("eFCN", tw, h) for tw, h in efcn.items())]
-    histories += [("control", tw, history) for tw, history in control.items()]
-    rows = [
-        (name, tw, *row)
-        for name, tw, history in histories
-        for row in zip(history["epoch"], *_values(history, "test_accuracy"), strict=True)
-    ]
-    names = ("network", "tw (epochs)", "epoch", *_names(ACCURACY, cnn))
-    best = ("standard FCN, best", None, None, 100 * fcn_best, None, None)
-    return figure.tell(names, [*rows, best[: len(names)]])
-
-
-def _names(label: str, history: History) -> list[str]:
-    """Names of a quantity's columns: of several seeds there is a mean, a least and a most."""
-    return [label] if seeds.count(history) == 1 else [f"{label}, {what}" for what in ("mean", "least", "most")]
-
-
-def _values(history: History, name: str) -> list[np.ndarray]:
-    """The values of these columns in per cent, [epochs] or [epochs, layers] each."""
-    return [percent(history[key]) for key in (name, f"{name}:low", f"{name}:high") if key in history]
 
 
 def _ticks(last: int) -> list[int]:

@@ -1,6 +1,6 @@
 """Figures of weight matrices: where a convolution's weights go, and how large they are. No I/O here either.
 
-The numbers that come with a heat map are ln|w| (`drawing.logarithms`), a row for each of its rows.
+The numbers that come with a heat map are ln|w| (``drawing.logarithms``), a row for each of its rows.
 
 A block is the part of a padded matrix that belongs to one input and one output channel: [outputs, padded inputs], both
 counted row by row over the image.

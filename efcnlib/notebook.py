@@ -49,21 +49,29 @@ class Page:
             f' href="data:{kind};base64,{base64.b64encode(content).decode()}">{name}</a>'
             for name, (ending, kind, content) in drawing.files(figure, facts).items()
         ]
-        width = round(figure.get_figwidth() * figure.dpi)
-        picture = base64.b64encode(drawing.png(figure)).decode()
-        source = (
-            f'<figure id="{anchor}" style="margin: 1em 0; max-width: {width}px">'
-            f'<img alt="{html.escape(alt)}" width="{width}" style="max-width: 100%; height: auto"'
-            f' src="data:image/png;base64,{picture}">'
-            f'<figcaption style="text-align: left"><b>Figure {number}.</b> {caption}{made.words}'
+        below = (
             f'<div class="figure-files"><small>Save Figure {number}: {links[0]}, {links[1]};'
-            f" its numbers: {links[2]}, {links[3]}</small></div></figcaption></figure>"
+            f" its numbers: {links[2]}, {links[3]}</small></div>"
         )
-        display({"text/html": source, "text/plain": alt}, raw=True)
+        words = f"<b>Figure {number}.</b> {caption}{made.words}{below}"
+        display({"text/html": framed(figure, words, alt, anchor=anchor), "text/plain": alt}, raw=True)
 
     def say_command(self) -> None:
         """Display the command that runs this page again, in a block to be copied from."""
         display(Markdown(f"```bash\n{self.command}\n```"))
+
+
+def framed(figure: Figure, caption: str, alt: str, colours: int = 256, anchor: str = "") -> str:
+    """The HTML of a figure that needs no other file, in ``colours`` of its own; ``anchor`` is what links lead to."""
+    data = base64.b64encode(drawing.png(figure, colours)).decode()
+    width = round(figure.get_figwidth() * figure.dpi)
+    named = f' id="{anchor}"' if anchor else ""
+    return (
+        f'<figure{named} style="margin: 1em 0; max-width: {width}px">'
+        f'<img alt="{html.escape(alt)}" width="{width}" style="max-width: 100%; height: auto"'
+        f' src="data:image/png;base64,{data}">'
+        f'<figcaption style="text-align: left">{caption}</figcaption></figure>'
+    )
 
 
 def page(name: str) -> Page:
@@ -86,17 +94,6 @@ def _parameters(path: Path) -> dict[str, object]:
     cells = json.loads(path.read_text("utf-8"))["cells"]
     source = next("".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", []))
     return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(source).body}
-
-
-def framed(figure: Figure, caption: str, alt: str, colours: int = 256) -> str:
-    """The HTML of a figure that needs no other file; fewer ``colours`` make it smaller."""
-    width = round(figure.get_figwidth() * figure.dpi)
-    return (
-        f'<figure style="margin: 1em 0; max-width: {width}px">'
-        f'<img alt="{html.escape(alt)}" width="{width}" style="max-width: 100%; height: auto"'
-        f' src="data:image/png;base64,{base64.b64encode(drawing.png(figure, colours)).decode()}">'
-        f'<figcaption style="text-align: left">{caption}</figcaption></figure>'
-    )
 
 
 def say(*sentences: str) -> None:

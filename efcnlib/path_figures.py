@@ -2,7 +2,7 @@
 
 ``paths`` holds, by relax time and method, the histories of path runs, one for each seed. With several seeds a line is
 their mean and the band around it one standard deviation on each side. Colours are those of Okabe and Ito, dashes differ
-too. Every figure carries the numbers it draws (`drawing`).
+too. Every figure carries the numbers it draws (``drawing``).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """From timings to figures: what a training step takes, against what the machine could do at best. No I/O.
 
 ``variants`` are the ways of training that `efcnlib.bench` timed, by name, as its files hold them; times are in
-milliseconds. Colours tell precisions apart, markers too. Every figure carries the numbers it draws (`drawing`).
+milliseconds. Colours tell precisions apart, markers too. Every figure carries the numbers it draws (``drawing``).
 """
 
 from collections.abc import Mapping, Sequence

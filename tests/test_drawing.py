@@ -15,7 +15,7 @@ from PIL import Image
 from test_figures import EPOCHS, TIMES, each, history
 from test_path_figures import paths
 
-from efcnlib import drawing, figures, matrices, path_figures, seeds
+from efcnlib import drawing, figures, matrices, overview, path_figures, seeds
 from efcnlib.geometry import Axis, ConvGeometry
 
 FACTS = {"figure": "9", "study": {"name": "digits"}}
@@ -38,7 +38,7 @@ def curves(rng, of=each):
     cnn = next(iter(of(rng).values()))
     return {
         "dynamics": figures.dynamics(cnn, efcn, control, rng.random()),
-        "point": figures.point(cnn, efcn, control, rng.random()),
+        "point": overview.point(cnn, efcn, control, rng.random()),
         "deviation": figures.deviation(efcn, cnn),
         "distances": figures.distances(efcn),
         "by_layer": figures.by_layer(efcn),

@@ -68,11 +68,20 @@ def test_dynamics_verdicts_turn_with_the_numbers():
 
 
 def test_gains_are_final_differences_with_their_errors():
-    differences, errors = verdicts.gains(
-        {0: run(0.1, 0.6), 3: run(0.9, 0.5)}, {0: run(0.1, 0.5), 3: run(0.1, 0.7)}, 400
-    )
+    pairs = {0: [(run(0.1, 0.6), run(0.1, 0.5))], 3: [(run(0.9, 0.5), run(0.1, 0.7))]}
+    differences, errors, words = verdicts.gains(pairs, 400)
     assert differences == pytest.approx([0.1, -0.2])
     assert errors == pytest.approx([((0.24 + 0.25) / 400) ** 0.5, ((0.25 + 0.21) / 400) ** 0.5])
+    assert words.startswith("one binomial standard error for 400 test images")
+
+
+def test_gains_over_seeds_have_students_interval():
+    pairs = {5: [(run(0.1, 0.60), run(0.1, 0.50)), (run(0.1, 0.70), run(0.1, 0.66)), (run(0.1, 0.65), run(0.1, 0.60))]}
+    differences, errors, words = verdicts.gains(pairs, 400)
+    low, high = stats.t.interval(0.95, 2, np.mean([0.10, 0.04, 0.05]), stats.sem([0.10, 0.04, 0.05]))
+    assert differences == pytest.approx([np.mean([0.10, 0.04, 0.05])])
+    assert errors == pytest.approx([(high - low) / 2])
+    assert "95 % interval over 3 seeds" in words
 
 
 def test_deviation_ranks_delta():

@@ -1,0 +1,39 @@
+"""Histories -> the columns that a figure carries: of several seeds a mean, a least and a most (``seeds.averaged``)."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from efcnlib import seeds
+from efcnlib.drawing import Drawing
+
+History = Mapping[str, Sequence]
+Times = Mapping[int, History]  # histories by relax time
+
+ACCURACY = "test accuracy (%)"
+
+
+def told(figure: Drawing, cnn: History, efcn: Times, control: Times, fcn_best: float) -> Drawing:
+    """With rows of a network's name, its relax time, its own epoch, and its test accuracy in per cent."""
+    histories = [("CNN", None, cnn), *(("eFCN", tw, h) for tw, h in efcn.items())]
+    histories += [("control", tw, history) for tw, history in control.items()]
+    rows = [
+        (name, tw, *row)
+        for name, tw, history in histories
+        for row in zip(history["epoch"], *values_of(history, "test_accuracy"), strict=True)
+    ]
+    names = ("network", "tw (epochs)", "epoch", *columns_of(ACCURACY, cnn))
+    best = ("standard FCN, best", None, None, 100 * fcn_best, None, None)
+    return figure.tell(names, [*rows, best[: len(names)]])
+
+
+def columns_of(label: str, history: History) -> list[str]:
+    """Names of a quantity's columns: of several seeds there is a mean, a least and a most."""
+    return [label] if seeds.count(history) == 1 else [f"{label}, {what}" for what in ("mean", "least", "most")]
+
+
+def values_of(history: History, name: str) -> list[np.ndarray]:
+    """The values of these columns in per cent, [epochs] or [epochs, layers] each."""
+    return [
+        100 * np.asarray(history[key], dtype=float) for key in (name, f"{name}:low", f"{name}:high") if key in history
+    ]
