@@ -253,7 +253,8 @@ def test_the_numbers_saved_are_those_of_the_records(root, tmp_path):
 def test_the_explorer_runs_unattended_and_trains_nothing(root, tmp_path):
     out, before = tmp_path / "out.ipynb", names(Path(root))
     run_notebook(REPOSITORY / "notebooks" / "explorer.ipynb", out, {"studies": "digits", "root": root})
-    (output,) = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]  # no live panel
+    output, command = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    assert "explorer.ipynb out.ipynb -p studies digits" in command.data["text/markdown"]  # and no live panel
     assert '<div class="efcn-explorer">' in output.data["text/html"]
     assert not re.search(r"(src|href)=\"(?!data:)", output.data["text/html"])
     assert "widget-view" not in out.read_text("utf-8")
