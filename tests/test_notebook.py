@@ -261,6 +261,33 @@ def test_the_explorer_runs_unattended_and_trains_nothing(root, tmp_path):
     assert names(Path(root)) == before
 
 
+def test_means_over_seeds_are_drawn_and_said(root, tmp_path):
+    for name in ("dynamics", "delta", "off_local"):
+        out = tmp_path / f"{name}.ipynb"
+        given = {"study": "digits", "root": root, "more_seeds": "1"}
+        run_notebook(REPOSITORY / "notebooks" / f"{name}.ipynb", out, given)
+        outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+        pages = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]
+        assert "seeds 0, 1;" in pages[-1]
+        words = "".join(o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {}))
+        assert "All are means over 2 seeds" in words
+        assert "-p seed 0 -p more_seeds 1" in words
+
+
+@pytest.mark.parametrize("name", ["claims", "comparison"])
+def test_pages_of_all_studies_compute_nothing(name, root, tmp_path):
+    out, before = tmp_path / "out.ipynb", names(Path(root))
+    path = REPOSITORY / "notebooks" / f"{name}.ipynb"
+    run_notebook(path, out, {"studies": "digits", "root": root})
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    words = "".join(o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {}))
+    assert names(Path(root)) == before
+    assert ("| 1 | The embedding is exact | holds |" if name == "claims" else "VanillaCNN, best") in words
+    assert "digits/dynamics.ipynb" in words
+    with pytest.raises(UserError, match=r"study quick has no seed whose runs are all there: .* efcn run quick"):
+        run_notebook(path, out, {"studies": "quick", "root": root})
+
+
 def test_paths_between_other_ends_and_over_seeds_are_computed(root, tmp_path):
     out, here = tmp_path / "out.ipynb", str(tmp_path / "runs")
     ends = {"start": "efcn 0", "more_seeds": 1, "methods": "linear", "others": "none"}
@@ -281,7 +308,7 @@ def test_a_study_without_curvature_says_so(root, tmp_path):
     parameters = {"study": str(tmp_path / "plain.json"), "root": root}
     run_notebook(REPOSITORY / "notebooks" / "curvature.ipynb", out, parameters)
     outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
-    (said,) = [output.data["text/markdown"] for output in outputs if output.output_type == "display_data"]
+    said, _ = [output.data["text/markdown"] for output in outputs if output.output_type == "display_data"]
     assert said == "- Study plain measures no curvature: give it one with its field `curvature`."
 
 
@@ -350,7 +377,7 @@ def test_the_command_of_a_page_makes_the_same_page_and_is_strict(root, tmp_path)
     assert "seed 1;" in again.read_text("utf-8")
     done = papermill(command.replace("-p seed", "-p sede"), tmp_path / "wrong.ipynb")
     assert done.returncode != 0
-    assert "unknown parameter of this notebook 'sede': choose one of study, seed, root" in done.stderr
+    assert "unknown parameter of this notebook 'sede': choose one of study, seed, more_seeds, root" in done.stderr
 
 
 def test_the_tutorial_runs_what_it_tells_to_run(root, tmp_path, monkeypatch):
