@@ -43,7 +43,7 @@ class Trainer:
     r"""A network in training, in place, on the device it is on.
 
     ``batch`` is in images; ``seed`` decides the dropout masks and, with ``augment``, how each step's images are moved
-    and mirrored (`augmentation`): alike in all networks. Raises UserError for what cannot be computed so, before
+    and mirrored (``augmentation``): alike in all networks. Raises UserError for what cannot be computed so, before
     anything is. The network's parameters are only up to date after `settle`.
 
     The loss is the cross-entropy :math:`-\frac{1}{n} \sum_j \ln p_j`, with :math:`p_j` the probability that the network
@@ -175,7 +175,7 @@ class Trainer:
     def carry(self, gathered: dict[str, Tensor]) -> None:
         """Start with what a CNN's optimiser of the same kind had ``gathered``, "PARAMETER/NAME"; nothing: start fresh.
 
-        ``NAME`` is PyTorch's. `carrying` says what becomes of it in this network. To be called before the first step.
+        ``NAME`` is PyTorch's. ``carrying`` says what becomes of it in this network. To be called before the first step.
         """
         if not gathered:
             return

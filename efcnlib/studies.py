@@ -1,6 +1,7 @@
 """Studies: the runs that make them up; presets by name, and study files.
 
-What a run is stands in `efcnlib.configs`; a study says which there are. The presets' numbers are in `efcnlib.presets`.
+What a run is stands in `efcnlib.configs`; a study says which there are. The presets' numbers are in
+``efcnlib.presets``.
 """
 
 import difflib

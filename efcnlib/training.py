@@ -62,7 +62,7 @@ def train(
     computed: whoever reads something waits for it. ``batch`` is in images, the last one of an epoch may be smaller.
     ``seed`` decides the order of the images (unless ``shuffle`` is off: then it is the published one, the same every
     epoch), the dropout masks and, with ``augment``, how each image is moved and mirrored anew each epoch
-    (`augmentation`); no generator of PyTorch's own is used. The optimiser starts with what is ``carried`` over from a
+    (``augmentation``); no generator of PyTorch's own is used. The optimiser starts with what is ``carried`` over from a
     CNN's (`Trainer.carry`), by default fresh. On a CPU the same call with as many threads
     gives the same bits, also when it goes on, with ``after``, from the epoch and the state of one that was cut off.
 
