@@ -23,9 +23,11 @@ CLAIMS = {
     11: "Their gain is below that of averaging outputs",
     12: "All this holds for Adam on CIFAR-10, and for AlexNet on CIFAR-100",
 }
-PAGES = {  # the page with the figure that shows it
-    **{1: "embedding", 2: "embedding", 3: "embedding", 4: "dynamics", 5: "dynamics", 6: "dynamics"},
-    **{7: "delta", 8: "off_local", 9: "interpolation", 10: "interpolation", 11: "interpolation", 12: "findings"},
+FIGURES = {  # where to see it: page and figure
+    **{1: "embedding.ipynb#figure-1", 2: "embedding.ipynb#figure-2", 3: "embedding.ipynb#figure-2"},
+    **{4: "dynamics.ipynb#figure-3", 5: "dynamics.ipynb#figure-3", 6: "dynamics.ipynb#figure-3b"},
+    **{7: "delta.ipynb#figure-4", 8: "off_local.ipynb#figure-5-right"},
+    **dict.fromkeys((9, 10, 11), "interpolation.ipynb#figure-6"),
 }
 UNKNOWN = {  # what of the paper's setting is not known, and what is done instead
     2: "The supplement does not say how long the CNN of its figure had converged; the last relax time is taken.",
@@ -81,12 +83,15 @@ def transfer(by_study: Mapping[Study, Mapping[int, str]]) -> list[Finding]:
 def headlines(found: Sequence[Finding]) -> list[str]:
     """What a reader must not miss: the parts that fail, and a lead over the CNN that a control explains away."""
     lines = [f"Claim {one.claim} **fails**: {one.statistic}: {one.value}." for one in found if one.verdict == FAILS]
+    open_ = [str(claim) for claim, verdict in verdicts(found).items() if verdict == UNDECIDED]
     ahead, controlled = [one for one in found if one.claim == 6]
     if ahead.verdict == HOLDS and controlled.verdict != HOLDS:
         lines.append(
             f"Claim 6 holds as the supplement has it ({ahead.value}), but not against the best control"
             f" ({controlled.value}, {controlled.verdict}): training the CNN on explains as much."
         )
+    if open_:
+        lines.append(f"Undecided: {'claim' if len(open_) == 1 else 'claims'} {', '.join(open_)}.")
     return lines
 
 
@@ -104,7 +109,7 @@ def chapter(number: int, found: Mapping[Study, Sequence[Finding]], last: Sequenc
     for study, of in found.items():
         parts = last if number == 12 else [one for one in of if one.claim == number]
         if number != 12:
-            lines += [f"**{study.name}** ([figure]({study.name}/{PAGES[number]}.ipynb))", ""]
+            lines += [f"**{study.name}** ([figure]({study.name}/{FIGURES[number]}))", ""]
         for one in parts:
             lines += [f"- {one.statistic}: {one.value}: **{one.verdict}**"]
             lines += [f"  - {each}" for each in one.each]

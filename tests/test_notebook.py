@@ -283,7 +283,7 @@ def test_pages_of_all_studies_compute_nothing(name, root, tmp_path):
     words = "".join(o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {}))
     assert names(Path(root)) == before
     assert ("| 1 | The embedding is exact | holds |" if name == "claims" else "VanillaCNN, best") in words
-    assert "digits/dynamics.ipynb" in words
+    assert "digits/dynamics.ipynb#figure-3" in words
     with pytest.raises(UserError, match=r"study quick has no seed whose runs are all there: .* efcn run quick"):
         run_notebook(path, out, {"studies": "quick", "root": root})
 
