@@ -119,7 +119,8 @@ def test_adam_moves_off_local_weights_further_at_first_than_a_fresh_one():
         trainer.carry(gathered)
         trainer.epoch(split, torch.arange(16))
         off_local = ~network[0].geometry.local_mask(live=True)
-        moves.append(network[0].weight.detach().view(network[0].geometry.shape6(True))[off_local.expand(3, *[-1] * 5)])
+        moved = network[0].weight.detach().view(network[0].geometry.shape6(True))
+        moves.append(moved[off_local.expand_as(moved)])
     assert moves[0].abs().max() == pytest.approx(lr, rel=1e-3)
     step_2001 = (0.1 / (1 - 0.9**2001)) / (0.001 / (1 - 0.999**2001)) ** 0.5
     assert moves[1].abs().max() == pytest.approx(step_2001 * lr, rel=1e-3)
