@@ -25,6 +25,7 @@ MATHJAX = "3.2.2"
 MENDED = (  # in each page: a pattern, and what is to stand there
     (r'<link rel="preload" as="font"[^>]*>\n?', ""),  # browsers refuse it for pages opened as files, and say so
     (r'role="doc-biblioentry"', 'role="listitem"'),  # the only thing that a list may hold
+    (r"<dl>\s*((?:<dd>[^\n]*</dd>\s*)+)</dl>", lambda found: _lines(found[1])),  # parameters: no terms, no list of them
 )
 MATHJAX_PARTS = ("tex-mml-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")
 
@@ -258,6 +259,12 @@ def _sphinx(source: Path, out: Path, scratch: Path) -> Path:
         print("\n".join(lines), file=sys.stderr)
         raise UserError(f"the book has mistakes, listed above; all that Jupyter Book said is in {log}")
     return scratch / "_build" / "html"
+
+
+def _lines(parameters: str) -> str:
+    """A signature's parameters, each in a line of its own."""
+    lines = parameters.replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+    return f'<span class="sig-lines">{lines}</span>'
 
 
 def _mend(site: Path) -> None:

@@ -1,5 +1,6 @@
 """A real Ray cluster of three nodes on this machine: a study has the bytes of a serial one, whatever is killed."""
 
+import json
 import os
 import random
 import subprocess
@@ -134,7 +135,8 @@ def test_what_a_run_says_or_fails_with_arrives_with_its_log(tmp_path):
     assert cluster._ensure("Training", cnn.model_dump_json(), how) == (None, [])
     named = cnn.model_copy(update={"variant": "channels=8", "seed": 1})  # a label's part that no JSON holds
     assert cluster._ensure("Training", named.model_dump_json(), how | {"variant": named.variant}) == (None, [])
-    assert '"label":"cnn seed=1 channels=8"' in (tmp_path / key_of(named) / "manifest.json").read_text()
+    manifest = json.loads((tmp_path / key_of(named) / "manifest.json").read_text("utf-8"))
+    assert manifest["label"] == "cnn seed=1 channels=8"
     weights = tmp_path / key_of(cnn) / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[::-1])
     failure, _ = cluster._ensure("Training", efcn_run.model_dump_json(), how)

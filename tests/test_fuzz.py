@@ -19,7 +19,7 @@ from efcnlib.files import UNREADABLE
 from efcnlib.runs import untrained
 from efcnlib.studies import Study
 
-LONGEST = 400  # characters of a line that says what is wrong, beside the name of a file
+LONGEST = 500  # characters of a line that says what is wrong, beside the name of a file
 
 plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30)
 values = st.recursive(
