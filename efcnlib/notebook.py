@@ -40,7 +40,7 @@ class Page:
         ``caption`` is HTML, ``alt`` says in plain text what can be seen. All needs no other file: a page that is opened
         without a network shows and saves it too.
         """
-        anchor = "figure-" + re.sub(r"\W+", "-", number)
+        anchor = _anchor(number)
         study = made.facts.get("study")
         stem = f"{study['name']}-{anchor}" if study else anchor
         facts = {"figure": number, "page": self.name, "command": self.command, **made.facts}
@@ -56,9 +56,21 @@ class Page:
         words = f"<b>Figure {number}.</b> {caption}{made.words}{below}"
         display({"text/html": framed(figure, words, alt, anchor=anchor), "text/plain": alt}, raw=True)
 
+    def without(self, number: str, reason: str) -> None:
+        """Say in place of a figure why there is none, where links to it lead."""
+        source = (
+            f'<figure id="{_anchor(number)}" style="margin: 1em 0"><figcaption style="text-align: left">'
+            f"<b>Figure {number}.</b> {html.escape(reason)}</figcaption></figure>"
+        )
+        display({"text/html": source, "text/plain": reason}, raw=True)
+
     def say_command(self) -> None:
         """Display the command that runs this page again, in a block to be copied from."""
         display(Markdown(f"```bash\n{self.command}\n```"))
+
+
+def _anchor(number: str) -> str:
+    return "figure-" + re.sub(r"\W+", "-", number)
 
 
 def framed(figure: Figure, caption: str, alt: str, colours: int = 256, anchor: str = "") -> str:

@@ -90,8 +90,8 @@ def test_a_run_goes_on_from_its_checkpoints_to_the_same_bytes(results, tmp_path)
     shutil.rmtree(record.parent)
     seen = []
 
-    def stop(part):
-        seen.append(part)
+    def stop(pause):
+        seen.append(pause.part)
         if len(seen) in (1, 4, 6):
             raise KeyboardInterrupt
 

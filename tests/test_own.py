@@ -21,7 +21,7 @@ from efcnlib.runs import Workplace
 LAYERS = [{"conv": 6, "kernel": 3, "padding": 1}, "relu", {"pool": 3, "stride": 2}] * 2 + [{"linear": "classes"}]
 BRIEF = {
     **{"like": "digits", "epochs": 2, "relax_epochs": 1, "relax_times": [1], "path_times": [1], "measurements": 2},
-    **{"path_methods": ["linear"], "path_points": 3, "plane": {"size": 3, "images": 50}},
+    **{"curvature": None, "path_methods": ["linear"], "path_points": 3, "plane": {"size": 3, "images": 50}},
 }
 
 

@@ -114,8 +114,8 @@ def test_a_path_run_goes_on_from_its_checkpoints_to_the_same_bytes(results, meth
     shutil.rmtree(folder)
     seen = []
 
-    def stop(part):
-        seen.append(part)
+    def stop(pause):
+        seen.append(pause.part)
         if len(seen) in (2, 5, 9):
             raise KeyboardInterrupt
 
