@@ -135,8 +135,7 @@ def test_groups_hold_efcns_of_one_cnn_and_keep_parents_first():
     flat = [run for group in grouped for run in group]
     assert sorted(map(key_of, flat)) == sorted(map(key_of, runs(study)))
     for run in flat:
-        parents = [run.start, run.end] if run.kind == "path" else [run.parent] if run.parent else []
-        assert all(flat.index(parent) < flat.index(run) for parent in parents)
+        assert all(flat.index(parent) < flat.index(run) for parent in run.parents)
     assert all(len(group) == 1 for group in plans.groups(runs(study), 1))
 
 
