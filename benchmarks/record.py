@@ -60,7 +60,7 @@ def record(options: argparse.Namespace, end: float) -> int:
     complete = compute(file, store, options, end - GRACE)
     file.unlink()
     pack(study, store, options.out, f"python benchmarks/record.py {options.study} OUT --device {options.device}")
-    if evidence.complete_seeds(study, store):
+    if evidence.complete_seeds(study, evidence.present(study, store)):
         for finding in claims.findings(evidence.gather(study, store)):
             print(f"{finding.claim:>2} {finding.verdict:<10} {finding.value:<50} {finding.statistic}")
     print("\n".join(survey.lines(study, store, each=False)))

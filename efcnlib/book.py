@@ -18,7 +18,7 @@ from efcnlib.environment import REPOSITORY, recorded
 from efcnlib.errors import UserError
 from efcnlib.execution import digest, inputs_of, is_current, parameters_of, run_notebook, software
 from efcnlib.images import Unavailable
-from efcnlib.records import Store, key_of
+from efcnlib.records import Store
 
 DEFAULT, FALLBACK = "quick", "digits"
 MATHJAX = "3.2.2"
@@ -77,19 +77,16 @@ def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType
     what is recorded in results/. ``given`` names the files of studies that come from one.
     """
     waiting, pages, store = [], _executed(toc), Store(None, recorded())
-    every = list(dict.fromkeys(given.get(name, name) for name in pages.values() if name))
+    every = dict.fromkeys(given.get(name, name) for name in pages.values() if name)
+    there = {name: evidence.present(studies.load(name), store) for name in every}
     for page, name in pages.items():
         notebook = source / "notebooks" / f"{Path(page).name}.ipynb"
+        known = parameters_of(notebook)
         if name:
-            parameters, reads = _study(given.get(name, name), store, parameters_of(notebook))
-        elif "studies" in parameters_of(notebook):
-            parameters = {"studies": ", ".join(every)}
-            reads = [
-                key
-                for study in every
-                for key in map(key_of, studies.runs(studies.load(study)))
-                if store.get(key) is not None
-            ]
+            study = given.get(name, name)
+            parameters, reads = _parameters(study, there[study], known), sorted(there[study])
+        elif "studies" in known:
+            parameters, reads = {"studies": ", ".join(every)}, sorted(set().union(*there.values()))
         else:
             parameters, reads = {}, _recorded(source)
         inputs = inputs_of(notebook, parameters, reads)
@@ -201,20 +198,15 @@ def _compute(names: Sequence[str], device: str, data_root: str | None) -> tuple[
         return list(dict.fromkeys([FALLBACK, *others])), notice
 
 
-def _study(name: str, store: Store, known: Iterable[str]) -> tuple[dict[str, object], list[str]]:
-    """The parameters of a study's page, as far as its notebook has them, and the keys of the runs it may read.
+def _parameters(name: str, there: set[str], known: Iterable[str]) -> dict[str, object]:
+    """The parameters of a study's page, as far as its notebook has them.
 
-    A page shows the study's first seed, and where it can the means over all seeds that are complete.
+    A page shows the study's first seed, and where it can the means over all seeds whose runs are ``there``.
     """
     study = studies.load(name)
-    first, *others = study.seeds
-    complete = [seed for seed in others if seed in evidence.complete_seeds(study, store)]
-    parameters = {"study": name, "seed": first, "more_seeds": ", ".join(map(str, complete))}
-    if not complete:
-        del parameters["more_seeds"]
-    return {key: value for key, value in parameters.items() if key in known}, [
-        f"{key_of(run)} {store.get(key_of(run)) is not None}" for run in studies.runs(study)
-    ]
+    others = [seed for seed in evidence.complete_seeds(study, there) if seed != study.seeds[0]]
+    parameters = {"study": name, "seed": study.seeds[0], "more_seeds": ", ".join(map(str, others))}
+    return {key: value for key, value in parameters.items() if key in known and value != ""}
 
 
 def _for_each(entry: dict, names: Iterable[str]) -> list[dict]:

@@ -29,18 +29,20 @@ class Evidence:
     devices: tuple[str, ...]
 
 
-def complete_seeds(study: Study, store: Store) -> tuple[int, ...]:
-    """The seeds of a study whose runs are all in the store or recorded."""
-    return tuple(
-        seed
-        for seed in study.seeds
-        if all(store.get(key_of(run)) for run in studies.runs(study.model_copy(update={"seeds": (seed,)})))
-    )
+def present(study: Study, store: Store) -> set[str]:
+    """Keys of those of a study's runs that are in the store or recorded; each record is read, and verified, once."""
+    return {key for key in map(key_of, studies.runs(study)) if store.get(key) is not None}
+
+
+def complete_seeds(study: Study, there: set[str]) -> tuple[int, ...]:
+    """The seeds of a study whose runs are all ``there``, as `present` gives them."""
+    each = {seed: studies.runs(study.model_copy(update={"seeds": (seed,)})) for seed in study.seeds}
+    return tuple(seed for seed, runs in each.items() if there.issuperset(map(key_of, runs)))
 
 
 def gather(study: Study, store: Store) -> Evidence:
     """The evidence of ``study`` in ``store``; nothing is computed. UserError if not a single seed is complete."""
-    seeds = complete_seeds(study, store)
+    seeds = complete_seeds(study, present(study, store))
     if not seeds:
         raise UserError(
             f"study {study.name} has no seed whose runs are all there: compute it with efcn run {study.name}"

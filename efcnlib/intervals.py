@@ -78,8 +78,7 @@ def everywhere(values: Values, bound: float = 0.0) -> Judgement:
     >>> judged.verdict, judged.tw
     ('holds', 5)
     """
-    each = {tw: interval(of) for tw, of in values.items()}
-    strict = {tw: interval(of, _raised(len(values))) for tw, of in values.items()}
+    each, strict = _intervals(values)
     weakest = min(each, key=lambda tw: each[tw].mean)
     if all(one.low > bound for one in each.values()):
         verdict = HOLDS
@@ -96,8 +95,7 @@ def somewhere(values: Values, bound: float = 0.0) -> Judgement:
     >>> judged.verdict, judged.tw
     ('holds', 5)
     """
-    each = {tw: interval(of) for tw, of in values.items()}
-    strict = {tw: interval(of, _raised(len(values))) for tw, of in values.items()}
+    each, strict = _intervals(values)
     strongest = max(each, key=lambda tw: each[tw].mean)
     if any(one.low > bound for one in strict.values()):
         verdict = HOLDS
@@ -132,6 +130,7 @@ def both(first: str, *others: str) -> str:
     return HOLDS if all(verdict == HOLDS for verdict in verdicts) else UNDECIDED
 
 
-def _raised(comparisons: int) -> float:
-    """The level at which one of several intervals says as much as a single one at `LEVEL`."""
-    return 1 - (1 - LEVEL) / comparisons
+def _intervals(values: Values) -> tuple[dict[int, Interval], dict[int, Interval]]:
+    """The interval at each relax time, and the one at the level at which one of them says as much as a single one."""
+    raised = 1 - (1 - LEVEL) / len(values)
+    return ({tw: interval(of, level) for tw, of in values.items()} for level in (LEVEL, raised))

@@ -148,7 +148,7 @@ def test_paths_are_those_of_the_records(store, found, method):
 
 def test_seeds_that_are_not_complete_are_left_out(store, tmp_path):
     more = STUDY.model_copy(update={"seeds": (0, 1, 2)})
-    assert evidence.complete_seeds(more, store) == (0, 1)
+    assert evidence.complete_seeds(more, evidence.present(more, store)) == (0, 1)
     assert evidence.gather(more, store).seeds == (0, 1)
     with pytest.raises(UserError, match=r"^study digits has no seed whose runs are all there: .*efcn run digits$"):
         evidence.gather(STUDY, Store(tmp_path))

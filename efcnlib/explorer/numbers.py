@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor
 
-from efcnlib import environment, notebook, studies, sweep
+from efcnlib import environment, evidence, notebook, studies, sweep
 from efcnlib.errors import UserError
 from efcnlib.explorer.pictures import FIRST, LEVELS, Dead, Scale, coded, deflated, scale_of, thinned
 from efcnlib.figures import History, Times
@@ -56,13 +56,10 @@ def load(name: str, root: str | None = None, /, **changes: object) -> dict:
 
 def recorded(results: sweep.Results) -> tuple[int, ...]:
     """Seeds of a study all of whose trainings are there; UserError if there is none."""
-    study, store = results.study, results.store
-
-    def is_whole(seed: int) -> bool:
-        relaxed = [study.relaxed(kind, tw, seed) for kind in ("efcn", *study.controls) for tw in study.relax_times]
-        return all(store.get(key_of(run)) is not None for run in (study.cnn(seed), study.fcn(seed), *relaxed))
-
-    found = tuple(seed for seed in study.seeds if is_whole(seed))
+    study = results.study
+    nothing_else = {"path_times": (), "curvature": None, "sweep_channels": (), "sweep_train": ()}
+    trainings = study.model_copy(update=nothing_else)
+    found = evidence.complete_seeds(trainings, evidence.present(trainings, results.store))
     if not found:
         raise UserError(f"no seed of study {study.name} is recorded as a whole: compute one with efcn run {study.name}")
     return found
