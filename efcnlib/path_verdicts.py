@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from efcnlib.methods import Band, Chain, String
 from efcnlib.path_figures import STYLES, Paths
 from efcnlib.profiles import Best, History, barrier, best, mean
-from efcnlib.studies import Band, Chain, String, Study
+from efcnlib.studies import Study
 from efcnlib.updates import Optimiser
 from efcnlib.verdicts import ONE_SEED, at, compare, holds, percent, points, standard_error
 

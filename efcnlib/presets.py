@@ -1,6 +1,7 @@
 """The studies there are by name, as fields: `studies.PRESETS` holds them validated."""
 
-from efcnlib.configs import Band, Chain, Curved, Data, Network, Plane, String
+from efcnlib.configs import Curved, Data, Network
+from efcnlib.methods import Band, Chain, Plane, String
 from efcnlib.updates import Optimiser
 
 VANILLA = dict(

@@ -12,17 +12,14 @@ from torch import Tensor, nn
 from efcnlib import curvature, embedding, images, measures, memory, networks, own, walks
 from efcnlib.attempts import Attempt
 from efcnlib.engine import Engine
-from efcnlib.errors import UserError
 from efcnlib.images import Split
+from efcnlib.kept import MOMENTS, checkpoint, gathered
 from efcnlib.pauses import Pause, State, Work
 from efcnlib.precision import products
 from efcnlib.records import Result, Store, environment, key_of
-from efcnlib.runfolder import WEIGHTS
 from efcnlib.studies import Curvature, Data, PathRun, Run, Training
 from efcnlib.training import log_spaced, train
 from efcnlib.updates import below
-
-MOMENTS = "moments"  # beside a CNN's weights: moments/EPOCH/PARAMETER/NAME
 
 
 @dataclass
@@ -252,39 +249,6 @@ def standard_fcn(network: nn.Sequential, shape: tuple[int, ...], seed: int, live
         for name, layer in networks.convolutions(fcn):
             setattr(fcn, name, embedding.compact(layer))
     return fcn
-
-
-def checkpoint(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
-    """The CNN's weights after ``epoch`` epochs; UserError names the epochs there are.
-
-    >>> import tempfile
-    >>> from efcnlib.runs import Store, checkpoint
-    >>> from efcnlib.studies import load
-    >>> checkpoint(Store(tempfile.mkdtemp()), load("digits").cnn(seed=0), epoch=30)
-    Traceback (most recent call last):
-        ...
-    efcnlib.errors.UserError: relax time 30 has no checkpoint: the CNN was trained for epochs 0 to 20
-    """
-    if not 0 <= epoch <= cnn.epochs:
-        raise UserError(f"relax time {epoch} has no checkpoint: the CNN was trained for epochs 0 to {cnn.epochs}")
-    prefix = f"{epoch}/"
-    return {name.removeprefix(prefix): value for name, value in store.weights(key_of(cnn), prefix).items()}
-
-
-def gathered(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
-    """What the CNN's optimiser had gathered after ``epoch`` epochs, "PARAMETER/NAME"; UserError if it was not kept.
-
-    Nothing after 0 epochs, and nothing ever of plain SGD.
-    """
-    prefix = f"{MOMENTS}/{epoch}/"
-    found = below(prefix, store.weights(key_of(cnn), prefix))
-    if epoch and cnn.optimiser.gathers and not found:
-        file = store.root / key_of(cnn) / WEIGHTS
-        raise UserError(
-            f"{cnn.label} was computed before its optimiser was kept with its weights: remove {file}, and they are"
-            " computed again"
-        )
-    return found
 
 
 def _walk(run: PathRun, place: Workplace, state: State | None) -> Work[Made]:

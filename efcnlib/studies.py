@@ -12,24 +12,9 @@ from typing import Annotated, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from efcnlib import layers, presets
-from efcnlib.configs import (
-    CONTROLS,
-    METHODS,
-    Band,
-    Chain,
-    Curvature,
-    Curved,
-    Data,
-    Frozen,
-    Network,
-    PathRun,
-    Plane,
-    Run,
-    String,
-    Training,
-    setting,
-)
+from efcnlib.configs import CONTROLS, Curvature, Curved, Data, Frozen, Network, PathRun, Run, Training, setting
 from efcnlib.errors import UserError, choice, shortened
+from efcnlib.methods import METHODS, Band, Chain, Plane, String
 from efcnlib.precision import PRECISIONS
 from efcnlib.updates import Optimiser
 from efcnlib.validation import read_json, validated

@@ -15,9 +15,10 @@ from efcnlib.engine import Engine
 from efcnlib.engine import check as check_engine
 from efcnlib.environment import recorded
 from efcnlib.errors import UserError, at_least
+from efcnlib.kept import gathered
 from efcnlib.precision import speedup
 from efcnlib.records import Busy, Record, Result, State, Store, default_root, key_of
-from efcnlib.runs import Workplace, compute, compute_together, gathered, needed
+from efcnlib.runs import Workplace, compute, compute_together, needed
 from efcnlib.studies import Run, Study, Training
 
 LOOK = 0.5  # seconds between two looks at runs that other processes compute

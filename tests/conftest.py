@@ -4,6 +4,7 @@ import os
 
 import torch
 from browser import axe, browser  # noqa: F401  # fixtures for every test
+from explored import packs, visit  # noqa: F401
 from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)

@@ -1,20 +1,17 @@
-"""What the tests of the explorer share: a really trained small study, its page, and a Chromium that finds no host."""
+"""What the tests of the explorer share: a really trained small study, its page, and how a browser opens it."""
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from efcnlib import studies, sweep
-from efcnlib.explorer import numbers
+from efcnlib.explorer import numbers, page
 from efcnlib.records import Store
 from efcnlib.studies import Study
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND"]
 DOCUMENT = (
     '<!doctype html><html lang="en"{html}><head><meta charset="utf-8"><title>t</title>'
     '<meta name="viewport" content="width=device-width, initial-scale=1"></head>'
@@ -50,18 +47,7 @@ def trained(folders: pytest.TempPathFactory) -> sweep.Results:
     return sweep.Results(study(), Store(_ROOTS[0]))
 
 
-@contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """Skips where there is none."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: install Debian's package to run the browser tests")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-def packs(results: sweep.Results) -> list[dict]:
+def packs_of(results: sweep.Results) -> list[dict]:
     """Two seeds of one study, and another study with fewer relax times."""
     few = study(relax_times=(0, 6), seeds=(0,)).model_copy(update={"name": "digits-few"})
     seeds = {seed: numbers.gather(results, seed) for seed in (0, 4)}
@@ -102,3 +88,16 @@ def ready(tab: Page) -> Page:
     """Waits until all pictures are unpacked."""
     tab.evaluate("document.querySelector('.efcn-explorer').efcnExplorer.ready")
     return tab
+
+
+@pytest.fixture(scope="module")
+def packs(tmp_path_factory):
+    """Those of `packs_of`, of the trained study."""
+    return packs_of(trained(tmp_path_factory))
+
+
+@pytest.fixture
+def visit(browser, packs, tmp_path):
+    """Opens the explorer's page, as `visitor` does."""
+    with visitor(browser, tmp_path, page.html(packs)) as open_:
+        yield open_

@@ -70,7 +70,7 @@ PROMISES = (
     ),
     (
         "Recorded studies on a read-only mount serve every figure",
-        "test_notebook.py test_export.py test_records.py",
+        "test_pages.py test_export.py test_records.py",
         "run_with_their_parameters or serves",
     ),
     (

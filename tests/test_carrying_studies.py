@@ -4,10 +4,11 @@ import pytest
 import torch
 from test_sweep import tiny
 
-from efcnlib import runs, sweep
+from efcnlib import kept, runs, sweep
 from efcnlib.errors import UserError
+from efcnlib.kept import gathered
 from efcnlib.records import Store, key_of
-from efcnlib.runs import Workplace, gathered, work
+from efcnlib.runs import Workplace, work
 from efcnlib.updates import Optimiser
 
 ADAM = {"optimiser": {"name": "adam", "lr": 0.01}}
@@ -73,7 +74,7 @@ def test_plain_sgd_keeps_none(tmp_path):
     study, store = tiny(**FEW), Store(tmp_path)
     cnn = study.cnn(0)
     store.ensure(cnn, lambda attempt: runs.compute(cnn, Workplace(store), attempt))
-    assert not [name for name in store.weights(key_of(cnn)) if name.startswith(runs.MOMENTS)]
+    assert not [name for name in store.weights(key_of(cnn)) if name.startswith(kept.MOMENTS)]
     assert gathered(store, cnn, 2) == {}
 
 
@@ -110,7 +111,7 @@ def test_weights_from_before_moments_were_kept_get_a_line_and_can_be_had_again(d
 
     def as_it_was(attempt):
         result = runs.compute(cnn, Workplace(store), attempt)
-        for name in [name for name in result.weights if name.startswith(runs.MOMENTS)]:
+        for name in [name for name in result.weights if name.startswith(kept.MOMENTS)]:
             del result.weights[name]
         return result
 

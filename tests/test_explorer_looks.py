@@ -19,24 +19,6 @@ from efcnlib.explorer import numbers, page
 SLOWEST = 50  # milliseconds a step may take
 
 
-@pytest.fixture(scope="module")
-def packs(tmp_path_factory):
-    """Two seeds of one study, and another study with fewer relax times."""
-    return explored.packs(explored.trained(tmp_path_factory))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with explored.chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def visit(browser, packs, tmp_path):
-    with explored.visitor(browser, tmp_path, page.html(packs)) as open_:
-        yield open_
-
-
 @pytest.mark.parametrize("width", [390, 320, 700, 1200])
 def test_it_is_as_wide_as_its_page(visit, width):
     tab = ready(visit(width=width, is_mobile=width < 500, has_touch=True))

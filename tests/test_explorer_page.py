@@ -26,24 +26,6 @@ def results(tmp_path_factory):
     return explored.trained(tmp_path_factory)
 
 
-@pytest.fixture(scope="module")
-def packs(tmp_path_factory):
-    """Two seeds of one study, and another study with fewer relax times."""
-    return explored.packs(explored.trained(tmp_path_factory))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with explored.chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def visit(browser, packs, tmp_path):
-    with explored.visitor(browser, tmp_path, page.html(packs)) as open_:
-        yield open_
-
-
 def record_at(results, state):
     """The eFCN's and the control's record that the page shows, and the place of the epoch."""
     efcn = results.efcn(state["tw"], state["seed"])

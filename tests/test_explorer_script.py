@@ -24,7 +24,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pack(results):
-    return explored.packs(results)[0]
+    return explored.packs_of(results)[0]
 
 
 LOOP = """

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from efcnlib import path_figures
-from efcnlib.studies import METHODS
+from efcnlib.methods import METHODS
 
 TIMES = (0, 3, 6, 24)
 ALPHA = [0, 0.25, 0.5, 0.75, 1]

@@ -3,7 +3,7 @@
 import pytest
 
 from efcnlib import cli
-from efcnlib.configs import String
+from efcnlib.methods import String
 from efcnlib.reference import WIDTH, commands, fields, help_of
 from efcnlib.studies import Study
 from efcnlib.updates import Optimiser

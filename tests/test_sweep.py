@@ -6,8 +6,8 @@ import torch
 from efcnlib import plans, sweep
 from efcnlib.engine import Engine
 from efcnlib.errors import UserError
+from efcnlib.kept import checkpoint
 from efcnlib.records import Store, key_of
-from efcnlib.runs import checkpoint
 from efcnlib.studies import load, runs
 
 TINY = {

@@ -9,10 +9,11 @@ from surfaces import interrupted, same
 from efcnlib import images, runs, sweep, walks
 from efcnlib.errors import UserError
 from efcnlib.images import Split
+from efcnlib.methods import METHODS
 from efcnlib.pauses import finish
 from efcnlib.records import Store, key_of
 from efcnlib.runs import Workplace
-from efcnlib.studies import METHODS, PathRun, load
+from efcnlib.studies import PathRun, load
 from efcnlib.studies import runs as runs_of
 
 POINTS = 61
