@@ -78,7 +78,7 @@ def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType
     """
     waiting, pages, store = [], _executed(toc), Store(None, recorded())
     every = dict.fromkeys(given.get(name, name) for name in pages.values() if name)
-    there = {name: evidence.present(studies.load(name), store) for name in every}
+    there = {name: set(evidence.present(studies.load(name), store)) for name in every}
     for page, name in pages.items():
         notebook = source / "notebooks" / f"{Path(page).name}.ipynb"
         known = parameters_of(notebook)

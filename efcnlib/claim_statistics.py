@@ -27,6 +27,7 @@ from efcnlib.intervals import (
     within,
 )
 from efcnlib.runs import untrained
+from efcnlib.seeds import best, final
 from efcnlib.studies import Study
 
 EXACT = 1e-10  # relative, in float64
@@ -63,9 +64,9 @@ def exactness(study: Study) -> Finding:
 def magnitudes(evidence: Evidence) -> Finding:
     """Claim 2, as in Figure 2: the first layer of the eFCN that left the CNN last."""
     study = evidence.study
-    layer = networks.convolutions(networks.dense(untrained(study.cnn(study.seeds[0])), study.data.shape))[0][1]
-    rows, columns = layer.geometry.shape(live=True)
-    local = layer.geometry.count_local(live=True)
+    steps = networks.trace(untrained(study.cnn(study.seeds[0])), study.data.shape)
+    first = next(step.geometry for step in steps if step.geometry is not None)
+    (rows, columns), local = first.shape(live=True), first.count_local(live=True)
     last = study.relax_times[-1]
 
     def orders(history: History) -> float:
@@ -221,16 +222,6 @@ def paths(evidence: Evidence) -> list[Finding]:
                 )
             )
     return sorted(found, key=lambda finding: finding.claim)
-
-
-def final(history: History) -> float:
-    """Test accuracy at the last measurement."""
-    return history["test_accuracy"][-1]
-
-
-def best(history: History) -> float:
-    """Highest test accuracy at any measurement."""
-    return max(history["test_accuracy"])
 
 
 def _each(times: Times, value: Callable[[History], float]) -> Values:

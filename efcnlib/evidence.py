@@ -1,13 +1,13 @@
 """What is recorded of a study over its seeds, gathered for the claims: histories by kind, relax time and seed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from efcnlib import studies
 from efcnlib.environment import default_root, recorded
 from efcnlib.errors import UserError
 from efcnlib.export import read_index
-from efcnlib.records import Store, key_of
+from efcnlib.records import Record, Store, key_of
 from efcnlib.studies import Run, Study
 
 History = Mapping[str, list]
@@ -29,27 +29,29 @@ class Evidence:
     devices: tuple[str, ...]
 
 
-def present(study: Study, store: Store) -> set[str]:
-    """Keys of those of a study's runs that are in the store or recorded; each record is read, and verified, once."""
-    return {key for key in map(key_of, studies.runs(study)) if store.get(key) is not None}
+def present(study: Study, store: Store) -> dict[str, Record]:
+    """Records of those of a study's runs that are in the store or recorded, by key; each is read and verified once."""
+    records = {key: store.get(key) for key in map(key_of, studies.runs(study))}
+    return {key: record for key, record in records.items() if record is not None}
 
 
-def complete_seeds(study: Study, there: set[str]) -> tuple[int, ...]:
-    """The seeds of a study whose runs are all ``there``, as `present` gives them."""
+def complete_seeds(study: Study, there: Collection[str]) -> tuple[int, ...]:
+    """The seeds of a study the keys of whose runs are all ``there``."""
     each = {seed: studies.runs(study.model_copy(update={"seeds": (seed,)})) for seed in study.seeds}
-    return tuple(seed for seed, runs in each.items() if there.issuperset(map(key_of, runs)))
+    return tuple(seed for seed, runs in each.items() if all(key_of(run) in there for run in runs))
 
 
 def gather(study: Study, store: Store) -> Evidence:
     """The evidence of ``study`` in ``store``; nothing is computed. UserError if not a single seed is complete."""
-    seeds = complete_seeds(study, present(study, store))
+    there = present(study, store)
+    seeds = complete_seeds(study, there)
     if not seeds:
         raise UserError(
             f"study {study.name} has no seed whose runs are all there: compute it with efcn run {study.name}"
         )
 
     def history(run: Run) -> History:
-        return store.get(key_of(run)).history
+        return there[key_of(run)].history
 
     def each(kind: str) -> Times:
         return {tw: {seed: history(study.relaxed(kind, tw, seed)) for seed in seeds} for tw in study.relax_times}
@@ -66,7 +68,7 @@ def gather(study: Study, store: Store) -> Evidence:
             for method in study.path_methods
             if study.path_times
         },
-        devices=tuple(sorted({str(store.get(key_of(study.cnn(seed))).info.get("device")) for seed in seeds})),
+        devices=tuple(sorted({str(there[key_of(study.cnn(seed))].info.get("device")) for seed in seeds})),
     )
 
 

@@ -53,6 +53,16 @@ def best(history: History, name: str = "test_accuracy") -> float:
     return history.get(f"{name}:best", max(history[name]))
 
 
+def final(history: History, name: str = "test_accuracy") -> float:
+    """The last value of a quantity.
+
+    >>> from efcnlib.seeds import final
+    >>> final({"test_accuracy": [0.1, 0.6, 0.5]})
+    0.5
+    """
+    return history[name][-1]
+
+
 def apart(history: History, name: str) -> np.ndarray | None:
     """How far below and above the mean the seeds reach, [2, epochs, ...], as error bars are; None for a single seed.
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import log10, sqrt
 
 import numpy as np
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from efcnlib import seeds
@@ -90,12 +91,12 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: in
     >>> dynamics(cnn, efcn, control, fcn, images=10_000)[3].split(". ")[0]
     "**Does it exceed the CNN's best?** The best of each against that: Above at $t_w$ = 5"
     """
-    start, end = _each(efcn, lambda history: history["test_accuracy"][0]), _each(efcn, _final)
-    best, cnn_best, fcn_best = _each(efcn, _best), _best(cnn), _best(fcn)
+    start, end = _each(efcn, lambda history: history["test_accuracy"][0]), _each(efcn, seeds.final)
+    best, cnn_best, fcn_best = _each(efcn, seeds.best), seeds.best(cnn), seeds.best(fcn)
     better = [tw for tw in efcn if end[tw] > start[tw]]
-    rising = [tw for tw in control if _final(control[tw]) == _best(control[tw])]
+    rising = [tw for tw in control if seeds.final(control[tw]) == max(control[tw]["test_accuracy"])]
     return [
-        f"The CNN's best test accuracy is {percent(cnn_best)}, at the end it has {percent(_final(cnn))};"
+        f"The CNN's best test accuracy is {percent(cnn_best)}, at the end it has {percent(seeds.final(cnn))};"
         f" the standard FCN's best is {percent(fcn_best)}.",
         f"**Does the eFCN always improve after the embedding?** {holds(better, efcn)}, from first to last."
         f" With errors: {compare(end, start, images)}",
@@ -104,7 +105,7 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: in
         "**Does it exceed the CNN's best?** The best of each against that:"
         f" {compare(best, dict.fromkeys(efcn, cnn_best), images)}",
         "**Does it beat its control**, the CNN trained on from the same $t_w$? Final against final:"
-        f" {compare(end, _each(control, _final), images)}",
+        f" {compare(end, _each(control, seeds.final), images)}",
         f"The control's last measurement is its best at {at(rising)}. Where it is, the control may still have been"
         " getting better, and a lead over it can be one of speed.",
         "Of comparisons between final values, chance alone lets one in twenty pass two standard errors; each line"
@@ -124,7 +125,7 @@ def gains(pairs: Mapping[int, Sequence[tuple[History, History]]], images: int) -
     >>> [round(x, 3) for x, *_ in gains({5: [(efcn, control)]}, images=1000)[:2]]
     [0.1, 0.022]
     """
-    ends = {tw: [(_final(new), _final(old)) for new, old in of] for tw, of in pairs.items()}
+    ends = {tw: [(seeds.final(new), seeds.final(old)) for new, old in of] for tw, of in pairs.items()}
     each = {tw: interval([new - old for new, old in of]) for tw, of in ends.items()}
     means = [one.mean for one in each.values()]
     n = next(iter(each.values())).n
@@ -145,7 +146,7 @@ def deviation(efcn: Times, fcn: History) -> list[str]:
     """
     delta = {tw: history["delta"][-1] for tw, history in efcn.items()}
     loss = [history["train_loss"][0] for history in efcn.values()]
-    accuracy = [_final(history) for history in efcn.values()]
+    accuracy = [seeds.final(history) for history in efcn.values()]
     least, most = min(delta, key=delta.get), max(delta, key=delta.get)
     unshared = {tw: history["sharing"][-1] for tw, history in efcn.items()}
     further = [tw for tw in efcn if unshared[tw] > delta[tw]]
@@ -170,7 +171,7 @@ def contributions(efcn: Times, chance: float, images: int) -> list[str]:
     >>> contributions({5: history}, chance=0.1, images=10_000)[0].split(". ")[0]
     '**Does the whole eFCN do better than its local weights alone?** Above at $t_w$ = 5'
     """
-    whole, local = _each(efcn, _final), {tw: history["accuracy_local"][-1] for tw, history in efcn.items()}
+    whole, local = _each(efcn, seeds.final), {tw: history["accuracy_local"][-1] for tw, history in efcn.items()}
     off = {tw: history["accuracy_off_local"][-1] for tw, history in efcn.items()}
     least, most = min(off, key=off.get), max(off, key=off.get)
     return [
@@ -235,20 +236,11 @@ def compare(a: Mapping[int, float], b: Mapping[int, float], images: int, known: 
 
 
 def _rank(x: Sequence[float], y: Sequence[float]) -> str:
-    """Spearman's rank correlation, ties sharing their mean rank."""
-    ranks = [(np.greater.outer(v, v) + 0.5 * np.equal.outer(v, v)).sum(1) for v in map(np.asarray, (x, y))]
-    if any(np.ptp(rank) == 0 for rank in ranks):
+    """Spearman's rank correlation."""
+    if any(np.ptp(values) == 0 for values in (x, y)):
         return "undefined, all being equal"
-    return f"{np.corrcoef(*ranks)[0, 1]:+.2f}".replace("-", "−")
+    return f"{spearmanr(x, y).statistic:+.2f}".replace("-", "−")
 
 
 def _each(histories: Times, value: Callable[[History], float]) -> dict[int, float]:
     return {tw: value(history) for tw, history in histories.items()}
-
-
-def _final(history: History) -> float:
-    return history["test_accuracy"][-1]
-
-
-def _best(history: History) -> float:
-    return seeds.best(history)

@@ -88,3 +88,13 @@ def test_sentences_say_how_many_seeds_there_were():
         assert ("means over 3 seeds" in said) == (seed_count == 3)
         assert (verdicts.ONE_SEED in said) == (seed_count == 1)
         assert verdicts.percent(seeds.best(cnn)) in said
+
+
+def test_a_mean_that_rises_to_its_end_is_said_to():
+    """The mean of each seed's own best is above a mean's end wherever one seed falls: it must not decide."""
+    cnn, efcn, control, fcn = drawn(3)
+    control[3] |= {"test_accuracy": [0.1, 0.2, 0.3, 0.4], "test_accuracy:best": 0.45}
+    said = " ".join(verdicts.dynamics(cnn, efcn, control, fcn, 1000))
+    rising = [tw for tw, history in control.items() if history["test_accuracy"][-1] == max(history["test_accuracy"])]
+    assert 3 in rising
+    assert f"The control's last measurement is its best at {verdicts.at(rising)}." in said
