@@ -57,16 +57,17 @@ def build(
     return page
 
 
-def contents(template: dict, names: Iterable[str]) -> dict:
-    """The table of contents for the studies ``names``: what holds {study} in ``template`` is repeated for each.
+def contents(template: dict, given: Mapping[str, str]) -> dict:
+    """The table of contents for the studies ``given``, a file or preset for each name: {study} is repeated for each.
 
-    A part whose caption holds it is repeated as a whole; elsewhere single chapters are.
+    A part whose caption holds it is repeated as a whole; elsewhere single chapters are. A chapter that ``needs`` a
+    field of its study is left out where that is not set.
     """
     parts = []
     for part in template["parts"]:
-        for whole in _for_each(part, names) if "{study}" in part["caption"] else [part]:
-            chapters = [copy for chapter in whole["chapters"] for copy in _for_each(chapter, names)]
-            parts.append({**whole, "chapters": chapters})
+        for whole in _for_each(part, given) if "{study}" in part["caption"] else [part]:
+            chapters = [copy for chapter in whole["chapters"] for copy in _for_each(chapter, given)]
+            parts.append({**whole, "chapters": [_plain(chapter) for chapter in chapters if _is_met(chapter, given)]})
     return {**template, "parts": parts}
 
 
@@ -207,6 +208,18 @@ def _parameters(name: str, there: set[str], known: Iterable[str]) -> dict[str, o
     others = [seed for seed in evidence.complete_seeds(study, there) if seed != study.seeds[0]]
     parameters = {"study": name, "seed": study.seeds[0], "more_seeds": ", ".join(map(str, others))}
     return {key: value for key, value in parameters.items() if key in known and value != ""}
+
+
+def _is_met(chapter: dict, given: Mapping[str, str]) -> bool:
+    """Whether the study of a chapter has what the chapter needs."""
+    if "needs" not in chapter:
+        return True
+    return bool(getattr(studies.load(given[Path(chapter["file"]).parts[1]]), chapter["needs"]))
+
+
+def _plain(chapter: dict) -> dict:
+    """A chapter as Jupyter Book knows it."""
+    return {key: value for key, value in chapter.items() if key != "needs"}
 
 
 def _for_each(entry: dict, names: Iterable[str]) -> list[dict]:

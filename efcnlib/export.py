@@ -1,7 +1,7 @@
-"""Recorded studies: folders with the records of a study, no weights, under a sealed index; written, read, verified.
+"""Recorded studies: folders with the records of a study, no weights, under a sealed index; written, read, verified. ::
 
-results/<study>/study.json   the index: configuration, command, commit, environment, devices, every run's digests
-results/<study>/<key>/       a run, as in the run store (`runfolder`), without its weights
+    results/<study>/study.json   the index: configuration, command, commit, environment, devices, every run's digests
+    results/<study>/<key>/       a run, as in the run store, without its weights
 
 Large pictures are most of a record's bytes, and every seed's look alike: those of the first seed are kept, and of
 whole blocks that of its last relax time. Numbers are kept for all.

@@ -1,7 +1,7 @@
 """Where a convolution's weights sit inside the dense matrix of its eFCN layer.
 
 A 2-D convolution is a product of two axes, and so is everything here: sizes, receptive fields, live positions. A dense
-layer's matrix has one row per output and one column per input, so it can be read with six indices,
+layer's matrix has one row per output and one column per input, so it can be read with six indices, ::
 
     W[o, y, x, i, u, v]      output channel, row, column; input channel, row, column   [c_out, h, w, c_in, h', w']
 

@@ -1,7 +1,9 @@
-"""What a CNN's run keeps in its weights file, for what starts from there: its state after each epoch.
+"""What a CNN's run keeps in its weights file, for what starts from there: its state after each epoch. ::
 
-EPOCH/PARAMETER                  its weights
-moments/EPOCH/PARAMETER/NAME     what its optimiser has gathered, where it gathers anything
+    EPOCH/PARAMETER                  its weights
+    moments/EPOCH/PARAMETER/NAME     what its optimiser has gathered, where it gathers anything
+
+A relax time, any epoch of the CNN, is where an eFCN or a control starts.
 """
 
 from torch import Tensor

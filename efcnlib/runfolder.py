@@ -1,4 +1,4 @@
-"""One run on disk: a folder that is written whole or not at all, and verified whenever it is read.
+"""One run on disk: a folder that is written whole or not at all, and verified whenever it is read. ::
 
     record.json            configuration and history: the same result gives the same bytes
     arrays.safetensors     small tensors that figures need: the same result gives the same bytes

@@ -34,8 +34,8 @@ def pages(page: Path) -> list[Path]:
 
 
 def test_contents_repeat_the_study_part_and_single_chapters():
-    one = contents(template(), ["digits"])
-    two = contents(template(), ["digits", "quick"])
+    one = contents(template(), {"digits": "digits"})
+    two = contents(template(), {"digits": "digits", "quick": "quick"})
     names = ("findings", "embedding", "dynamics", "delta", "off_local", "interpolation", "curvature")
     study = [f"executed/digits/{name}" for name in names]
     themes = ("images", "geometry", "networks", "measures", "training", "paths", "studies", "results", "figures")
@@ -45,6 +45,9 @@ def test_contents_repeat_the_study_part_and_single_chapters():
     verdict = ["executed/claims", "executed/comparison"]
     assert files(one) == [*before, *study, *verdict, *reference, *behind, "references"]
     assert [part["caption"] for part in two["parts"]][1:3] == ["Study: digits", "Study: quick"]
+    assert "executed/quick/interpolation" in files(two)
+    assert "executed/quick/curvature" not in files(two)  # the study measures none
+    assert "needs" not in yaml.safe_dump(two)
     assert files(two)[-3:] == ["executed/digits/environment", "executed/quick/environment", "references"]
     assert "{study}" not in yaml.safe_dump(two)
 
