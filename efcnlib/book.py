@@ -60,8 +60,8 @@ def build(
 def contents(template: dict, given: Mapping[str, str]) -> dict:
     """The table of contents for the studies ``given``, a file or preset for each name: {study} is repeated for each.
 
-    A part whose caption holds it is repeated as a whole; elsewhere single chapters are. A chapter that ``needs`` a
-    field of its study is left out where that is not set.
+    A part whose caption holds it is repeated as a whole; elsewhere single chapters are. A chapter that ``needs`` an
+    attribute of its study is left out where that is None or empty.
     """
     parts = []
     for part in template["parts"]:
@@ -163,20 +163,25 @@ def mathjax(out: Path) -> Path | None:
 def complete(folders: Iterable[Path]) -> list[str]:
     """Names of the recorded studies in ``folders`` whose pages can be made without training anything.
 
-    Others are left out, and why is said: runs are missing or damaged, or it is not this version's study of that name.
+    Of a study that is being recorded its complete seeds are shown. Others are left out, and why is said: runs of the
+    first seed are missing, some are damaged, or it is not this version's study of that name.
     """
     names = []
     for folder in folders:
         index, problems = export.read_index(folder), export.verify(folder)
-        name = str(index.study["name"])
-        if index.missing:
-            problems = [f"{len(index.missing)} of its runs are missing"]
-        elif not problems and studies.PRESETS.get(name) != studies.Study.model_validate(index.study):
-            problems = [f"{name} is no study of this version: write it as a file and name that"]
+        study = studies.Study.model_validate(index.study)
+        seeds = evidence.complete_seeds(study, index.runs)
+        if not problems and studies.PRESETS.get(study.name) != study:
+            problems = [f"{study.name} is no study of this version: write it as a file and name that"]
+        elif study.seeds[0] not in seeds:
+            problems = [f"runs of seed {study.seeds[0]} are missing, {index.missing[0]} among them"]
         if problems:
             print(f"{folder} is left out of the book: {problems[0]}", file=sys.stderr)
-        else:
-            names.append(name)
+            continue
+        if len(seeds) < len(study.seeds):
+            shown = ", ".join(map(str, seeds))
+            print(f"{folder} is still being recorded: the book shows of its seeds {shown}", file=sys.stderr)
+        names.append(study.name)
     return names
 
 
@@ -214,7 +219,7 @@ def _is_met(chapter: dict, given: Mapping[str, str]) -> bool:
     """Whether the study of a chapter has what the chapter needs."""
     if "needs" not in chapter:
         return True
-    return bool(getattr(studies.load(given[Path(chapter["file"]).parts[1]]), chapter["needs"]))
+    return getattr(studies.load(given[Path(chapter["file"]).parts[1]]), chapter["needs"]) not in (None, ())
 
 
 def _plain(chapter: dict) -> dict:

@@ -1,7 +1,7 @@
 """A Sphinx extension for the book: links to figures, from page to page and study to study, that are checked.
 
 - `[Figure 3](#figure-3)` and `[Figure 3](delta.ipynb#figure-3)` in Markdown reach the figures that notebooks show.
-- ``{each}`Figure 3 <dynamics#figure-3>` `` in a prose page links to it in every study of the book.
+- ``{each}`Figure 3 <dynamics#figure-3>` `` in a prose page links to it in every study of the book that has the page.
 - ``{first} findings#figure-0`` shows a figure of the book's first study.
 - A study's page leads to the same page of the others. Tables scroll within a box of their own, by keyboard too.
 
@@ -70,7 +70,7 @@ class SamePage(SphinxTransform):
 
 
 class Each(SphinxRole):
-    """``{each}`text <page#figure>` `` : the text, linked; of several studies their names are."""
+    """``{each}`text <page#figure>` `` : the text, linked; of several studies their names are; of none it is plain."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """The nodes of the links."""
@@ -78,9 +78,13 @@ class Each(SphinxRole):
         if not found:
             return [], [self.inliner.reporter.error(f"each: {self.text!r} is not of the form: text <page#figure>")]
         text, page, anchor = found.groups()
-        there = list(studies(self.env))
+        every = studies(self.env)
+        there = [study for study, pages in every.items() if page in pages]
+        if not there and Path(self.env.srcdir, "..", "notebooks", f"{page}.ipynb").exists():
+            return [nodes.Text(text)], []  # a page that none of these studies needs
+        there = there or list(every)  # a mistake, which links to nowhere tell
         targets = [f"executed/{study}/{page}" for study in there]
-        if len(there) == 1:
+        if len(every) == 1:
             return [_link(self.env, targets[0], anchor, text)], []
         result: list[nodes.Node] = [nodes.Text(f"{text} (")]
         for study, target in zip(there, targets, strict=True):

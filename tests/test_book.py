@@ -33,7 +33,7 @@ def pages(page: Path) -> list[Path]:
     return sorted(path for path in page.parent.rglob("*.html") if "_static" not in path.parts)
 
 
-def test_contents_repeat_the_study_part_and_single_chapters():
+def test_contents_repeat_the_study_part_and_single_chapters(tmp_path):
     one = contents(template(), {"digits": "digits"})
     two = contents(template(), {"digits": "digits", "quick": "quick"})
     names = ("findings", "embedding", "dynamics", "delta", "off_local", "interpolation", "curvature")
@@ -48,6 +48,11 @@ def test_contents_repeat_the_study_part_and_single_chapters():
     assert "executed/quick/interpolation" in files(two)
     assert "executed/quick/curvature" not in files(two)  # the study measures none
     assert "needs" not in yaml.safe_dump(two)
+    path = tmp_path / "swept.json"
+    path.write_text('{"like": "digits", "path_times": [], "sweep_time": 0, "sweep_channels": [3]}', "utf-8")
+    swept = files(contents(template(), {"swept": str(path)}))
+    assert "executed/swept/sizes" in swept  # a relax time of 0 is one
+    assert "executed/swept/curvature" not in swept  # which is measured at no relax time
     assert files(two)[-3:] == ["executed/digits/environment", "executed/quick/environment", "references"]
     assert "{study}" not in yaml.safe_dump(two)
 
@@ -164,26 +169,30 @@ def test_without_npm_formulas_need_a_network_and_the_reader_is_told(source, tmp_
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory) -> Path:
-    """The recorded studies `digits`, and others that a book must not show unasked: changed, partial, damaged."""
+    """The recorded studies `digits`, `growing`, and those that no book shows unasked: changed, partial, damaged."""
     folder = tmp_path_factory.mktemp("recorded")
     store, digits = records.Store(folder / "runs"), studies.load("digits", path_times=(), relax_times=(0,), epochs=1)
     sweep.ensure(digits, store, progress=False)
     for name in ("digits", "changed", "damaged"):
         export.export(digits.model_copy(update={"name": name}), store, folder / "results", f"efcn run {name}")
     partial = digits.model_copy(update={"name": "partial", "relax_times": (0, 1)})
-    export.export(partial, store, folder / "results", "efcn run partial", partial=True)
+    growing = digits.model_copy(update={"name": "growing", "seeds": (0, 1)})
+    for study in (partial, growing):
+        export.export(study, store, folder / "results", f"efcn run {study.name}", partial=True)
     next((folder / "results" / "damaged").glob("*/record.json")).write_text("{}")
     return folder / "results"
 
 
 def test_recorded_studies_are_shown_only_if_nothing_need_be_trained(recorded, monkeypatch, capsys):
-    study = studies.Study.model_validate(export.read_index(recorded / "digits").study)
-    monkeypatch.setitem(studies.PRESETS, "digits", study)
-    assert complete(sorted(recorded.iterdir())) == ["digits"]
-    changed, damaged, partial = capsys.readouterr().err.splitlines()
+    for name in ("digits", "growing", "partial"):
+        study = studies.Study.model_validate(export.read_index(recorded / name).study)
+        monkeypatch.setitem(studies.PRESETS, name, study)
+    assert complete(sorted(recorded.iterdir())) == ["digits", "growing"]
+    changed, damaged, growing, partial = capsys.readouterr().err.splitlines()
     assert "changed is left out of the book: changed is no study of this version" in changed
     assert "damaged is left out of the book: " in damaged
-    assert partial.endswith("partial is left out of the book: 2 of its runs are missing")
+    assert growing.endswith("growing is still being recorded: the book shows of its seeds 0")
+    assert partial.endswith("is left out of the book: runs of seed 0 are missing, control tw=1 seed=0 among them")
 
 
 def test_pages_show_the_first_seed_of_a_study_and_only_named_studies_are_computed(tmp_path, monkeypatch):

@@ -94,6 +94,18 @@ def test_of_several_studies_their_names_are_and_pages_lead_to_each_other(tmp_pat
     assert "<strong>a</strong>" in curves
 
 
+def test_a_page_that_only_some_studies_have_is_linked_in_those(tmp_path):
+    toc = write(tmp_path, ["a", "b"], PROSE + "\nSee {each}`one <extra#figure-9>`, not {each}`two <spare#figure-7>`.\n")
+    (tmp_path / "notebooks" / "spare.ipynb").touch()  # no study's page, but it could be one's
+    pages = tmp_path / "book" / "executed" / "b"
+    shutil.copy(pages / "curves.ipynb", pages / "extra.ipynb")
+    toc["parts"][0]["chapters"].append({"file": "executed/b/extra"})
+    book.render(tmp_path, tmp_path / "build", toc)
+    home = page(tmp_path, "home")
+    assert [link for link in links(home) if "extra" in link[0]] == [("executed/b/extra.html#figure-9", "b")]
+    assert "not two." in home
+
+
 def test_tables_can_be_reached_and_scrolled_by_keyboard(tmp_path):
     toc = write(tmp_path, ["a"], prose=PROSE + "\nMore.\n\n| c |\n| - |\n| 3 |\n")
     book.render(tmp_path, tmp_path / "build", toc)

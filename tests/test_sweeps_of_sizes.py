@@ -2,14 +2,19 @@
 
 import json
 
+import nbformat
 import numpy as np
 import pytest
+from pictured import columns, saved
 from test_cli import efcn
 from test_figures import assert_labelled, legend
 from test_sweep import tiny
+from toy_runs import names
 
 from efcnlib import export, figures, plans, studies, survey, sweep, sweep_verdicts
+from efcnlib.environment import REPOSITORY
 from efcnlib.errors import UserError
+from efcnlib.execution import run_notebook
 from efcnlib.records import Store, key_of
 
 SWEEP = {
@@ -219,3 +224,41 @@ def test_a_real_sweep_is_drawn_and_told(done):
     ]
     assert_labelled(figures.sweep(*sizes, "channels"))
     assert len(sweep_verdicts.sweep(*sizes, 100, "channels")) == 4
+
+
+def shown(study, root, folder):
+    """The figures and the words of the page for ``study``, whose runs are in ``root``."""
+    path, out = folder / "mine.json", folder / "out.ipynb"
+    path.write_text(study.model_dump_json(), "utf-8")
+    run_notebook(REPOSITORY / "notebooks" / "sizes.ipynb", out, {"study": str(path), "root": str(root)})
+    data = [o.data for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o]
+    return [of["text/html"] for of in data if "text/html" in of], [of.get("text/markdown", "") for of in data]
+
+
+def test_the_page_shows_and_tells_both_sweeps_and_computes_nothing(done, tmp_path):
+    before = names(done.store.root)
+    (channels, images), words = shown(done.study, done.store.root, tmp_path)
+    assert names(done.store.root) == before
+    assert '<figure id="figure-10"' in channels
+    assert '<figure id="figure-10b"' in images
+    assert "Does the eFCN beat its control?" in words[1]
+    assert "5 (" in words[1]
+    assert "200 training images" in words[3]
+    for page, name, sizes in ((channels, "channels", (2, 3, 5)), (images, "train", (80, 200))):
+        rows = columns(saved(page)["CSV"])[1:]
+        drawn = {(label, int(size)): float(mean) for label, size, mean, *_ in rows}
+        for size in sizes:
+            of = done.variant(**{name: size})
+            ends = [history["test_accuracy"][-1] for history in (of.efcn(2, 0).history, of.control(2, 0).history)]
+            assert [drawn["eFCN, last", size], drawn["control, last", size]] == [100 * end for end in ends]
+            assert drawn["CNN, best", size] == 100 * max(of.cnn(0).history["test_accuracy"])
+
+
+def test_the_page_says_what_is_not_varied(done, tmp_path):
+    one = done.study.model_copy(update={"sweep_train": ()})
+    (_, images), _ = shown(one, done.store.root, tmp_path)
+    assert "varies no training images" in images
+    none = tiny(relax_times=(0, 2), path_times=())
+    figures, words = shown(none, done.store.root, tmp_path)
+    assert figures == []
+    assert words[0].startswith("- Study digits varies no size: give it a `sweep_time`")
