@@ -15,7 +15,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from efcnlib import measures, runs, studies, sweep  # noqa: E402
 from efcnlib.environment import default_root, recorded  # noqa: E402
-from efcnlib.errors import UserError, plain_warnings  # noqa: E402
+from efcnlib.errors import UserError, at_least, plain_warnings  # noqa: E402
 from efcnlib.images import Split  # noqa: E402
 from efcnlib.records import Store  # noqa: E402
 from efcnlib.training import train  # noqa: E402
@@ -42,6 +42,10 @@ def main() -> int:
 
 def rates(options: argparse.Namespace) -> None:
     """Train from the same embedding at each rate, on the CPU."""
+    at_least(1, steps=options.steps)
+    for rate in options.rates:
+        if not 0 < rate <= 100:
+            raise UserError(f"rate {rate:g} is not allowed: give numbers above 0 and up to 100")
     study = studies.load(options.study)
     tw = study.relax_times[-1] if options.tw is None else options.tw
     run = study.relaxed("efcn", tw, options.seed)

@@ -67,7 +67,7 @@ def magnitudes(evidence: Evidence) -> Finding:
     steps = networks.trace(untrained(study.cnn(study.seeds[0])), study.data.shape)
     first = next(step.geometry for step in steps if step.geometry is not None)
     (rows, columns), local = first.shape(live=True), first.count_local(live=True)
-    last = study.relax_times[-1]
+    last = max(evidence.efcn)
 
     def orders(history: History) -> float:
         delta = history["delta_by_layer"][-1][0]
@@ -169,9 +169,11 @@ def descent(evidence: Evidence) -> Finding:
         rhos = []
         for seed in evidence.seeds:
             runs = {tw: of[seed] for tw, of in evidence.efcn.items()}
-            pairs = [(measure(tw, history), history["delta"][-1]) for tw, history in runs.items()]
-            rhos.append(float(spearmanr(*zip(*pairs, strict=True)).statistic))
-        ranks.append(f"Spearman's rank correlation of δ with {name}: {interval(rhos).text()}")
+            x, y = zip(*[(measure(tw, history), history["delta"][-1]) for tw, history in runs.items()], strict=True)
+            if len({*x}) > 1 and len({*y}) > 1:
+                rhos.append(float(spearmanr(x, y).statistic))
+        said = interval(rhos).text() if len(rhos) == len(evidence.seeds) else "undefined, all being equal in a seed"
+        ranks.append(f"Spearman's rank correlation of δ with {name}: {said}")
     return Finding(finding.claim, finding.statistic, finding.value, finding.verdict, (*finding.each, *ranks))
 
 

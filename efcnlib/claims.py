@@ -8,6 +8,7 @@ from efcnlib.claim_statistics import Finding
 from efcnlib.evidence import Evidence
 from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, both
 from efcnlib.studies import Study
+from efcnlib.verdicts import at
 
 CLAIMS = {
     1: "The embedding is exact",
@@ -43,12 +44,13 @@ UNKNOWN = {  # what of the paper's setting is not known, and what is done instea
 
 def findings(evidence: Evidence) -> list[Finding]:
     """Claims 1 to 11 on one study."""
-    study = evidence.study
-    return [
-        *(statistics.exactness(study), statistics.magnitudes(evidence), statistics.padding(study)),
-        *(*statistics.performance(evidence), statistics.deviation(evidence), statistics.descent(evidence)),
-        *(statistics.off_local(evidence), *statistics.paths(evidence)),
-    ]
+    study, stable = evidence.study, evidence.stable()
+    found = [statistics.exactness(study), statistics.padding(study)]
+    found += [*statistics.performance(evidence), statistics.deviation(evidence)]  # to diverge is to fail
+    if stable.efcn:
+        found += [statistics.magnitudes(stable), statistics.descent(stable), statistics.off_local(stable)]
+        found += statistics.paths(stable)
+    return sorted(found, key=lambda finding: finding.claim)
 
 
 def verdicts(found: list[Finding]) -> dict[int, str]:
@@ -80,9 +82,10 @@ def transfer(by_study: Mapping[Study, Mapping[int, str]]) -> list[Finding]:
     return found
 
 
-def headlines(found: Sequence[Finding]) -> list[str]:
-    """What a reader must not miss: the parts that fail, and a lead over the CNN that a control explains away."""
-    lines = [f"Claim {one.claim} **fails**: {one.statistic}: {one.value}." for one in found if one.verdict == FAILS]
+def headlines(found: Sequence[Finding], diverged: Sequence[int] = ()) -> list[str]:
+    """What a reader must not miss: eFCNs that ``diverged``, by relax time; what fails; what a control explains away."""
+    lines = [f"The eFCN **diverged** at {at(diverged)}, in one seed at least."] if diverged else []
+    lines += [f"Claim {one.claim} **fails**: {one.statistic}: {one.value}." for one in found if one.verdict == FAILS]
     open_ = [str(claim) for claim, verdict in verdicts(found).items() if verdict == UNDECIDED]
     ahead, controlled = [one for one in found if one.claim == 6]
     if ahead.verdict == HOLDS and controlled.verdict != HOLDS:

@@ -1,13 +1,14 @@
 """What is recorded of a study over its seeds, gathered for the claims: histories by kind, relax time and seed."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from efcnlib import studies
 from efcnlib.environment import default_root, recorded
 from efcnlib.errors import UserError
 from efcnlib.export import read_index
 from efcnlib.records import Record, Store, key_of
+from efcnlib.seeds import is_finite
 from efcnlib.studies import Run, Study
 
 History = Mapping[str, list]
@@ -27,6 +28,20 @@ class Evidence:
     controls: dict[str, Times]  # by the names in configs.CONTROLS
     paths: dict[str, Times]  # by method
     devices: tuple[str, ...]
+
+    @property
+    def diverged(self) -> tuple[int, ...]:
+        """The relax times whose eFCN diverged, in one seed at least."""
+        return tuple(tw for tw, of in self.efcn.items() if not all(map(is_finite, of.values())))
+
+    def stable(self) -> "Evidence":
+        """Without the eFCNs that diverged, and the paths to them."""
+        efcn = {tw: of for tw, of in self.efcn.items() if tw not in self.diverged}
+        paths = {
+            method: {tw: of for tw, of in times.items() if all(map(is_finite, of.values()))}
+            for method, times in self.paths.items()
+        }
+        return replace(self, efcn=efcn, paths={method: times for method, times in paths.items() if times})
 
 
 def present(study: Study, store: Store) -> dict[str, Record]:

@@ -10,6 +10,7 @@ from efcnlib.evidence import Evidence, Seeds
 from efcnlib.intervals import interval
 from efcnlib.seeds import best
 from efcnlib.studies import PRESETS, Study
+from efcnlib.verdicts import at
 
 SANFORD, NEYSHABUR, REVIEWER = (
     "{cite:t}`sanford2022`, read off a plot",
@@ -92,7 +93,7 @@ def numbers(one: Evidence) -> dict[int, str]:
     fcn = interval([history["delta"][-1] for history in one.fcn.values()]).text(100, 1, "%").replace("+", "")
     return {
         3: f"the CNN's best is {_best(one.cnn)}, the standard FCN's {_best(one.fcn)}; eFCNs end with"
-        f" {_by_time(one, 'test_accuracy')}",
+        f" {_by_time(one, 'test_accuracy')}{_diverged(one)}",
         4: f"δ ends at {_by_time(one, 'delta')}; that of the standard FCN at {fcn}",
         5: f"local weights alone end with {_by_time(one, 'accuracy_local')}, off-local ones alone with"
         f" {_by_time(one, 'accuracy_off_local')}",
@@ -117,6 +118,7 @@ def differences(study: Study) -> list[str]:
         "epochs of the CNN": (study.epochs, paper.epochs),
         "epochs of the eFCN": (study.relax_epochs, paper.relax_epochs),
         "learning rate": (study.optimiser.lr, paper.optimiser.lr),
+        "learning rate after the embedding": (_relaxing(study), _relaxing(paper)),
         "images in a batch": (study.batch, paper.batch),
     }
     listed = [f"{ours:,} {name} for the paper's {theirs:,}" for name, (ours, theirs) in pairs.items() if ours != theirs]
@@ -125,11 +127,22 @@ def differences(study: Study) -> list[str]:
     return listed or ["nothing that is known"]
 
 
+def _relaxing(study: Study) -> float:
+    return (study.relax_optimiser or study.optimiser).lr
+
+
 def _by_time(one: Evidence, name: str) -> str:
     """As in "61.2 % (tw = 0), 62.0 % (5)": the last value of a quantity at each relax time."""
-    means = {tw: interval([history[name][-1] for history in of.values()]).mean for tw, of in one.efcn.items()}
+    efcn = one.stable().efcn
+    means = {tw: interval([history[name][-1] for history in of.values()]).mean for tw, of in efcn.items()}
+    if not means:
+        return "no number"
     (first, value), *others = means.items()
     return ", ".join([f"{100 * value:.1f} % ($t_w$ = {first})", *(f"{100 * v:.1f} % ({tw})" for tw, v in others)])
+
+
+def _diverged(one: Evidence) -> str:
+    return f"; they diverged at {at(one.diverged)}" if one.diverged else ""
 
 
 def _best(of: Seeds) -> str:

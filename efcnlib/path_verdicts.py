@@ -11,6 +11,7 @@ import numpy as np
 from efcnlib.methods import Band, Chain, String
 from efcnlib.path_figures import STYLES, Paths
 from efcnlib.profiles import Best, History, barrier, best, mean
+from efcnlib.seeds import is_finite
 from efcnlib.studies import Study
 from efcnlib.updates import Optimiser
 from efcnlib.verdicts import ONE_SEED, at, compare, holds, percent, points, standard_error
@@ -21,6 +22,19 @@ HEADER = (
     *("$t_w$", "path", "barrier (nats)", "best α", "its accuracy (%)", "gain (points)", "gain if cheating"),
     *("δ there (%)", "length / straight"),
 )
+
+
+def without_diverged(paths: Paths) -> tuple[Paths, list[str]]:
+    """The paths whose losses are all numbers, and a sentence on the relax times left out; all, if none would be left.
+
+    >>> from efcnlib.path_verdicts import without_diverged
+    >>> line, lost = ({"linear": [{"train_loss": [1.0, loss]}]} for loss in (0.5, float("nan")))
+    >>> without_diverged({5: line, 20: lost})[1]
+    ['Left out is $t_w$ = 20: an end of its paths diverged.']
+    """
+    stable = {tw: of for tw, of in paths.items() if all(is_finite(history) for each in of.values() for history in each)}
+    lost = [tw for tw in paths if tw not in stable]
+    return stable or paths, [f"Left out is {at(lost)}: an end of its paths diverged."] if lost else []
 
 
 def barriers(paths: Paths) -> list[str]:

@@ -14,7 +14,12 @@ VANILLA = dict(
     epochs=100,
     relax_epochs=100,
     relax_times=(0, 1, 2, 3, 4, 5, 6, 8, 11, 14, 18, 23, 29, 37, 48, 61, 78, 100),
+    controls=("control", "lowered", "elcn"),
     path_times=(0, 5, 18, 61),
+    curvature=Curved(),
+    sweep_time=18,  # in the middle; which is best is not known before
+    sweep_channels=(16, 32, 64),
+    sweep_train=(12_500, 25_000, 50_000),
     shuffle=False,  # the published loader does not
     seeds=(0, 1, 2),
     needs_gpu=True,
@@ -105,6 +110,7 @@ PRESETS = (
     | {
         "name": "alexnet-cifar100-narrow",
         "title": "AlexNet of 16 channels on CIFAR-100, SGD",
+        "relax_epochs": 6,  # its eLCNs are slow
         "network": Network(architecture="alexnet", channels=16),
         "data": Data(name="cifar100"),
     },
@@ -125,5 +131,6 @@ PRESETS = (
         "relax_epochs": 100,
         "relax_times": (0, 1, 2, 3, 4, 6, 8, 10, 13, 18, 23, 30, 40, 52, 67, 88, 115, 150),
         "path_times": (0, 13, 40, 115),
+        "sweep_time": 40,
     },
 )

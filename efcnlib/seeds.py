@@ -6,6 +6,7 @@ between low and high; a single seed's history has neither, and is left as it is.
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 
 import numpy as np
 
@@ -61,6 +62,26 @@ def final(history: History, name: str = "test_accuracy") -> float:
     0.5
     """
     return history[name][-1]
+
+
+def is_finite(history: History) -> bool:
+    """Whether all train losses are numbers; where a training diverges they no longer are. Of a mean: in every seed.
+
+    >>> from efcnlib.seeds import is_finite
+    >>> is_finite({"train_loss": [2.3, 1.0]}), is_finite({"train_loss": [2.3, float("nan")]})
+    (True, False)
+    """
+    return all(map(isfinite, history.get("train_loss", ())))
+
+
+def stable(histories: Mapping[int, History]) -> dict[int, History]:
+    """Those by relax time that did not diverge.
+
+    >>> from efcnlib.seeds import stable
+    >>> list(stable({0: {"train_loss": [1.0]}, 5: {"train_loss": [float("inf")]}}))
+    [0]
+    """
+    return {tw: history for tw, history in histories.items() if is_finite(history)}
 
 
 def apart(history: History, name: str) -> np.ndarray | None:

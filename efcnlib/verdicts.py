@@ -82,6 +82,36 @@ def at(times: Iterable[int]) -> str:
     return f"$t_w$ = {', '.join(first)} and {last}" if first else f"$t_w$ = {last}"
 
 
+def diverged(histories: Times) -> list[str]:
+    """A sentence on the eFCNs that diverged, if any did.
+
+    >>> from efcnlib.verdicts import diverged
+    >>> diverged({0: {"train_loss": [2.3, 1.0]}, 5: {"train_loss": [1.0, float("nan")]}})[0].split(": ")[0]
+    '**The eFCN diverged** at $t_w$ = 5'
+    """
+    stable = seeds.stable(histories)
+    if len(stable) == len(histories):
+        return []
+    where = at(tw for tw in histories if tw not in stable)
+    many = " of one seed at least" if seeds.count(next(iter(histories.values()))) > 1 else ""
+    return [
+        f"**The eFCN diverged** at {where}: its train loss{many} is no number any more. It then gives the same"
+        " answer to every image, which is as good as guessing."
+    ]
+
+
+def without_diverged(histories: Times) -> tuple[Times, list[str]]:
+    """The eFCNs that did not diverge, and a sentence on those left out, if any were.
+
+    >>> from efcnlib.verdicts import without_diverged
+    >>> without_diverged({0: {"train_loss": [2.3, 1.0]}, 5: {"train_loss": [1.0, float("nan")]}})[1]
+    ['Left out is $t_w$ = 5, where the eFCN diverged.']
+    """
+    stable = seeds.stable(histories)
+    lost = [tw for tw in histories if tw not in stable]
+    return stable, [f"Left out is {at(lost)}, where the eFCN diverged."] if lost else []
+
+
 def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: int) -> list[str]:
     """Claims 4 to 6 of the supplement, and the control; accuracies on a test set of ``images``.
 
@@ -96,6 +126,7 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: in
     better = [tw for tw in efcn if end[tw] > start[tw]]
     rising = [tw for tw in control if seeds.final(control[tw]) == max(control[tw]["test_accuracy"])]
     return [
+        *diverged(efcn),
         f"The CNN's best test accuracy is {percent(cnn_best)}, at the end it has {percent(seeds.final(cnn))};"
         f" the standard FCN's best is {percent(fcn_best)}.",
         f"**Does the eFCN always improve after the embedding?** {holds(better, efcn)}, from first to last."
@@ -144,6 +175,9 @@ def deviation(efcn: Times, fcn: History) -> list[str]:
     >>> deviation({0: history, 5: history}, {"delta": [0.975, 0.96]})[0].split("; ")[1]
     "the standard FCN's is 96.0 %, and was 97.5 % at its random start."
     """
+    every, (efcn, said) = efcn, without_diverged(efcn)
+    if not efcn:
+        return [*said, over_seeds(every)]
     delta = {tw: history["delta"][-1] for tw, history in efcn.items()}
     loss = [history["train_loss"][0] for history in efcn.values()]
     accuracy = [seeds.final(history) for history in efcn.values()]
@@ -152,6 +186,7 @@ def deviation(efcn: Times, fcn: History) -> list[str]:
     further = [tw for tw in efcn if unshared[tw] > delta[tw]]
     with_tw, with_loss, with_accuracy = (_rank(x, list(delta.values())) for x in (list(delta), loss, accuracy))
     return [
+        *said,
         f"At the end δ lies between {percent(delta[least])} ($t_w$ = {least}) and {percent(delta[most])}"
         f" ($t_w$ = {most}); the standard FCN's is {percent(fcn['delta'][-1])}, and was {percent(fcn['delta'][0])} at"
         " its random start.",
@@ -171,10 +206,14 @@ def contributions(efcn: Times, chance: float, images: int) -> list[str]:
     >>> contributions({5: history}, chance=0.1, images=10_000)[0].split(". ")[0]
     '**Does the whole eFCN do better than its local weights alone?** Above at $t_w$ = 5'
     """
+    every, (efcn, said) = efcn, without_diverged(efcn)
+    if not efcn:
+        return [*said, over_seeds(every)]
     whole, local = _each(efcn, seeds.final), {tw: history["accuracy_local"][-1] for tw, history in efcn.items()}
     off = {tw: history["accuracy_off_local"][-1] for tw, history in efcn.items()}
     least, most = min(off, key=off.get), max(off, key=off.get)
     return [
+        *said,
         f"**Does the whole eFCN do better than its local weights alone?** {compare(whole, local, images)}",
         f"The off-local weights alone reach between {percent(off[least])} ($t_w$ = {least}) and {percent(off[most])}"
         f" ($t_w$ = {most}), where guessing gives {percent(chance)}."

@@ -1,0 +1,107 @@
+"""A study one of whose eFCNs diverged: its records hold NaN, as those of a real one do, and every page copes."""
+
+import json
+from math import nan
+
+import nbformat
+import pytest
+from test_sweep import tiny
+
+from efcnlib import claims, evidence, literature, studies, sweep, verdicts
+from efcnlib.environment import REPOSITORY
+from efcnlib.execution import run_notebook
+from efcnlib.intervals import HOLDS
+from efcnlib.records import Result, Store, key_of
+
+LOST = 4  # the relax time of the eFCN that diverges
+STUDY = tiny(seeds=(0, 1), path_times=(2, LOST), path_methods=("linear", "string", "output"), plane=None)
+STUDY = STUDY.model_copy(update={"curvature": None})
+
+
+def spoiled(history, since):
+    """A history whose numbers are none from its entry ``since`` on; accuracies are those of the first class."""
+
+    def lost(name, value):
+        return [lost(name, each) for each in value] if isinstance(value, list) else 0.1 if "accuracy" in name else nan
+
+    return {
+        name: values
+        if name in ("epoch", "alpha") or not isinstance(values, list)
+        else [value if i < since else lost(name, value) for i, value in enumerate(values)]
+        for name, values in history.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Where seed 0's eFCN of relax time 4 diverged after the embedding, and with it the paths to it."""
+    good, bad = (Store(tmp_path_factory.mktemp(name)) for name in ("good", "bad"))
+    sweep.ensure(STUDY, good, progress=False, threads=1)
+    for run in studies.runs(STUDY):
+        record = good.get(key_of(run))
+        history, arrays = record.history, record.arrays
+        if run == STUDY.relaxed("efcn", LOST, 0):
+            history = spoiled(history, since=1)
+            arrays = {name: array.clone().fill_(nan) for name, array in arrays.items()}
+        elif run.kind == "path" and run.end == STUDY.relaxed("efcn", LOST, 0):
+            history = spoiled(history, since=1)
+        info = {**record.info, "seconds": 1.0}
+        bad.ensure(run, lambda _, made=(history, arrays, info): Result(made[0], made[1], {}, made[2]))
+    return bad
+
+
+def page(name, store, folder, **parameters):
+    """The words and the figures of a page on the study."""
+    path, out = folder / "lost.json", folder / f"{name}.ipynb"
+    path.write_text(STUDY.model_copy(update={"name": "lost"}).model_dump_json(), "utf-8")
+    run_notebook(REPOSITORY / "notebooks" / f"{name}.ipynb", out, parameters | {"root": str(store.root)})
+    data = [o["data"] for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o]
+    assert not [o for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if o.get("name") == "stderr"]
+    return "\n".join(of.get("text/markdown", "") for of in data), [of["text/html"] for of in data if "text/html" in of]
+
+
+@pytest.mark.parametrize("name", ["findings", "dynamics", "delta", "off_local", "interpolation", "embedding"])
+def test_pages_say_so_and_tell_nothing_that_is_no_number(name, store, tmp_path):
+    words, figures = page(name, store, tmp_path, study=str(tmp_path / "lost.json"))
+    assert "nan" not in words
+    if name == "embedding":
+        assert "The eFCN that left the CNN at epoch 4 diverged" in figures[-1]
+    else:
+        assert "diverged" in words
+        assert "$t_w$ = 4" in words
+
+
+@pytest.mark.parametrize("name", ["claims", "comparison", "explorer"])
+def test_pages_of_all_studies_do_too(name, store, tmp_path):
+    words, figures = page(name, store, tmp_path, studies=str(tmp_path / "lost.json"))
+    assert "nan" not in words
+    if name == "explorer":
+        assert "NaN," not in figures[0]
+        assert ",null" in figures[0]
+    else:
+        assert "diverged at $t_w$ = 4" in words.replace("**", "")
+
+
+def test_to_diverge_is_to_fail_and_is_left_out_of_the_rest(store):
+    found = evidence.gather(STUDY, store)
+    assert found.diverged == (LOST,)
+    assert list(found.stable().efcn) == [0, 2]
+    assert [list(times) for times in found.stable().paths.values()] == [[2]] * 3
+    by_claim = {}
+    for finding in claims.findings(found):
+        by_claim.setdefault(finding.claim, []).append(finding)
+        assert "nan" not in json.dumps([finding.value, finding.each])
+    assert by_claim[4][0].verdict != HOLDS
+    assert [len(by_claim[claim][0].each) for claim in (4, 5, 8)] == [3, 3, 2]
+    assert "tw = 2" in by_claim[2][0].statistic
+    assert "diverged at $t_w$ = 4" in literature.numbers(found)[3]
+
+
+def test_where_all_diverged_little_is_said(store):
+    found = evidence.gather(STUDY, store)
+    lost = {LOST: found.efcn[LOST][0]}
+    assert verdicts.deviation(lost, found.fcn[0])[0] == "Left out is $t_w$ = 4, where the eFCN diverged."
+    assert len(verdicts.contributions(lost, 0.1, 100)) == 2
+    nothing = evidence.replace(found, efcn={LOST: found.efcn[LOST]}, paths={})
+    assert {finding.claim for finding in claims.findings(nothing)} == {1, 3, 4, 5, 6, 7}
+    assert "δ ends at no number" in literature.numbers(nothing)[4]
