@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from efcnlib import architectures as tables
 from efcnlib.errors import UserError, at_least, choice
 from efcnlib.geometry import Axis, ConvGeometry
+from efcnlib.unshared import LocalConv
 
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Identity)
 DROPOUT = (nn.Dropout, nn.Dropout2d)
@@ -84,44 +85,6 @@ class DenseConv(nn.Module):
     def extra_repr(self) -> str:
         """What print() shows."""
         return f"{self.weight.shape[1]} -> {self.weight.shape[0]}, {'live' if self.live else 'padded'}"
-
-
-class LocalConv(nn.Module):
-    """A convolution without weight sharing.
-
-    ``weight`` is [groups, c_out / groups, c_in / groups, kh, kw, h, w] and ``bias`` [c_out, h, w] or None, both
-    uninitialised.
-
-    >>> import torch
-    >>> from efcnlib.networks import Axis, ConvGeometry, LocalConv
-    >>> layer = LocalConv(ConvGeometry(1, 2, Axis(5, 3), Axis(5, 3)), bias=False)
-    >>> layer.weight.shape, layer(torch.ones(4, 1, 5, 5)).shape
-    (torch.Size([1, 2, 1, 3, 3, 3, 3]), torch.Size([4, 2, 3, 3]))
-    """
-
-    def __init__(self, geometry: ConvGeometry, bias: bool = True, dtype: torch.dtype | None = None):
-        super().__init__()
-        self.geometry = g = geometry
-        c_out, c_in, kh, kw = g.filter_shape
-        shape = (g.groups, c_out // g.groups, c_in, kh, kw, *g.out)
-        self.weight = nn.Parameter(torch.empty(shape, dtype=dtype))
-        self.bias = nn.Parameter(torch.empty((c_out, *g.out), dtype=dtype)) if bias else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[n, c_in, h, w] -> [n, c_out, h_out, w_out]."""
-        g = self.geometry
-        axes = (g.rows, g.cols)
-        patches = F.unfold(
-            x,
-            kernel_size=tuple(axis.kernel for axis in axes),
-            dilation=tuple(axis.dilation for axis in axes),
-            padding=tuple(axis.padding for axis in axes),
-            stride=tuple(axis.stride for axis in axes),
-        )  # [n, c_in * kh * kw, positions]
-        patches = patches.unflatten(1, (g.groups, -1))
-        y = torch.einsum("ngkl,gokl->ngol", patches, self.weight.flatten(2, 4).flatten(3))
-        y = y.reshape(len(x), g.c_out, *g.out)
-        return y if self.bias is None else y + self.bias
 
 
 @dataclass(frozen=True)

@@ -216,6 +216,27 @@ def test_the_local_layer_is_a_sum_over_each_window(g):
     assert torch.allclose(layer(x), expected, rtol=0, atol=1e-12)
 
 
+@given(reference.geometries())
+def test_the_local_layers_gradients_are_those_of_differences(g):
+    layer = networks.LocalConv(g, dtype=torch.float64)
+    weight, bias = (reference.random(*p.shape, seed=i).requires_grad_() for i, p in enumerate(layer.parameters()))
+    x = reference.random(2, g.c_in, g.rows.size, g.cols.size).requires_grad_()
+
+    def output(x, weight, bias):
+        return torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (x,))
+
+    assert torch.autograd.gradcheck(output, (x, weight, bias), fast_mode=True)
+
+
+def test_the_local_layer_adds_gradients_up_in_float32():
+    layer = networks.LocalConv(ConvGeometry(1, 1, Axis(3, 3, padding=2), Axis(3, 3, padding=2)), bias=False)
+    layer.weight.data.fill_(1 / 512)
+    layer.weight.data[:, :, :, 0, 0] = 1  # to which bfloat16 cannot add 1 / 512, but 8 / 512
+    x = torch.zeros(1, 1, 3, 3, dtype=torch.bfloat16, requires_grad=True)
+    layer.to(torch.bfloat16)(x).sum().backward()
+    assert torch.equal(x.grad, torch.full_like(x, 1 + 8 / 512))
+
+
 def test_print_shows_the_sizes():
     network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.MaxPool2d(3, 2))
     assert "DenseConv(64 -> 98, live)" in str(networks.dense(network, (1, 8, 8)))
