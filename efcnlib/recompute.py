@@ -35,9 +35,10 @@ def recompute(
 ) -> list[Comparison]:
     """Train ``count`` runs of a recorded study again, drawn at random by ``seed``, with all that they start from.
 
-    The same environment must give the same bytes. In another one rounding differs, and training amplifies it: then the
-    final test accuracies have to agree within SIGMAS standard errors of their difference, both binomial over the test
-    images; where curvature was measured, the accuracies over its images.
+    The same commit in the same environment must give the same bytes. In another one, or with code that adds up in
+    another order, rounding may differ, and training amplifies it: then the final test accuracies have to agree within
+    SIGMAS standard errors of their difference, both binomial over the test images; where curvature was measured, the
+    accuracies over its images.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -107,8 +108,8 @@ def _bytes(tensor: Tensor) -> bytes:
 
 
 def _differing(first: Record, second: Record) -> list[str]:
-    """What of device and environment, as far as it decides rounding, differs between two records."""
-    parts = ("python", "torch", "numpy", "cpu", "threads", "cuda")
+    """What of code, device and environment, as far as it may decide rounding, differs between two records."""
+    parts = ("commit", "python", "torch", "numpy", "cpu", "threads", "cuda")
     pairs = {name: (first.info["environment"].get(name), second.info["environment"].get(name)) for name in parts}
     pairs["device"] = first.info.get("device"), second.info.get("device")
     pairs["engine"] = first.info.get("engine"), second.info.get("engine")
