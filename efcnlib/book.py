@@ -18,7 +18,7 @@ from efcnlib.environment import REPOSITORY, recorded
 from efcnlib.errors import UserError
 from efcnlib.execution import digest, inputs_of, is_current, parameters_of, run_notebook, software
 from efcnlib.images import Unavailable
-from efcnlib.records import Store
+from efcnlib.records import Store, key_of
 
 DEFAULT, FALLBACK = "quick", "digits"
 MATHJAX = "3.2.2"
@@ -170,11 +170,12 @@ def complete(folders: Iterable[Path]) -> list[str]:
     for folder in folders:
         index, problems = export.read_index(folder), export.verify(folder)
         study = studies.Study.model_validate(index.study)
-        seeds = evidence.complete_seeds(study, index.runs)
+        seeds, first = evidence.complete_seeds(study, index.runs), study.seeds[0]
+        wanted = studies.runs(study.model_copy(update={"seeds": (first,)}))
         if not problems and studies.PRESETS.get(study.name) != study:
             problems = [f"{study.name} is no study of this version: write it as a file and name that"]
-        elif study.seeds[0] not in seeds:
-            problems = [f"runs of seed {study.seeds[0]} are missing, {index.missing[0]} among them"]
+        elif lost := [run.label for run in wanted if key_of(run) not in index.runs]:
+            problems = [f"runs of seed {first} are missing, {lost[0]} among them"]
         if problems:
             print(f"{folder} is left out of the book: {problems[0]}", file=sys.stderr)
             continue

@@ -36,7 +36,8 @@ class Evidence:
 
     def stable(self) -> "Evidence":
         """Without the eFCNs that diverged, and the paths to them."""
-        efcn = {tw: of for tw, of in self.efcn.items() if tw not in self.diverged}
+        lost = self.diverged
+        efcn = {tw: of for tw, of in self.efcn.items() if tw not in lost}
         paths = {
             method: {tw: of for tw, of in times.items() if all(map(is_finite, of.values()))}
             for method, times in self.paths.items()

@@ -11,14 +11,13 @@ import time
 import chaos
 import psutil
 import pytest
+import ray
 from test_cli import efcn
 
 from efcnlib import cluster, studies
 from efcnlib.cluster import Cluster
 from efcnlib.errors import UserError
 from efcnlib.records import Store, key_of
-
-ray = pytest.importorskip("ray")  # there is no Ray for Windows
 
 STUDY = chaos.small_study(60)
 KEYS = {key_of(run): run for run in studies.runs(STUDY)}
