@@ -6,8 +6,10 @@ import importlib.metadata
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import nbformat
 import papermill
@@ -26,6 +28,8 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 class ThisPython(AsyncKernelManager):
     """Starts the running interpreter: a "python3" kernel that the user once installed may be another one."""
 
+    said: BinaryIO
+
     @default("kernel_spec_manager")
     def _no_installed_kernels(self) -> KernelSpecManager:
         return KernelSpecManager(kernel_dirs=[])
@@ -33,6 +37,10 @@ class ThisPython(AsyncKernelManager):
     @default("transport_encryption")
     def _encrypted(self) -> str:
         return "auto"
+
+    async def start_kernel(self, **options: object) -> None:
+        """Start it, what its process says by itself kept in a file: kernels may leave traces as they end."""
+        await super().start_kernel(**options | {"stderr": self.said})
 
 
 def run_notebook(path: Path, out: Path, parameters: Mapping[str, object], inputs: str = "") -> None:
@@ -45,30 +53,35 @@ def run_notebook(path: Path, out: Path, parameters: Mapping[str, object], inputs
     out.parent.mkdir(parents=True, exist_ok=True)
     failed = out.with_suffix(".failed.ipynb")
     partial = out.with_name(f".{out.stem}.{os.getpid()}.ipynb")
-    try:
-        notebook = papermill.execute_notebook(
-            path,
-            partial,
-            dict(parameters),
-            kernel_name="python3",
-            language="python",
-            kernel_manager_class=ThisPython,
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # a kernel stopped by Ctrl-C logs tracebacks
-            progress_bar=False,
-        )
-        _without_widgets(notebook)
-        _folded(notebook)
-        notebook.metadata["efcn"] = {"inputs": inputs}
-        nbformat.write(notebook, partial)
-        os.replace(partial, out)
-        failed.unlink(missing_ok=True)
-    except PapermillExecutionError as error:
-        os.replace(partial, failed)
-        raise UserError(f"notebook {path.name}: {_message(error)} (failed copy: {failed})") from error
-    except DeadKernelError as error:
-        raise UserError(f"notebook {path.name}: its Python process was killed; is there enough memory?") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with tempfile.TemporaryFile() as said:
+        try:
+            notebook = papermill.execute_notebook(
+                path,
+                partial,
+                dict(parameters),
+                kernel_name="python3",
+                language="python",
+                kernel_manager_class=type("Quiet", (ThisPython,), {"said": said}),
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # a kernel stopped by Ctrl-C logs tracebacks
+                progress_bar=False,
+            )
+            _without_widgets(notebook)
+            _folded(notebook)
+            notebook.metadata["efcn"] = {"inputs": inputs}
+            nbformat.write(notebook, partial)
+            os.replace(partial, out)
+            failed.unlink(missing_ok=True)
+        except PapermillExecutionError as error:
+            os.replace(partial, failed)
+            raise UserError(f"notebook {path.name}: {_message(error)} (failed copy: {failed})") from error
+        except RuntimeError as error:
+            said.seek(0)
+            sys.stderr.write(said.read().decode("utf-8", "replace"))  # why it died, if it said so
+            if not isinstance(error, DeadKernelError):
+                raise
+            raise UserError(f"notebook {path.name}: its Python process was killed; is there enough memory?") from error
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def is_current(out: Path, inputs: str) -> bool:

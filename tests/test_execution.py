@@ -116,3 +116,12 @@ def test_a_damaged_executed_notebook_is_not_current(tmp_path):
     out = tmp_path / "out.ipynb"
     out.write_text("")
     assert not is_current(out, "")
+
+
+def test_what_a_kernel_says_by_itself_is_told_only_if_it_dies(tmp_path, capfd):
+    talk = "import os; os.write(2, b'a trace as it ends')"
+    run_notebook(write_notebook(tmp_path / "well.ipynb", talk), tmp_path / "out.ipynb", {})
+    assert "a trace" not in capfd.readouterr().err
+    with pytest.raises(UserError, match="its Python process was killed"):
+        run_notebook(write_notebook(tmp_path / "ill.ipynb", f"{talk}; os._exit(3)"), tmp_path / "out.ipynb", {})
+    assert "a trace as it ends" in capfd.readouterr().err
