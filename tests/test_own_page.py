@@ -65,7 +65,7 @@ def said(clone):
 def test_the_page_is_run_as_written(said):
     assert said[".venv/bin/efcn run deeper.json"].startswith("deeper: all 13 runs are in ")  # curvature among them
     status = said[".venv/bin/efcn status deeper.json"].splitlines()
-    assert len([line for line in status if " done " in line]) == 11
+    assert len([line for line in status if " done " in line]) == 13
 
 
 def test_what_the_study_file_says_of_the_images_is_what_was_printed(said):
