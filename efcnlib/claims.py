@@ -95,7 +95,7 @@ def headlines(found: Sequence[Finding], diverged: Sequence[int] = ()) -> list[st
         )
     if open_:
         lines.append(f"Undecided: {'claim' if len(open_) == 1 else 'claims'} {', '.join(open_)}.")
-    return lines
+    return list(map(_symbols, lines))
 
 
 def setting(evidence: Evidence) -> list[str]:
@@ -119,4 +119,8 @@ def chapter(number: int, found: Mapping[Study, Sequence[Finding]], last: Sequenc
         lines.append("")
         if number == 12:
             break
-    return re.sub(r"\btw\b", "$t_w$", "\n".join(lines))
+    return _symbols("\n".join(lines))
+
+
+def _symbols(text: str) -> str:
+    return re.sub(r"\btw\b", "$t_w$", text)

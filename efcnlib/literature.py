@@ -118,17 +118,15 @@ def differences(study: Study) -> list[str]:
         "epochs of the CNN": (study.epochs, paper.epochs),
         "epochs of the eFCN": (study.relax_epochs, paper.relax_epochs),
         "learning rate": (study.optimiser.lr, paper.optimiser.lr),
-        "learning rate after the embedding": (_relaxing(study), _relaxing(paper)),
         "images in a batch": (study.batch, paper.batch),
     }
     listed = [f"{ours:,} {name} for the paper's {theirs:,}" for name, (ours, theirs) in pairs.items() if ours != theirs]
+    if study.relax_optimiser and study.relax_optimiser.lr != study.optimiser.lr:
+        rate = f"{study.relax_optimiser.lr:g}"
+        listed.append(f"learning rate {rate} after the embedding, where it is not known whether the paper's changed")
     if study.shuffle != paper.shuffle:
         listed.append("images shuffled anew each epoch, where the published loader keeps their order")
     return listed or ["nothing that is known"]
-
-
-def _relaxing(study: Study) -> float:
-    return (study.relax_optimiser or study.optimiser).lr
 
 
 def _by_time(one: Evidence, name: str) -> str:

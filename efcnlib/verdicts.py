@@ -222,6 +222,23 @@ def contributions(efcn: Times, chance: float, images: int) -> list[str]:
     ]
 
 
+def unmoved(filters: Mapping[int, Sequence[Tensor]]) -> list[str]:
+    """A sentence on the outputs whose weights, given by relax time and moment, stayed as they were, if any did.
+
+    >>> import torch
+    >>> from efcnlib.verdicts import unmoved
+    >>> unmoved({0: [torch.zeros(2), torch.ones(2)], 5: [torch.ones(2), torch.ones(2)]})[0].split(":")[0]
+    'No weight of this output moved at $t_w$ = 5'
+    """
+    still = [tw for tw, moments in filters.items() if all(moments[0].equal(later) for later in moments[1:])]
+    if not still:
+        return []
+    return [
+        f"No weight of this output moved at {at(still)}: it got no gradient, because for every training image its"
+        " ReLU was off, or pooling took a neighbour."
+    ]
+
+
 def magnitudes(before: Tensor, after: Tensor, local: Tensor, dead: Tensor) -> list[str]:
     """Claims 2 and 3, of a block [outputs, padded inputs] just after the embedding and after training.
 

@@ -58,3 +58,5 @@ def test_differences_from_the_papers_setting_are_named(name):
         assert f"{study.network.channels} channels for the paper's 64" in told
         assert any("epochs of the CNN" in one for one in told)
         assert any("shuffled" in one for one in told) == study.shuffle
+        lowered = study.relax_optimiser is not None
+        assert any("learning rate 0.03 after the embedding, where it is not known" in one for one in told) == lowered

@@ -123,3 +123,11 @@ def test_magnitudes_compare_local_with_off_local_and_see_dead_weights_move():
     assert "50.0 % of this block is dead. There the largest change is 0 " in lines[1]
     after[0, 2] = 0.25
     assert "the largest change is 0.25 " in verdicts.magnitudes(before, after, local, dead)[1]
+
+
+def test_an_output_whose_weights_never_moved_is_told():
+    start = torch.rand(3, 3)
+    moved, still = [start, start, start + 1], [start, start.clone(), start.clone()]
+    assert verdicts.unmoved({0: moved}) == []
+    (told,) = verdicts.unmoved({0: moved, 5: still, 9: still})
+    assert told.startswith("No weight of this output moved at $t_w$ = 5 and 9: it got no gradient")
