@@ -26,7 +26,7 @@ KEYS = {  # of runs that were recorded before there were networks and images of 
         "fbdded988de570397ca65deca224f4ef849c63d54415428949b658d57df48666",
         "ba6b124b36e407838e06776074d5bbe74f53b86e8714d31765a39751451664e2",
     ),
-    "vanilla-cifar10-narrow": (
+    "vanilla-cifar10-narrow-rate": (
         "6a3a9ee0317274226a76365ce40dfcbeaf7e9ff2e6a0360db4766e75b86fcaa0",
         "f03276071222d3f52b9974d757c29554bb4bbcd172263aae14cbc6af8fb52195",
     ),

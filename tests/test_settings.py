@@ -11,7 +11,7 @@ KEYS = {  # as they were before there were any settings
         "efcn": "89279a62211da48f84afc831445432ff03fe064c8463589a09f55266cdf4deda",
         "path": "868adbe57e2868a1f15f60a12398ac2759dd89f93bd590496c0a2da0849b3e5d",
     },
-    ("vanilla-cifar10-narrow", 11): {
+    ("vanilla-cifar10-narrow-rate", 11): {
         "cnn": "6a3a9ee0317274226a76365ce40dfcbeaf7e9ff2e6a0360db4766e75b86fcaa0",
         "efcn": "49d129d82898b3f8efe5531eb4dcb6ab34e5a53cab15a24a29f008e7a06d237d",
         "path": "ca6782b1ff8e5e5dcd01c23b357e122d5a2b24077a9d89f4471fe140f40eaebc",
