@@ -57,6 +57,14 @@ def assert_saved(pages, name):
         assert len(page) < 2_000_000
 
 
+@pytest.mark.parametrize("name", ["findings", "interpolation"])
+def test_a_study_without_paths_says_so(name, root, tmp_path):
+    pathless, out = tmp_path / "pathless.json", tmp_path / "out.ipynb"
+    pathless.write_text(studies.load("digits", path_times=()).model_copy(update={"name": "pathless"}).model_dump_json())
+    run_notebook(REPOSITORY / "notebooks" / f"{name}.ipynb", out, {"study": str(pathless), "root": root})
+    assert "has no paths" in out.read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "figure_count"),
     [
