@@ -4,7 +4,7 @@
     results/<study>/<key>/       a run, as in the run store, without its weights
 
 Large pictures are most of a record's bytes, and every seed's look alike: those of the first seed are kept, and of
-whole blocks that of its last relax time. Numbers are kept for all.
+whole blocks that of its last relax time. No page draws those of a sweep's variants. Numbers are kept for all.
 """
 
 import shutil
@@ -115,8 +115,10 @@ def left_out(study: Study, run: Run) -> frozenset[str]:
     >>> [sorted(left_out(study, study.relaxed("efcn", tw=5, seed=seed))) for seed in study.seeds]
     [['block'], ['block', 'filters', 'heat']]
     """
-    if isinstance(run, Training) and run.seed != study.seeds[0]:
-        return PICTURES
+    if isinstance(run, Training):
+        is_variant = (run.network, run.data) != (study.network, study.data)
+        if is_variant or run.seed != study.seeds[0]:
+            return PICTURES
     is_last = isinstance(run, Training) and (run.kind, run.tw) == ("efcn", study.relax_times[-1])
     return frozenset() if is_last else frozenset({"block"})
 

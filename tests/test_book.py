@@ -15,6 +15,7 @@ from efcnlib.environment import REPOSITORY
 from efcnlib.errors import UserError
 
 FORMULA = r"A formula $\boldsymbol{\delta}$ after {cite:t}`dascoli2019`, and [](../../notation.md)."
+SHOWN = "vanilla-cifar10-narrow"
 UNREACHABLE = "http://127.0.0.1:9"  # the discard port: connections are refused
 
 
@@ -110,8 +111,15 @@ def out(source) -> Path:
 
 @pytest.fixture(scope="module")
 def page(source, out, tmp_path_factory):
-    """First page of the book built where no images of the default study can be had."""
+    """First page of the book built where no images of the default study can be had.
+
+    Of the recorded studies it has one that has every page: the others' are the same notebooks with other numbers, and
+    with each the audits would take minutes more.
+    """
+    recorded = tmp_path_factory.mktemp("results")
+    (recorded / SHOWN).symlink_to(REPOSITORY / "results" / SHOWN)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EFCN_RESULTS", str(recorded))
         patch.setenv("EFCN_ROOT", str(tmp_path_factory.mktemp("runs")))
         patch.setenv("EFCN_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("EFCN_OFFLINE", "1")
@@ -205,6 +213,12 @@ def test_pages_show_the_first_seed_of_a_study_and_only_named_studies_are_compute
     shutil.copytree(REPOSITORY / "notebooks", tmp_path / "notebooks")
     execute(tmp_path, toc, {"mine": str(path)})
     assert (asked, ran) == (["mine"], [{"study": str(path), "seed": 3}])
+
+
+def test_every_recorded_study_is_one_that_the_book_shows():
+    folders = [path.parent for path in sorted((REPOSITORY / "results").glob("*/study.json"))]
+    assert SHOWN in complete(folders)
+    assert complete(folders) == [folder.name for folder in folders]
 
 
 def test_page_without_notebook_names_those_there_are(source):

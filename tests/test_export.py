@@ -52,7 +52,8 @@ def test_an_export_holds_records_and_no_weights_and_says_how_it_was_made(done, r
 
 
 def test_large_pictures_are_kept_of_the_first_seed_alone_and_numbers_of_all(tmp_path, monkeypatch):
-    study, store = tiny(seeds=(0, 1), path_times=()), Store(tmp_path / "runs")
+    swept = {"sweep_time": 0, "sweep_channels": (3, 6)}
+    study, store = tiny(seeds=(0, 1), path_times=(), **swept), Store(tmp_path / "runs")
     sweep.ensure(study, store, threads=1, progress=False)
     monkeypatch.setattr(export, "LARGE", 100)
     folder = export.export(study, store, tmp_path / "results", "efcn run digits")
@@ -61,8 +62,9 @@ def test_large_pictures_are_kept_of_the_first_seed_alone_and_numbers_of_all(tmp_
     for run, record in kept.items():
         assert record.history == store.get(key_of(run)).history
         dense = run.kind in ("efcn", "fcn")
-        is_last = (run.kind, run.seed, run.tw) == ("efcn", 0, study.relax_times[-1])
-        pictures = {"filters", "heat"} if dense and run.seed == 0 else set()
+        shown = run.seed == 0 and run.network == study.network
+        is_last = shown and (run.kind, run.tw) == ("efcn", study.relax_times[-1])
+        pictures = {"filters", "heat"} if dense and shown else set()
         assert set(record.arrays) == pictures | ({"block"} if is_last else set())
         assert record.info.get("left_out", []) == sorted(
             {"filters", "heat", "block"} - set(record.arrays) if dense else []
