@@ -27,7 +27,7 @@ from efcnlib.intervals import (
     within,
 )
 from efcnlib.runs import untrained
-from efcnlib.seeds import best, final
+from efcnlib.seeds import best, final, in_words
 from efcnlib.studies import Study
 
 EXACT = 1e-10  # relative, in float64
@@ -146,19 +146,23 @@ def over_controls(evidence: Evidence) -> tuple[Values, dict[int, str]]:
 
 def deviation(evidence: Evidence) -> Finding:
     """Claim 7: delta of a standard FCN at the end of its training."""
+    statistic = f"δ of the standard FCN at the end; between 96 % and 98 %{_without(evidence)}"
+    if not evidence.fcn:
+        return Finding(7, statistic, "no number", UNDECIDED)
     verdict, found = within([history["delta"][-1] for history in evidence.fcn.values()], 0.96, 0.98)
-    return Finding(7, "δ of the standard FCN at the end; between 96 % and 98 %", found.text(100, 1, "%"), verdict)
+    return Finding(7, statistic, found.text(100, 1, "%"), verdict)
 
 
 def descent(evidence: Evidence) -> Finding:
     """Claim 7: eFCNs below it at every tw, and how delta goes with the three quantities of Figure 4."""
     below = {
-        tw: [evidence.fcn[seed]["delta"][-1] - history["delta"][-1] for seed, history in of.items()]
+        tw: [history["delta"][-1] - of[seed]["delta"][-1] for seed, history in evidence.fcn.items()]
         for tw, of in evidence.efcn.items()
     }
-    finding = _finding(
-        7, "δ of the standard FCN minus that of the eFCN at the end, every tw", everywhere(below), **POINTS
-    )
+    statistic = f"δ of the standard FCN minus that of the eFCN at the end, every tw{_without(evidence)}"
+    finding = Finding(7, statistic, "no number", UNDECIDED)
+    if evidence.fcn:
+        finding = _finding(7, statistic, everywhere(below), **POINTS)
     measures = {
         "tw": lambda tw, history: tw,
         "the train loss at the embedding": lambda tw, history: history["train_loss"][0],
@@ -175,6 +179,11 @@ def descent(evidence: Evidence) -> Finding:
         said = interval(rhos).text() if len(rhos) == len(evidence.seeds) else "undefined, all being equal in a seed"
         ranks.append(f"Spearman's rank correlation of δ with {name}: {said}")
     return Finding(finding.claim, finding.statistic, finding.value, finding.verdict, (*finding.each, *ranks))
+
+
+def _without(evidence: Evidence) -> str:
+    lost = evidence.diverged_fcn
+    return f"; without {in_words(lost)}, where the standard FCN diverged" if lost else ""
 
 
 def off_local(evidence: Evidence) -> Finding:

@@ -7,6 +7,7 @@ from efcnlib import claim_statistics as statistics
 from efcnlib.claim_statistics import Finding
 from efcnlib.evidence import Evidence
 from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, both
+from efcnlib.seeds import in_words
 from efcnlib.studies import Study
 from efcnlib.verdicts import at
 
@@ -46,7 +47,7 @@ def findings(evidence: Evidence) -> list[Finding]:
     """Claims 1 to 11 on one study."""
     study, stable = evidence.study, evidence.stable()
     found = [statistics.exactness(study), statistics.padding(study)]
-    found += [*statistics.performance(evidence), statistics.deviation(evidence)]  # to diverge is to fail
+    found += [*statistics.performance(evidence), statistics.deviation(stable)]  # to diverge is to perform badly
     if stable.efcn:
         found += [statistics.magnitudes(stable), statistics.descent(stable), statistics.off_local(stable)]
         found += statistics.paths(stable)
@@ -82,9 +83,13 @@ def transfer(by_study: Mapping[Study, Mapping[int, str]]) -> list[Finding]:
     return found
 
 
-def headlines(found: Sequence[Finding], diverged: Sequence[int] = ()) -> list[str]:
-    """What a reader must not miss: eFCNs that ``diverged``, by relax time; what fails; what a control explains away."""
-    lines = [f"The eFCN **diverged** at {at(diverged)}, in one seed at least."] if diverged else []
+def headlines(found: Sequence[Finding], evidence: Evidence | None = None) -> list[str]:
+    """What a reader must not miss: what diverged by the ``evidence``; what fails; what a control explains away."""
+    lines = []
+    if evidence and evidence.diverged:
+        lines.append(f"The eFCN **diverged** at {at(evidence.diverged)}, in one seed at least.")
+    if evidence and evidence.diverged_fcn:
+        lines.append(f"The standard FCN **diverged** in {in_words(evidence.diverged_fcn)}.")
     lines += [f"Claim {one.claim} **fails**: {one.statistic}: {one.value}." for one in found if one.verdict == FAILS]
     open_ = [str(claim) for claim, verdict in verdicts(found).items() if verdict == UNDECIDED]
     ahead, controlled = [one for one in found if one.claim == 6]

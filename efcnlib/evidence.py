@@ -8,7 +8,7 @@ from efcnlib.environment import default_root, recorded
 from efcnlib.errors import UserError
 from efcnlib.export import read_index
 from efcnlib.records import Record, Store, key_of
-from efcnlib.seeds import is_finite
+from efcnlib.seeds import is_finite, stable
 from efcnlib.studies import Run, Study
 
 History = Mapping[str, list]
@@ -34,15 +34,21 @@ class Evidence:
         """The relax times whose eFCN diverged, in one seed at least."""
         return tuple(tw for tw, of in self.efcn.items() if not all(map(is_finite, of.values())))
 
+    @property
+    def diverged_fcn(self) -> tuple[int, ...]:
+        """The seeds whose standard FCN diverged, or is left out because it did."""
+        return tuple(seed for seed in self.seeds if seed not in stable(self.fcn))
+
     def stable(self) -> "Evidence":
-        """Without the eFCNs that diverged, and the paths to them."""
+        """Without the eFCNs that diverged, the paths to them, and the standard FCNs that did."""
         lost = self.diverged
         efcn = {tw: of for tw, of in self.efcn.items() if tw not in lost}
         paths = {
             method: {tw: of for tw, of in times.items() if all(map(is_finite, of.values()))}
             for method, times in self.paths.items()
         }
-        return replace(self, efcn=efcn, paths={method: times for method, times in paths.items() if times})
+        paths = {method: times for method, times in paths.items() if times}
+        return replace(self, fcn=stable(self.fcn), efcn=efcn, paths=paths)
 
 
 def present(study: Study, store: Store) -> dict[str, Record]:

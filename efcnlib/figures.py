@@ -132,10 +132,20 @@ def deviation(efcn: Times, fcn: History) -> Drawing:
     right.set(xlabel="final test\naccuracy (%)")
     _time_bar(figure, (left, middle, right), norm, "$t_w$")
     names = ["network", "tw (epochs)", "train loss at embedding (nats)"]
-    names += [*columns_of(f"final {ACCURACY}", fcn), *columns_of("δ at the end (%)", fcn)]
+    of_seeds = next(iter(efcn.values()))
+    names += [*columns_of(f"final {ACCURACY}", of_seeds), *columns_of("δ at the end (%)", of_seeds)]
+
+    def ends(history: History, name: str) -> list[float | None]:
+        values = [of[-1] for of in values_of(history, name)]
+        return values + [None] * (
+            len(columns_of("", of_seeds)) - len(values)
+        )  # of the standard FCN, one seed may be left
+
     every = [("eFCN", tw, history) for tw, history in efcn.items()] + [("standard FCN", None, fcn)]
-    ends = [[of[-1] for name in ("test_accuracy", "delta") for of in values_of(history, name)] for *_, history in every]
-    rows = [(*who, history["train_loss"][0], *end) for (*who, history), end in zip(every, ends, strict=True)]
+    rows = [
+        (*who, history["train_loss"][0], *ends(history, "test_accuracy"), *ends(history, "delta"))
+        for (*who, history) in every
+    ]
     return figure.tell(names, rows)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from efcnlib.evidence import Evidence, Seeds
 from efcnlib.intervals import interval
-from efcnlib.seeds import best
+from efcnlib.seeds import best, in_words
 from efcnlib.studies import PRESETS, Study
 from efcnlib.verdicts import at
 
@@ -90,11 +90,13 @@ def ours(published: Published, evidence: list[Evidence]) -> list[str]:
 
 def numbers(one: Evidence) -> dict[int, str]:
     """What Figures 3 to 5 show in a study, in numbers; means over its seeds."""
-    fcn = interval([history["delta"][-1] for history in one.fcn.values()]).text(100, 1, "%").replace("+", "")
+    fcn = [history["delta"][-1] for history in one.stable().fcn.values()]
+    delta = interval(fcn).text(100, 1, "%").replace("+", "") if fcn else "no number"
+    lost = f", without {in_words(one.diverged_fcn)}, where it diverged" if one.diverged_fcn else ""
     return {
         3: f"the CNN's best is {_best(one.cnn)}, the standard FCN's {_best(one.fcn)}; eFCNs end with"
         f" {_by_time(one, 'test_accuracy')}{_diverged(one)}",
-        4: f"δ ends at {_by_time(one, 'delta')}; that of the standard FCN at {fcn}",
+        4: f"δ ends at {_by_time(one, 'delta')}; that of the standard FCN at {delta}{lost}",
         5: f"local weights alone end with {_by_time(one, 'accuracy_local')}, off-local ones alone with"
         f" {_by_time(one, 'accuracy_off_local')}",
     }

@@ -75,13 +75,24 @@ def is_finite(history: History) -> bool:
 
 
 def stable(histories: Mapping[int, History]) -> dict[int, History]:
-    """Those by relax time that did not diverge.
+    """Those by relax time, or by seed, that did not diverge.
 
     >>> from efcnlib.seeds import stable
     >>> list(stable({0: {"train_loss": [1.0]}, 5: {"train_loss": [float("inf")]}}))
     [0]
     """
     return {tw: history for tw, history in histories.items() if is_finite(history)}
+
+
+def in_words(seeds: Sequence[int]) -> str:
+    """Seeds as in "seed 2" or "seeds 0, 1 and 2".
+
+    >>> from efcnlib.seeds import in_words
+    >>> in_words([2]), in_words([0, 1, 2])
+    ('seed 2', 'seeds 0, 1 and 2')
+    """
+    *first, last = map(str, seeds)
+    return f"seeds {', '.join(first)} and {last}" if first else f"seed {last}"
 
 
 def apart(history: History, name: str) -> np.ndarray | None:

@@ -7,7 +7,7 @@ between seeds.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import log10, sqrt
+from math import isfinite, log10, sqrt
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -112,6 +112,27 @@ def without_diverged(histories: Times) -> tuple[Times, list[str]]:
     return stable, [f"Left out is {at(lost)}, where the eFCN diverged."] if lost else []
 
 
+def standard(fcn: Mapping[int, History]) -> tuple[History, list[str]]:
+    """The standard FCN's history over the seeds where it did not diverge, and a sentence on the others, if any.
+
+    >>> from efcnlib.verdicts import standard
+    >>> whole, lost = {"epoch": [0, 9], "train_loss": [2.3, 1.0]}, {"epoch": [0, 9], "train_loss": [2.3, float("nan")]}
+    >>> history, said = standard({0: whole, 1: lost})
+    >>> history["train_loss"], said[0].split(", its")[0]
+    ([2.3, 1.0], '**The standard FCN diverged** in seed 1: after epoch 0 at the earliest')
+    """
+    stable = seeds.stable(fcn)
+    lost = [seed for seed in fcn if seed not in stable]
+    if not lost:
+        return seeds.averaged(list(fcn.values())), []
+    last = min(max(t for t, x in zip(fcn[s]["epoch"], fcn[s]["train_loss"], strict=True) if isfinite(x)) for s in lost)
+    said = (
+        f"**The standard FCN diverged** in {seeds.in_words(lost)}: after epoch {last} at the earliest, its train loss"
+        " is no number any more. Its best is what it reached before; δ at its end is that of the others, if any."
+    )
+    return seeds.averaged(list((stable or fcn).values())), [said]
+
+
 def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: int) -> list[str]:
     """Claims 4 to 6 of the supplement, and the control; accuracies on a test set of ``images``.
 
@@ -184,12 +205,12 @@ def deviation(efcn: Times, fcn: History) -> list[str]:
     least, most = min(delta, key=delta.get), max(delta, key=delta.get)
     unshared = {tw: history["sharing"][-1] for tw, history in efcn.items()}
     further = [tw for tw in efcn if unshared[tw] > delta[tw]]
+    end = percent(fcn["delta"][-1]) if seeds.is_finite(fcn) else "no number, as it diverged"
     with_tw, with_loss, with_accuracy = (_rank(x, list(delta.values())) for x in (list(delta), loss, accuracy))
     return [
         *said,
         f"At the end δ lies between {percent(delta[least])} ($t_w$ = {least}) and {percent(delta[most])}"
-        f" ($t_w$ = {most}); the standard FCN's is {percent(fcn['delta'][-1])}, and was {percent(fcn['delta'][0])} at"
-        " its random start.",
+        f" ($t_w$ = {most}); the standard FCN's is {end}, and was {percent(fcn['delta'][0])} at its random start.",
         f"Rank correlation of δ over {len(efcn)} relax times: {with_tw} with $t_w$, {with_loss} with the train loss at"
         f" embedding, {with_accuracy} with the final test accuracy (Spearman's; −1 or +1 if one always falls or rises"
         " with the other).",

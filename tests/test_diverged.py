@@ -1,6 +1,7 @@
-"""A study one of whose eFCNs diverged: its records hold NaN, as those of a real one do, and every page copes."""
+"""A study two of whose networks diverged, an eFCN and a standard FCN: records hold NaN, and every page copes."""
 
 import json
+import re
 from math import nan
 
 import nbformat
@@ -10,10 +11,11 @@ from test_sweep import tiny
 from efcnlib import claims, evidence, literature, studies, sweep, verdicts
 from efcnlib.environment import REPOSITORY
 from efcnlib.execution import run_notebook
-from efcnlib.intervals import HOLDS
+from efcnlib.intervals import HOLDS, UNDECIDED
 from efcnlib.records import Result, Store, key_of
 
-LOST = 4  # the relax time of the eFCN that diverges
+LOST = 4  # the relax time of the eFCN that diverges, in seed 0
+LOST_SEED = 1  # of the standard FCN that does
 STUDY = tiny(seeds=(0, 1), path_times=(2, LOST), path_methods=("linear", "string", "output"), plane=None)
 STUDY = STUDY.model_copy(update={"curvature": None})
 
@@ -34,13 +36,13 @@ def spoiled(history, since):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """Where seed 0's eFCN of relax time 4 diverged after the embedding, and with it the paths to it."""
+    """Where seed 0's eFCN of relax time 4 diverged, and with it the paths to it; and seed 1's standard FCN."""
     good, bad = (Store(tmp_path_factory.mktemp(name)) for name in ("good", "bad"))
     sweep.ensure(STUDY, good, progress=False, threads=1)
     for run in studies.runs(STUDY):
         record = good.get(key_of(run))
         history, arrays = record.history, record.arrays
-        if run == STUDY.relaxed("efcn", LOST, 0):
+        if run in (STUDY.relaxed("efcn", LOST, 0), STUDY.fcn(LOST_SEED)):
             history = spoiled(history, since=1)
             arrays = {name: array.clone().fill_(nan) for name, array in arrays.items()}
         elif run.kind == "path" and run.end == STUDY.relaxed("efcn", LOST, 0):
@@ -71,6 +73,23 @@ def test_pages_say_so_and_tell_nothing_that_is_no_number(name, store, tmp_path):
         assert "$t_w$ = 4" in words
 
 
+@pytest.mark.parametrize(
+    ("name", "seeds"),
+    [
+        ("findings", {"seed": LOST_SEED}),
+        ("dynamics", {"seed": 0, "more_seeds": LOST_SEED}),
+        ("dynamics", {"seed": LOST_SEED}),
+        ("delta", {"seed": 0, "more_seeds": LOST_SEED}),
+        ("delta", {"seed": LOST_SEED}),
+    ],
+)
+def test_a_standard_fcn_that_diverged_is_said_to_and_left_out(name, seeds, store, tmp_path):
+    words, figures = page(name, store, tmp_path, study=str(tmp_path / "lost.json"), **seeds)
+    assert "**The standard FCN diverged** in seed 1: after epoch 0" in words
+    assert "nan" not in words
+    assert not [html for html in figures if "nan" in re.findall(r'alt="([^"]*)"', html)[0]]
+
+
 @pytest.mark.parametrize("name", ["claims", "comparison", "explorer"])
 def test_pages_of_all_studies_do_too(name, store, tmp_path):
     words, figures = page(name, store, tmp_path, studies=str(tmp_path / "lost.json"))
@@ -80,11 +99,13 @@ def test_pages_of_all_studies_do_too(name, store, tmp_path):
         assert ",null" in figures[0]
     else:
         assert "diverged at $t_w$ = 4" in words.replace("**", "")
+        assert "seed 1" in words
 
 
 def test_to_diverge_is_to_fail_and_is_left_out_of_the_rest(store):
     found = evidence.gather(STUDY, store)
     assert found.diverged == (LOST,)
+    assert found.diverged_fcn == found.stable().diverged_fcn == (LOST_SEED,)
     assert list(found.stable().efcn) == [0, 2]
     assert [list(times) for times in found.stable().paths.values()] == [[2]] * 3
     by_claim = {}
@@ -95,6 +116,14 @@ def test_to_diverge_is_to_fail_and_is_left_out_of_the_rest(store):
     assert [len(by_claim[claim][0].each) for claim in (4, 5, 8)] == [3, 3, 2]
     assert "tw = 2" in by_claim[2][0].statistic
     assert "diverged at $t_w$ = 4" in literature.numbers(found)[3]
+    assert "without seed 1, where it diverged" in literature.numbers(found)[4]
+    known = [one for one in by_claim[7] if "; without seed 1, where the standard FCN diverged" in one.statistic]
+    assert len(known) == 2
+    assert known[0].value == f"{100 * found.fcn[0]['delta'][-1]:+.1f} % (one seed)"
+    assert claims.headlines(claims.findings(found), found)[:2] == [
+        "The eFCN **diverged** at $t_w$ = 4, in one seed at least.",
+        "The standard FCN **diverged** in seed 1.",
+    ]
 
 
 def test_where_all_diverged_little_is_said(store):
@@ -102,6 +131,11 @@ def test_where_all_diverged_little_is_said(store):
     lost = {LOST: found.efcn[LOST][0]}
     assert verdicts.deviation(lost, found.fcn[0])[0] == "Left out is $t_w$ = 4, where the eFCN diverged."
     assert len(verdicts.contributions(lost, 0.1, 100)) == 2
+    fcn = {LOST_SEED: found.fcn[LOST_SEED]}
+    only = {tw: {LOST_SEED: of[LOST_SEED]} for tw, of in found.efcn.items()}
+    alone = evidence.replace(found, seeds=(LOST_SEED,), fcn=fcn, efcn=only, paths={})
+    no_fcn = [one for one in claims.findings(alone) if one.claim == 7]
+    assert [(one.value, one.verdict) for one in no_fcn] == [("no number", UNDECIDED)] * 2
     nothing = evidence.replace(found, efcn={LOST: found.efcn[LOST]}, paths={})
     assert {finding.claim for finding in claims.findings(nothing)} == {1, 3, 4, 5, 6, 7}
     assert "δ ends at no number" in literature.numbers(nothing)[4]
