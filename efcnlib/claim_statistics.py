@@ -176,7 +176,11 @@ def descent(evidence: Evidence) -> Finding:
             x, y = zip(*[(measure(tw, history), history["delta"][-1]) for tw, history in runs.items()], strict=True)
             if len({*x}) > 1 and len({*y}) > 1:
                 rhos.append(float(spearmanr(x, y).statistic))
-        said = interval(rhos).text() if len(rhos) == len(evidence.seeds) else "undefined, all being equal in a seed"
+        said = (
+            interval(rhos).clipped(-1, 1).text()
+            if len(rhos) == len(evidence.seeds)
+            else "undefined, all being equal in a seed"
+        )
         ranks.append(f"Spearman's rank correlation of δ with {name}: {said}")
     return Finding(finding.claim, finding.statistic, finding.value, finding.verdict, (*finding.each, *ranks))
 

@@ -96,7 +96,7 @@ def headlines(found: Sequence[Finding], evidence: Evidence | None = None) -> lis
     if ahead.verdict == HOLDS and controlled.verdict != HOLDS:
         lines.append(
             f"Claim 6 holds as the supplement has it ({ahead.value}), but not against the best control"
-            f" ({controlled.value}, {controlled.verdict}): training the CNN on explains as much."
+            f" ({controlled.value}, {controlled.verdict}): it surely beats the best of its controls at no relax time."
         )
     if open_:
         lines.append(f"Undecided: {'claim' if len(open_) == 1 else 'claims'} {', '.join(open_)}.")

@@ -8,7 +8,7 @@ round. Everything else is undecided.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite, sqrt
 from statistics import fmean, stdev
 
@@ -33,6 +33,15 @@ class Interval:
     low: float
     high: float
     n: int
+
+    def clipped(self, least: float, most: float) -> "Interval":
+        """What of it lies where the mean can: a correlation's between -1 and 1, say. As it was for a single seed.
+
+        >>> from efcnlib.intervals import Interval
+        >>> Interval(mean=-0.9, low=-1.1, high=-0.7, n=3).clipped(-1, 1).text()
+        '−0.90 [−1.00, −0.70]'
+        """
+        return self if self.n == 1 else replace(self, low=max(self.low, least), high=min(self.high, most))
 
     def text(self, scale: float = 1.0, digits: int = 2, unit: str = "") -> str:
         """As in "+1.20 [+0.40, +2.00] points", or "+1.20 points (one seed)" without an interval."""
