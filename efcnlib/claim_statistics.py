@@ -121,27 +121,46 @@ def performance(evidence: Evidence) -> list[Finding]:
     ]
     over, names = over_controls(evidence)
     listed = ", ".join(f"{names[tw]} at tw = {tw}" for tw in over)
+    itself = ""
+    if _has_own_rate(evidence):
+        itself = " and of the CNN as it went on at its own rate (measured after no fewer epochs, or at its end)"
     statistic = (
-        "against the best control: eFCN's final accuracy minus that of the best of its controls, some tw; the best is"
-        f" {listed}"
+        f"against the best control: eFCN's final accuracy minus that of the best of its controls{itself}, some tw; the"
+        f" best is {listed}"
     )
     return [*found, _finding(6, statistic, somewhere(over), **POINTS)]
 
 
 def over_controls(evidence: Evidence) -> tuple[Values, dict[int, str]]:
     """The eFCN's final accuracy minus its best control's, and which control that is: the best mean over the seeds."""
-    names = {
-        tw: max(
-            evidence.controls,
-            key=lambda kind: sum(final(history) for history in evidence.controls[kind][tw].values()),
-        )
-        for tw in evidence.efcn
+    ends = {
+        kind: {tw: {seed: final(history) for seed, history in of.items()} for tw, of in times.items()}
+        for kind, times in evidence.controls.items()
     }
+    if _has_own_rate(evidence):
+        ends["CNN"] = _went_on(evidence)
+    names = {tw: max(ends, key=lambda kind: sum(ends[kind][tw].values())) for tw in evidence.efcn}
     differences = {
-        tw: [final(history) - final(evidence.controls[names[tw]][tw][seed]) for seed, history in of.items()]
+        tw: [final(history) - ends[names[tw]][tw][seed] for seed, history in of.items()]
         for tw, of in evidence.efcn.items()
     }
     return differences, names
+
+
+def _has_own_rate(evidence: Evidence) -> bool:
+    """Whether the controls, resumed at the eFCN's rate, do not do what the CNN did."""
+    return evidence.study.relax_optimiser not in (None, evidence.study.optimiser)
+
+
+def _went_on(evidence: Evidence) -> dict[int, dict[int, float]]:
+    """The CNN's accuracy as it went on at its own rate, measured first after at least as many epochs, or at its end."""
+
+    def measured(history: History, epochs: int) -> float:
+        later = (a for epoch, a in zip(history["epoch"], history["test_accuracy"], strict=True) if epoch >= epochs)
+        return next(later, final(history))
+
+    more = evidence.study.relax_epochs
+    return {tw: {seed: measured(history, tw + more) for seed, history in evidence.cnn.items()} for tw in evidence.efcn}
 
 
 def deviation(evidence: Evidence) -> Finding:

@@ -21,6 +21,9 @@ STUDY = studies.load(
 )
 
 
+CONTROLS = STUDY.controls
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("runs"))
@@ -163,6 +166,31 @@ def test_claim_12_needs_its_studies(found):
     (first, _) = claims.transfer({adam: held | {9: FAILS, 5: UNDECIDED}})
     assert first.verdict == FAILS
     assert first.value == "holds: 4, 6, 7, 8, 10, 11; undecided: 5; fails: 9"
+
+
+def test_where_the_rate_changes_the_cnn_at_its_own_is_a_control_too(store):
+    gathered = evidence.gather(STUDY, store)
+    slower = STUDY.model_copy(update={"relax_optimiser": STUDY.optimiser.model_copy(update={"lr": 0.001})})
+    bad = {
+        kind: {tw: {s: {"test_accuracy": [0.0]} for s in STUDY.seeds} for tw in STUDY.relax_times} for kind in CONTROLS
+    }
+    changed = evidence.replace(gathered, study=slower, controls=bad)
+    epochs = raw(store, STUDY.cnn(0), "epoch")
+    wanted = []
+    for tw in STUDY.relax_times:
+        later = [i for i, epoch in enumerate(epochs) if epoch >= tw + STUDY.relax_epochs]
+        i = min([*later, len(epochs) - 1])
+        cnn, efcn = (
+            [raw(store, run, "test_accuracy") for run in runs]
+            for runs in zip(*((STUDY.cnn(s), STUDY.relaxed("efcn", tw, s)) for s in STUDY.seeds), strict=True)
+        )
+        wanted.append(f"tw = {tw}: {words([e[-1] - c[i] for c, e in zip(cnn, efcn, strict=True)])} points")
+    finding = of(claims.findings(changed), 6, 1)
+    assert finding.each == tuple(wanted)
+    assert "and of the CNN as it went on at its own rate" in finding.statistic
+    assert "CNN at tw = 20" in finding.statistic
+    unchanged = evidence.replace(changed, study=STUDY.model_copy(update={"relax_optimiser": STUDY.optimiser}))
+    assert "as it went on" not in of(claims.findings(unchanged), 6, 1).statistic
 
 
 def test_headlines_name_what_fails_and_what_a_control_explains(found):
