@@ -65,6 +65,17 @@ def test_a_study_without_paths_says_so(name, root, tmp_path):
     assert "has no paths" in out.read_text("utf-8")
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.01])
+def test_another_rate_after_the_embedding_is_said(rate, root, tmp_path):
+    slower, out = tmp_path / "slower.json", tmp_path / "out.ipynb"
+    slower.write_text(f'{{"like": "digits", "relax_optimiser": {{"name": "sgd", "lr": {rate}}}, "path_times": []}}')
+    changes = studies.load(str(slower))
+    assert (changes.relax_optimiser == changes.optimiser) == (rate == 0.1)
+    run_notebook(REPOSITORY / "notebooks" / "dynamics.ipynb", out, {"study": str(slower), "root": root})
+    said = "The learning rate is 0.01 after the embedding, for eFCN and control alike, and was 0.1 for the CNN"
+    assert (said in out.read_text("utf-8")) == (rate == 0.01)
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "figure_count"),
     [
