@@ -122,7 +122,7 @@ def performance(evidence: Evidence) -> list[Finding]:
     over, names = over_controls(evidence)
     listed = ", ".join(f"{names[tw]} at tw = {tw}" for tw in over)
     itself = ""
-    if _has_own_rate(evidence):
+    if evidence.study.changes_optimiser:
         itself = " and of the CNN as it went on at its own rate (measured after no fewer epochs, or at its end)"
     statistic = (
         f"against the best control: eFCN's final accuracy minus that of the best of its controls{itself}, some tw; the"
@@ -137,7 +137,7 @@ def over_controls(evidence: Evidence) -> tuple[Values, dict[int, str]]:
         kind: {tw: {seed: final(history) for seed, history in of.items()} for tw, of in times.items()}
         for kind, times in evidence.controls.items()
     }
-    if _has_own_rate(evidence):
+    if evidence.study.changes_optimiser:
         ends["CNN"] = _went_on(evidence)
     names = {tw: max(ends, key=lambda kind: sum(ends[kind][tw].values())) for tw in evidence.efcn}
     differences = {
@@ -145,11 +145,6 @@ def over_controls(evidence: Evidence) -> tuple[Values, dict[int, str]]:
         for tw, of in evidence.efcn.items()
     }
     return differences, names
-
-
-def _has_own_rate(evidence: Evidence) -> bool:
-    """Whether the controls, resumed at the eFCN's rate, do not do what the CNN did."""
-    return evidence.study.relax_optimiser not in (None, evidence.study.optimiser)
 
 
 def _went_on(evidence: Evidence) -> dict[int, dict[int, float]]:

@@ -37,7 +37,8 @@ class Evidence:
     @property
     def diverged_fcn(self) -> tuple[int, ...]:
         """The seeds whose standard FCN diverged, or is left out because it did."""
-        return tuple(seed for seed in self.seeds if seed not in stable(self.fcn))
+        there = stable(self.fcn)
+        return tuple(seed for seed in self.seeds if seed not in there)
 
     def stable(self) -> "Evidence":
         """Without the eFCNs that diverged, the paths to them, and the standard FCNs that did."""

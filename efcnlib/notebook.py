@@ -109,8 +109,9 @@ def _parameters(path: Path) -> dict[str, object]:
 
 
 def say(*sentences: str) -> None:
-    """Display sentences in Markdown as a list."""
-    display(Markdown("\n".join(f"- {sentence}" for sentence in sentences)))
+    """Display sentences in Markdown as a list; nothing where there are none."""
+    if sentences:
+        display(Markdown("\n".join(f"- {sentence}" for sentence in sentences)))
 
 
 def say_in_full(text: str) -> None:

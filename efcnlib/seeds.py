@@ -5,7 +5,7 @@ and the most of the seeds, and for accuracies "NAME:best", the mean of each seed
 between low and high; a single seed's history has neither, and is left as it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 
 import numpy as np
@@ -91,8 +91,18 @@ def in_words(seeds: Sequence[int]) -> str:
     >>> in_words([2]), in_words([0, 1, 2])
     ('seed 2', 'seeds 0, 1 and 2')
     """
-    *first, last = map(str, seeds)
-    return f"seeds {', '.join(first)} and {last}" if first else f"seed {last}"
+    return f"seed{'s' if len(seeds) > 1 else ''} {enumerated(seeds)}"
+
+
+def enumerated(numbers: Iterable[int]) -> str:
+    """Numbers as in "0, 1 and 2"; nothing for none.
+
+    >>> from efcnlib.seeds import enumerated
+    >>> enumerated([5]), enumerated([0, 1, 2])
+    ('5', '0, 1 and 2')
+    """
+    *first, last = [str(number) for number in numbers] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def apart(history: History, name: str) -> np.ndarray | None:

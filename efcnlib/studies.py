@@ -132,6 +132,11 @@ class Study(Frozen):
         """What is out of the ordinary, for captions: "with random crops and flips", or nothing."""
         return setting(self.augment, self.carry)
 
+    @property
+    def changes_optimiser(self) -> bool:
+        """Whether the embedding changes the optimiser, so that a control does not do what the CNN did."""
+        return self.relax_optimiser not in (None, self.optimiser)
+
     def cnn(self, seed: int) -> Training:
         """The CNN of a seed."""
         return self._training("cnn", self.optimiser, self.epochs, seed)

@@ -76,10 +76,8 @@ def at(times: Iterable[int]) -> str:
     >>> at([0, 5, 18])
     '$t_w$ = 0, 5 and 18'
     """
-    *first, last = [str(tw) for tw in times] or [""]
-    if not last:
-        return "no $t_w$"
-    return f"$t_w$ = {', '.join(first)} and {last}" if first else f"$t_w$ = {last}"
+    listed = seeds.enumerated(times)
+    return f"$t_w$ = {listed}" if listed else "no $t_w$"
 
 
 def diverged(histories: Times) -> list[str]:
@@ -112,25 +110,23 @@ def without_diverged(histories: Times) -> tuple[Times, list[str]]:
     return stable, [f"Left out is {at(lost)}, where the eFCN diverged."] if lost else []
 
 
-def standard(fcn: Mapping[int, History]) -> tuple[History, list[str]]:
-    """The standard FCN's history over the seeds where it did not diverge, and a sentence on the others, if any.
+def diverged_fcn(fcn: Mapping[int, History]) -> list[str]:
+    """A sentence on the seeds in which the standard FCN diverged, if it did.
 
-    >>> from efcnlib.verdicts import standard
+    >>> from efcnlib.verdicts import diverged_fcn
     >>> whole, lost = {"epoch": [0, 9], "train_loss": [2.3, 1.0]}, {"epoch": [0, 9], "train_loss": [2.3, float("nan")]}
-    >>> history, said = standard({0: whole, 1: lost})
-    >>> history["train_loss"], said[0].split(", its")[0]
-    ([2.3, 1.0], '**The standard FCN diverged** in seed 1: after epoch 0 at the earliest')
+    >>> diverged_fcn({0: whole, 1: lost})[0].split(", its")[0]
+    '**The standard FCN diverged** in seed 1: after epoch 0 at the earliest'
     """
     stable = seeds.stable(fcn)
     lost = [seed for seed in fcn if seed not in stable]
     if not lost:
-        return seeds.averaged(list(fcn.values())), []
+        return []
     last = min(max(t for t, x in zip(fcn[s]["epoch"], fcn[s]["train_loss"], strict=True) if isfinite(x)) for s in lost)
-    said = (
+    return [
         f"**The standard FCN diverged** in {seeds.in_words(lost)}: after epoch {last} at the earliest, its train loss"
         " is no number any more. Its best is what it reached before; δ at its end is that of the others, if any."
-    )
-    return seeds.averaged(list((stable or fcn).values())), [said]
+    ]
 
 
 def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: int) -> list[str]:
