@@ -10,14 +10,18 @@ RUN := $(VENV)/bin/python
 KEY := $(shell { cat requirements.lock pyproject.toml; pwd; } | cksum | cut -d ' ' -f 1)
 INSTALLED := $(VENV)/.installed-$(KEY)
 
+# Where this is set, every process compiles PyTorch's thousands of modules anew, for ten seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: book test chaos lab lint clean help
 
 book: $(INSTALLED)  ## compute the quick study on real CIFAR-10 and build the book in build/
 	@$(RUN) -m efcnlib.cli book
 
-test: lint  ## lint, then run every test
-	@$(RUN) -m pytest
+# By whole files, so that what the tests of one file share is made once. A worker needs about 2 GB.
+test: lint  ## lint, then run every test, on up to four cores
+	@$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 chaos: $(INSTALLED)  ## kill and damage studies for half an hour or more, run the promises' tests, record it for the book
 	@$(RUN) tests/chaos.py --record

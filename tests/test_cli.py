@@ -20,11 +20,14 @@ def efcn(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
 
 
 def test_help_is_quick_and_loads_nothing_heavy():
-    start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "efcnlib.cli", "--help"], capture_output=True, text=True
-    )
-    assert time.perf_counter() - start < 1
+    seconds = []
+    for _ in range(3):  # other tests may run beside this one
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "efcnlib.cli", "--help"], capture_output=True, text=True
+        )
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1
     assert done.returncode == 0
     assert all(f" {command} " in done.stdout for command in COMMANDS)
     modules = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}

@@ -1,6 +1,7 @@
 """The page on survival: what is recorded, in rows and sentences, and the promises' own tests being there."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,21 +82,27 @@ def test_the_newest_result_comes_first(tmp_path):
     assert [result["date"][9] for result in survival.recorded(tmp_path)] == ["3", "2", "1"]
 
 
+# All in one process: importing PyTorch takes longer than collecting.
+COLLECT = """
+import json, pytest, sys
+for arguments in json.loads(sys.argv[1]):
+    print("exit", int(pytest.main(["-q", "--collect-only", *arguments])))
+"""
+
+
 def test_every_promise_has_tests():
     """What is chosen by name must exist: a renamed test would leave a promise without any."""
-    for promise, files, chosen in PROMISES:
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "--collect-only",
-            *(str(HERE / name) for name in files.split()),
-        ]
-        done = subprocess.run([*command, "-k", chosen] if chosen else command, capture_output=True, text=True)
-        assert done.returncode == 0, promise
+    asked = [
+        [*(str(HERE / name) for name in files.split()), *(["-k", chosen] if chosen else [])]
+        for _, files, chosen in PROMISES
+    ]
+    command = [sys.executable, "-c", COLLECT, json.dumps(asked)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE.parent)
+    collected = re.split(r"^exit (\d+)$", done.stdout, flags=re.MULTILINE)
+    for (promise, files, _), listed, code in zip(PROMISES, collected[:-1:2], collected[1::2], strict=True):
+        assert code == "0", promise
         for name in files.split():
-            assert f"/{name}: " in done.stdout, f"{promise}: nothing of {name}"
+            assert f"/{name}: " in listed, f"{promise}: nothing of {name}"
 
 
 def test_what_is_recorded_in_the_clone_can_be_read():
