@@ -21,7 +21,7 @@ book: $(INSTALLED)  ## compute the quick study on real CIFAR-10 and build the bo
 
 # By whole files, so that what the tests of one file share is made once. A worker needs about 2 GB.
 test: lint  ## lint, then run every test, on up to four cores
-	@$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	@$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 chaos: $(INSTALLED)  ## kill and damage studies for half an hour or more, run the promises' tests, record it for the book
 	@$(RUN) tests/chaos.py --record

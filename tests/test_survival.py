@@ -1,6 +1,7 @@
 """The page on survival: what is recorded, in rows and sentences, and the promises' own tests being there."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -97,7 +98,8 @@ def test_every_promise_has_tests():
         for _, files, chosen in PROMISES
     ]
     command = [sys.executable, "-c", COLLECT, json.dumps(asked)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE.parent)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE.parent, env=environment)
     collected = re.split(r"^exit (\d+)$", done.stdout, flags=re.MULTILINE)
     for (promise, files, _), listed, code in zip(PROMISES, collected[:-1:2], collected[1::2], strict=True):
         assert code == "0", promise
