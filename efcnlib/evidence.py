@@ -96,11 +96,16 @@ def gather(study: Study, store: Store) -> Evidence:
 
 
 def several(names: str, root: str | None = None) -> list[Evidence]:
-    """The evidence of the studies that ``names`` lists, or of every recorded one; nothing is computed. UserError."""
+    """The evidence of the studies that ``names`` lists, or of every recorded one; nothing is computed. UserError.
+
+    Of those that are recorded, one without a complete seed is left out: it is still being recorded.
+    """
     store = Store(root or default_root(), recorded())
     listed = [studies.load(name.strip()) for name in names.split(",") if name.strip()]
     if not listed:
-        listed = [Study.model_validate(read_index(folder).study) for folder in recorded()]
+        indices = [read_index(folder) for folder in recorded()]
+        found = [(Study.model_validate(index.study), index.runs) for index in indices]
+        listed = [study for study, runs in found if complete_seeds(study, runs)]
     if not listed:
         raise UserError("no study is recorded: efcn export records one, or name one that was computed")
     return [gather(study, store) for study in listed]

@@ -9,7 +9,7 @@ import yaml
 from browser import PHONE, SCROLL_WIDTH, WIDE, barriers, opened
 from test_execution import printed, write_notebook
 
-from efcnlib import book, export, records, studies, sweep
+from efcnlib import book, evidence, export, records, studies, sweep
 from efcnlib.book import build, complete, configuration, contents, execute, mathjax, render
 from efcnlib.environment import REPOSITORY
 from efcnlib.errors import UserError
@@ -215,10 +215,15 @@ def test_pages_show_the_first_seed_of_a_study_and_only_named_studies_are_compute
     assert (asked, ran) == (["mine"], [{"study": str(path), "seed": 3}])
 
 
-def test_every_recorded_study_is_one_that_the_book_shows():
+def test_every_recorded_study_is_one_that_the_book_shows_as_soon_as_it_has_a_seed():
     folders = [path.parent for path in sorted((REPOSITORY / "results").glob("*/study.json"))]
-    assert complete(folders) == [folder.name for folder in folders]
-    assert SHOWN in {folder.name for folder in folders}
+    indices = {folder.name: export.read_index(folder) for folder in folders}
+    for name, index in indices.items():
+        assert studies.Study.model_validate(index.study) == studies.PRESETS[name]
+    assert complete(folders) == [
+        name for name, index in indices.items() if evidence.complete_seeds(studies.PRESETS[name], index.runs)
+    ]
+    assert SHOWN in indices
 
 
 def test_page_without_notebook_names_those_there_are(source):

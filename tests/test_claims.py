@@ -1,15 +1,16 @@
 """The claims' statistics, recomputed from the records by other code; and what is said of them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from efcnlib import claims, evidence, studies, sweep
+from efcnlib import claims, evidence, export, studies, sweep
 from efcnlib.errors import UserError
 from efcnlib.intervals import FAILS, HOLDS, UNDECIDED
-from efcnlib.records import Store, key_of
+from efcnlib.records import Result, Store, key_of
 
 STUDY = studies.load(
     "digits",
@@ -155,6 +156,22 @@ def test_seeds_that_are_not_complete_are_left_out(store, tmp_path):
     assert evidence.gather(more, store).seeds == (0, 1)
     with pytest.raises(UserError, match=r"^study digits has no seed whose runs are all there: .*efcn run digits$"):
         evidence.gather(STUDY, Store(tmp_path))
+
+
+def test_a_study_that_is_still_being_recorded_is_no_evidence_unless_it_is_named(store, tmp_path, monkeypatch):
+    begun = studies.load("digits", name="begun")
+    store_of_begun = Store(tmp_path / "runs")
+    store_of_begun.ensure(begun.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
+    for study, there in ((STUDY, store), (begun, store_of_begun)):
+        export.export(study, there, tmp_path / "results", f"efcn run {study.name}", partial=True)
+    monkeypatch.setenv("EFCN_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setitem(studies.PRESETS, "begun", begun)
+    assert [found.study for found in evidence.several("", tmp_path)] == [STUDY]
+    with pytest.raises(UserError, match="study begun has no seed"):
+        evidence.several("begun", tmp_path)
+    shutil.rmtree(tmp_path / "results" / STUDY.name)
+    with pytest.raises(UserError, match="no study is recorded"):
+        evidence.several("", tmp_path)
 
 
 def test_claim_12_needs_its_studies(found):
