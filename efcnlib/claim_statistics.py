@@ -2,18 +2,19 @@
 
 A claim may have several parts; each is a `Finding`. Accuracies are of the test images, as fractions; "final" is the
 last measurement, "best" the highest one, which favours what was measured more often: it is used where the supplement
-uses it, and said. All differences are taken within a seed. How intervals become verdicts stands in `intervals`.
+uses it, and said. All differences are taken within a seed. How intervals become verdicts stands in `intervals`; the
+claims about paths, 9 to 11, in `claim_paths`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import log10, sqrt
 
 import torch
 import torch.nn.functional as F
 from scipy.stats import spearmanr
 
-from efcnlib import embedding, networks, profiles
+from efcnlib import embedding, networks
 from efcnlib.evidence import Evidence, History, Times
 from efcnlib.intervals import (
     FAILS,
@@ -21,13 +22,14 @@ from efcnlib.intervals import (
     UNDECIDED,
     Judgement,
     Values,
+    against,
     everywhere,
     interval,
     somewhere,
     within,
 )
 from efcnlib.runs import untrained
-from efcnlib.seeds import best, final, in_words
+from efcnlib.seeds import best, enumerated, final, in_words
 from efcnlib.studies import Study
 
 EXACT = 1e-10  # relative, in float64
@@ -66,18 +68,20 @@ def magnitudes(evidence: Evidence) -> Finding:
     study = evidence.study
     steps = networks.trace(untrained(study.cnn(study.seeds[0])), study.data.shape)
     first = next(step.geometry for step in steps if step.geometry is not None)
-    (rows, columns), local = first.shape(live=True), first.count_local(live=True)
+    rows, columns = first.shape(live=True)
+    off = rows * columns - first.count_local(live=True)  # the dead ones are zero
+    local = first.count_local(live=False)  # the dead ones keep the filter, and are in delta's norms
     last = max(evidence.efcn)
 
     def orders(history: History) -> float:
         delta = history["delta_by_layer"][-1][0]
-        return log10(sqrt((1 - delta**2) / local) / sqrt(delta**2 / (rows * columns - local)))
+        return log10(sqrt((1 - delta**2) / local) / sqrt(delta**2 / off))
 
     found = interval([orders(history) for history in evidence.efcn[last].values()])
     verdict = HOLDS if found.low >= ORDERS else FAILS if found.high < ORDERS else UNDECIDED
     statistic = (
-        f"log10 of the root mean square local over the off-local weight, first layer, tw = {last}, after"
-        f" {study.relax_epochs} epochs; at least {ORDERS:g}"
+        f"log10 of the root mean square local over the off-local weight, first layer, tw = {last}"
+        f"{without(study.relax_times, evidence.efcn)}, after {study.relax_epochs} epochs; at least {ORDERS:g}"
     )
     return Finding(2, statistic, found.text(unit="orders of magnitude"), verdict)
 
@@ -105,46 +109,98 @@ def padding(study: Study) -> Finding:
 
 
 def performance(evidence: Evidence) -> list[Finding]:
-    """Claims 4 to 6, and what of 6 is left against the controls."""
-    gain = _each(evidence.efcn, lambda history: final(history) - history["test_accuracy"][0])
-    over_fcn = {tw: [final(h) - best(evidence.fcn[seed]) for seed, h in of.items()] for tw, of in evidence.efcn.items()}
-    over_cnn = {tw: [best(h) - best(evidence.cnn[seed]) for seed, h in of.items()] for tw, of in evidence.efcn.items()}
-    found = [
-        _finding(4, "eFCN's final accuracy minus that at the embedding, every tw", everywhere(gain), **POINTS),
-        _finding(5, "eFCN's final accuracy minus the standard FCN's best, every tw", everywhere(over_fcn), **POINTS),
-        _finding(
-            6,
-            "as the supplement has it: eFCN's best accuracy minus the CNN's best, some tw",
-            somewhere(over_cnn),
+    """Claims 4 to 6, and what of 6 is left without picking epochs and against the controls."""
+    study, efcn = evidence.study, evidence.efcn
+    gain = each(efcn, gained)
+    over_fcn = {tw: [final(h) - best(evidence.fcn[seed]) for seed, h in of.items()] for tw, of in efcn.items()}
+    over_cnn = {
+        name: {tw: [value(h) - best(evidence.cnn[seed]) for seed, h in of.items()] for tw, of in efcn.items()}
+        for name, value in (("best", _best_after), ("final", final))
+    }
+    looks = (len(next(iter(of.values()))["epoch"]) for of in (next(iter(efcn.values())), evidence.cnn))
+    later, all_ = next(looks) - 1, next(looks)
+    return [
+        finding(
+            4,
+            f"eFCN's final accuracy minus that at the embedding, every tw{_beside(evidence, 'control')}",
+            everywhere(gain),
+            also=_gains_of("control", evidence),
             **POINTS,
         ),
+        finding(
+            5,
+            f"eFCN's final accuracy, after tw and {study.relax_epochs} epochs, minus the standard FCN's best of"
+            f" {study.epochs}, every tw",
+            everywhere(over_fcn),
+            **POINTS,
+        ),
+        finding(
+            6,
+            f"as the supplement has it: eFCN's best accuracy (of {later} measurements after the embedding) minus the"
+            f" CNN's best (of {all_}), some tw",
+            somewhere(over_cnn["best"]),
+            **POINTS,
+        ),
+        finding(
+            6,
+            "with no epoch of the eFCN's picked: its final accuracy minus the CNN's best, some tw",
+            somewhere(over_cnn["final"]),
+            **POINTS,
+        ),
+        _controlled(evidence),
     ]
-    over, names = over_controls(evidence)
-    listed = ", ".join(f"{names[tw]} at tw = {tw}" for tw in over)
+
+
+def gained(history: History) -> float:
+    """Test accuracy from the first measurement to the last."""
+    return final(history) - history["test_accuracy"][0]
+
+
+def _best_after(history: History) -> float:
+    """The best after the embedding; at it the eFCN is the CNN."""
+    return max(history["test_accuracy"][1:])
+
+
+def _beside(evidence: Evidence, control: str) -> str:
+    return f"; beside it, not judged, what the {control} gained" if control in evidence.controls else ""
+
+
+def _gains_of(control: str, evidence: Evidence) -> dict[int, str]:
+    gains = each(evidence.controls.get(control, {}), gained)
+    return {tw: f"; the {control} {interval(of).text(**POINTS)}" for tw, of in gains.items()}
+
+
+def _controlled(evidence: Evidence) -> Finding:
+    """Claim 6 against each of the controls that the supplement lacks."""
+    over = over_controls(evidence)
+    judged = against(over)
     itself = ""
-    if evidence.study.changes_optimiser:
-        itself = " and of the CNN as it went on at its own rate (measured after no fewer epochs, or at its end)"
-    statistic = (
-        f"against the best control: eFCN's final accuracy minus that of the best of its controls{itself}, some tw; the"
-        f" best is {listed}"
+    if "CNN" in over:
+        itself = " and that of the CNN as it went on at its own rate (measured after no fewer epochs, or at its end)"
+    rivals = {
+        tw: ", ".join(f"{name} {interval(of[tw]).text(**POINTS)}" for name, of in over.items()) for tw in evidence.efcn
+    }
+    return Finding(
+        6,
+        f"against every control: eFCN's final accuracy minus that of each of its controls{itself}, some tw",
+        f"{judged.interval.text(**POINTS)} at tw = {judged.tw} against {judged.rival}",
+        judged.verdict,
+        tuple(f"tw = {tw}, against: {words}" for tw, words in rivals.items()),
     )
-    return [*found, _finding(6, statistic, somewhere(over), **POINTS)]
 
 
-def over_controls(evidence: Evidence) -> tuple[Values, dict[int, str]]:
-    """The eFCN's final accuracy minus its best control's, and which control that is: the best mean over the seeds."""
+def over_controls(evidence: Evidence) -> dict[str, Values]:
+    """The eFCN's final accuracy minus that of each of its controls, by their names."""
     ends = {
         kind: {tw: {seed: final(history) for seed, history in of.items()} for tw, of in times.items()}
         for kind, times in evidence.controls.items()
     }
     if evidence.study.changes_optimiser:
         ends["CNN"] = _went_on(evidence)
-    names = {tw: max(ends, key=lambda kind: sum(ends[kind][tw].values())) for tw in evidence.efcn}
-    differences = {
-        tw: [final(history) - ends[names[tw]][tw][seed] for seed, history in of.items()]
-        for tw, of in evidence.efcn.items()
+    return {
+        name: {tw: [final(h) - of[tw][seed] for seed, h in seeds.items()] for tw, seeds in evidence.efcn.items()}
+        for name, of in ends.items()
     }
-    return differences, names
 
 
 def _went_on(evidence: Evidence) -> dict[int, dict[int, float]]:
@@ -160,11 +216,13 @@ def _went_on(evidence: Evidence) -> dict[int, dict[int, float]]:
 
 def deviation(evidence: Evidence) -> Finding:
     """Claim 7: delta of a standard FCN at the end of its training."""
-    statistic = f"δ of the standard FCN at the end; between 96 % and 98 %{_without(evidence)}"
+    statistic = f"δ of the standard FCN at the end; between 96 % and 98 %{_without_fcn(evidence)}"
     if not evidence.fcn:
         return Finding(7, statistic, "no number", UNDECIDED)
     verdict, found = within([history["delta"][-1] for history in evidence.fcn.values()], 0.96, 0.98)
-    return Finding(7, statistic, found.text(100, 1, "%"), verdict)
+    start = interval([history["delta"][0] for history in evidence.fcn.values()])
+    said, before = (one.clipped(0, 1).text(100, 1, "%") for one in (found, start))
+    return Finding(7, statistic, said, verdict, (f"at its random start: {before}",))
 
 
 def descent(evidence: Evidence) -> Finding:
@@ -173,10 +231,11 @@ def descent(evidence: Evidence) -> Finding:
         tw: [history["delta"][-1] - of[seed]["delta"][-1] for seed, history in evidence.fcn.items()]
         for tw, of in evidence.efcn.items()
     }
-    statistic = f"δ of the standard FCN minus that of the eFCN at the end, every tw{_without(evidence)}"
-    finding = Finding(7, statistic, "no number", UNDECIDED)
+    lost = without(evidence.study.relax_times, evidence.efcn)
+    statistic = f"δ of the standard FCN minus that of the eFCN at the end, every tw{lost}{_without_fcn(evidence)}"
+    found = Finding(7, statistic, "no number", UNDECIDED)
     if evidence.fcn:
-        finding = _finding(7, statistic, everywhere(below), **POINTS)
+        found = finding(7, statistic, everywhere(below), **POINTS)
     measures = {
         "tw": lambda tw, history: tw,
         "the train loss at the embedding": lambda tw, history: history["train_loss"][0],
@@ -190,73 +249,50 @@ def descent(evidence: Evidence) -> Finding:
             x, y = zip(*[(measure(tw, history), history["delta"][-1]) for tw, history in runs.items()], strict=True)
             if len({*x}) > 1 and len({*y}) > 1:
                 rhos.append(float(spearmanr(x, y).statistic))
-        said = (
-            interval(rhos).clipped(-1, 1).text()
-            if len(rhos) == len(evidence.seeds)
-            else "undefined, all being equal in a seed"
-        )
-        ranks.append(f"Spearman's rank correlation of δ with {name}: {said}")
-    return Finding(finding.claim, finding.statistic, finding.value, finding.verdict, (*finding.each, *ranks))
+        ranks.append(f"Spearman's rank correlation of δ with {name}: {_correlation(rhos, len(evidence.seeds))}")
+    return replace(found, each=(*found.each, *ranks))
 
 
-def _without(evidence: Evidence) -> str:
+def _correlation(rhos: list[float], seeds: int) -> str:
+    if len(rhos) < seeds:
+        return "undefined, all being equal in a seed"
+    found = interval(rhos).clipped(-1, 1)
+    alike = seeds > 1 and max(rhos) - min(rhos) < 1e-9  # Student's interval would be a point
+    return f"{found.text().split()[0]} in each of {seeds} seeds" if alike else found.text()
+
+
+def _without_fcn(evidence: Evidence) -> str:
     lost = evidence.diverged_fcn
     return f"; without {in_words(lost)}, where the standard FCN diverged" if lost else ""
 
 
 def off_local(evidence: Evidence) -> Finding:
     """Claim 8: what masking the off-local weights takes away."""
-    lost = _each(evidence.efcn, lambda history: final(history) - history["accuracy_local"][-1])
-    return _finding(
-        8, "final accuracy minus that with the off-local weights masked, every tw", everywhere(lost), **POINTS
-    )
+    lost = each(evidence.efcn, lambda history: final(history) - history["accuracy_local"][-1])
+    left_out = without(evidence.study.relax_times, evidence.efcn)
+    statistic = f"final accuracy minus that with the off-local weights masked, every tw{left_out}"
+    return finding(8, statistic, everywhere(lost), **POINTS)
 
 
-def paths(evidence: Evidence) -> list[Finding]:
-    """Claims 9 to 11, for the two methods that the supplement uses, at the relax times that have paths."""
-    found = []
-    output = evidence.paths.get("output")
-    for method in ("linear", "string"):
-        if not (of := evidence.paths.get(method)):
-            continue
-        barrier = _each(of, profiles.barrier)
-        *early, late = barrier
-        first = everywhere({tw: barrier[tw] for tw in early}) if early else everywhere(barrier)
-        last = interval(barrier[late])
-        none = HOLDS if last.high <= 0 else FAILS if last.low > 0 else UNDECIDED
-        unit = {"digits": 3, "unit": "nats"}
-        found += [
-            _finding(
-                9, f"{method}: largest train loss inside minus the higher end's, every tw but the last", first, **unit
-            ),
-            Finding(9, f"{method}: none at the last tw = {late}", last.text(**unit), none),
-        ]
-        gain = _each(of, lambda history: profiles.best(history).gain)
-        found.append(
-            _finding(
-                10,
-                f"{method}: best inner point, chosen on other images, minus the better end, every tw",
-                everywhere(gain),
-                **POINTS,
-            )
-        )
-        if output:
-            less = {
-                tw: [profiles.best(output[tw][s]).gain - profiles.best(h).gain for s, h in seeds.items()]
-                for tw, seeds in of.items()
-            }
-            found.append(
-                _finding(
-                    11, f"{method}: gain of averaging outputs minus the path's, every tw", everywhere(less), **POINTS
-                )
-            )
-    return sorted(found, key=lambda finding: finding.claim)
-
-
-def _each(times: Times, value: Callable[[History], float]) -> Values:
+def each(times: Times, value: Callable[[History], float]) -> Values:
+    """A number of each history, by relax time."""
     return {tw: [value(history) for history in of.values()] for tw, of in times.items()}
 
 
-def _finding(claim: int, statistic: str, judged: Judgement, **how: object) -> Finding:
-    each = tuple(f"tw = {tw}: {one.text(**how)}" for tw, one in judged.each.items())
-    return Finding(claim, statistic, f"{judged.interval.text(**how)} at tw = {judged.tw}", judged.verdict, each)
+def without(times: Sequence[int], there: Collection[int]) -> str:
+    """Words on those of ``times`` that are not ``there``; none if all are.
+
+    >>> from efcnlib.claim_statistics import without
+    >>> without([0, 5], [0, 5]), without([0, 5], [0])
+    ('', ' (without 5, where an eFCN diverged)')
+    """
+    lost = [tw for tw in times if tw not in there]
+    return f" (without {enumerated(lost)}, where an eFCN diverged)" if lost else ""
+
+
+def finding(
+    claim: int, statistic: str, judged: Judgement, also: Mapping[int, str] | None = None, **how: object
+) -> Finding:
+    """A judgement in words; ``also`` is added at each relax time, ``how`` is that of `Interval.text`."""
+    values = tuple(f"tw = {tw}: {one.text(**how)}{(also or {}).get(tw, '')}" for tw, one in judged.each.items())
+    return Finding(claim, statistic, f"{judged.interval.text(**how)} at tw = {judged.tw}", judged.verdict, values)

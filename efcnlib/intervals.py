@@ -2,15 +2,17 @@
 
 The interval is Student's, over the seeds, on differences within each seed (the eFCN's accuracy minus its own control's,
 say), two-sided at 95 %. A single seed gives no interval: then nothing is decided. A claim that something is above a
-bound at *every* relax time holds when each interval lies above it; that it is above at *some* relax time, when one
-does whose level was raised for the number of relax times looked at (Bonferroni). Failing is decided the same way
-round. Everything else is undecided.
+bound at *every* relax time holds when each interval lies above it, and fails when one lies below it whose level was
+raised for the number of relax times looked at (Bonferroni); that it is above at *some* relax time holds when one of a
+raised level lies above it, and fails when all lie below. Everything else is undecided. What is shown is the relax time
+that decided, or came closest to it, with the interval that did.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isfinite, sqrt
 from statistics import fmean, stdev
+from typing import TypeVar
 
 from scipy.stats import t as student
 
@@ -18,11 +20,12 @@ LEVEL = 0.95
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 
 Values = Mapping[int, Sequence[float]]  # by relax time, a number for each seed
+Key = TypeVar("Key", int, str)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over ``n`` seeds and its confidence interval; from minus to plus infinity for a single seed.
+    """A mean over ``n`` seeds and its interval of confidence ``level``; from minus to plus infinity for a single seed.
 
     >>> from efcnlib.intervals import Interval
     >>> Interval(mean=0.012, low=0.004, high=0.02, n=3).text(scale=100, unit="points")
@@ -33,6 +36,7 @@ class Interval:
     low: float
     high: float
     n: int
+    level: float = LEVEL
 
     def clipped(self, least: float, most: float) -> "Interval":
         """What of it lies where the mean can: a correlation's between -1 and 1, say. As it was for a single seed.
@@ -44,22 +48,32 @@ class Interval:
         return self if self.n == 1 else replace(self, low=max(self.low, least), high=min(self.high, most))
 
     def text(self, scale: float = 1.0, digits: int = 2, unit: str = "") -> str:
-        """As in "+1.20 [+0.40, +2.00] points", or "+1.20 points (one seed)" without an interval."""
+        """As in "+1.20 [+0.40, +2.00] points", or "+1.20 points (one seed)" without an interval.
+
+        >>> from efcnlib.intervals import Interval
+        >>> Interval(mean=0.012, low=0.004, high=0.02, n=3, level=0.99).text(100)  # a level other than 95 % is said
+        '+1.20 [+0.40, +2.00] (99.0 % interval)'
+        """
         mean, low, high = (
             f"{scale * value:+.{digits}f}".replace("-", "−") for value in (self.mean, self.low, self.high)
         )
         unit = unit and f" {unit}"
-        return f"{mean} [{low}, {high}]{unit}" if isfinite(self.low) else f"{mean}{unit} (one seed)"
+        raised = f" ({100 * self.level:.1f} % interval)" if self.level != LEVEL else ""
+        return f"{mean} [{low}, {high}]{unit}{raised}" if isfinite(self.low) else f"{mean}{unit} (one seed)"
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict, and the relax time it hangs on: the weakest of all, or the strongest of some, with its interval."""
+    """A verdict, the relax time it hangs on with the interval that decides there, and each relax time's at 95 %.
+
+    Of a comparison with several rivals, ``rival`` is the one that decides, and ``each`` holds the hardest ones.
+    """
 
     verdict: str
     tw: int
     interval: Interval
     each: dict[int, Interval]
+    rival: str = ""
 
 
 def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
@@ -74,9 +88,21 @@ def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """
     n, mean = len(values), fmean(values)
     if n == 1:
-        return Interval(mean, -inf, inf, 1)
-    half = float(student.ppf((1 + level) / 2, n - 1)) * stdev(values) / sqrt(n)
-    return Interval(mean, mean - half, mean + half, n)
+        return Interval(mean, -inf, inf, 1, level)
+    half = reach(n, level) * stdev(values)
+    return Interval(mean, mean - half, mean + half, n, level)
+
+
+def reach(n: int, level: float = LEVEL) -> float:
+    r"""How far the interval of ``n`` seeds reaches to each side, in their standard deviations; infinity for one.
+
+    :math:`t_{n-1} / \sqrt{n}`: a mean that is closer than this to a bound cannot be told from it.
+
+    >>> from efcnlib.intervals import reach
+    >>> [round(reach(n), 1) for n in (1, 2, 3, 5)]
+    [inf, 9.0, 2.5, 1.2]
+    """
+    return float(student.ppf((1 + level) / 2, n - 1)) / sqrt(n) if n > 1 else inf
 
 
 def everywhere(values: Values, bound: float = 0.0) -> Judgement:
@@ -87,13 +113,12 @@ def everywhere(values: Values, bound: float = 0.0) -> Judgement:
     >>> judged.verdict, judged.tw
     ('holds', 5)
     """
-    each, strict = _intervals(values)
-    weakest = min(each, key=lambda tw: each[tw].mean)
-    if all(one.low > bound for one in each.values()):
-        verdict = HOLDS
-    else:
-        verdict = FAILS if any(one.high < bound for one in strict.values()) else UNDECIDED
-    return Judgement(verdict, weakest, each[weakest], each)
+    each, strict = _intervals(values), _intervals(values, raised(len(values)))
+    lost = min(strict, key=lambda tw: strict[tw].high)
+    if strict[lost].high < bound:
+        return Judgement(FAILS, lost, strict[lost], each)
+    tw = _hardest(each, bound)
+    return Judgement(HOLDS if each[tw].low > bound else UNDECIDED, tw, each[tw], each)
 
 
 def somewhere(values: Values, bound: float = 0.0) -> Judgement:
@@ -101,16 +126,38 @@ def somewhere(values: Values, bound: float = 0.0) -> Judgement:
 
     >>> from efcnlib.intervals import somewhere
     >>> judged = somewhere({0: [-1.0, 0.0, 1.0], 5: [0.5, 0.6, 0.7]})
-    >>> judged.verdict, judged.tw
-    ('holds', 5)
+    >>> judged.verdict, judged.tw, judged.interval.text()
+    ('holds', 5, '+0.60 [+0.24, +0.96] (97.5 % interval)')
     """
-    each, strict = _intervals(values)
-    strongest = max(each, key=lambda tw: each[tw].mean)
-    if any(one.low > bound for one in strict.values()):
-        verdict = HOLDS
-    else:
-        verdict = FAILS if all(one.high < bound for one in each.values()) else UNDECIDED
-    return Judgement(verdict, strongest, each[strongest], each)
+    return against({"": values}, bound)
+
+
+def against(values: Mapping[str, Values], bound: float = 0.0) -> Judgement:
+    """Whether, at some relax time, they are above ``bound`` with every one of several rivals; ``values`` by rival.
+
+    At a relax time each rival must be surely passed (which needs no raised level for their number). It fails where, at
+    every relax time, one rival is surely not, at a level raised for how many rivals there are.
+
+    >>> from efcnlib.intervals import against
+    >>> judged = against({"control": {5: [0.5, 0.6, 0.7]}, "elcn": {5: [-0.1, 0.0, 0.1]}})
+    >>> judged.verdict, judged.tw, judged.rival
+    ('undecided', 5, 'elcn')
+    """
+    times = next(iter(values.values()))
+    each, strict, rivals = (
+        {name: _intervals(of, level) for name, of in values.items()}
+        for level in (LEVEL, raised(len(times)), raised(len(values)))
+    )
+    surest = {tw: min(rivals, key=lambda name: rivals[name][tw].high) for tw in times}
+    lost = {tw: rivals[name][tw] for tw, name in surest.items()}
+    hardest = {tw: _hardest({name: of[tw] for name, of in strict.items()}, bound) for tw in times}
+    closest = {tw: strict[name][tw] for tw, name in hardest.items()}
+    shown = {tw: each[name][tw] for tw, name in hardest.items()}
+    if all(one.high < bound for one in lost.values()):
+        tw = max(lost, key=lambda tw: lost[tw].high)
+        return Judgement(FAILS, tw, lost[tw], shown, surest[tw])
+    tw = max(closest, key=lambda tw: (closest[tw].low > bound, closest[tw].mean))
+    return Judgement(HOLDS if closest[tw].low > bound else UNDECIDED, tw, closest[tw], shown, hardest[tw])
 
 
 def within(values: Sequence[float], low: float, high: float) -> tuple[str, Interval]:
@@ -139,7 +186,20 @@ def both(first: str, *others: str) -> str:
     return HOLDS if all(verdict == HOLDS for verdict in verdicts) else UNDECIDED
 
 
-def _intervals(values: Values) -> tuple[dict[int, Interval], dict[int, Interval]]:
-    """The interval at each relax time, and the one at the level at which one of them says as much as a single one."""
-    raised = 1 - (1 - LEVEL) / len(values)
-    return ({tw: interval(of, level) for tw, of in values.items()} for level in (LEVEL, raised))
+def raised(looks: int) -> float:
+    """The level at which one of so many ``looks`` says as much as a single one at 95 % (Bonferroni).
+
+    >>> from efcnlib.intervals import raised
+    >>> round(raised(1), 3), round(raised(5), 3)
+    (0.95, 0.99)
+    """
+    return 1 - (1 - LEVEL) / looks if looks > 1 else LEVEL
+
+
+def _intervals(values: Values, level: float = LEVEL) -> dict[int, Interval]:
+    return {tw: interval(of, level) for tw, of in values.items()}
+
+
+def _hardest(intervals: Mapping[Key, Interval], bound: float) -> Key:
+    """Of those that are not surely above ``bound`` the one with the lowest mean; of all, if all are above."""
+    return min(intervals, key=lambda key: (intervals[key].low > bound, intervals[key].mean))

@@ -1,7 +1,8 @@
 """What the paths show, in sentences computed from the numbers: section 3 of the supplement, claim by claim.
 
 ``paths`` holds, by relax time and method, the histories of path runs, one for each seed; with several, what is compared
-are means over the seeds. Errors are those of `verdicts`: binomial, nothing between seeds.
+are means over the seeds. Errors are those of `verdicts`: binomial, of the same test images for all seeds, nothing
+between seeds; with intervals over seeds, the page of the claims judges.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +71,6 @@ def best_points(paths: Paths, images: int, halved: bool) -> list[str]:
     >>> best_points({5: {"linear": [line]}}, images=10_000, halved=False)[1].split(". ")[0]
     '**Above both ends on the linear path?** Above at $t_w$ = 5'
     """
-    count = images * _seeds(paths)
     where = "the other half of the test set" if halved else "held-out training images"
     sentences = [f"Best points are chosen on {where} and reported on {images:,} test images that had no say in it."]
     fair, cheat = ({m: _best_each(paths, m, cheating) for m in _methods(paths, *STYLES)} for cheating in (False, True))
@@ -78,7 +78,7 @@ def best_points(paths: Paths, images: int, halved: bool) -> list[str]:
     for method in [*_claimed(paths), *_methods(paths, "output")]:
         most = max(a - b for a, b in cheat[method].values())
         sentences.append(
-            f"**Above both ends on the {STYLES[method][2]}?** {_against(fair[method], count)} Picked on the reported"
+            f"**Above both ends on the {STYLES[method][2]}?** {_against(fair[method], images)} Picked on the reported"
             f" images themselves, which is cheating, the largest would be {_points(most)}."
         )
     if others := [method for method in _methods(paths, *WEIGHTS) if method not in _claimed(paths)]:
@@ -86,7 +86,7 @@ def best_points(paths: Paths, images: int, halved: bool) -> list[str]:
         sentences.append(f"Where other paths are above both ends, errors apart: {listed}.")
     if tested := _claimed(paths):
         early = min(paths)
-        each = " and ".join(f"{_error(fair[m][early], count)} on the {STYLES[m][2]}" for m in tested)
+        each = " and ".join(f"{_error(fair[m][early], images)} on the {STYLES[m][2]}" for m in tested)
         above = sum(gain[method][early] > 0 for method in tested)
         answer = "Yes" if above == len(tested) else "Not on both" if above else "No"
         sentences.append(f"**Above both ends even at the earliest** $t_w$ = {early}? {answer}: {each}.")
@@ -267,15 +267,15 @@ def _each(paths: Paths, method: str, value: Callable[[History], float]) -> dict[
 
 
 def _except_late(there: Sequence[int], times: Sequence[int]) -> str:
-    """Whether a barrier at ``there`` of ``times`` is one at all but the late ones."""
+    """Whether a barrier at ``there`` of ``times`` is, as a mean, one at all but the late ones."""
     late = [tw for tw in times if tw not in there]
     if not there:
-        return "does not hold: there is none at all"
+        return "does not fit: there is none at all"
     if not late:
-        return f"holds for the barrier, not for the exception: {at([times[-1]])} has one too"
+        return f"fits for the barrier, not for the exception: {at([times[-1]])} has one too"
     if min(late) > max(there):
-        return f"holds: none at {at(late)}"
-    return f"does not hold: there is none at {at(late)}, but one at {at(tw for tw in there if tw > min(late))}"
+        return f"fits: none at {at(late)}"
+    return f"does not fit: there is none at {at(late)}, but one at {at(tw for tw in there if tw > min(late))}"
 
 
 def _methods(paths: Paths, *wanted: str) -> list[str]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, both, everywhere, interval, somewhere, within
+from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, against, both, everywhere, interval, somewhere, within
 
 numbers = st.floats(-5, 5).map(lambda x: round(x, 3))
 seeds = st.lists(numbers, min_size=2, max_size=6)
@@ -56,9 +56,53 @@ def test_verdicts_on_all_and_on_some(values, bound):
     assert all_.verdict == expected
     expected = HOLDS if max(strict_lows) > bound else FAILS if max(highs) < bound else UNDECIDED
     assert some.verdict == expected
-    means = {tw: np.mean(of) for tw, of in values.items()}
-    assert means[all_.tw] == pytest.approx(min(means.values()))
-    assert means[some.tw] == pytest.approx(max(means.values()))
+    for judged in (all_, some):  # what is shown is what decides
+        shown = judged.interval
+        np.testing.assert_allclose((shown.low, shown.high), ends(shown.level, values[judged.tw]), atol=1e-9)
+        assert (shown.low > bound) == (judged.verdict == HOLDS)
+        assert judged.verdict != FAILS or shown.high < bound
+        assert set(judged.each) == set(values)
+    assert all_.interval.level == pytest.approx(strict if all_.verdict == FAILS else 0.95)
+    assert some.interval.level == pytest.approx(0.95 if some.verdict == FAILS else strict)
+
+
+several = st.integers(1, 3).flatmap(
+    lambda times: st.dictionaries(
+        st.sampled_from(["control", "lowered", "elcn"]),
+        st.fixed_dictionaries({tw: seeds for tw in range(times)}),
+        min_size=1,
+    )
+)
+
+
+@given(several, numbers)
+def test_one_is_ahead_at_some_relax_time_only_if_it_is_ahead_of_every_rival(values, bound):
+    times = range(len(next(iter(values.values()))))
+
+    def ends(name, tw, looks):
+        of, level = values[name][tw], 1 - 0.05 / looks
+        scale = stats.sem(of)
+        return stats.t.interval(level, len(of) - 1, np.mean(of), scale) if scale else (of[0], of[0])
+
+    lows = {tw: {name: ends(name, tw, len(times))[0] for name in values} for tw in times}
+    highs = {tw: {name: ends(name, tw, len(values))[1] for name in values} for tw in times}
+    if min(abs(end - bound) for of in (lows, highs) for at in of.values() for end in at.values()) < 1e-9:
+        return  # decided by rounding
+    ahead = any(all(low > bound for low in at.values()) for at in lows.values())
+    behind = all(any(high < bound for high in at.values()) for at in highs.values())
+    judged = against(values, bound)
+    assert judged.verdict == (FAILS if behind else HOLDS if ahead else UNDECIDED)
+    assert judged.rival in values
+    shown = judged.interval
+    assert shown.mean == pytest.approx(np.mean(values[judged.rival][judged.tw]))
+    assert (shown.low > bound) == (judged.verdict == HOLDS)
+    assert judged.verdict != FAILS or shown.high < bound
+
+
+def test_what_is_shown_is_what_decides_where_the_highest_mean_does_not():
+    wild, sure = [0.5, 3.0, 6.0], [0.9, 1.0, 1.1]
+    assert (somewhere({21: sure, 40: wild}).tw, somewhere({21: sure, 40: wild}).verdict) == (21, HOLDS)
+    assert (everywhere({21: sure, 40: wild}).tw, everywhere({21: sure, 40: wild}).verdict) == (40, UNDECIDED)
 
 
 @pytest.mark.parametrize(

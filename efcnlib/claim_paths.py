@@ -1,0 +1,69 @@
+"""The statistics of the claims about paths, 9 to 11, for the two methods that the supplement uses.
+
+Of claim 9 the first and the last relax time that have paths are judged; from when on it is "late" the supplement does
+not say, and those between are shown. A barrier is measured above the higher end, not above the chord between both.
+"""
+
+from dataclasses import replace
+
+from efcnlib import profiles
+from efcnlib.claim_statistics import POINTS, Finding, each, finding, without
+from efcnlib.evidence import Evidence, Times
+from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, everywhere, interval
+from efcnlib.path_verdicts import ROUNDING, gentler
+
+NATS = {"digits": 3, "unit": "nats"}
+
+
+def paths(evidence: Evidence) -> list[Finding]:
+    """Claims 9 to 11 of the paths that are there."""
+    found = []
+    for method in ("linear", "string"):
+        if of := evidence.paths.get(method):
+            found += [*_barrier(method, of), _gain(method, of, evidence)]
+            if "output" in evidence.paths:
+                found.append(_less(method, of, evidence))
+    return sorted(found, key=lambda finding: finding.claim)
+
+
+def _barrier(method: str, of: Times) -> list[Finding]:
+    """That there is one where the eFCN left first, and none where it left last."""
+    heights = each(of, profiles.barrier)
+    first, last = min(heights), max(heights)
+    early, late = interval(heights[first]), interval(heights[last])
+    there = HOLDS if early.low > 0 else FAILS if early.high <= 0 else UNDECIDED
+    none = HOLDS if late.high <= 0 else FAILS if late.low > 0 else UNDECIDED
+    listed = tuple(
+        f"tw = {tw}: {interval(values).text(**NATS)}, above in {sum(value > ROUNDING for value in values)} of"
+        f" {len(values)} {'seed' if len(values) == 1 else 'seeds'}"
+        for tw, values in heights.items()
+    )
+    statistic = f"{method}: largest train loss inside minus the higher end's, at the first tw = {first}"
+    found = [Finding(9, statistic, early.text(**NATS), there, listed)]
+    if last > first:
+        found.append(Finding(9, f"{method}: none at the last tw = {last}", late.text(**NATS), none))
+    return found
+
+
+def _gain(method: str, of: Times, evidence: Evidence) -> Finding:
+    lost = without(evidence.study.path_times, of)
+    statistic = f"{method}: best inner point, chosen on other images, minus the better end, every tw{lost}"
+    judged = everywhere(each(of, lambda history: profiles.best(history).gain))
+    where = {tw: f", at α = {interval(alphas).mean:.2f} on average" for tw, alphas in each(of, _alpha).items()}
+    told = finding(10, statistic, judged, also=where, **POINTS)
+    return replace(told, each=(*told.each, *gentler(evidence.study, [method])))
+
+
+def _alpha(history: profiles.History) -> float:
+    return profiles.best(history).alpha
+
+
+def _less(method: str, of: Times, evidence: Evidence) -> Finding:
+    output = evidence.paths["output"]
+    less = {
+        tw: [profiles.best(output[tw][seed]).gain - profiles.best(history).gain for seed, history in seeds.items()]
+        for tw, seeds in of.items()
+    }
+    lost = without(evidence.study.path_times, of)
+    statistic = f"{method}: gain of averaging outputs minus the path's, every tw{lost}"
+    return finding(11, statistic, everywhere(less), **POINTS)
