@@ -9,8 +9,9 @@ from dataclasses import replace
 from efcnlib import profiles
 from efcnlib.claim_statistics import POINTS, Finding, each, finding, without
 from efcnlib.evidence import Evidence, Times
-from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, everywhere, interval
-from efcnlib.path_verdicts import ROUNDING, gentler
+from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, both, everywhere, interval
+from efcnlib.path_verdicts import ROUNDING, gentler, risen
+from efcnlib.seeds import enumerated, final
 
 NATS = {"digits": 3, "unit": "nats"}
 
@@ -20,22 +21,32 @@ def paths(evidence: Evidence) -> list[Finding]:
     found = []
     for method in ("linear", "string"):
         if of := evidence.paths.get(method):
-            found += [*_barrier(method, of), _gain(method, of, evidence)]
+            parts = [*_barrier(method, of), _gain(method, of, evidence), *_over_trained_on(method, of, evidence)]
             if "output" in evidence.paths:
-                found.append(_less(method, of, evidence))
+                parts.append(_less(method, of, evidence))
+            found += _as_far_as_relaxed(parts, evidence) if method == "string" else parts
     return sorted(found, key=lambda finding: finding.claim)
+
+
+def _as_far_as_relaxed(parts: list[Finding], evidence: Evidence) -> list[Finding]:
+    """Nothing is decided by strings that lie above the straight line they started from."""
+    times = {tw: {m: [*of[tw].values()] for m, of in evidence.paths.items() if tw in of} for tw in evidence.efcn}
+    if not (lost := risen(times)):
+        return parts
+    said = f"; nothing is decided, as the string did not relax at tw = {enumerated(lost)}: it lies above the line"
+    return [replace(part, statistic=part.statistic + said, verdict=UNDECIDED) for part in parts]
 
 
 def _barrier(method: str, of: Times) -> list[Finding]:
     """That there is one where the eFCN left first, and none where it left last."""
-    heights = each(of, profiles.barrier)
+    heights, bulges = each(of, profiles.barrier), each(of, profiles.above_chord)
     first, last = min(heights), max(heights)
     early, late = interval(heights[first]), interval(heights[last])
     there = HOLDS if early.low > 0 else FAILS if early.high <= 0 else UNDECIDED
     none = HOLDS if late.high <= 0 else FAILS if late.low > 0 else UNDECIDED
     listed = tuple(
         f"tw = {tw}: {interval(values).text(**NATS)}, above in {sum(value > ROUNDING for value in values)} of"
-        f" {len(values)} {'seed' if len(values) == 1 else 'seeds'}"
+        f" {len(values)} {'seed' if len(values) == 1 else 'seeds'}; above the chord {interval(bulges[tw]).text(**NATS)}"
         for tw, values in heights.items()
     )
     statistic = f"{method}: largest train loss inside minus the higher end's, at the first tw = {first}"
@@ -52,6 +63,32 @@ def _gain(method: str, of: Times, evidence: Evidence) -> Finding:
     where = {tw: f", at α = {interval(alphas).mean:.2f} on average" for tw, alphas in each(of, _alpha).items()}
     told = finding(10, statistic, judged, also=where, **POINTS)
     return replace(told, each=(*told.each, *gentler(evidence.study, [method])))
+
+
+def _over_trained_on(method: str, of: Times, evidence: Evidence) -> list[Finding]:
+    """Whether the points are better than what the CNN's end becomes by mere training on, if a study has that."""
+    end = evidence.study.epochs
+    ends = {
+        name: {s: final(h) for s, h in times[end].items()} for name, times in evidence.controls.items() if end in times
+    }
+    if not ends or evidence.study.path_start != "cnn":
+        return []
+    judged = {
+        name: everywhere({tw: [_accuracy(h) - ends[name][s] for s, h in seeds.items()] for tw, seeds in of.items()})
+        for name in ends
+    }
+    hardest = min(judged, key=lambda name: judged[name].interval.mean)
+    statistic = (
+        f"{method}: best inner point minus the CNN's end trained on for {evidence.study.relax_epochs} epochs as each"
+        f" control is, every tw; the hardest is {hardest}"
+    )
+    verdict = both(*(one.verdict for one in judged.values()))
+    return [replace(finding(10, statistic, judged[hardest], ours=True, **POINTS), verdict=verdict)]
+
+
+def _accuracy(history: profiles.History) -> float:
+    """Of the best point on all test images, as the controls' is; where a half of them chose it, that favours it."""
+    return history["test_accuracy"][profiles.best(history).index]
 
 
 def _alpha(history: profiles.History) -> float:

@@ -2,8 +2,8 @@
 
 A claim may have several parts; each is a `Finding`. Accuracies are of the test images, as fractions; "final" is the
 last measurement, "best" the highest one, which favours what was measured more often: it is used where the supplement
-uses it, and said. All differences are taken within a seed. How intervals become verdicts stands in `intervals`; the
-claims about paths, 9 to 11, in `claim_paths`.
+uses it, and said. All differences are taken within a seed. How intervals become verdicts stands in `intervals`, the
+claims about accuracy, 4 to 6 and 8, in `claim_performance`, those about paths, 9 to 11, in `claim_paths`.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,14 +22,12 @@ from efcnlib.intervals import (
     UNDECIDED,
     Judgement,
     Values,
-    against,
     everywhere,
     interval,
-    somewhere,
     within,
 )
 from efcnlib.runs import untrained
-from efcnlib.seeds import best, enumerated, final, in_words
+from efcnlib.seeds import enumerated, final, in_words
 from efcnlib.studies import Study
 
 EXACT = 1e-10  # relative, in float64
@@ -39,13 +37,17 @@ POINTS = {"scale": 100, "unit": "points"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One part of a claim in one study: its statistic and value in words, the verdict, the value at each tw."""
+    """One part of a claim in one study: its statistic and value in words, the verdict, the value at each tw.
+
+    ``ours``: the supplement does not ask for it, but without it the claim says less than it seems to.
+    """
 
     claim: int
     statistic: str
     value: str
     verdict: str
     each: tuple[str, ...] = ()
+    ours: bool = False
 
 
 def exactness(study: Study) -> Finding:
@@ -108,112 +110,6 @@ def padding(study: Study) -> Finding:
     return Finding(3, statistic, f"{largest:g}", HOLDS if largest == 0 else FAILS)
 
 
-def performance(evidence: Evidence) -> list[Finding]:
-    """Claims 4 to 6, and what of 6 is left without picking epochs and against the controls."""
-    study, efcn = evidence.study, evidence.efcn
-    gain = each(efcn, gained)
-    over_fcn = {tw: [final(h) - best(evidence.fcn[seed]) for seed, h in of.items()] for tw, of in efcn.items()}
-    over_cnn = {
-        name: {tw: [value(h) - best(evidence.cnn[seed]) for seed, h in of.items()] for tw, of in efcn.items()}
-        for name, value in (("best", _best_after), ("final", final))
-    }
-    looks = (len(next(iter(of.values()))["epoch"]) for of in (next(iter(efcn.values())), evidence.cnn))
-    later, all_ = next(looks) - 1, next(looks)
-    return [
-        finding(
-            4,
-            f"eFCN's final accuracy minus that at the embedding, every tw{_beside(evidence, 'control')}",
-            everywhere(gain),
-            also=_gains_of("control", evidence),
-            **POINTS,
-        ),
-        finding(
-            5,
-            f"eFCN's final accuracy, after tw and {study.relax_epochs} epochs, minus the standard FCN's best of"
-            f" {study.epochs}, every tw",
-            everywhere(over_fcn),
-            **POINTS,
-        ),
-        finding(
-            6,
-            f"as the supplement has it: eFCN's best accuracy (of {later} measurements after the embedding) minus the"
-            f" CNN's best (of {all_}), some tw",
-            somewhere(over_cnn["best"]),
-            **POINTS,
-        ),
-        finding(
-            6,
-            "with no epoch of the eFCN's picked: its final accuracy minus the CNN's best, some tw",
-            somewhere(over_cnn["final"]),
-            **POINTS,
-        ),
-        _controlled(evidence),
-    ]
-
-
-def gained(history: History) -> float:
-    """Test accuracy from the first measurement to the last."""
-    return final(history) - history["test_accuracy"][0]
-
-
-def _best_after(history: History) -> float:
-    """The best after the embedding; at it the eFCN is the CNN."""
-    return max(history["test_accuracy"][1:])
-
-
-def _beside(evidence: Evidence, control: str) -> str:
-    return f"; beside it, not judged, what the {control} gained" if control in evidence.controls else ""
-
-
-def _gains_of(control: str, evidence: Evidence) -> dict[int, str]:
-    gains = each(evidence.controls.get(control, {}), gained)
-    return {tw: f"; the {control} {interval(of).text(**POINTS)}" for tw, of in gains.items()}
-
-
-def _controlled(evidence: Evidence) -> Finding:
-    """Claim 6 against each of the controls that the supplement lacks."""
-    over = over_controls(evidence)
-    judged = against(over)
-    itself = ""
-    if "CNN" in over:
-        itself = " and that of the CNN as it went on at its own rate (measured after no fewer epochs, or at its end)"
-    rivals = {
-        tw: ", ".join(f"{name} {interval(of[tw]).text(**POINTS)}" for name, of in over.items()) for tw in evidence.efcn
-    }
-    return Finding(
-        6,
-        f"against every control: eFCN's final accuracy minus that of each of its controls{itself}, some tw",
-        f"{judged.interval.text(**POINTS)} at tw = {judged.tw} against {judged.rival}",
-        judged.verdict,
-        tuple(f"tw = {tw}, against: {words}" for tw, words in rivals.items()),
-    )
-
-
-def over_controls(evidence: Evidence) -> dict[str, Values]:
-    """The eFCN's final accuracy minus that of each of its controls, by their names."""
-    ends = {
-        kind: {tw: {seed: final(history) for seed, history in of.items()} for tw, of in times.items()}
-        for kind, times in evidence.controls.items()
-    }
-    if evidence.study.changes_optimiser:
-        ends["CNN"] = _went_on(evidence)
-    return {
-        name: {tw: [final(h) - of[tw][seed] for seed, h in seeds.items()] for tw, seeds in evidence.efcn.items()}
-        for name, of in ends.items()
-    }
-
-
-def _went_on(evidence: Evidence) -> dict[int, dict[int, float]]:
-    """The CNN's accuracy as it went on at its own rate, measured first after at least as many epochs, or at its end."""
-
-    def measured(history: History, epochs: int) -> float:
-        later = (a for epoch, a in zip(history["epoch"], history["test_accuracy"], strict=True) if epoch >= epochs)
-        return next(later, final(history))
-
-    more = evidence.study.relax_epochs
-    return {tw: {seed: measured(history, tw + more) for seed, history in evidence.cnn.items()} for tw in evidence.efcn}
-
-
 def deviation(evidence: Evidence) -> Finding:
     """Claim 7: delta of a standard FCN at the end of its training."""
     statistic = f"δ of the standard FCN at the end; between 96 % and 98 %{_without_fcn(evidence)}"
@@ -266,14 +162,6 @@ def _without_fcn(evidence: Evidence) -> str:
     return f"; without {in_words(lost)}, where the standard FCN diverged" if lost else ""
 
 
-def off_local(evidence: Evidence) -> Finding:
-    """Claim 8: what masking the off-local weights takes away."""
-    lost = each(evidence.efcn, lambda history: final(history) - history["accuracy_local"][-1])
-    left_out = without(evidence.study.relax_times, evidence.efcn)
-    statistic = f"final accuracy minus that with the off-local weights masked, every tw{left_out}"
-    return finding(8, statistic, everywhere(lost), **POINTS)
-
-
 def each(times: Times, value: Callable[[History], float]) -> Values:
     """A number of each history, by relax time."""
     return {tw: [value(history) for history in of.values()] for tw, of in times.items()}
@@ -291,8 +179,13 @@ def without(times: Sequence[int], there: Collection[int]) -> str:
 
 
 def finding(
-    claim: int, statistic: str, judged: Judgement, also: Mapping[int, str] | None = None, **how: object
+    claim: int,
+    statistic: str,
+    judged: Judgement,
+    also: Mapping[int, str] | None = None,
+    ours: bool = False,
+    **how: object,
 ) -> Finding:
     """A judgement in words; ``also`` is added at each relax time, ``how`` is that of `Interval.text`."""
     values = tuple(f"tw = {tw}: {one.text(**how)}{(also or {}).get(tw, '')}" for tw, one in judged.each.items())
-    return Finding(claim, statistic, f"{judged.interval.text(**how)} at tw = {judged.tw}", judged.verdict, values)
+    return Finding(claim, statistic, f"{judged.interval.text(**how)} at tw = {judged.tw}", judged.verdict, values, ours)

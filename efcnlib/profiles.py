@@ -44,6 +44,31 @@ def barrier(history: History, name: str = "train_loss") -> float:
     return max(loss[1:-1]) - max(loss[0], loss[-1])
 
 
+def above_chord(history: History, name: str = "train_loss") -> float:
+    r"""Largest loss inside the path above the straight line between those of its ends, in nats.
+
+    :math:`\max_{0 < i < n - 1} L(x_i) - (1 - \alpha_i) L(x_0) - \alpha_i L(x_{n-1})`; another measure of a barrier,
+    which takes a path that bulges between a high and a low end for one.
+
+    >>> from efcnlib.profiles import above_chord
+    >>> above_chord({"alpha": [0, 0.5, 1], "train_loss": [1.0, 0.75, 0.0]})
+    0.25
+    """
+    loss = history[name]
+    chord = [(1 - alpha) * loss[0] + alpha * loss[-1] for alpha in history["alpha"]]
+    return max(height - below for height, below in zip(loss[1:-1], chord[1:-1], strict=True))
+
+
+def level(history: History, name: str = "train_loss") -> float:
+    """Mean loss of the points inside the path, in nats.
+
+    >>> from efcnlib.profiles import level
+    >>> level({"train_loss": [0.25, 1.5, 0.5, 0.5]})
+    1.0
+    """
+    return mean(history[name][1:-1])
+
+
 def best(history: History, cheating: bool = False) -> Best:
     """The inner point with the highest accuracy on the held-out images, or, ``cheating``, on the reported ones.
 

@@ -137,6 +137,11 @@ class Study(Frozen):
         """Whether the embedding changes the optimiser, so that a control does not do what the CNN did."""
         return self.relax_optimiser not in (None, self.optimiser)
 
+    @property
+    def resumes_otherwise(self) -> bool:
+        """Whether what leaves the CNN at tw does not go on as the CNN did: another optimiser, or moments anew."""
+        return self.changes_optimiser or bool(self.optimiser.gathers and not self.carry)
+
     def cnn(self, seed: int) -> Training:
         """The CNN of a seed."""
         return self._training("cnn", self.optimiser, self.epochs, seed)

@@ -136,3 +136,18 @@ def test_gentler_steps_than_the_training_are_said_to_be_some():
     same = {"lr": 0.05, "batch": 50}
     assert path_verdicts.gentler(load("quick", string=same, batch=50, optimiser={"lr": 0.05}), ("string",)) == []
     assert path_verdicts.gentler(load("quick"), ("linear", "output")) == []
+
+
+def test_steps_of_another_optimiser_than_the_ends_are_said_to_be_so():
+    (line,) = path_verdicts.gentler(load("quick", optimiser={"name": "adam", "lr": 0.001}), ("linear", "string"))
+    assert line.startswith("The ends were trained by adam with learning rate 0.001 on")
+    assert "the points of string by plain SGD" in line
+    assert path_verdicts.gentler(load("quick", optimiser={"name": "adam", "lr": 0.001}), ("linear",)) == []
+
+
+def test_strings_above_the_line_are_named():
+    string = {"string_loss": [9.0, 5.0, 2.5], "string_elastic": [1.0, 2.0, 3.0]}
+    paths = {7: {"linear": path([1, 1.5, 1], [0.5] * 3), "string": path([1, 2.5, 1], [0.5] * 3, **string)}}
+    assert "2.500 against 1.500 ($t_w$ = 7)" in path_verdicts.relaxation(paths)[-1]
+    paths[7]["linear"] = path([1, 3, 1], [0.5] * 3)
+    assert len(path_verdicts.relaxation(paths)) == 1

@@ -1,0 +1,129 @@
+"""The statistics of the claims about accuracy, 4 to 6 and 8, and what is left of them against the controls."""
+
+from efcnlib.claim_statistics import POINTS, Finding, each, finding, without
+from efcnlib.evidence import Evidence, History
+from efcnlib.intervals import Values, against, everywhere, interval, somewhere
+from efcnlib.seeds import best, final
+
+
+def performance(evidence: Evidence) -> list[Finding]:
+    """Claims 4 to 6, and what of 6 is left without picking epochs and against the controls."""
+    study, efcn = evidence.study, evidence.efcn
+    gain = each(efcn, gained)
+    over_fcn = {tw: [final(h) - best(evidence.fcn[seed]) for seed, h in of.items()] for tw, of in efcn.items()}
+    over_cnn = {
+        name: {tw: [value(h) - best(evidence.cnn[seed]) for seed, h in of.items()] for tw, of in efcn.items()}
+        for name, value in (("best", _best_after), ("final", final))
+    }
+    looks = (len(next(iter(of.values()))["epoch"]) for of in (next(iter(efcn.values())), evidence.cnn))
+    later, all_ = next(looks) - 1, next(looks)
+    return [
+        finding(
+            4,
+            f"eFCN's final accuracy minus that at the embedding, every tw{_beside(evidence, 'control')}",
+            everywhere(gain),
+            also=_gains_of("control", evidence),
+            **POINTS,
+        ),
+        finding(
+            5,
+            f"eFCN's final accuracy, after tw and {study.relax_epochs} epochs, minus the standard FCN's best of"
+            f" {study.epochs}, every tw",
+            everywhere(over_fcn),
+            **POINTS,
+        ),
+        finding(
+            6,
+            f"as the supplement has it: eFCN's best accuracy (of {later} measurements after the embedding) minus the"
+            f" CNN's best (of {all_}), some tw",
+            somewhere(over_cnn["best"]),
+            **POINTS,
+        ),
+        finding(
+            6,
+            "with no epoch of the eFCN's picked: its final accuracy minus the CNN's best, some tw",
+            somewhere(over_cnn["final"]),
+            ours=True,
+            **POINTS,
+        ),
+        _controlled(evidence),
+    ]
+
+
+def gained(history: History) -> float:
+    """Test accuracy from the first measurement to the last."""
+    return final(history) - history["test_accuracy"][0]
+
+
+def _best_after(history: History) -> float:
+    """The best after the embedding; at it the eFCN is the CNN."""
+    return max(history["test_accuracy"][1:])
+
+
+def _beside(evidence: Evidence, control: str) -> str:
+    return f"; beside it, not judged, what the {control} gained" if control in evidence.controls else ""
+
+
+def _gains_of(control: str, evidence: Evidence) -> dict[int, str]:
+    gains = each(evidence.controls.get(control, {}), gained)
+    return {tw: f"; the {control} {interval(of).text(**POINTS)}" for tw, of in gains.items()}
+
+
+def _controlled(evidence: Evidence) -> Finding:
+    """Claim 6 against each of the controls that the supplement lacks."""
+    over = over_controls(evidence)
+    judged = against(over)
+    itself = ""
+    if "CNN" in over:
+        itself = " and that of the CNN as it went on by itself (measured after no fewer epochs, or at its end)"
+    rivals = {
+        tw: ", ".join(f"{name} {interval(of[tw]).text(**POINTS)}" for name, of in over.items()) for tw in evidence.efcn
+    }
+    return Finding(
+        6,
+        f"against every control: eFCN's final accuracy minus that of each of its controls{itself}, some tw",
+        f"{judged.interval.text(**POINTS)} at tw = {judged.tw} against {judged.rival}",
+        judged.verdict,
+        tuple(f"tw = {tw}, against: {words}" for tw, words in rivals.items()),
+        ours=True,
+    )
+
+
+def over_controls(evidence: Evidence) -> dict[str, Values]:
+    """The eFCN's final accuracy minus that of each of its controls, by their names."""
+    ends = {
+        kind: {tw: {seed: final(history) for seed, history in of.items()} for tw, of in times.items()}
+        for kind, times in evidence.controls.items()
+    }
+    if evidence.study.resumes_otherwise:
+        ends["CNN"] = _went_on(evidence)
+    return {
+        name: {tw: [final(h) - of[tw][seed] for seed, h in seeds.items()] for tw, seeds in evidence.efcn.items()}
+        for name, of in ends.items()
+    }
+
+
+def _went_on(evidence: Evidence) -> dict[int, dict[int, float]]:
+    """The CNN's accuracy as it went on by itself, measured first after at least as many epochs, or at its end."""
+
+    def measured(history: History, epochs: int) -> float:
+        later = (a for epoch, a in zip(history["epoch"], history["test_accuracy"], strict=True) if epoch >= epochs)
+        return next(later, final(history))
+
+    more = evidence.study.relax_epochs
+    return {tw: {seed: measured(history, tw + more) for seed, history in evidence.cnn.items()} for tw in evidence.efcn}
+
+
+def off_local(evidence: Evidence) -> list[Finding]:
+    """Claim 8: what masking the off-local weights takes away; and whether a network that never had any is worse."""
+    lost = each(evidence.efcn, lambda history: final(history) - history["accuracy_local"][-1])
+    left_out = without(evidence.study.relax_times, evidence.efcn)
+    statistic = f"final accuracy minus that with the off-local weights masked, every tw{left_out}"
+    found = [finding(8, statistic, everywhere(lost), **POINTS)]
+    if "elcn" in evidence.controls:
+        over = {tw: of for tw, of in over_controls(evidence)["elcn"].items() if tw in evidence.efcn}
+        statistic = (
+            f"eFCN's final accuracy minus that of the eLCN, which never had off-local weights, every tw{left_out}"
+        )
+        found.append(finding(8, statistic, everywhere(over), ours=True, **POINTS))
+    return found
