@@ -4,12 +4,13 @@ Of claim 9 the first and the last relax time that have paths are judged; from wh
 not say, and those between are shown. A barrier is measured above the higher end, not above the chord between both.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from efcnlib import profiles
 from efcnlib.claim_statistics import POINTS, Finding, each, finding, without
-from efcnlib.evidence import Evidence, Times
-from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, both, everywhere, interval
+from efcnlib.evidence import Evidence, History, Times
+from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, Values, both, everywhere, interval
 from efcnlib.path_verdicts import ROUNDING, gentler, risen
 from efcnlib.seeds import enumerated, final
 
@@ -86,21 +87,26 @@ def _over_trained_on(method: str, of: Times, evidence: Evidence) -> list[Finding
     return [replace(finding(10, statistic, judged[hardest], ours=True, **POINTS), verdict=verdict)]
 
 
-def _accuracy(history: profiles.History) -> float:
+def _accuracy(history: History) -> float:
     """Of the best point on all test images, as the controls' is; where a half of them chose it, that favours it."""
     return history["test_accuracy"][profiles.best(history).index]
 
 
-def _alpha(history: profiles.History) -> float:
+def _alpha(history: History) -> float:
     return profiles.best(history).alpha
 
 
 def _less(method: str, of: Times, evidence: Evidence) -> Finding:
+    """Claim 11: outputs averaged as logits, as in the published code; beside it, as probabilities."""
     output = evidence.paths["output"]
-    less = {
-        tw: [profiles.best(output[tw][seed]).gain - profiles.best(history).gain for seed, history in seeds.items()]
-        for tw, seeds in of.items()
-    }
+
+    def less(averaged: Callable[[History], History]) -> Values:
+        return {
+            tw: [profiles.best(averaged(output[tw][s])).gain - profiles.best(h).gain for s, h in seeds.items()]
+            for tw, seeds in of.items()
+        }
+
+    beside = {tw: f"; of probabilities {interval(v).text(**POINTS)}" for tw, v in less(profiles.probabilities).items()}
     lost = without(evidence.study.path_times, of)
-    statistic = f"{method}: gain of averaging outputs minus the path's, every tw{lost}"
-    return finding(11, statistic, everywhere(less), **POINTS)
+    statistic = f"{method}: gain of averaging outputs (logits) minus the path's, every tw{lost}"
+    return finding(11, statistic, everywhere(less(lambda history: history)), also=beside, **POINTS)

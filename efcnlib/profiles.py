@@ -85,6 +85,18 @@ def best(history: History, cheating: bool = False) -> Best:
     return Best(index, history["alpha"][index], reported[index], max(reported[0], reported[-1]))
 
 
+def probabilities(history: History) -> History:
+    """The measurements of averaged probabilities in place of those of averaged logits, of a path in output space.
+
+    >>> from efcnlib.profiles import probabilities
+    >>> probabilities({"alpha": [0, 1], "test_loss": [1.0, 1.0], "probability_test_loss": [0.5, 0.5]})
+    {'alpha': [0, 1], 'test_loss': [0.5, 0.5]}
+    """
+    prefix = "probability_"
+    of = {name.removeprefix(prefix): values for name, values in history.items() if name.startswith(prefix)}
+    return {"alpha": history["alpha"]} | of
+
+
 def average(histories: Sequence[History], name: str) -> list[float]:
     """Mean over the seeds at each point.
 

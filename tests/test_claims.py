@@ -179,9 +179,10 @@ def test_paths_are_those_of_the_records(store, found, method):
         runs = [STUDY.path(which, tw, s) for s in STUDY.seeds]
         return [{n: raw(store, r, n) for n in ("train_loss", "held_accuracy", "report_accuracy")} for r in runs]
 
-    def gain(path):
-        chosen = 1 + int(np.argmax(path["held_accuracy"][1:-1]))
-        return path["report_accuracy"][chosen] - max(path["report_accuracy"][0], path["report_accuracy"][-1])
+    def gain(path, of=""):
+        chosen = 1 + int(np.argmax(path[f"{of}held_accuracy"][1:-1]))
+        reported = path[f"{of}report_accuracy"]
+        return reported[chosen] - max(reported[0], reported[-1])
 
     def bulge(path):
         loss = np.array(path["train_loss"])
@@ -204,6 +205,13 @@ def test_paths_are_those_of_the_records(store, found, method):
         own = [finding for finding in found if finding.claim == claim and not finding.ours]
         for said, (tw, differences) in zip(own[part].each, values.items(), strict=False):
             assert said.startswith(f"tw = {tw}: {100 * np.mean(differences):+.2f}".replace("-", "−"))
+    for said, tw in zip(own[part].each, (0, 20), strict=True):
+        runs = [STUDY.path("output", tw, s) for s in STUDY.seeds]
+        outputs = [
+            {n: raw(store, r, n) for n in ("probability_held_accuracy", "probability_report_accuracy")} for r in runs
+        ]
+        pairs = zip(outputs, gains[tw], strict=True)
+        assert said.endswith(f"; of probabilities {words([gain(o, 'probability_') - g for o, g in pairs])} points")
 
 
 def test_seeds_that_are_not_complete_are_left_out(store, tmp_path):
