@@ -85,19 +85,20 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Draw
     return told(figure, cnn, efcn, control, fcn_best)
 
 
-def gains(times: Sequence[int], differences: Sequence[float], errors: Sequence[float]) -> Drawing:
-    """Final test accuracy of the eFCN minus that of its control, with standard errors, all as fractions.
+def gains(times: Sequence[int], differences: Sequence[float], errors: Sequence[float], what: str) -> Drawing:
+    """Final test accuracy of the eFCN minus that of its control, with errors, all as fractions; ``what`` errors are.
 
     >>> from efcnlib.figures import gains
-    >>> gains([0, 5], differences=[0.02, -0.01], errors=[0.01, 0.01]).axes[0].get_xlabel()
-    'relax time $t_w$ (epochs)'
+    >>> figure = gains([0, 5], differences=[0.02, -0.01], errors=[0.01, 0.01], what="standard error")
+    >>> list(figure.columns)[-1]
+    'standard error (percentage points)'
     """
     figure, ax = axes(size=(7, 3))
     ax.axhline(0, color="0.4", linewidth=1)
     ax.errorbar(times, percent(differences), percent(errors), color=BLUE, fmt="o", capsize=3)
     epochs(ax, max(times))
     ax.set(xlabel=TW, ylabel="eFCN − control\n(percentage points)")
-    names = ("tw (epochs)", "eFCN − control (percentage points)", "standard error (percentage points)")
+    names = ("tw (epochs)", "eFCN − control (percentage points)", f"{what} (percentage points)")
     return figure.tell(names, zip(times, percent(differences), percent(errors), strict=True))
 
 
@@ -264,6 +265,16 @@ def sweep(cnn: Sizes, control: Sizes, efcn: Sizes, xlabel: str) -> Drawing:
     ax.set(xlabel=xlabel, ylabel=ACCURACY)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     return figure.tell(("network", xlabel, *(f"{ACCURACY}, {what}" for what in ("mean", "least", "most"))), rows)
+
+
+def spread(seeds: int, drawn: str) -> str:
+    """How a caption ends that shows means over several ``seeds``, and as ``drawn`` how far apart they are.
+
+    >>> from efcnlib.figures import spread
+    >>> spread(3, "Bars"), spread(1, "Bars")
+    (' Bars: from the least to the most of 3 seeds, whose means are drawn.', '')
+    """
+    return f" {drawn}: from the least to the most of {seeds} seeds, whose means are drawn." if seeds > 1 else ""
 
 
 def _band(ax: Axes, history: History, name: str, colour: object) -> None:

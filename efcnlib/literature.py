@@ -4,11 +4,14 @@ Test accuracies, in per cent. What is ours is computed from records; a number of
 setting, and is only compared with a study of the same architecture and data set.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from efcnlib.controls import decimal
 from efcnlib.evidence import Evidence, Seeds
 from efcnlib.intervals import interval
-from efcnlib.seeds import best, in_words
+from efcnlib.profiles import barrier
+from efcnlib.seeds import best, enumerated, in_words
 from efcnlib.studies import PRESETS, Study
 from efcnlib.verdicts import at
 
@@ -34,7 +37,8 @@ class Published:
 
 
 _LOADER = "the published loader"
-_LONG = "4,000 epochs with augmentation"
+LONG = 4_000  # epochs of Neyshabur's networks
+_LONG = f"{LONG:,} epochs with augmentation"
 PUBLISHED = (
     Published("VanillaCNN, best", 73.3, _LOADER, "cifar10", SANFORD, "vanilla", "cnn"),
     *(
@@ -89,21 +93,27 @@ def ours(published: Published, evidence: list[Evidence]) -> list[str]:
 
 
 def numbers(one: Evidence) -> dict[int, str]:
-    """What Figures 3 to 5 show in a study, in numbers; means over its seeds."""
+    """What Figures 2 to 6 show in a study, in numbers; means over its seeds. No Figure 6 without linear paths."""
     fcn = [history["delta"][-1] for history in one.stable().fcn.values()]
-    delta = interval(fcn).text(100, 1, "%").replace("+", "") if fcn else "no number"
+    delta = interval(fcn).clipped(0, 1).text(100, 1, "%").replace("+", "") if fcn else "no number"
     lost = f", without {in_words(one.diverged_fcn)}, where it diverged" if one.diverged_fcn else ""
-    return {
+    said = {
+        2: _first_layer(one),
         3: f"the CNN's best is {_best(one.cnn)}, the standard FCN's {_best(one.fcn)}; eFCNs end with"
         f" {_by_time(one, 'test_accuracy')}{_diverged(one)}",
         4: f"δ ends at {_by_time(one, 'delta')}; that of the standard FCN at {delta}{lost}",
         5: f"local weights alone end with {_by_time(one, 'accuracy_local')}, off-local ones alone with"
         f" {_by_time(one, 'accuracy_off_local')}",
     }
+    return said | {6: _barriers(one)} if "linear" in one.paths else said
 
 
 def differences(study: Study) -> list[str]:
-    """In what a study differs from the paper's setting, as far as that is known: the preset of the paper's size."""
+    """In what a study differs from the setting that is published for its architecture, images and optimiser.
+
+    Each difference says where the other's is from: the supplement, its captions, or the published code, whose defaults
+    need not be the paper's. What is not known, as Adam's learning rate, is left out.
+    """
     full = [
         preset
         for preset in PRESETS.values()
@@ -113,22 +123,96 @@ def differences(study: Study) -> list[str]:
     ]
     if not full:
         return ["none of the paper's settings is like it"]
-    paper = full[0]
-    pairs = {
-        "channels": (study.network.channels, paper.network.channels),
-        "training images": (study.data.train_images, paper.data.train_images),
-        "epochs of the CNN": (study.epochs, paper.epochs),
-        "epochs of the eFCN": (study.relax_epochs, paper.relax_epochs),
-        "learning rate": (study.optimiser.lr, paper.optimiser.lr),
-        "images in a batch": (study.batch, paper.batch),
-    }
-    listed = [f"{ours:,} {name} for the paper's {theirs:,}" for name, (ours, theirs) in pairs.items() if ours != theirs]
-    if study.relax_optimiser and study.relax_optimiser.lr != study.optimiser.lr:
-        rate = f"{study.relax_optimiser.lr:g}"
+    paper, ours = full[0], study.optimiser
+    code, derived = "the published code's {}", "{}, derived from the supplement's captions"
+    first, later = (code, "the supplement's {}") if paper.network.architecture == "vanilla" else (derived, derived)
+    pairs = [
+        ("{} channels", study.network.channels, paper.network.channels, code),
+        ("{} training images", study.data.train_images, paper.data.train_images, "the data set's {}"),
+        ("{} epochs of the CNN", study.epochs, paper.epochs, first),
+        ("{} epochs of the eFCN", study.relax_epochs, paper.relax_epochs, later),
+        ("{} images in a batch", study.batch, paper.batch, code),
+        ("products in {}", study.precision, "float32", "PyTorch's default, {}"),
+    ]
+    if ours.name == "sgd":
+        pairs.append(("learning rate {}", ours.lr, paper.optimiser.lr, code))
+    listed = [
+        f"{what.format(_number(mine))} for {whose.format(_number(theirs))}"
+        for what, mine, theirs, whose in pairs
+        if mine != theirs
+    ]
+    if study.relax_optimiser and study.relax_optimiser.lr != ours.lr:
+        rate = decimal(study.relax_optimiser.lr)
         listed.append(f"learning rate {rate} after the embedding, where it is not known whether the paper's changed")
-    if study.shuffle != paper.shuffle:
-        listed.append("images shuffled anew each epoch, where the published loader keeps their order")
-    return listed or ["nothing that is known"]
+    return listed + _switched(study) or ["nothing that is known"]
+
+
+def _switched(study: Study) -> list[str]:
+    """What a study does that the published code does not."""
+    ours, none = study.optimiser, "where the published code has none"
+    settings = [
+        (study.augment, f"random crops and flips, {none}"),
+        (study.shuffle, "images shuffled anew each epoch, where the published loader keeps their order"),
+        (study.carry, "the optimiser's moments carried over the embedding, where the published code starts it anew"),
+        (ours.momentum, f"momentum {ours.momentum:g}, {none}"),
+        (ours.name == "sgd" and ours.weight_decay, f"weight decay {ours.weight_decay:g}, {none}"),
+    ]
+    return [words for differs, words in settings if differs]
+
+
+def lengths(studies: Sequence[Study]) -> str:
+    """How many times longer than the studies' CNNs the networks were trained that took the longest."""
+    named: dict[int, list[str]] = {}
+    for study in studies:
+        named.setdefault(study.epochs, []).append(study.name)
+    said = [
+        f"{LONG / epochs:.0f} times the {epochs} of the CNN{'s' if len(names) > 1 else ''} of {enumerated(names)}"
+        for epochs, names in named.items()
+    ]
+    return f"{LONG:,} epochs are {'; '.join(said)}"
+
+
+def rates(study: Study) -> str:
+    """The learning rate before and after the embedding, and that of the control "lowered" if there is one."""
+    before, after = study.optimiser.lr, (study.relax_optimiser or study.optimiser).lr
+    becomes = f"becomes {decimal(after)} at the embedding" if before != after else "after the embedding too"
+    said = f"the CNN's rate, {decimal(before)}, {becomes}"
+    if "lowered" in study.controls:
+        lowered = study.relaxed("lowered", study.relax_times[0], study.seeds[0]).optimiser.lr
+        said += f"; {decimal(lowered)} in the control with the lowered rate"
+    return said
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _first_layer(one: Evidence) -> str:
+    """As in Figure 2, which shows the first layer of the eFCN that left last."""
+    efcn = one.stable().efcn
+    if not efcn:
+        return "no number, as all of them diverged"
+    last = max(efcn)
+    delta = interval([history["delta_by_layer"][-1][0] for history in efcn[last].values()]).mean
+    return (
+        f"after {one.study.relax_epochs} epochs, δ of the first layer alone is {100 * delta:.1f} % in the eFCN that"
+        f" left last ($t_w$ = {last})"
+    )
+
+
+def _barriers(one: Evidence) -> str:
+    means = {
+        tw: f"{interval([barrier(history) for history in of.values()]).mean:+.2f}".replace("-", "−")
+        for tw, of in one.stable().paths.get("linear", {}).items()
+    }
+    if not means:
+        return "no number, as all of them diverged"
+    (first, value), *others = means.items()
+    listed = ", ".join([f"{value} nats ($t_w$ = {first})", *(f"{v} ({tw})" for tw, v in others)])
+    return (
+        f"on the linear path the train loss rises above that of the higher end by {listed}; where it is below, there is"
+        " no barrier"
+    )
 
 
 def _by_time(one: Evidence, name: str) -> str:

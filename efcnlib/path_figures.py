@@ -96,6 +96,17 @@ def relaxing(paths: Paths) -> Drawing:
     return figure.tell(("tw (epochs)", "step", *(label.replace("\n", " ") for _, label in parts)), rows)
 
 
+def spread(seeds: int) -> str:
+    """How the caption of a figure of paths over several ``seeds`` ends; nothing for one.
+
+    >>> from efcnlib.path_figures import spread
+    >>> spread(3), spread(1)
+    (' Lines: means over 3 seeds; bands: one standard deviation of the seeds to each side.', '')
+    """
+    bands = "bands: one standard deviation of the seeds to each side."
+    return f" Lines: means over {seeds} seeds; {bands}" if seeds > 1 else ""
+
+
 def planes(
     arrays: Mapping[int, Mapping[str, np.ndarray]], method: str, third: str, start: str = "CNN", end: str = "eFCN"
 ) -> Drawing:

@@ -9,7 +9,33 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from efcnlib.figures import Sizes
+from efcnlib.studies import Study
 from efcnlib.verdicts import ONE_SEED, PICKED, percent, points, standard_error
+
+CHOSEN = {("vanilla-cifar10-narrow", 40)}  # studies and swept times that were chosen by test accuracy, see `presets`
+
+
+def limits(study: Study) -> list[str]:
+    """What a sweep of a study cannot tell: over which controls it has no lead, and how its relax time was chosen.
+
+    >>> from efcnlib.studies import load
+    >>> from efcnlib.sweep_verdicts import limits
+    >>> limits(load("vanilla-cifar10-narrow"))[1].split(":")[0]
+    "$t_w$ = 40 was chosen because the study's own eFCNs of its first two seeds had the best test accuracy there"
+    """
+    trained = study.variants()[0].controls
+    others = {"elcn": "an eLCN", "lowered": "a lowered rate"}
+    lacking = " or ".join(words for name, words in others.items() if name not in trained)
+    said = [f"Sweeps train the plain control only, the CNN resumed: a lead here is none over {lacking}."]
+    if len(study.controls) > len(trained):
+        said[0] += " Figure 3c has those of the study's own size, at each $t_w$."
+    if (study.name, study.sweep_time) in CHOSEN:
+        said.append(
+            f"$t_w$ = {study.sweep_time} was chosen because the study's own eFCNs of its first two seeds had the best"
+            " test accuracy there: where these are drawn, what the eFCN has at the study's own size is somewhat too"
+            " good. The other sizes had no part in that choice."
+        )
+    return said
 
 
 def sweep(cnn: Sizes, control: Sizes, efcn: Sizes, images: int, what: str) -> list[str]:

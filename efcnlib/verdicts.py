@@ -136,7 +136,7 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: in
     >>> cnn, fcn = {"test_accuracy": [0.1, 0.7]}, {"test_accuracy": [0.1, 0.5]}
     >>> efcn, control = ({5: {"test_accuracy": [0.6, end]}} for end in (0.8, 0.7))
     >>> dynamics(cnn, efcn, control, fcn, images=10_000)[3].split(". ")[0]
-    "**Does it exceed the CNN's best?** The best of each against that: Above at $t_w$ = 5"
+    "**Does it exceed the CNN's best?** The best of each, of 2 measurements, against that, of 2: Above at $t_w$ = 5"
     """
     start, end = _each(efcn, lambda history: history["test_accuracy"][0]), _each(efcn, seeds.final)
     best, cnn_best, fcn_best = _each(efcn, seeds.best), seeds.best(cnn), seeds.best(fcn)
@@ -148,16 +148,18 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: in
         f" the standard FCN's best is {percent(fcn_best)}.",
         f"**Does the eFCN always improve after the embedding?** {holds(better, efcn)}, from first to last."
         f" With errors: {compare(end, start, images)}",
-        "**Does it beat the standard FCN?** Final against the FCN's best:"
+        f"**Does it beat the standard FCN?** Final against the FCN's best, of {_measured([fcn])} measurements:"
         f" {compare(end, dict.fromkeys(efcn, fcn_best), images)}",
-        "**Does it exceed the CNN's best?** The best of each against that:"
-        f" {compare(best, dict.fromkeys(efcn, cnn_best), images)}",
+        f"**Does it exceed the CNN's best?** The best of each, of {_measured(efcn.values())} measurements, against"
+        f" that, of {_measured([cnn])}: {compare(best, dict.fromkeys(efcn, cnn_best), images)}",
         "**Does it beat its control**, the CNN trained on from the same $t_w$? Final against final:"
         f" {compare(end, _each(control, seeds.final), images)}",
         f"The control's last measurement is its best at {at(rising)}. Where it is, the control may still have been"
         " getting better, and a lead over it can be one of speed.",
         "Of comparisons between final values, chance alone lets one in twenty pass two standard errors; each line"
-        f" makes {len(efcn)}. A best of several epochs passes more often. {PICKED}",
+        f" makes {len(efcn)}. A best of several measurements passes more often, the more the likelier. {PICKED}",
+        "Whether the eFCN beats the CNN is judged on the page on the claims: against every control of the study, with"
+        " intervals over seeds.",
         over_seeds(efcn),
     ]
 
@@ -313,6 +315,11 @@ def _rank(x: Sequence[float], y: Sequence[float]) -> str:
     if any(np.ptp(values) == 0 for values in (x, y)):
         return "undefined, all being equal"
     return f"{spearmanr(x, y).statistic:+.2f}".replace("-", "−")
+
+
+def _measured(histories: Iterable[History]) -> str:
+    """How many measurements each has, as in "14", or "2 or 3" where they differ."""
+    return " or ".join(map(str, sorted({len(history["test_accuracy"]) for history in histories})))
 
 
 def _each(histories: Times, value: Callable[[History], float]) -> dict[int, float]:

@@ -10,6 +10,7 @@ from test_path_figures import assert_legible, legend, panels
 from efcnlib import curvature_figures, curvature_verdicts
 from efcnlib.curvature import PARTS
 from efcnlib.updates import Optimiser
+from efcnlib.verdicts import ONE_SEED
 
 TIMES = (0, 3, 24)
 
@@ -30,9 +31,20 @@ def history(rng, **changes):
     return row | changes
 
 
-def histories(**changes):
+def histories(count=1, **changes):
+    """Those of so many seeds: the eFCNs' by relax time, and the standard FCN's."""
     rng = np.random.default_rng(0)
-    return {tw: history(rng, **changes) for tw in TIMES}, history(rng)
+    return {tw: [history(rng, **changes) for _ in range(count)] for tw in TIMES}, [history(rng) for _ in range(count)]
+
+
+def spread(values):
+    """Mean, least and most over the seeds."""
+    return [np.mean(values, axis=0), np.min(values, axis=0), np.max(values, axis=0)]
+
+
+def bars(ax):
+    """Where each of the vertical bars ends, below and above."""
+    return [np.array([segment[:, 1] for segment in found.get_segments()]) for found in ax.collections]
 
 
 def test_eigenvalues_stand_above_their_relax_times_at_both_moments():
@@ -47,12 +59,12 @@ def test_eigenvalues_stand_above_their_relax_times_at_both_moments():
             ("off-local weights alone", "off_local_eigenvalues"),
         ):
             np.testing.assert_allclose(lines[label].get_xdata(), TIMES)
-            np.testing.assert_allclose(lines[label].get_ydata(), [run[name][moment][0] for run in efcn.values()])
+            np.testing.assert_allclose(lines[label].get_ydata(), [run[name][moment][0] for (run,) in efcn.values()])
         np.testing.assert_allclose(lines["lowest of the whole"].get_ydata(), [[-0.5, -0.2][moment]] * 3)
-        np.testing.assert_allclose(lines["standard FCN, top"].get_ydata(), fcn["eigenvalues"][moment][0])
+        np.testing.assert_allclose(lines["standard FCN, top"].get_ydata(), fcn[0]["eigenvalues"][moment][0])
         np.testing.assert_allclose(lines["2 / learning rate"].get_ydata(), 20)
         dots = [line for line in ax.lines if line.get_marker() == "."]
-        assert [list(line.get_ydata()) for line in dots] == [run["eigenvalues"][moment][1:] for run in efcn.values()]
+        assert [list(line.get_ydata()) for line in dots] == [run["eigenvalues"][moment][1:] for (run,) in efcn.values()]
     assert len(legend(figure)) == 7
     assert_legible(figure)
     assert "2 / learning rate" not in legend(curvature_figures.eigenvalues(efcn, fcn))
@@ -60,7 +72,7 @@ def test_eigenvalues_stand_above_their_relax_times_at_both_moments():
 
 def test_a_part_without_weights_leaves_a_gap():
     efcn, fcn = histories()
-    efcn[3]["off_local_eigenvalues"] = [None, None]
+    efcn[3][0]["off_local_eigenvalues"] = [None, None]
     ax = panels(curvature_figures.eigenvalues(efcn, fcn))[0]
     (line,) = [line for line in ax.lines if line.get_label() == "off-local weights alone"]
     assert [math.isnan(value) for value in line.get_ydata()] == [False, True, False]
@@ -75,7 +87,7 @@ def test_gradients_are_drawn_by_part():
         assert ax.get_yscale() == "log"
         names = ["gradient_norm", *(f"gradient_{part}" for part in PARTS)]
         for line, name in zip(ax.lines, names, strict=True):
-            np.testing.assert_allclose(line.get_ydata(), [run[name][moment] for run in efcn.values()])
+            np.testing.assert_allclose(line.get_ydata(), [run[name][moment] for (run,) in efcn.values()])
     assert legend(figure) == ["all", "local", "off-local", "biases and last layers"]
     assert_legible(figure)
 
@@ -90,13 +102,56 @@ def test_shares_add_up_and_are_those_of_the_squares():
             assert len(bars) == 9
             np.testing.assert_allclose([bar.get_y() + bar.get_height() for bar in bars[6:]], 100)
             for bar, (tw, part) in zip(bars, ((tw, part) for part in PARTS for tw in TIMES), strict=True):
-                run = efcn[tw]
+                (run,) = efcn[tw]
                 share = run[f"top_{part}"][moment]
                 if name == "gradient":
                     share = (run[f"gradient_{part}"][moment] / run["gradient_norm"][moment]) ** 2
                 assert bar.get_height() == pytest.approx(100 * share)
                 assert to_hex(bar.get_facecolor()) == to_hex(curvature_figures.COLOURS[part])
             np.testing.assert_allclose(rows[row, moment].lines[0].get_ydata(), 20)  # of 100 weights
+    assert_legible(figure)
+
+
+@pytest.mark.parametrize("draw", ["eigenvalues", "gradients"])
+def test_of_several_seeds_means_are_drawn_with_bars_from_least_to_most(draw):
+    efcn, fcn = histories(3)
+    figure = curvature_figures.eigenvalues(efcn, fcn) if draw == "eigenvalues" else curvature_figures.gradients(efcn)
+    names = {"whole Hessian": "eigenvalues", "off-local weights alone": "off_local_eigenvalues", "all": "gradient_norm"}
+    for moment, ax in enumerate(panels(figure)):
+        found = [line for line in ax.lines if line.get_label() in names]
+        assert found
+        for line in found:
+            runs = [[run[names[line.get_label()]][moment] for run in of] for of in efcn.values()]
+            mean, low, high = spread(np.reshape(runs, (3, 3, -1))[:, :, 0].T)
+            np.testing.assert_allclose(line.get_ydata(), mean)
+            assert any(np.allclose(ends, np.column_stack([low, high])) for ends in bars(ax) if len(ends) == 3)
+        if draw == "eigenvalues":
+            mean, low, high = spread([run["eigenvalues"][moment][0] for run in fcn])
+            (line,) = [line for line in ax.lines if line.get_label() == "standard FCN, top"]
+            np.testing.assert_allclose(line.get_ydata(), mean)
+            (band,) = ax.patches
+            assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((low, high))
+            dots = [list(line.get_ydata()) for line in ax.lines if line.get_marker() == "."]
+            np.testing.assert_allclose(
+                dots, [np.mean([run["eigenvalues"][moment][1:] for run in of], axis=0) for of in efcn.values()]
+            )
+    told = figure.columns
+    assert [name for name in told if name.endswith((", mean", ", least", ", most"))]
+    assert_legible(figure)
+
+
+def test_shares_of_several_seeds_are_means_with_bars_at_their_edges():
+    efcn, _ = histories(3)
+    figure = curvature_figures.shares(efcn)
+    for moment, column in enumerate(np.reshape(panels(figure), (2, 2)).T):
+        ax = column[1]  # the top eigenvector's
+        locals_ = [spread([100 * run["top_local"][moment] for run in of]) for of in efcn.values()]
+        rests = [spread([100 * (1 - run["top_rest"][moment]) for run in of]) for of in efcn.values()]
+        np.testing.assert_allclose([bar.get_height() for bar in ax.patches[:3]], [mean for mean, *_ in locals_])
+        np.testing.assert_allclose([bar.get_y() + bar.get_height() for bar in ax.patches[6:]], 100)
+        for ends, expected in zip(bars(ax), (locals_, rests), strict=True):
+            np.testing.assert_allclose(ends, [(low, high) for _, low, high in expected])
+    assert "local (%), least" in figure.columns
     assert_legible(figure)
 
 
@@ -108,7 +163,7 @@ def said(lines):
 def test_rising_and_falling_count_only_beyond_both_residuals():
     efcn, fcn = histories()
     for tw, (before, after) in {0: (3.0, 9.0), 3: (9.0, 3.0), 24: (5.0, 5.0015)}.items():
-        efcn[tw]["eigenvalues"] = [[before, 1, 1], [after, 1, 1]]
+        efcn[tw][0]["eigenvalues"] = [[before, 1, 1], [after, 1, 1]]
     answer = said(curvature_verdicts.sharpness(efcn, fcn))[
         "Does training after the embedding make the loss more curved?"
     ]
@@ -120,8 +175,8 @@ def test_rising_and_falling_count_only_beyond_both_residuals():
 def test_off_local_weights_are_compared_with_local_ones():
     efcn, fcn = histories()
     for tw, off in {0: 7.0, 3: 4.0, 24: 5.0015}.items():
-        efcn[tw]["local_eigenvalues"], efcn[tw]["off_local_eigenvalues"] = [[5.0]] * 2, [[off]] * 2
-        efcn[tw]["gradient_local"], efcn[tw]["gradient_off_local"] = [5.0] * 2, [off] * 2
+        efcn[tw][0]["local_eigenvalues"], efcn[tw][0]["off_local_eigenvalues"] = [[5.0]] * 2, [[off]] * 2
+        efcn[tw][0]["gradient_local"], efcn[tw][0]["gradient_off_local"] = [5.0] * 2, [off] * 2
     lines = [line for line in curvature_verdicts.sharpness(efcn, fcn) if "along off-local" in line]
     assert len(lines) == 2
     assert all("At 1 of 3 relax times: $t_w$ = 0; not at $t_w$ = 3 and 24." in line for line in lines)
@@ -133,8 +188,8 @@ def test_off_local_weights_are_compared_with_local_ones():
 
 def test_negative_curvature_counts_where_it_is_certain():
     efcn, fcn = histories()
-    efcn[3]["lowest_residual"] = [0.1, 0.3]
-    efcn[3]["eigenvalues"][1][0] = 20.0
+    efcn[3][0]["lowest_residual"] = [0.1, 0.3]
+    efcn[3][0]["eigenvalues"][1][0] = 20.0
     answer = said(curvature_verdicts.sharpness(efcn, fcn))["Is the end a minimum?"]
     assert "below zero for certain at $t_w$ = 0 and 24" in answer
     assert "is 1.0 % to" in answer
@@ -142,7 +197,7 @@ def test_negative_curvature_counts_where_it_is_certain():
 
 def test_the_worst_residual_is_told():
     efcn, _ = histories()
-    efcn[3]["residuals"][0][2] = 0.05 * efcn[3]["eigenvalues"][0][0]
+    efcn[3][0]["residuals"][0][2] = 0.05 * efcn[3][0]["eigenvalues"][0][0]
     assert "at most 5 % of the top one" in curvature_verdicts.certainty(efcn)[0]
 
 
@@ -152,7 +207,22 @@ def test_the_table_has_two_rows_for_each_time():
     assert [row[:2] for row in rows] == [[str(tw), str(epoch)] for tw in TIMES for epoch in (0, 8)]
     assert all(len(row) == len(curvature_verdicts.HEADER) for row in rows)
     assert rows[1][7] == "−0.2"
-    assert float(rows[0][3]) == pytest.approx(efcn[0]["eigenvalues"][0][0], rel=5e-3)
+    assert float(rows[0][3]) == pytest.approx(efcn[0][0]["eigenvalues"][0][0], rel=5e-3)
+
+
+def test_of_several_seeds_what_is_said_is_so_in_each_and_numbers_are_means():
+    efcn, fcn = histories(2)
+    for tw, ends in {0: (9.0, 7.0), 3: (9.0, 1.0), 24: (2.0, 1.0)}.items():
+        for run, after in zip(efcn[tw], ends, strict=True):
+            run["eigenvalues"] = [[3.0, 1, 1], [after, 1, 1]]
+    answer = said(curvature_verdicts.sharpness(efcn, fcn))[
+        "Does training after the embedding make the loss more curved?"
+    ]
+    assert "rises at $t_w$ = 0 and falls at $t_w$ = 24, counted where every seed says so: 3 → 8 ($t_w$ = 0)" in answer
+    last = curvature_verdicts.certainty(efcn)[-1]
+    assert last.startswith("Single numbers are means over 2 seeds; “X to Y” is from the least to the most")
+    assert curvature_verdicts.table(efcn)[1][3] == "8 (7 to 9)"
+    assert curvature_verdicts.certainty(histories()[0])[-1] == ONE_SEED
 
 
 @pytest.mark.parametrize(

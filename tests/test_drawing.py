@@ -43,7 +43,7 @@ def curves(rng, of=each):
         "distances": figures.distances(efcn),
         "by_layer": figures.by_layer(efcn),
         "contributions": figures.contributions(efcn, rng.random()),
-        "gains": figures.gains(TIMES, rng.normal(size=3), rng.random(3)),
+        "gains": figures.gains(TIMES, rng.normal(size=3), rng.random(3), "standard error"),
     }
 
 
@@ -113,7 +113,7 @@ def test_dynamics_tells_every_measurement_of_every_network():
 def test_gains_are_told_with_their_errors():
     rng = np.random.default_rng(9)
     differences, errors = rng.normal(size=3), rng.random(3)
-    told = np.column_stack(list(figures.gains(TIMES, differences, errors).columns.values()))
+    told = np.column_stack(list(figures.gains(TIMES, differences, errors, "standard error").columns.values()))
     np.testing.assert_allclose(told, np.column_stack([TIMES, 100 * differences, 100 * errors]))
 
 

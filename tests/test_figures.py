@@ -69,12 +69,18 @@ def test_rings_have_the_colours_of_crosses_of_the_same_age(rng):
 
 
 def test_gains_have_error_bars_in_percentage_points():
-    figure = figures.gains(TIMES, [0.01, -0.02, 0.03], [0.005, 0.004, 0.003])
+    figure = figures.gains(TIMES, [0.01, -0.02, 0.03], [0.005, 0.004, 0.003], "standard error")
     container = data_axes(figure)[0].containers[0]
     np.testing.assert_allclose(container.lines[0].get_ydata(), [1, -2, 3])
     bars = [segment[:, 1] for segment in container.lines[2][0].get_segments()]
     np.testing.assert_allclose(bars, [[0.5, 1.5], [-2.4, -1.6], [2.7, 3.3]])
     assert_labelled(figure)
+
+
+def test_what_the_bars_of_gains_are_is_told_by_its_name():
+    for what in ("binomial standard error", "half of Student's 95 % interval"):
+        told = figures.gains(TIMES, [0.01, -0.02, 0.03], [0.005, 0.004, 0.003], what).columns
+        assert list(told)[-1] == f"{what} (percentage points)"
 
 
 def test_deviation_shares_delta_and_marks_the_standard_fcn(rng):

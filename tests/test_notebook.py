@@ -12,6 +12,8 @@ from PIL import Image
 
 from efcnlib import figures, notebook, studies
 from efcnlib.errors import UserError
+from efcnlib.records import Result, Store
+from efcnlib.sweep import Results
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -126,3 +128,54 @@ def test_layers_of_every_study_end_in_its_classes(name):
     steps = notebook.layers(study)
     assert steps[-1].shape == (study.data.classes,)
     assert sum(step.geometry is not None for step in steps) >= 2
+
+
+FEW = studies.load("digits", relax_times=(0,), path_times=(), curvature=None, seeds=(0, 1))  # four runs a seed
+CLEAN, DIRTY = "3d8d493a8c5c008ce3fb75d940b791b78746950f", "aacbed2f2179a7b4e8ac5ebb46b3a9ef4a7a8d40-dirty"
+
+
+def computed_on(store, seed, device="cpu", commit=CLEAN, date="2026-11-24", cpu="AMD EPYC", cuda=()):
+    """Runs of a seed, recorded as if they were computed there and then: the standard FCN an hour before the others."""
+    environment = {"cpu": cpu, "cuda": list(cuda), "commit": commit, "torch": "2.15"}
+    for run in studies.runs(FEW.model_copy(update={"seeds": (seed,)})):
+        time = f"{date}T{11 if run.kind == 'fcn' else 12}:00:00+00:00"
+        info = {"device": device, "environment": environment, "date": time, "seconds": 2.0}
+        store.ensure(run, lambda _, info=info: Result({"epoch": [0]}, info=info))
+
+
+def test_a_figure_says_on_what_when_and_by_which_commit_it_was_computed(tmp_path):
+    store = Store(tmp_path)
+    computed_on(store, 0)
+    made = notebook.made(Results(FEW, store), 0)
+    assert "; seed 0; CNN" in made.words
+    assert made.words.endswith(
+        "all runs of this seed computed on cpu (AMD EPYC), 2026-11-24, commit <code>3d8d493</code>.</small>"
+    )
+    (one,) = made.facts["computed"]
+    assert one["environment"]["commit"] == CLEAN
+    assert one["runs"] == {0: 4}
+    assert (one["first"], one["last"]) == ("2026-11-24T11:00:00+00:00", "2026-11-24T12:00:00+00:00")
+    assert (made.facts["seeds"], made.facts["study"]["seeds"]) == ([0], [0])
+
+
+def test_of_several_seeds_every_machine_and_commit_is_named(tmp_path):
+    store = Store(tmp_path)
+    computed_on(store, 1, commit=DIRTY, date="2026-11-26", device="cuda:1", cuda=("NVIDIA A", "NVIDIA <H100>"))
+    computed_on(store, 0)
+    made = notebook.made(Results(FEW, store), 0, 1)
+    assert "; seeds 0, 1; CNN" in made.words
+    assert made.words.endswith(
+        "all runs of these seeds computed on cpu (AMD EPYC) for seed 0 and cuda:1 (NVIDIA &lt;H100&gt;) for seed 1,"
+        " 2026-11-24 to 2026-11-26, commits <code>3d8d493</code> and <code>aacbed2-dirty</code>.</small>"
+    )
+    assert [one.runs for one in notebook.origins(Results(FEW, store), 0, 1)] == [{0: 4}, {1: 4}]
+    assert made.facts["study"]["seeds"] == [0, 1]
+
+
+def test_seeds_of_one_machine_share_an_origin_and_what_is_unknown_is_said(tmp_path):
+    store = Store(tmp_path)
+    for seed in (0, 1):
+        computed_on(store, seed, commit=None, cuda=("NVIDIA A",), device="cuda")
+    (one,) = notebook.origins(Results(FEW, store), 0, 1)
+    assert (one.runs, one.seconds) == ({0: 4, 1: 4}, 16.0)
+    assert notebook.computed([one]) == "computed on cuda (NVIDIA A), 2026-11-24, commit <code>unknown</code>"

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from efcnlib import studies
+from efcnlib.configs import CONTROLS
 from efcnlib.environment import REPOSITORY
 
 PAGE = (REPOSITORY / "book" / "own.md").read_text("utf-8")
@@ -16,6 +18,7 @@ PAGE = (REPOSITORY / "book" / "own.md").read_text("utf-8")
 FENCE = re.compile(r"^```(?:\{code-block\} )?(\w+)\n(?::caption: (\S+)\n)?(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = [match.groups() for match in FENCE.finditer(PAGE)]
 LINES = 30
+MOMENTUM = {"name": "sgd", "lr": 0.01, "momentum": 0.9}
 
 
 def test_every_block_is_a_file_or_commands():
@@ -31,6 +34,25 @@ def test_every_block_is_a_file_or_commands():
 def test_every_example_has_less_than_30_lines(language, name, text):
     assert 0 < len(text.splitlines()) < LINES, name
     assert max(map(len, text.splitlines())) <= 120
+
+
+def test_the_fields_of_a_training_are_there_and_do_what_is_said():
+    table = PAGE.partition("## How it is trained")[2].partition("\n## ")[0]
+    given = json.loads("{" + ", ".join(re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)) + "}")
+    assert set(given) == {"shuffle", "augment", "relax_optimiser", "carry", "controls", "lowered"}
+    study = studies.load("digits", **given | {"optimiser": {"momentum": 0.9}, "relax_optimiser": MOMENTUM})
+    assert (study.shuffle, study.augment, study.carry, study.controls) == (False, True, True, CONTROLS)
+    assert (
+        studies.load("digits", relax_optimiser=given["relax_optimiser"]).relaxed("control", 2, 0).optimiser.lr == 0.01
+    )
+    plain = studies.Study.model_fields
+    unless = {name: plain[name].default for name in given}
+    assert unless == given | {"shuffle": True, "augment": False, "carry": False} | {
+        "relax_optimiser": None,
+        "controls": ("control",),
+    }
+    for name, preset in studies.PRESETS.items():
+        assert (preset.needs_gpu or "narrow" in name) == (not preset.shuffle) == (preset.controls == CONTROLS), name
 
 
 @pytest.fixture(scope="module")

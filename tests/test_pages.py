@@ -15,7 +15,7 @@ from pictured import columns, content, saved
 from test_records import mounted
 from toy_runs import names
 
-from efcnlib import records, studies, sweep
+from efcnlib import environment, records, studies, sweep, verdicts
 from efcnlib.environment import REPOSITORY
 from efcnlib.errors import UserError
 from efcnlib.execution import run_notebook
@@ -127,7 +127,10 @@ def test_the_numbers_saved_are_those_of_the_records(root, tmp_path):
     assert [row for row in rows if row[0] in ("eFCN", "control")] == expected
     said, info = content(files["JSON"]), results.cnn(0).info
     assert said["study"] == results.study.model_dump(mode="json")
-    assert (said["seeds"], said["device"], said["commit"]) == ([0], info["device"], info["environment"]["commit"])
+    assert said["seeds"] == [0]
+    assert info["environment"] in [origin["environment"] for origin in said["computed"]]
+    assert {origin["device"] for origin in said["computed"]} == {info["device"]}
+    assert sum(origin["runs"]["0"] for origin in said["computed"]) == len(studies.runs(results.study))
 
 
 def test_the_explorer_runs_unattended_and_trains_nothing(root, tmp_path):
@@ -142,7 +145,7 @@ def test_the_explorer_runs_unattended_and_trains_nothing(root, tmp_path):
 
 
 def test_means_over_seeds_are_drawn_and_said(root, tmp_path):
-    for name in ("dynamics", "delta", "off_local"):
+    for name in ("dynamics", "delta", "off_local", "findings", "curvature"):
         out = tmp_path / f"{name}.ipynb"
         given = {"study": "digits", "root": root, "more_seeds": "1"}
         run_notebook(REPOSITORY / "notebooks" / f"{name}.ipynb", out, given)
@@ -150,8 +153,29 @@ def test_means_over_seeds_are_drawn_and_said(root, tmp_path):
         pages = [o.data["text/html"] for o in outputs if "<img" in o.get("data", {}).get("text/html", "")]
         assert "seeds 0, 1;" in pages[-1]
         words = "".join(o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {}))
-        assert "All are means over 2 seeds" in words
+        assert any("from the least to the most of 2 seeds, whose means are drawn" in page for page in pages) or (
+            name in ("findings", "curvature")
+        )
+        assert "are means over 2 seeds" in words
+        assert verdicts.ONE_SEED not in words
+        assert all(
+            "from the least to the most of 2 seeds" in page for page in pages if name in ("findings", "curvature")
+        )
         assert "-p seed 0 -p more_seeds 1" in words
+
+
+def test_the_environment_of_every_seed_is_listed(root, tmp_path):
+    out = tmp_path / "out.ipynb"
+    given = {"study": "digits", "root": root, "more_seeds": "1"}
+    run_notebook(REPOSITORY / "notebooks" / "environment.ipynb", out, given)
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    study, machines, *_ = [o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})]
+    assert "| `seeds` | `(0, 1)` |" in study
+    runs = len(studies.runs(studies.load("digits", seeds=(0,))))
+    for seed in (0, 1):
+        assert sum(map(int, re.findall(rf"(\d+) of seed {seed}", machines))) == runs
+    assert f"cpu ({environment.cpu_name()})" in machines
+    assert f"`{environment.environment()['commit']}`" in machines
 
 
 @pytest.mark.parametrize("name", ["claims", "comparison"])
@@ -164,8 +188,43 @@ def test_pages_of_all_studies_compute_nothing(name, root, tmp_path):
     assert names(Path(root)) == before
     assert ("| 1 | The embedding is exact | holds |" if name == "claims" else "VanillaCNN, best") in words
     assert "digits/dynamics.ipynb#figure-3" in words
+    if name == "comparison":
+        assert "digits, [left](digits/off_local.ipynb#figure-5-left) and [right](" in words
+        assert "200 times the 20 of the CNN of digits" in words
+        assert "digits](digits/interpolation.ipynb#figure-6): on the linear path" in words
     with pytest.raises(UserError, match=r"study quick has no seed whose runs are all there: .* efcn run quick"):
         run_notebook(path, out, {"studies": "quick", "root": root})
+
+
+@pytest.mark.parametrize(
+    ("given", "times", "epochs"),
+    [
+        ({}, [0, 5, 20], ["just after embedding", "after 3 epochs", "after 10 epochs"]),
+        ({"moments": "1"}, [0, 5, 20], ["after 1 epoch"]),
+        ({"relax_times": "2, 0", "moments": "10, 0"}, [2, 0], ["after 10 epochs", "just after embedding"]),
+    ],
+)
+def test_filters_are_those_of_chosen_moments(given, times, epochs, root, tmp_path):
+    out = tmp_path / "out.ipynb"
+    run_notebook(REPOSITORY / "notebooks" / "off_local.ipynb", out, {"study": "digits", "root": root} | given)
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    page = next(o.data["text/html"] for o in outputs if "text/html" in o.get("data", {}))
+    assert f"= {', '.join(map(str, times))} (rows), {', '.join(epochs)} (columns)" in page
+    rows = columns(saved(page)["CSV"])[1:]
+    assert list(dict.fromkeys((row[0], row[1]) for row in rows)) == [
+        (f"tw = {tw}", at) for tw in times for at in epochs
+    ]
+    assert not any("No weight of this output moved" in o.get("data", {}).get("text/markdown", "") for o in outputs)
+
+
+def test_filters_are_the_supplements_where_these_are_recorded(root, tmp_path):
+    study = studies.load("digits", epochs=115, relax_times=(0, 3, 13, 50, 115), path_times=(), data={"train": 50})
+    study = study.model_copy(update={"name": "long", "curvature": None, "relax_epochs": 100, "measurements": 20})
+    (tmp_path / "long.json").write_text(study.model_dump_json(), "utf-8")
+    out, given = tmp_path / "out.ipynb", {"study": str(tmp_path / "long.json"), "root": str(tmp_path / "runs")}
+    run_notebook(REPOSITORY / "notebooks" / "off_local.ipynb", out, given)
+    words = "= 0, 13, 115 (rows), just after embedding, after 11 epochs, after 78 epochs (columns)"
+    assert words in out.read_text("utf-8")
 
 
 def test_paths_between_other_ends_and_over_seeds_are_computed(root, tmp_path):
@@ -178,6 +237,8 @@ def test_paths_between_other_ends_and_over_seeds_are_computed(root, tmp_path):
     assert "For each of 3 relax times" in pages[0]  # not from the eFCN of 0 to itself
     assert "From eFCN(0) (α = 0) to eFCN (α = 1)" in pages[0]
     assert all("seeds 0, 1" in page for page in pages)
+    assert all("bands: one standard deviation of the seeds to each side" in page for page in pages[:2])
+    assert "Of the first seed." in pages[2]
     words = "".join(output.data["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {}))
     assert "All are means over 2 seeds" in words
 
@@ -200,6 +261,7 @@ def test_a_study_without_curvature_says_so(root, tmp_path):
         ("embedding", {"kernel": 7}, "kernel 7"),
         ("embedding", {"relax_time": 3}, "unknown relax time of study digits 3: choose one of 0, 2, 5, 20"),
         ("off_local", {"output": "edge"}, "unknown output 'edge': choose one of corner, centre"),
+        ("off_local", {"moments": "0, 4"}, "unknown measured epoch after the embedding '4': choose one of 0, 1, 2, 3"),
         (
             "interpolation",
             {"methods": "linear, spline"},

@@ -216,6 +216,24 @@ def test_one_seed_is_said_to_be_one_and_thousands_are_legible():
     assert [label.get_text() for label in labels] == ["10,000", "40,000"]
 
 
+def test_what_a_sweep_leaves_out_is_computed_from_the_study():
+    (plain,) = sweep_verdicts.limits(tiny(**SWEEP))
+    assert plain == (
+        "Sweeps train the plain control only, the CNN resumed: a lead here is none over an eLCN or a lowered rate."
+    )
+    (more,) = sweep_verdicts.limits(tiny(**SWEEP, controls=("control", "lowered", "elcn")))
+    assert more.startswith(plain)
+    assert more.endswith("Figure 3c has those of the study's own size, at each $t_w$.")
+
+
+@pytest.mark.parametrize("name", [name for name, study in studies.PRESETS.items() if study.sweep_time is not None])
+def test_how_the_swept_time_was_chosen_is_said_where_it_was_by_accuracy(name):
+    study, words = studies.PRESETS[name], "was chosen because the study's own eFCNs of its first two seeds"
+    assert any(words in line for line in sweep_verdicts.limits(study)) == (name == "vanilla-cifar10-narrow")
+    other = study.model_copy(update={"sweep_time": study.relax_times[1]})
+    assert not any(words in line for line in sweep_verdicts.limits(other))
+
+
 def test_a_real_sweep_is_drawn_and_told(done):
     found = {size: done.variant(channels=size) for size in done.study.sweep_channels}
     sizes = [
@@ -237,10 +255,11 @@ def shown(study, root, folder):
 
 def test_the_page_shows_and_tells_both_sweeps_and_computes_nothing(done, tmp_path):
     before = names(done.store.root)
-    (channels, images), words = shown(done.study, done.store.root, tmp_path)
+    (channels, images), (limits, *words) = shown(done.study, done.store.root, tmp_path)
     assert names(done.store.root) == before
     assert '<figure id="figure-10"' in channels
     assert '<figure id="figure-10b"' in images
+    assert limits.startswith("- Sweeps train the plain control only")
     assert "Does the eFCN beat its control?" in words[1]
     assert "5 (" in words[1]
     assert "200 training images" in words[3]

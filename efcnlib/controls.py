@@ -1,0 +1,205 @@
+"""What eFCNs gain over each of their controls, at every relax time: the leads, their figure, table and sentences.
+
+A lead is the eFCN's last test accuracy minus that of one it is compared with, as a fraction, a number for each seed.
+It is compared with the study's controls and, where these do not resume the CNN as it was, with "cnn": the CNN as it
+went on. Where one of the two diverged in a seed there is no lead: the other seeds' mean would favour the unsteady.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.transforms import ScaledTranslation
+
+from efcnlib.drawing import Drawing
+from efcnlib.figures import BLUE, GREEN, ORANGE, RED, TW, axes, epochs, percent
+from efcnlib.intervals import interval
+from efcnlib.records import key_of
+from efcnlib.seeds import History, final, is_finite
+from efcnlib.studies import Study
+from efcnlib.sweep import Results
+from efcnlib.verdicts import ONE_SEED, at
+
+Seeds = Mapping[int, Sequence[History]]  # by relax time, one for each seed
+Leads = Mapping[str, Mapping[int, Sequence[float]]]  # over whom, by relax time, one for each seed
+
+NAMES = {"control": "control", "lowered": "lowered rate", "elcn": "eLCN", "cnn": "CNN as it went on"}
+STYLES = {"control": (BLUE, "o"), "lowered": (ORANGE, "D"), "elcn": (GREEN, "^"), "cnn": (RED, "s")}
+APART = 4.5  # points of print between the series at one relax time
+LINEAR = 2  # percentage points up to which the scale of leads is linear; beyond it is logarithmic
+
+
+def explained(study: Study) -> str:
+    """Who stands behind the names, as a caption ends; HTML.
+
+    >>> from efcnlib.controls import explained
+    >>> from efcnlib.studies import load
+    >>> explained(load("quick", controls=("control", "lowered")))
+    'Control: the CNN resumed as the eFCN is trained; lowered rate: the same at 0.005 instead of 0.05.'
+    """
+    lowered = study.relaxed("lowered", study.relax_times[0], study.seeds[0]).optimiser
+    own, later, less = (decimal(of.lr) for of in (study.optimiser, study.relax_optimiser or study.optimiser, lowered))
+    words = {
+        "control": "Control: the CNN resumed as the eFCN is trained",
+        "lowered": f"lowered rate: the same at {less} instead of {later}",
+        "elcn": "eLCN: local as the CNN is, its weights no longer shared, trained as the eFCN is",
+    }
+    said = [words[name] for name in study.controls]
+    if study.resumes_otherwise:
+        said.append(
+            f"CNN as it went on: uninterrupted, at its own rate, {own}, first measured after at least"
+            f" <i>t</i><sub>w</sub> + {study.relax_epochs} epochs, or at its end"
+        )
+    return "; ".join(said) + "."
+
+
+def decimal(rate: float) -> str:
+    """A learning rate in full, as people write it.
+
+    >>> from efcnlib.controls import decimal
+    >>> decimal(0.1), decimal(5e-06)
+    ('0.1', '0.000005')
+    """
+    return np.format_float_positional(rate, trim="-")
+
+
+def until(cnn: History, after: int) -> History:
+    """What a CNN's history has up to its first measurement after at least ``after`` epochs; all, if there is none.
+
+    >>> from efcnlib.controls import until
+    >>> until({"epoch": [0, 1, 6, 9], "test_accuracy": [0.1, 0.2, 0.3, 0.4]}, after=5)
+    {'epoch': [0, 1, 6], 'test_accuracy': [0.1, 0.2, 0.3]}
+    """
+    count = sum(epoch < after for epoch in cnn["epoch"]) + 1
+    return {name: values[:count] for name, values in cnn.items()}
+
+
+def over(efcn: Seeds, others: Mapping[str, Seeds]) -> dict[str, dict[int, list[float]]]:
+    """The leads of eFCNs over ``others``.
+
+    >>> from efcnlib.controls import over
+    >>> efcn, elcn = ({5: [{"test_accuracy": [0.25, last]}]} for last in (0.75, 0.5))
+    >>> over(efcn, {"elcn": elcn})
+    {'elcn': {5: [0.25]}}
+    """
+    return {
+        name: {
+            tw: [final(ours) - final(theirs) for ours, theirs in zip(efcn[tw], of[tw], strict=True)]
+            for tw in efcn
+            if all(map(is_finite, (*efcn[tw], *of[tw])))
+        }
+        for name, of in others.items()
+    }
+
+
+def leads(results: Sequence[Results]) -> dict[str, dict[int, list[float]]]:
+    """Those of a study, from the ``results`` of each of its seeds."""
+    study = results[0].study
+
+    def histories(kind: str) -> Seeds:
+        return {tw: [_history(one, kind, tw) for one in results] for tw in study.relax_times}
+
+    others = {kind: histories(kind) for kind in study.controls}
+    if study.resumes_otherwise:
+        cnns = [one.cnn(one.seed).history for one in results]
+        others["cnn"] = {tw: [until(cnn, tw + study.relax_epochs) for cnn in cnns] for tw in study.relax_times}
+    return over(histories("efcn"), others)
+
+
+def draw(leads: Leads) -> Drawing:
+    """Figure 3c: mean leads against tw, a series for each control, with Student's 95 % intervals of several seeds.
+
+    >>> from efcnlib.controls import draw
+    >>> [text.get_text() for text in draw({"control": {5: [0.01]}, "elcn": {5: [0.02]}}).legends[0].get_texts()]
+    ['control', 'eLCN']
+    """
+    figure, ax = axes(size=(7, 4))
+    ax.axhline(0, color="0.4", linewidth=1)
+    rows, several = [], _seeds(leads) > 1
+    for number, (name, of) in enumerate(leads.items()):
+        each = [interval(values) for values in of.values()]
+        mean = percent([one.mean for one in each])
+        half = percent([one.high - one.mean if several else 0 for one in each])
+        colour, marker = STYLES[name]
+        aside = ScaledTranslation((number - (len(leads) - 1) / 2) * APART / 72, 0, figure.dpi_scale_trans)
+        style = {"color": colour, "fmt": marker, "markersize": 4.5, "capsize": 2, "transform": ax.transData + aside}
+        ax.errorbar(list(of), mean, half if several else None, label=NAMES[name], **style)
+        ax.update_datalim([(0, y) for y in (*(mean - half), *(mean + half))])  # what is shifted does not count
+        rows += [(NAMES[name], tw, one.n, m, h) for tw, one, m, h in zip(of, each, mean, half, strict=True)]
+    ax.set_yscale("symlog", linthresh=LINEAR, linscale=1)
+    ax.autoscale_view()
+    ax.yaxis.set_major_locator(FixedLocator([sign * tick for tick in (0, 1, 2, 5, 10, 20, 50) for sign in (1, -1)]))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda lead, _: f"{lead:+.0f}".replace("-", "−") if lead else "0"))
+    ax.yaxis.set_minor_locator(NullLocator())
+    epochs(ax, max(_times(leads), default=1))
+    ax.set(xlabel=TW, ylabel="eFCN − each control\n(percentage points)")
+    figure.legend(loc="outside upper center", ncols=4, frameon=False)
+    told = ("against", "tw (epochs)", "seeds", "lead (percentage points)")
+    told += ("half of Student's 95 % interval (percentage points)",)
+    columns = len(told) if several else -1
+    return figure.tell(told[:columns], [row[:columns] for row in rows])
+
+
+def table(leads: Leads) -> tuple[list[str], list[list[object]]]:
+    """Header and rows: every lead in percentage points, and over whom it is the smallest.
+
+    >>> from efcnlib.controls import table
+    >>> table({"control": {5: [0.01]}, "elcn": {5: [0.02]}})[1]
+    [[5, '+1.0', '+2.0', 'control']]
+    """
+    header = ["$t_w$", *(NAMES[name] for name in leads), "best of them"]
+    rows = [
+        [tw, *(_points(of[tw]) if tw in of else "–" for of in leads.values()), NAMES[_best(leads, tw)]]
+        for tw in _times(leads)
+    ]
+    return header, rows
+
+
+def said(leads: Leads, times: Sequence[int]) -> list[str]:
+    """Which control is the best at each relax time of ``times``, and whether the eFCN is above all of them.
+
+    >>> from efcnlib.controls import said
+    >>> said({"control": {5: [0.01]}, "elcn": {5: [0.02]}}, times=[5])[0].split("** ")[1]
+    'The eFCN minus it, in percentage points: at $t_w$ = 5 control, +1.0.'
+    """
+    lost = {name: [tw for tw in times if tw not in of] for name, of in leads.items()}
+    left_out = [f"{NAMES[name]} at {at(there)}" for name, there in lost.items() if there]
+    left_out = [f"Left out, where one of the two diverged in a seed: {'; '.join(left_out)}."] if left_out else []
+    if not _times(leads):
+        return left_out
+    best = {tw: _best(leads, tw) for tw in _times(leads)}
+    named = "; ".join(f"at {tw} {NAMES[name]}, {_points(leads[name][tw])}" for tw, name in best.items())
+    each = {tw: [interval(of[tw]) for of in leads.values() if tw in of] for tw in best}
+    ahead = at(tw for tw, of in each.items() if min(one.mean for one in of) > 0)
+    surely = at(tw for tw, of in each.items() if min(one.low for one in of) > 0)
+    n = _seeds(leads)
+    return [
+        "**Which of them is the best?** The eFCN minus it, in percentage points:"
+        f" {named.replace('at ', 'at $t_w$ = ', 1)}.",
+        f"**Is the eFCN above every one of them?** By the mean at {ahead}; by the whole interval over each at {surely}."
+        if n > 1
+        else f"**Is the eFCN above every one of them?** At {ahead}.",
+        *left_out,
+        f"The intervals are Student's at 95 % over {n} seeds, of differences within each." if n > 1 else ONE_SEED,
+    ]
+
+
+def _history(results: Results, kind: str, tw: int) -> History:
+    return results.store.get(key_of(results.study.relaxed(kind, tw, results.seed))).history
+
+
+def _times(leads: Leads) -> list[int]:
+    return sorted({tw for of in leads.values() for tw in of})
+
+
+def _seeds(leads: Leads) -> int:
+    return max((len(values) for of in leads.values() for values in of.values()), default=1)
+
+
+def _best(leads: Leads, tw: int) -> str:
+    """Over whom the mean lead is the smallest."""
+    return min((name for name, of in leads.items() if tw in of), key=lambda name: interval(leads[name][tw]).mean)
+
+
+def _points(values: Sequence[float]) -> str:
+    return interval(values).text(100, 1).removesuffix(" (one seed)")
