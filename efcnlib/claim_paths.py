@@ -11,7 +11,8 @@ from efcnlib import profiles
 from efcnlib.claim_statistics import POINTS, Finding, each, finding, without
 from efcnlib.evidence import Evidence, History, Times
 from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, Values, both, everywhere, interval
-from efcnlib.path_verdicts import ROUNDING, gentler, risen
+from efcnlib.path_relaxation import gentler, risen
+from efcnlib.path_verdicts import ROUNDING
 from efcnlib.seeds import enumerated, final
 
 NATS = {"digits": 3, "unit": "nats"}

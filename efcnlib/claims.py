@@ -9,6 +9,7 @@ from efcnlib.claim_paths import paths
 from efcnlib.claim_statistics import Finding
 from efcnlib.evidence import Evidence
 from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, both, reach
+from efcnlib.origins import line
 from efcnlib.seeds import in_words
 from efcnlib.studies import Study
 from efcnlib.verdicts import at
@@ -29,7 +30,7 @@ CLAIMS = {
 }
 FIGURES = {  # where to see it: page and figure
     **{1: "embedding.ipynb#figure-1", 2: "embedding.ipynb#figure-2", 3: "embedding.ipynb#figure-2"},
-    **{4: "dynamics.ipynb#figure-3", 5: "dynamics.ipynb#figure-3", 6: "dynamics.ipynb#figure-3b"},
+    **{4: "dynamics.ipynb#figure-3", 5: "dynamics.ipynb#figure-3", 6: "dynamics.ipynb#figure-3c"},
     **{7: "delta.ipynb#figure-4", 8: "off_local.ipynb#figure-5-right"},
     **dict.fromkeys((9, 10, 11), "interpolation.ipynb#figure-6"),
 }
@@ -164,10 +165,10 @@ def power(evidence: Sequence[Evidence]) -> str:
 
 
 def setting(evidence: Evidence) -> list[str]:
-    """A row on what a study is: name, title, seeds, epochs, devices."""
+    """A row on what a study is: name, title, seeds, epochs, where and when it was computed."""
     study = evidence.study
     numbers = [", ".join(map(str, evidence.seeds)), str(study.epochs), str(study.relax_epochs)]
-    return [study.name, study.title, *numbers, ", ".join(evidence.devices)]
+    return [study.name, study.title, *numbers, line(evidence.origins)]
 
 
 def chapter(number: int, found: Mapping[Study, Sequence[Finding]], last: Sequence[Finding]) -> str:

@@ -3,10 +3,11 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from efcnlib import studies
+from efcnlib import origins, studies
 from efcnlib.environment import default_root, recorded
 from efcnlib.errors import UserError
 from efcnlib.export import read_index
+from efcnlib.origins import Origin
 from efcnlib.records import Record, Store, key_of
 from efcnlib.seeds import is_finite, stable
 from efcnlib.studies import Run, Study
@@ -27,7 +28,7 @@ class Evidence:
     efcn: Times
     controls: dict[str, Times]  # by the names in configs.CONTROLS
     paths: dict[str, Times]  # by method
-    devices: tuple[str, ...]
+    origins: tuple[Origin, ...]
 
     @property
     def diverged(self) -> tuple[int, ...]:
@@ -91,7 +92,7 @@ def gather(study: Study, store: Store) -> Evidence:
             for method in study.path_methods
             if study.path_times
         },
-        devices=tuple(sorted({str(there[key_of(study.cnn(seed))].info.get("device")) for seed in seeds})),
+        origins=tuple(origins.of(study, seeds, there.get)),
     )
 
 

@@ -6,7 +6,6 @@ import html
 import json
 import re
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,13 +15,12 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from efcnlib import drawing, networks, studies, sweep
+from efcnlib import drawing, networks, origins, sweep
 from efcnlib.drawing import Drawing, Made
 from efcnlib.environment import REPOSITORY
 from efcnlib.errors import UserError, choice
-from efcnlib.records import Record, key_of
+from efcnlib.records import Record
 from efcnlib.runs import untrained
-from efcnlib.seeds import enumerated, in_words
 from efcnlib.studies import Study
 
 TW = "<i>t</i><sub>w</sub>"  # for captions, which are HTML
@@ -193,87 +191,19 @@ def layers(study: Study) -> list[networks.Step]:
     return networks.trace(untrained(study.cnn(study.seeds[0])), study.data.shape)
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where and when runs were computed: on one device of a machine, with the same software.
-
-    ``runs`` counts them by seed; ``first`` and ``last`` are the times at which a run was finished, in ISO 8601.
-    """
-
-    device: str
-    environment: Mapping
-    runs: Mapping[int, int]
-    first: str
-    last: str
-    seconds: float
-
-    @property
-    def machine(self) -> str:
-        """The device with the model of its processor, or the GPU's name: "cpu (AMD EPYC)"."""
-        kind, _, number = self.device.partition(":")
-        names = self.environment["cuda"] if kind == "cuda" else [self.environment["cpu"]]
-        name = dict(enumerate(names)).get(int(number or 0))
-        return f"{self.device} ({name})" if name else self.device
-
-    @property
-    def commit(self) -> str:
-        """Seven digits of the commit, and "-dirty" where files differed from it; "unknown" outside of a clone."""
-        digits, *rest = (self.environment["commit"] or "unknown").split("-")
-        return "-".join([digits[:7], *rest])
-
-
-def origins(results: sweep.Results, *seeds: int) -> list[Origin]:
-    """Where the study's runs of ``seeds`` were computed, those of its paths and sizes too; the earliest first."""
-    groups: dict[str, dict[str, tuple[int, dict]]] = {}
-    for seed in seeds:
-        for run in studies.runs(_of_seeds(results.study, seed)):
-            if record := results.store.get(key_of(run)):
-                where = json.dumps([record.info[part] for part in ("device", "environment")], sort_keys=True)
-                groups.setdefault(where, {}).setdefault(record.key, (seed, record.info))
-    found = []
-    for where, members in groups.items():
-        owners, infos = zip(*members.values(), strict=True)
-        dates, seconds = [info["date"] for info in infos], sum(info["seconds"] for info in infos)
-        found.append(Origin(*json.loads(where), dict(Counter(owners)), min(dates), max(dates), seconds))
-    return sorted(found, key=lambda one: one.first)
-
-
-def _of_seeds(study: Study, *seeds: int) -> Study:
-    return study.model_copy(update={"seeds": seeds})
-
-
-def computed(found: Sequence[Origin]) -> str:
-    """HTML of a line: which machines computed the runs (if several, of which seeds), from when to when, which commits.
-
-    >>> from efcnlib.notebook import Origin, computed
-    >>> where = {"cpu": "AMD EPYC", "cuda": [], "commit": "3d8d493a8c5c008ce3fb75d940b791b78746950f-dirty"}
-    >>> computed([Origin("cpu", where, {0: 3}, "2026-11-24T18:43:07+00:00", "2026-11-26T12:57:14+00:00", 90.0)])
-    'computed on cpu (AMD EPYC), 2026-11-24 to 2026-11-26, commit <code>3d8d493-dirty</code>'
-    """
-    machines: dict[str, set[int]] = {}
-    for one in found:
-        machines.setdefault(html.escape(one.machine), set()).update(one.runs)
-    if len(machines) > 1:
-        machines = {f"{name} for {in_words(sorted(of))}": of for name, of in machines.items()}
-    dates = dict.fromkeys([min(one.first for one in found)[:10], max(one.last for one in found)[:10]])
-    commits = list(dict.fromkeys(f"<code>{html.escape(one.commit)}</code>" for one in found))
-    many = "s" if len(commits) > 1 else ""
-    return f"computed on {enumerated(machines)}, {' to '.join(dates)}, commit{many} {enumerated(commits)}"
-
-
 def made(results: sweep.Results, *seeds: int) -> Made:
     """What was run, for how long, where, when and by which commits; ``results`` are of the first of ``seeds``."""
-    study, found = results.study, origins(results, *seeds)
+    study, found = results.study, origins.of(results.study, seeds, results.store.get)
     listed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     words = (
         f"<br><small>Study <b>{study.name}</b>: {html.escape(study.title)}; {listed}; CNN and standard FCN trained"
         f" for {study.epochs} epochs, eFCN and control for {study.relax_epochs} after the embedding;"
         f" {study.network.words}, {study.data.train_images:,} training and {study.data.test_images:,} test images"
         f"{study.setting and ', '}{study.setting}; all runs of {'these seeds' if len(seeds) > 1 else 'this seed'}"
-        f" {computed(found)}.</small>"
+        f" {origins.line(found)}.</small>"
     )
     facts = {
-        "study": _of_seeds(study, *seeds).model_dump(mode="json"),
+        "study": study.model_copy(update={"seeds": seeds}).model_dump(mode="json"),
         "seeds": list(seeds),
         "computed": [asdict(one) for one in found],
     }

@@ -37,6 +37,12 @@ STUDY = studies.load(
 
 
 CONTROLS = STUDY.controls
+INFO = {
+    "device": "cpu",
+    "environment": {"cpu": "AMD EPYC", "cuda": [], "commit": None},
+    "date": "2026-11-26T12:00:00+00:00",
+    "seconds": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +71,14 @@ def words(values, scale=100, digits=2):
 
 def of(found, claim, part=0):
     return [finding for finding in found if finding.claim == claim][part]
+
+
+def test_where_a_study_was_computed_stands_beside_it(store):
+    row = claims.setting(evidence.gather(STUDY, store))
+    assert row[:5] == ["digits", STUDY.title, "0, 1", str(STUDY.epochs), str(STUDY.relax_epochs)]
+    info = store.get(key_of(STUDY.cnn(0))).info
+    assert row[5].startswith(f"computed on cpu ({info['environment']['cpu']}), {info['date'][:10]}")
+    assert f"commit <code>{(info['environment']['commit'] or 'unknown')[:7]}" in row[5]
 
 
 def test_every_claim_has_its_findings_and_its_page(found):
@@ -225,7 +239,7 @@ def test_seeds_that_are_not_complete_are_left_out(store, tmp_path):
 def test_a_study_that_is_still_being_recorded_is_no_evidence_unless_it_is_named(store, tmp_path, monkeypatch):
     begun = studies.load("digits", name="begun")
     store_of_begun = Store(tmp_path / "runs")
-    store_of_begun.ensure(begun.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
+    store_of_begun.ensure(begun.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}, info=INFO))
     for study, there in ((STUDY, store), (begun, store_of_begun)):
         export.export(study, there, tmp_path / "results", f"efcn run {study.name}", partial=True)
     monkeypatch.setenv("EFCN_RESULTS", str(tmp_path / "results"))

@@ -10,7 +10,7 @@ from IPython.utils.capture import capture_output
 from pictured import columns, content, saved
 from PIL import Image
 
-from efcnlib import figures, notebook, studies
+from efcnlib import figures, notebook, origins, studies
 from efcnlib.errors import UserError
 from efcnlib.records import Result, Store
 from efcnlib.sweep import Results
@@ -168,7 +168,7 @@ def test_of_several_seeds_every_machine_and_commit_is_named(tmp_path):
         "all runs of these seeds computed on cpu (AMD EPYC) for seed 0 and cuda:1 (NVIDIA &lt;H100&gt;) for seed 1,"
         " 2026-11-24 to 2026-11-26, commits <code>3d8d493</code> and <code>aacbed2-dirty</code>.</small>"
     )
-    assert [one.runs for one in notebook.origins(Results(FEW, store), 0, 1)] == [{0: 4}, {1: 4}]
+    assert [one.runs for one in origins.of(FEW, (0, 1), store.get)] == [{0: 4}, {1: 4}]
     assert made.facts["study"]["seeds"] == [0, 1]
 
 
@@ -176,6 +176,6 @@ def test_seeds_of_one_machine_share_an_origin_and_what_is_unknown_is_said(tmp_pa
     store = Store(tmp_path)
     for seed in (0, 1):
         computed_on(store, seed, commit=None, cuda=("NVIDIA A",), device="cuda")
-    (one,) = notebook.origins(Results(FEW, store), 0, 1)
+    (one,) = origins.of(FEW, (0, 1), store.get)
     assert (one.runs, one.seconds) == ({0: 4, 1: 4}, 16.0)
-    assert notebook.computed([one]) == "computed on cuda (NVIDIA A), 2026-11-24, commit <code>unknown</code>"
+    assert origins.line([one]) == "computed on cuda (NVIDIA A), 2026-11-24, commit <code>unknown</code>"

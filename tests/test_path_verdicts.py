@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from efcnlib import path_verdicts, profiles
+from efcnlib import path_relaxation, path_verdicts, profiles
 from efcnlib.studies import load
 from efcnlib.verdicts import ONE_SEED
 
@@ -123,31 +123,31 @@ def test_the_table_has_a_row_for_each_time_and_method():
 def test_relaxation_tells_how_far_strings_and_bands_fell():
     string = path([1] * 3, [0.5] * 3, string_loss=[9.0, 5.0, 2.5], string_elastic=[1.0, 2.0, 3.0])
     band = path([1] * 3, [0.5] * 3, band_peak=[4.0, 3.0], band_pivots=[5.0, 7.0])
-    first, second = path_verdicts.relaxation({7: {"string": string, "band": band}})
+    first, second = path_relaxation.relaxation({7: {"string": string, "band": band}})
     assert first.startswith("String at $t_w$ = 7, 3 steps")
     assert "9.00 at first and 2.50 at last; elastic energy 1 and 3." in first
     assert "4.00 at first and 3.00 at last; 5 pivots and 7." in second
-    assert path_verdicts.relaxation({7: {"linear": path([1] * 3, [0.5] * 3)}}) == []
+    assert path_relaxation.relaxation({7: {"linear": path([1] * 3, [0.5] * 3)}}) == []
 
 
 def test_gentler_steps_than_the_training_are_said_to_be_some():
-    (line,) = path_verdicts.gentler(load("quick"), ("linear", "string", "bezier"))
+    (line,) = path_relaxation.gentler(load("quick"), ("linear", "string", "bezier"))
     assert "string by 0.02 on 250, Bezier curve by 0.005 with momentum 0.9 on 250" in line
     same = {"lr": 0.05, "batch": 50}
-    assert path_verdicts.gentler(load("quick", string=same, batch=50, optimiser={"lr": 0.05}), ("string",)) == []
-    assert path_verdicts.gentler(load("quick"), ("linear", "output")) == []
+    assert path_relaxation.gentler(load("quick", string=same, batch=50, optimiser={"lr": 0.05}), ("string",)) == []
+    assert path_relaxation.gentler(load("quick"), ("linear", "output")) == []
 
 
 def test_steps_of_another_optimiser_than_the_ends_are_said_to_be_so():
-    (line,) = path_verdicts.gentler(load("quick", optimiser={"name": "adam", "lr": 0.001}), ("linear", "string"))
+    (line,) = path_relaxation.gentler(load("quick", optimiser={"name": "adam", "lr": 0.001}), ("linear", "string"))
     assert line.startswith("The ends were trained by adam with learning rate 0.001 on")
     assert "the points of string by plain SGD" in line
-    assert path_verdicts.gentler(load("quick", optimiser={"name": "adam", "lr": 0.001}), ("linear",)) == []
+    assert path_relaxation.gentler(load("quick", optimiser={"name": "adam", "lr": 0.001}), ("linear",)) == []
 
 
 def test_strings_above_the_line_are_named():
     string = {"string_loss": [9.0, 5.0, 2.5], "string_elastic": [1.0, 2.0, 3.0]}
     paths = {7: {"linear": path([1, 1.5, 1], [0.5] * 3), "string": path([1, 2.5, 1], [0.5] * 3, **string)}}
-    assert "2.500 against 1.500 ($t_w$ = 7)" in path_verdicts.relaxation(paths)[-1]
+    assert "2.500 against 1.500 ($t_w$ = 7)" in path_relaxation.relaxation(paths)[-1]
     paths[7]["linear"] = path([1, 3, 1], [0.5] * 3)
-    assert len(path_verdicts.relaxation(paths)) == 1
+    assert len(path_relaxation.relaxation(paths)) == 1
