@@ -1,9 +1,9 @@
 """The statistics of the claims about accuracy, 4 to 6 and 8, and what is left of them against the controls."""
 
 from efcnlib.claim_statistics import POINTS, Finding, each, finding, without
-from efcnlib.evidence import Evidence, History
+from efcnlib.evidence import Evidence, History, Times
 from efcnlib.intervals import Values, against, everywhere, interval, somewhere
-from efcnlib.seeds import best, final
+from efcnlib.seeds import best, enumerated, final, until
 
 
 def performance(evidence: Evidence) -> list[Finding]:
@@ -75,7 +75,11 @@ def _controlled(evidence: Evidence) -> Finding:
     judged = against(over)
     itself = ""
     if "CNN" in over:
-        itself = " and that of the CNN as it went on by itself (measured after no fewer epochs, or at its end)"
+        had = [next(iter(of.values()))["epoch"][-1] for of in _went_on(evidence).values()]
+        itself = (
+            f" and that of the CNN as it went on by itself, measured after {enumerated(had)} epochs where the eFCN's tw"
+            f" and {evidence.study.relax_epochs} more are due"
+        )
     rivals = {
         tw: ", ".join(f"{name} {interval(of[tw]).text(**POINTS)}" for name, of in over.items()) for tw in evidence.efcn
     }
@@ -91,27 +95,19 @@ def _controlled(evidence: Evidence) -> Finding:
 
 def over_controls(evidence: Evidence) -> dict[str, Values]:
     """The eFCN's final accuracy minus that of each of its controls, by their names."""
-    ends = {
-        kind: {tw: {seed: final(history) for seed, history in of.items()} for tw, of in times.items()}
-        for kind, times in evidence.controls.items()
-    }
+    others = dict(evidence.controls)
     if evidence.study.resumes_otherwise:
-        ends["CNN"] = _went_on(evidence)
+        others["CNN"] = _went_on(evidence)
     return {
-        name: {tw: [final(h) - of[tw][seed] for seed, h in seeds.items()] for tw, seeds in evidence.efcn.items()}
-        for name, of in ends.items()
+        name: {tw: [final(h) - final(of[tw][seed]) for seed, h in seeds.items()] for tw, seeds in evidence.efcn.items()}
+        for name, of in others.items()
     }
 
 
-def _went_on(evidence: Evidence) -> dict[int, dict[int, float]]:
-    """The CNN's accuracy as it went on by itself, measured first after at least as many epochs, or at its end."""
-
-    def measured(history: History, epochs: int) -> float:
-        later = (a for epoch, a in zip(history["epoch"], history["test_accuracy"], strict=True) if epoch >= epochs)
-        return next(later, final(history))
-
+def _went_on(evidence: Evidence) -> Times:
+    """The CNN's histories as it went on by itself, up to as many epochs as the eFCN has had, or a few more."""
     more = evidence.study.relax_epochs
-    return {tw: {seed: measured(history, tw + more) for seed, history in evidence.cnn.items()} for tw in evidence.efcn}
+    return {tw: {seed: until(history, tw + more) for seed, history in evidence.cnn.items()} for tw in evidence.efcn}
 
 
 def off_local(evidence: Evidence) -> list[Finding]:

@@ -15,7 +15,7 @@ from efcnlib.drawing import Drawing
 from efcnlib.figures import BLUE, GREEN, ORANGE, RED, TW, axes, epochs, percent
 from efcnlib.intervals import interval
 from efcnlib.records import key_of
-from efcnlib.seeds import History, final, is_finite
+from efcnlib.seeds import History, enumerated, final, is_finite, until
 from efcnlib.studies import Study
 from efcnlib.sweep import Results
 from efcnlib.verdicts import ONE_SEED, at
@@ -29,13 +29,15 @@ APART = 4.5  # points of print between the series at one relax time
 LINEAR = 2  # percentage points up to which the scale of leads is linear; beyond it is logarithmic
 
 
-def explained(study: Study) -> str:
+def explained(study: Study, measured: Sequence[int] = ()) -> str:
     """Who stands behind the names, as a caption ends; HTML.
 
     >>> from efcnlib.controls import explained
     >>> from efcnlib.studies import load
     >>> explained(load("quick", controls=("control", "lowered")))
     'Control: the CNN resumed as the eFCN is trained; lowered rate: the same at 0.005 instead of 0.05.'
+
+    ``measured`` are the epochs at which the CNN was: those after which it is compared as it went on are named.
     """
     lowered = study.relaxed("lowered", study.relax_times[0], study.seeds[0]).optimiser
     own, later, less = (decimal(of.lr) for of in (study.optimiser, study.relax_optimiser or study.optimiser, lowered))
@@ -48,7 +50,7 @@ def explained(study: Study) -> str:
     if study.resumes_otherwise:
         said.append(
             f"CNN as it went on: uninterrupted, at its own rate, {own}, first measured after at least"
-            f" <i>t</i><sub>w</sub> + {study.relax_epochs} epochs, or at its end"
+            f" <i>t</i><sub>w</sub> + {study.relax_epochs} epochs, or at its end{_after(study, measured)}"
         )
     return "; ".join(said) + "."
 
@@ -63,15 +65,13 @@ def decimal(rate: float) -> str:
     return np.format_float_positional(rate, trim="-")
 
 
-def until(cnn: History, after: int) -> History:
-    """What a CNN's history has up to its first measurement after at least ``after`` epochs; all, if there is none.
-
-    >>> from efcnlib.controls import until
-    >>> until({"epoch": [0, 1, 6, 9], "test_accuracy": [0.1, 0.2, 0.3, 0.4]}, after=5)
-    {'epoch': [0, 1, 6], 'test_accuracy': [0.1, 0.2, 0.3]}
-    """
-    count = sum(epoch < after for epoch in cnn["epoch"]) + 1
-    return {name: values[:count] for name, values in cnn.items()}
+def _after(study: Study, measured: Sequence[int]) -> str:
+    """How many epochs the CNN as it went on has had, where the eFCN has had tw and those after it."""
+    if not measured:
+        return ""
+    due = [tw + study.relax_epochs for tw in study.relax_times]
+    had = [until({"epoch": measured}, after)["epoch"][-1] for after in due]
+    return f": after {enumerated(had)} epochs for {enumerated(due)} of CNN and eFCN together"
 
 
 def over(efcn: Seeds, others: Mapping[str, Seeds]) -> dict[str, dict[int, list[float]]]:

@@ -1,5 +1,7 @@
 """The point in one figure: Figure 0, which findings, the book and the README begin with. No I/O."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
@@ -8,14 +10,31 @@ from efcnlib.drawing import Drawing
 from efcnlib.figures import BLUE, BROWN, RED, axes, percent
 from efcnlib.telling import ACCURACY, History, Times, told
 
+APART = 0.09  # of the width of Figure 0, which a label takes
+
+
+def branches(times: Sequence[int], epochs: int, most: int) -> list[int]:
+    """Up to ``most`` of the relax times, so far apart on an axis of so many ``epochs`` that their labels do not meet.
+
+    >>> from efcnlib.overview import branches
+    >>> branches([0, 1, 3, 11, 21, 40], epochs=50, most=5), branches([0, 5, 10, 15, 20, 25, 29], epochs=40, most=3)
+    ([0, 11, 21, 40], [0, 15, 29])
+    """
+    chosen = list(times[:1])
+    for tw in times[1:]:
+        if tw - chosen[-1] >= APART * epochs:
+            chosen.append(tw)
+        elif tw == times[-1]:
+            chosen[1 if len(chosen) == 1 else -1 :] = [tw]  # the last is shown, in place of one too close to it
+    return chosen if len(chosen) <= most else [chosen[round(i * (len(chosen) - 1) / (most - 1))] for i in range(most)]
+
 
 def point(cnn: History, efcn: Times, control: Times, fcn_best: float, most: int = 5) -> Drawing:
     """Figure 0: test accuracy against all epochs; eFCNs and controls branch off the CNN's curve, ``most`` of them.
 
     Of several seeds (`seeds.averaged`) means are drawn, and as bands what lies between the least and the most.
     """
-    every = list(efcn)
-    chosen = every if len(every) <= most else [every[round(i * (len(every) - 1) / (most - 1))] for i in range(most)]
+    chosen = branches(list(efcn), max(tw + history["epoch"][-1] for tw, history in efcn.items()), most)
     figure, ax = axes(size=(7, 4.2))
     halo = [withStroke(linewidth=3, foreground="white")]  # so that lines do not cross out letters
     ax.plot(cnn["epoch"], percent(cnn["test_accuracy"]), color=RED, linewidth=2.5, label="CNN")

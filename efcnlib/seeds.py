@@ -64,6 +64,17 @@ def final(history: History, name: str = "test_accuracy") -> float:
     return history[name][-1]
 
 
+def until(cnn: History, after: int) -> History:
+    """What a CNN's history has up to its first measurement after at least ``after`` epochs; all, if there is none.
+
+    >>> from efcnlib.seeds import until
+    >>> until({"epoch": [0, 1, 6, 9], "test_accuracy": [0.1, 0.2, 0.3, 0.4]}, after=5)
+    {'epoch': [0, 1, 6], 'test_accuracy': [0.1, 0.2, 0.3]}
+    """
+    count = sum(epoch < after for epoch in cnn["epoch"]) + 1
+    return {name: values[:count] for name, values in cnn.items()}
+
+
 def is_finite(history: History) -> bool:
     """Whether all train losses are numbers; where a training diverges they no longer are. Of a mean: in every seed.
 

@@ -7,7 +7,7 @@ between seeds.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import isfinite, log10, sqrt
+from math import isfinite, log, log10, sqrt
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -17,6 +17,7 @@ from efcnlib import seeds
 from efcnlib.figures import History, Times
 from efcnlib.intervals import interval
 
+LEARNT = 0.99  # of the loss of guessing: a train loss above this is that of a network which has learnt nothing yet
 ONE_SEED = "All this is one seed, which cannot tell an effect from luck in the training."
 PICKED = "Best epochs are picked on the test set here, so they are somewhat too good."
 
@@ -95,6 +96,24 @@ def diverged(histories: Times) -> list[str]:
     return [
         f"**The eFCN diverged** at {where}: its train loss{many} is no number any more. It then gives the same"
         " answer to every image, which is as good as guessing."
+    ]
+
+
+def at_chance(efcn: Times, classes: int) -> list[str]:
+    """A sentence on the eFCNs that have not begun to learn, if there are any: their train loss is still ln ``classes``.
+
+    >>> from efcnlib.verdicts import at_chance
+    >>> at_chance({0: {"train_loss": [2.3, 2.3]}, 5: {"train_loss": [2.3, 1.0]}}, classes=10)[0].split(": ")[0]
+    '**The eFCN is still where it began** at $t_w$ = 0'
+    """
+    ends = {tw: seeds.final(history, "train_loss") for tw, history in seeds.stable(efcn).items()}
+    still = [tw for tw, loss in ends.items() if loss > LEARNT * log(classes)]
+    if not still:
+        return []
+    return [
+        f"**The eFCN is still where it began** at {at(still)}: its train loss ends within a hundredth of ln {classes},"
+        " that of guessing. What is said of it there is of a plateau that CNNs cross later, not of what the embedding"
+        " brings."
     ]
 
 

@@ -12,7 +12,7 @@ from test_figures import assert_labelled, legend
 from test_sweep import tiny
 from toy_runs import names
 
-from efcnlib import controls, studies, sweep
+from efcnlib import controls, seeds, studies, sweep
 from efcnlib.environment import REPOSITORY
 from efcnlib.execution import run_notebook
 from efcnlib.records import Result, Store, key_of
@@ -52,7 +52,7 @@ def of_seed(store, seed):
 @pytest.mark.parametrize(("after", "last"), [(0, 0), (1, 1), (2, 2), (5, 2), (6, 3), (9, 3)])
 def test_a_cnn_is_measured_after_no_fewer_epochs_or_at_its_end(after, last):
     cnn = {"epoch": [0, 1, 5, 7], "test_accuracy": [0.1, 0.2, 0.3, 0.4], "train_loss": [4.0, 3.0, 2.0, 1.0]}
-    cut = controls.until(cnn, after)
+    cut = seeds.until(cnn, after)
     assert cut == {name: values[: last + 1] for name, values in cnn.items()}
 
 

@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.collections import PathCollection
 from PIL import Image
 from test_figures import EPOCHS, TIMES, each, history
@@ -219,3 +221,17 @@ def test_a_picture_for_the_screen_keeps_its_colours():
 def test_numbers_become_plain(value, expected):
     assert drawing.plain(value) == expected
     assert type(drawing.plain(value)) in (float, int, str, type(None))
+
+
+@given(st.sets(st.integers(0, 150), min_size=1, max_size=12).map(sorted), st.integers(2, 6))
+def test_labels_of_figure_0_do_not_meet(times, most):
+    epochs = times[-1] + 10
+    chosen = overview.branches(times, epochs, most)
+    assert set(chosen) <= set(times)
+    assert len(chosen) <= most
+    assert chosen[0] == times[0]
+    assert chosen[-1] == times[-1]
+    assert chosen == sorted(set(chosen))
+    gaps = np.diff(chosen)
+    assert all(gaps[:-1] >= overview.APART * epochs)  # the last is shown however close it is to the first
+    assert len(chosen) <= 2 or gaps[-1] >= overview.APART * epochs

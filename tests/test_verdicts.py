@@ -134,3 +134,11 @@ def test_an_output_whose_weights_never_moved_is_told():
     assert verdicts.unmoved({0: moved}) == []
     (told,) = verdicts.unmoved({0: moved, 5: still, 9: still})
     assert told.startswith("No weight of this output moved at $t_w$ = 5 and 9: it got no gradient")
+
+
+def test_what_has_not_begun_to_learn_is_named():
+    plateau, learning, lost = ({"train_loss": [4.6, loss]} for loss in (4.59, 4.5, float("nan")))
+    assert verdicts.at_chance({0: plateau, 3: plateau, 7: learning, 9: lost}, 100)[0].startswith(
+        "**The eFCN is still where it began** at $t_w$ = 0 and 3: its train loss ends within a hundredth of ln 100"
+    )
+    assert verdicts.at_chance({0: plateau}, 10**6) == []
