@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from efcnlib import profiles
 from efcnlib.claim_statistics import POINTS, Finding, each, finding, without
+from efcnlib.controls import NAMES
 from efcnlib.evidence import Evidence, History, Times
 from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, Values, both, everywhere, interval
 from efcnlib.path_relaxation import gentler, risen
@@ -82,7 +83,7 @@ def _over_trained_on(method: str, of: Times, evidence: Evidence) -> list[Finding
     hardest = min(judged, key=lambda name: judged[name].interval.mean)
     statistic = (
         f"{method}: best inner point minus the CNN's end trained on for {evidence.study.relax_epochs} epochs as each"
-        f" control is, every tw; the hardest is {hardest}"
+        f" control is, every tw; the hardest is the {NAMES[hardest]}"
     )
     verdict = both(*(one.verdict for one in judged.values()))
     return [replace(finding(10, statistic, judged[hardest], ours=True, **POINTS), verdict=verdict)]

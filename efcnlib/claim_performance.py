@@ -1,6 +1,7 @@
 """The statistics of the claims about accuracy, 4 to 6 and 8, and what is left of them against the controls."""
 
 from efcnlib.claim_statistics import POINTS, Finding, each, finding, without
+from efcnlib.controls import NAMES
 from efcnlib.evidence import Evidence, History, Times
 from efcnlib.intervals import Values, against, everywhere, interval, somewhere
 from efcnlib.seeds import best, enumerated, final, until
@@ -74,19 +75,20 @@ def _controlled(evidence: Evidence) -> Finding:
     over = over_controls(evidence)
     judged = against(over)
     itself = ""
-    if "CNN" in over:
+    if "cnn" in over:
         had = [next(iter(of.values()))["epoch"][-1] for of in _went_on(evidence).values()]
         itself = (
             f" and that of the CNN as it went on by itself, measured after {enumerated(had)} epochs where the eFCN's tw"
             f" and {evidence.study.relax_epochs} more are due"
         )
     rivals = {
-        tw: ", ".join(f"{name} {interval(of[tw]).text(**POINTS)}" for name, of in over.items()) for tw in evidence.efcn
+        tw: ", ".join(f"{NAMES[name]} {interval(of[tw]).text(**POINTS)}" for name, of in over.items())
+        for tw in evidence.efcn
     }
     return Finding(
         6,
         f"against every control: eFCN's final accuracy minus that of each of its controls{itself}, some tw",
-        f"{judged.interval.text(**POINTS)} at tw = {judged.tw} against {judged.rival}",
+        f"{judged.interval.text(**POINTS)} at tw = {judged.tw} against {NAMES[judged.rival]}",
         judged.verdict,
         tuple(f"tw = {tw}, against: {words}" for tw, words in rivals.items()),
         ours=True,
@@ -94,10 +96,10 @@ def _controlled(evidence: Evidence) -> Finding:
 
 
 def over_controls(evidence: Evidence) -> dict[str, Values]:
-    """The eFCN's final accuracy minus that of each of its controls, by their names."""
+    """The eFCN's final accuracy minus that of each of its controls, by the keys of `controls.NAMES`."""
     others = dict(evidence.controls)
     if evidence.study.resumes_otherwise:
-        others["CNN"] = _went_on(evidence)
+        others["cnn"] = _went_on(evidence)
     return {
         name: {tw: [final(h) - final(of[tw][seed]) for seed, h in seeds.items()] for tw, seeds in evidence.efcn.items()}
         for name, of in others.items()

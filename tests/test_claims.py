@@ -13,6 +13,7 @@ from efcnlib import (
     claim_performance,
     claim_statistics,
     claims,
+    controls,
     embedding,
     evidence,
     export,
@@ -139,11 +140,12 @@ def test_the_efcn_is_compared_with_each_control(store, found):
     }
     for tw, said in zip((0, 5), of(found, 6, 2).each, strict=False):
         over = {kind: np.subtract(ends["efcn"][tw], ends[kind][tw]) for kind in CONTROLS}
-        listed = ", ".join(f"{kind} {words(values)} points" for kind, values in over.items())
+        names = {"control": "control", "lowered": "lowered rate", "elcn": "eLCN"}
+        listed = ", ".join(f"{names[kind]} {words(values)} points" for kind, values in over.items())
         assert said == f"tw = {tw}, against: {listed}"
     judged = intervals.against(claim_performance.over_controls(evidence.gather(STUDY, store)))
     assert of(found, 6, 2).verdict == judged.verdict
-    assert of(found, 6, 2).value.endswith(f" at tw = {judged.tw} against {judged.rival}")
+    assert of(found, 6, 2).value.endswith(f" at tw = {judged.tw} against {controls.NAMES[judged.rival]}")
 
 
 def test_magnitudes_and_deviation_are_those_of_the_records(store, found):
@@ -284,10 +286,12 @@ def test_where_the_rate_changes_the_cnn_at_its_own_is_a_control_too(store):
         )
         wanted.append(f"tw = {tw}: {words([e[-1] - c[i] for c, e in zip(cnn, efcn, strict=True)])} points")
     finding = of(claims.findings(changed), 6, 2)
-    assert [said.split(", against: ")[0] + ": " + said.split("CNN ")[1] for said in finding.each] == wanted
+    assert [
+        said.split(", against: ")[0] + ": " + said.split("CNN as it went on ")[1] for said in finding.each
+    ] == wanted
     had = [min([e for e in epochs if e >= tw + STUDY.relax_epochs], default=epochs[-1]) for tw in STUDY.relax_times]
     assert "the CNN as it went on by itself, measured after {}, {} and {} epochs".format(*had) in finding.statistic
-    assert finding.value.endswith("against CNN")
+    assert finding.value.endswith("against CNN as it went on")
     unchanged = evidence.replace(changed, study=STUDY.model_copy(update={"relax_optimiser": STUDY.optimiser}))
     assert "as it went on" not in of(claims.findings(unchanged), 6, 2).statistic
 
@@ -357,7 +361,8 @@ def test_the_best_points_are_compared_with_the_cnns_end_trained_on(store, found)
     ours = [finding for finding in found if finding.claim == 10 and finding.ours]
     assert [finding.statistic.split(":")[0] for finding in ours] == ["linear", "string"]
     for finding in ours:
-        method, hardest = finding.statistic.split(":")[0], finding.statistic.rsplit(maxsplit=1)[-1]
+        method, name = finding.statistic.split(":")[0], finding.statistic.split("; the hardest is the ")[1]
+        (hardest,) = [kind for kind in CONTROLS if controls.NAMES[kind] == name]
         wanted = {}
         for kind in CONTROLS:
             wanted[kind] = {0: [], 20: []}
