@@ -16,8 +16,8 @@ def performance(evidence: Evidence) -> list[Finding]:
         name: {tw: [value(h) - best(evidence.cnn[seed]) for seed, h in of.items()] for tw, of in efcn.items()}
         for name, value in (("best", _best_after), ("final", final))
     }
-    looks = (len(next(iter(of.values()))["epoch"]) for of in (next(iter(efcn.values())), evidence.cnn))
-    later, all_ = next(looks) - 1, next(looks)
+    a_seed = evidence.seeds[0]
+    later, all_ = len(efcn[min(efcn)][a_seed]["epoch"]) - 1, len(evidence.cnn[a_seed]["epoch"])
     return [
         finding(
             4,
@@ -119,9 +119,8 @@ def off_local(evidence: Evidence) -> list[Finding]:
     statistic = f"final accuracy minus that with the off-local weights masked, every tw{left_out}"
     found = [finding(8, statistic, everywhere(lost), **POINTS)]
     if "elcn" in evidence.controls:
-        over = {tw: of for tw, of in over_controls(evidence)["elcn"].items() if tw in evidence.efcn}
         statistic = (
             f"eFCN's final accuracy minus that of the eLCN, which never had off-local weights, every tw{left_out}"
         )
-        found.append(finding(8, statistic, everywhere(over), ours=True, **POINTS))
+        found.append(finding(8, statistic, everywhere(over_controls(evidence)["elcn"]), ours=True, **POINTS))
     return found

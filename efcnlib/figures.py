@@ -267,16 +267,6 @@ def sweep(cnn: Sizes, control: Sizes, efcn: Sizes, xlabel: str) -> Drawing:
     return figure.tell(("network", xlabel, *(f"{ACCURACY}, {what}" for what in ("mean", "least", "most"))), rows)
 
 
-def spread(seeds: int, drawn: str) -> str:
-    """How a caption ends that shows means over several ``seeds``, and as ``drawn`` how far apart they are.
-
-    >>> from efcnlib.figures import spread
-    >>> spread(3, "Bars"), spread(1, "Bars")
-    (' Bars: from the least to the most of 3 seeds, whose means are drawn.', '')
-    """
-    return f" {drawn}: from the least to the most of {seeds} seeds, whose means are drawn." if seeds > 1 else ""
-
-
 def _band(ax: Axes, history: History, name: str, colour: object) -> None:
     """What lies between the seeds of a history, in per cent, behind its mean."""
     if (error := seeds.apart(history, name)) is not None:

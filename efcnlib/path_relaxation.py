@@ -35,21 +35,17 @@ def relaxation(paths: Paths) -> list[str]:
     for tw, of in paths.items():
         if "string" in of:
             history = of["string"][0]
-            first, last = _tenths(history["string_loss"])
             stretch = history["string_elastic"]
             sentences.append(
-                f"String at $t_w$ = {tw}, {len(stretch)} steps: loss summed over the inner points, mean of a tenth of"
-                f" the steps, {first:.2f} at first and {last:.2f} at last; elastic energy {stretch[0]:.3g} and"
-                f" {stretch[-1]:.3g}."
+                f"String at $t_w$ = {tw}, {len(stretch)} steps: loss summed over the inner points,"
+                f" {_tenths(history['string_loss'])}; elastic energy {stretch[0]:.3g} and {stretch[-1]:.3g}."
             )
         if "band" in of:
             history = of["band"][0]
-            first, last = _tenths(history["band_peak"])
             pivots = history["band_pivots"]
             sentences.append(
-                f"Nudged elastic band at $t_w$ = {tw}, {len(pivots)} steps: highest batch loss of an inner pivot, mean"
-                f" of a tenth of the steps, {first:.2f} at first and {last:.2f} at last; {pivots[0]:.0f} pivots and"
-                f" {pivots[-1]:.0f}."
+                f"Nudged elastic band at $t_w$ = {tw}, {len(pivots)} steps: highest batch loss of an inner pivot,"
+                f" {_tenths(history['band_peak'])}; {pivots[0]:.0f} pivots and {pivots[-1]:.0f}."
             )
     if above := risen(paths):
         listed = ", ".join(f"{string:.3f} against {line:.3f} ($t_w$ = {tw})" for tw, (string, line) in above.items())
@@ -61,40 +57,27 @@ def relaxation(paths: Paths) -> list[str]:
 
 
 def gentler(study: Study, methods: Sequence[str]) -> list[str]:
-    """That points of a path may gain from gentler steps than its ends ever had; nothing if they had the same.
+    """That points of a path may gain from gentler or other steps than its ends had; nothing if they had the same.
 
     >>> from efcnlib.path_relaxation import gentler
     >>> from efcnlib.studies import load
     >>> gentler(load("digits"), ["string"])[0].split(". The ends")[0]
-    'Steps on the way, by so much on so many images: string by 0.02 on 100'
+    'Steps of SGD on the way, by so much on so many images: string by 0.02 on 100'
     """
     training = study.relax_optimiser or study.optimiser
-    if training.name != "sgd":
-        return _other_steps(study, methods, training)
     how = {"string": study.string, "band": study.band, "bezier": study.chain, "polygon": study.chain}
-    milder = [
-        f"{STYLES[method][2]} by {_size(how[method])}"
-        for method in methods
-        if method in how and _pace(how[method]) < _pace(training, study.batch)
-    ]
-    if not milder:
+    relaxed = [method for method in methods if method in how]
+    if training.name == "sgd":
+        relaxed = [method for method in relaxed if _pace(how[method]) < _pace(training, study.batch)]
+    if not relaxed:
         return []
+    steps = ", ".join(f"{STYLES[method][2]} by {_size(how[method])}" for method in relaxed)
+    ends = f"The ends were trained by {training.name} with learning rate {_size(training, study.batch)}"
+    if training.name == "sgd":
+        ends += ", and got no such gentler end of their training"
     return [
-        f"Steps on the way, by so much on so many images: {', '.join(milder)}. The ends were trained by {training.name}"
-        f" with learning rate {_size(training, study.batch)}, and got no such gentler end of their training. Part of"
-        " what points of these paths gain over the ends may come from that, and not from where they lie."
-    ]
-
-
-def _other_steps(study: Study, methods: Sequence[str], training: Optimiser) -> list[str]:
-    """That steps on the way were SGD's where the ends were trained otherwise."""
-    taken = [STYLES[method][2] for method in methods if method in ("string", "band", "bezier", "polygon")]
-    if not taken:
-        return []
-    return [
-        f"The ends were trained by {training.name} with learning rate {_size(training, study.batch)}, the points of"
-        f" {', '.join(taken)} by plain SGD or with momentum. What these gain over the ends, or lose, may come from the"
-        " other steps, and not from where they lie."
+        f"Steps of SGD on the way, by so much on so many images: {steps}. {ends}. Part of what points of these paths"
+        " gain over the ends, or lose, may come from that, and not from where they lie."
     ]
 
 
@@ -108,6 +91,7 @@ def _size(how: String | Band | Chain | Optimiser, batch: int | None = None) -> s
     return f"{how.lr:g}{f' with momentum {momentum:g}' if momentum else ''} on {batch or how.batch}"
 
 
-def _tenths(values: Sequence[float]) -> tuple[float, float]:
+def _tenths(values: Sequence[float]) -> str:
     tenth = max(1, len(values) // 10)
-    return mean(values[:tenth]), mean(values[-tenth:])
+    first, last = mean(values[:tenth]), mean(values[-tenth:])
+    return f"mean of a tenth of the steps, {first:.2f} at first and {last:.2f} at last"

@@ -95,6 +95,16 @@ def stable(histories: Mapping[int, History]) -> dict[int, History]:
     return {tw: history for tw, history in histories.items() if is_finite(history)}
 
 
+def spread(seeds: int, drawn: str) -> str:
+    """How a caption ends that shows means over several ``seeds``, and as ``drawn`` how far apart they are.
+
+    >>> from efcnlib.seeds import spread
+    >>> spread(3, "Bars"), spread(1, "Bars")
+    (' Bars: from the least to the most of 3 seeds, whose means are drawn.', '')
+    """
+    return f" {drawn}: from the least to the most of {seeds} seeds, whose means are drawn." if seeds > 1 else ""
+
+
 def in_words(seeds: Sequence[int]) -> str:
     """Seeds as in "seed 2" or "seeds 0, 1 and 2".
 
