@@ -1,0 +1,97 @@
+"""The statistics of the claims about paths, recomputed from the records by other code."""
+
+import numpy as np
+import pytest
+from claimed import CONTROLS, STUDY, computed, of, raw, words
+
+from efcnlib import claim_paths, claims, controls, evidence, intervals
+from efcnlib.intervals import FAILS, HOLDS, UNDECIDED
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return computed(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def found(store):
+    return claims.findings(evidence.gather(STUDY, store))
+
+
+@pytest.mark.parametrize("method", ["linear", "string"])
+def test_paths_are_those_of_the_records(store, found, method):
+    part = ("linear", "string").index(method)
+
+    def paths(tw, which=method):
+        runs = [STUDY.path(which, tw, s) for s in STUDY.seeds]
+        return [{n: raw(store, r, n) for n in ("train_loss", "held_accuracy", "report_accuracy")} for r in runs]
+
+    def gain(path, of=""):
+        chosen = 1 + int(np.argmax(path[f"{of}held_accuracy"][1:-1]))
+        reported = path[f"{of}report_accuracy"]
+        return reported[chosen] - max(reported[0], reported[-1])
+
+    def bulge(path):
+        loss = np.array(path["train_loss"])
+        return max((loss - np.linspace(loss[0], loss[-1], len(loss)))[1:-1])
+
+    barrier = {
+        tw: [max(p["train_loss"][1:-1]) - max(p["train_loss"][0], p["train_loss"][-1]) for p in paths(tw)]
+        for tw in (0, 20)
+    }
+    assert of(found, 9, 2 * part).each == tuple(
+        f"tw = {tw}: {words(values, 1, 3)} nats, above in {sum(value > 1e-6 for value in values)} of 2 seeds; above the"
+        f" chord {words([bulge(p) for p in paths(tw)], 1, 3)} nats"
+        for tw, values in barrier.items()
+    )
+    assert of(found, 9, 2 * part).value == f"{words(barrier[0], 1, 3)} nats"
+    assert of(found, 9, 2 * part + 1).value == f"{words(barrier[20], 1, 3)} nats"
+    gains = {tw: [gain(p) for p in paths(tw)] for tw in (0, 20)}
+    less = {tw: [gain(o) - g for o, g in zip(paths(tw, "output"), gains[tw], strict=True)] for tw in (0, 20)}
+    for claim, values in ((10, gains), (11, less)):
+        own = [finding for finding in found if finding.claim == claim and not finding.ours]
+        for said, (tw, differences) in zip(own[part].each, values.items(), strict=False):
+            assert said.startswith(f"tw = {tw}: {100 * np.mean(differences):+.2f}".replace("-", "−"))
+    for said, tw in zip(own[part].each, (0, 20), strict=True):
+        runs = [STUDY.path("output", tw, s) for s in STUDY.seeds]
+        outputs = [
+            {n: raw(store, r, n) for n in ("probability_held_accuracy", "probability_report_accuracy")} for r in runs
+        ]
+        pairs = zip(outputs, gains[tw], strict=True)
+        assert said.endswith(f"; of probabilities {words([gain(o, 'probability_') - g for o, g in pairs])} points")
+
+
+def test_a_single_relax_time_with_paths_is_not_asked_for_a_barrier_and_for_none(store):
+    gathered = evidence.gather(STUDY, store)
+    early = {method: {0: of[0]} for method, of in gathered.paths.items()}
+    found = [finding for finding in claim_paths.paths(evidence.replace(gathered, paths=early)) if finding.claim == 9]
+    assert [finding.statistic.split(":")[0] for finding in found] == ["linear", "string"]
+
+
+def test_the_best_points_are_compared_with_the_cnns_end_trained_on(store, found):
+    ours = [finding for finding in found if finding.claim == 10 and finding.ours]
+    assert [finding.statistic.split(":")[0] for finding in ours] == ["linear", "string"]
+    for finding in ours:
+        method, name = finding.statistic.split(":")[0], finding.statistic.split("; the hardest is the ")[1]
+        (hardest,) = [kind for kind in CONTROLS if controls.NAMES[kind] == name]
+        wanted = {}
+        for kind in CONTROLS:
+            wanted[kind] = {0: [], 20: []}
+            for tw, s in ((tw, s) for tw in (0, 20) for s in STUDY.seeds):
+                held, test = (raw(store, STUDY.path(method, tw, s), f"{name}_accuracy") for name in ("held", "test"))
+                end = raw(store, STUDY.relaxed(kind, STUDY.epochs, s), "test_accuracy")[-1]
+                wanted[kind][tw].append(test[1 + int(np.argmax(held[1:-1]))] - end)
+        assert finding.each == tuple(f"tw = {tw}: {words(values)} points" for tw, values in wanted[hardest].items())
+        verdicts = {intervals.everywhere(values).verdict for values in wanted.values()}
+        assert finding.verdict == (FAILS if FAILS in verdicts else HOLDS if verdicts == {HOLDS} else UNDECIDED)
+
+
+def test_a_string_above_its_line_decides_nothing(store):
+    gathered = evidence.gather(STUDY, store)
+    line = gathered.paths["linear"]
+    high = {s: of | {"train_loss": [loss + 50 for loss in of["train_loss"]]} for s, of in line[20].items()}
+    string = {0: line[0], 20: high}
+    found = claim_paths.paths(evidence.replace(gathered, paths=gathered.paths | {"string": string}))
+    assert {one.verdict for one in found if one.statistic.startswith("string")} == {UNDECIDED}
+    assert all("did not relax at tw = 20:" in one.statistic for one in found if one.statistic.startswith("string"))
+    assert not [one for one in found if one.statistic.startswith("linear") and "relax" in one.statistic]
