@@ -169,13 +169,14 @@ def test_the_environment_of_every_seed_is_listed(root, tmp_path):
     given = {"study": "digits", "root": root, "more_seeds": "1"}
     run_notebook(REPOSITORY / "notebooks" / "environment.ipynb", out, given)
     outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
-    study, machines, *_ = [o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})]
+    study, listed, machines, *_ = [o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})]
     assert "| `seeds` | `(0, 1)` |" in study
     runs = len(studies.runs(studies.load("digits", seeds=(0,))))
     for seed in (0, 1):
-        assert sum(map(int, re.findall(rf"(\d+) of seed {seed}", machines))) == runs
-    assert f"cpu ({environment.cpu_name()})" in machines
-    assert f"`{environment.environment()['commit']}`" in machines
+        assert sum(map(int, re.findall(rf"(\d+) of seed {seed}", listed))) == runs
+    assert f"| 1 | cpu ({environment.cpu_name()}): " in machines
+    digits, *dirty = environment.environment()["commit"].split("-")
+    assert f"| `{'-'.join([digits[:7], *dirty])}` |" in listed
 
 
 @pytest.mark.parametrize("name", ["claims", "comparison"])
