@@ -12,8 +12,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from efcnlib.drawing import Drawing
-from efcnlib.figures import BLUE, GREEN, ORANGE, RED, TW, axes, epochs, percent
 from efcnlib.intervals import interval
+from efcnlib.panels import BLUE, GREEN, ORANGE, RED, TW, axes, epochs, percent
 from efcnlib.records import key_of
 from efcnlib.seeds import History, enumerated, final, is_finite, until
 from efcnlib.studies import Study

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from efcnlib.drawing import Drawing
-from efcnlib.figures import BLUE, BROWN, GREEN, ORANGE, RED, TW, History, axes, epochs
-from efcnlib.telling import columns_of
+from efcnlib.panels import BLUE, BROWN, GREEN, ORANGE, RED, TW, axes, epochs
+from efcnlib.telling import History, columns_of
 
 Seeds = Sequence[History]
 Times = Mapping[int, Seeds]  # by relax time

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 
 from efcnlib.curvature_figures import MOMENTS, PARTS, Seeds, Times, summary
-from efcnlib.figures import History
 from efcnlib.seeds import in_words
+from efcnlib.telling import History
 from efcnlib.updates import Optimiser
 from efcnlib.verdicts import ONE_SEED, at, holds, percent
 

@@ -1,33 +1,40 @@
 """From measurements to figures: curves and points. Nothing is read, written or trained here.
 
 Accuracies and deviations come as fractions and are drawn in per cent; times are in epochs, losses in nats. A history
-is a run's: one list for each quantity, over its measured epochs. Colours, after Okabe and Ito and after Tol, are told
-apart by the colour-blind; series also differ in marker or dash. Of several seeds (`seeds.averaged`) the mean is drawn,
-and as a band or a bar what lies between the least and the most. Every function returns a new figure, which
-carries the numbers it draws (``drawing``).
+is a run's: one list for each quantity, over its measured epochs. Of several seeds (`seeds.averaged`) the mean is drawn,
+and as a band or a bar what lies between the least and the most. Every function returns a new figure, which carries the
+numbers it draws (``drawing``).
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, SymLogNorm
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, ScalarFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from efcnlib import seeds
 from efcnlib.drawing import Drawing
+from efcnlib.panels import (
+    AFTER,
+    BLUE,
+    BROWN,
+    GREEN,
+    RED,
+    SERIES,
+    TIME_COLOURS,
+    TW,
+    axes,
+    epochs,
+    log_from_zero,
+    percent,
+    time_bar,
+)
 from efcnlib.telling import ACCURACY, History, Times, columns_of, told, values_of
 
 Sizes = Mapping[int, Sequence[History]]  # histories by size of network or training set, one for each seed
 
-RED, BROWN, BLUE, ORANGE, GREEN, PURPLE = "#CC3311", "#8C510A", "#0072B2", "#E69F00", "#009E73", "#CC79A7"
-SERIES = ((BLUE, "o", "-"), (RED, "s", "--"), (GREEN, "^", "-."), (PURPLE, "D", ":"), (ORANGE, "v", "-"))
-TIME_COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0, 0.88, 256)))  # its last yellows fade on white
-TW = "relax time $t_w$ (epochs)"
-AFTER = "epochs after embedding"
 SHARING = "distance to weight sharing (%)"
 
 
@@ -47,7 +54,7 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Draw
     ax.plot(cnn["epoch"], percent(cnn["test_accuracy"]), color=RED, marker=".", label="CNN")
     _band(ax, cnn, "test_accuracy", RED)
     ax.axhline(100 * fcn_best, color=BROWN, linestyle="--", label="standard FCN, best")
-    norm = _log_from_zero(max(history["epoch"][-1] for history in efcn.values()))
+    norm = log_from_zero(max(history["epoch"][-1] for history in efcn.values()))
     beside = ax.transData + ScaledTranslation(7 / 72, 0, figure.dpi_scale_trans)  # points: clear of the crosses
     for tw in efcn:
         new, old = efcn[tw], control[tw]
@@ -80,7 +87,7 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Draw
     ax.autoscale_view()
     epochs(ax, max(cnn["epoch"][-1], *efcn))
     ax.set(xlabel="epochs of the CNN; relax time $t_w$", ylabel=ACCURACY)
-    _time_bar(figure, ax, norm, AFTER)
+    time_bar(figure, ax, norm, AFTER)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return told(figure, cnn, efcn, control, fcn_best)
 
@@ -111,7 +118,7 @@ def deviation(efcn: Times, fcn: History) -> Drawing:
     ['relax time $t_w$ (epochs)', 'train loss at\nembedding (nats)', 'final test\naccuracy (%)', '']
     """
     figure, (left, middle, right) = axes(1, 3, size=(8, 3.6), sharey=True)
-    norm = _log_from_zero(max(efcn))
+    norm = log_from_zero(max(efcn))
     final = percent([history["delta"][-1] for history in efcn.values()])
     loss = [history["train_loss"][0] for history in efcn.values()]
     accuracy = percent([history["test_accuracy"][-1] for history in efcn.values()])
@@ -131,7 +138,7 @@ def deviation(efcn: Times, fcn: History) -> Drawing:
     left.set(xlabel=TW, ylabel="$\\delta$ at the end (%)", ylim=(0, 105))
     middle.set(xlabel="train loss at\nembedding (nats)")
     right.set(xlabel="final test\naccuracy (%)")
-    _time_bar(figure, (left, middle, right), norm, "$t_w$")
+    time_bar(figure, (left, middle, right), norm, "$t_w$")
     names = ["network", "tw (epochs)", "train loss at embedding (nats)"]
     of_seeds = next(iter(efcn.values()))
     names += [*columns_of(f"final {ACCURACY}", of_seeds), *columns_of("δ at the end (%)", of_seeds)]
@@ -159,7 +166,7 @@ def distances(efcn: Times) -> Drawing:
     ['$\\delta$ (%)', 'distance to weight sharing (%)', '$t_w$']
     """
     figure, panels = axes(1, 2, size=(8, 3.6))
-    norm = _log_from_zero(max(efcn))
+    norm = log_from_zero(max(efcn))
     colour = ScalarMappable(norm, TIME_COLOURS)
     for tw, history in efcn.items():
         for ax, name in zip(panels, ("delta", "sharing"), strict=True):
@@ -169,7 +176,7 @@ def distances(efcn: Times) -> Drawing:
         epochs(ax, max(history["epoch"][-1] for history in efcn.values()))
         ax.set(xlabel=AFTER, ylabel=name)
         ax.set_ylim(bottom=0)
-    _time_bar(figure, panels, norm, "$t_w$")
+    time_bar(figure, panels, norm, "$t_w$")
     told = {tw: [*values_of(history, "delta"), *values_of(history, "sharing")] for tw, history in efcn.items()}
     rows = [(tw, *row) for tw, of in told.items() for row in zip(efcn[tw]["epoch"], *of, strict=True)]
     return figure.tell(("tw (epochs)", "epoch", *columns_of("δ (%)", history), *columns_of(SHARING, history)), rows)
@@ -285,66 +292,3 @@ def _bar_of_seeds(
         mean = np.asarray(history[name])[pick[1:]]
         low, high = percent(error[pick])
         ax.plot([x, x], [100 * mean - low, 100 * mean + high], color=colour, linewidth=1.5, zorder=2, **options)
-
-
-def axes(
-    rows: int = 1, columns: int = 1, size: tuple[float, float] = (7, 4), **options: object
-) -> tuple[Drawing, Axes]:
-    """A figure of ``size`` in inches and its axes (an array, if several), with light grids.
-
-    >>> from efcnlib.figures import axes
-    >>> figure, panels = axes(1, 3, size=(8, 3))
-    >>> figure.get_size_inches(), panels.shape
-    (array([8., 3.]), (3,))
-    """
-    figure = Drawing(figsize=size, layout="constrained")
-    panels = figure.subplots(rows, columns, **options)
-    for ax in np.ravel(panels):
-        ax.grid(color="0.9")
-        ax.set_axisbelow(True)
-        ax.spines[["top", "right"]].set_visible(False)
-    return figure, panels
-
-
-def percent(fractions: Sequence) -> np.ndarray:
-    """As an array, in per cent.
-
-    >>> from efcnlib.figures import percent
-    >>> percent([0.25, 0.5])
-    array([25., 50.])
-    """
-    return 100 * np.asarray(fractions, dtype=float)
-
-
-def epochs(ax: Axes, last: int) -> None:
-    """Make x an axis of epochs from 0 to ``last``: logarithmic, as they were chosen, but for the step from 0 to 1.
-
-    >>> from efcnlib.figures import axes, epochs
-    >>> figure, ax = axes()
-    >>> epochs(ax, last=20)
-    >>> ax.get_xticks().tolist()
-    [0, 1, 2, 5, 10, 20]
-    """
-    ax.set_xscale("symlog", linthresh=1, linscale=0.3)
-    ax.set_xlim(-0.25, max(1, 1.2 * last))
-    ax.xaxis.set_major_locator(FixedLocator(_ticks(last)))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(ScalarFormatter())
-
-
-def _ticks(last: int) -> list[int]:
-    """0, 1, 2, 5, 10, 20, 50, ... up to ``last``; 0, 1, 3, 10, 30, ... where that would be too many."""
-    firsts = (1, 2, 5) if last < 100 else (1, 3)
-    every = (first * 10**power for power in range(len(str(last))) for first in firsts)
-    return [0, *(tick for tick in every if tick <= last)]
-
-
-def _log_from_zero(last: int) -> SymLogNorm:
-    return SymLogNorm(linthresh=1, linscale=0.3, vmin=0, vmax=max(last, 1))
-
-
-def _time_bar(figure: Drawing, panels: Axes | Sequence[Axes], norm: SymLogNorm, label: str) -> None:
-    bar = figure.colorbar(ScalarMappable(norm, TIME_COLOURS), ax=panels, label=label, pad=0.02)
-    bar.set_ticks(_ticks(int(norm.vmax)), minor=False)
-    bar.ax.yaxis.set_major_formatter(ScalarFormatter())
-    bar.ax.yaxis.set_minor_locator(NullLocator())

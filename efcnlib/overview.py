@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
 from efcnlib.drawing import Drawing
-from efcnlib.figures import BLUE, BROWN, RED, axes, percent
+from efcnlib.panels import BLUE, BROWN, RED, axes, percent
 from efcnlib.telling import ACCURACY, History, Times, told
 
 APART = 0.09  # of the width of Figure 0, which a label takes

@@ -14,7 +14,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from efcnlib.drawing import Drawing
-from efcnlib.figures import BLUE, GREEN, ORANGE, PURPLE, SERIES, axes
+from efcnlib.panels import BLUE, GREEN, ORANGE, PURPLE, SERIES, axes
 from efcnlib.profiles import History, best
 
 Paths = Mapping[int, Mapping[str, Sequence[History]]]

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.ticker import LogLocator, ScalarFormatter
 
 from efcnlib.drawing import Drawing
-from efcnlib.figures import BLUE, GREEN, ORANGE, RED, axes, percent
+from efcnlib.panels import BLUE, GREEN, ORANGE, RED, axes, percent
 
 PRECISIONS = {"float32": (BLUE, "o"), "tf32": (GREEN, "^"), "bf16": (ORANGE, "s")}
 GROWTH = {  # what grows: the time drawn, and the labels

@@ -14,8 +14,8 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from efcnlib import seeds
-from efcnlib.figures import History, Times
 from efcnlib.intervals import interval
+from efcnlib.telling import History, Times
 
 LEARNT = 0.99  # of the loss of guessing: a train loss above this is that of a network which has learnt nothing yet
 ONE_SEED = "All this is one seed, which cannot tell an effect from luck in the training."

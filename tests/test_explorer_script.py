@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from efcnlib import figures
+from efcnlib import panels
 from efcnlib.explorer import page, pictures
 from efcnlib.explorer.pictures import FIRST, LEVELS
 
@@ -78,9 +78,9 @@ def test_the_nearest_measured_time(ask, times, time):
 @given(last=st.integers(1, 100_000), parts=st.lists(st.floats(0, 1), min_size=1, max_size=5))
 def test_epochs_lie_where_matplotlib_puts_them(ask, last, parts):
     epochs = [part * last for part in parts]
-    expected = figures._log_from_zero(last)(np.asarray(epochs))
+    expected = panels.log_from_zero(last)(np.asarray(epochs))
     np.testing.assert_allclose(ask("epochPlaces", last, epochs), expected, atol=1e-12)
-    assert ask("epochTicks", last) == figures._ticks(last)
+    assert ask("epochTicks", last) == panels.ticks(last)
 
 
 @MANY

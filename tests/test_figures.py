@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from efcnlib import figures
+from efcnlib import figures, panels
 
 TIMES = (0, 3, 20)
 EPOCHS = [0, 1, 4, 15]
@@ -133,9 +133,9 @@ def test_contributions_draw_the_last_accuracies_and_chance(rng):
 
 @pytest.mark.parametrize("last", [0, 1, 7, 30, 100, 2000])
 def test_axis_of_epochs_shows_all_of_them_with_few_ticks(last):
-    figure, ax = figures.axes()
+    figure, ax = panels.axes()
     ax.plot([0, last], [0, 1])
-    figures.epochs(ax, last)
+    panels.epochs(ax, last)
     figure.draw_without_rendering()
     low, high = ax.get_xlim()
     ticks = list(ax.get_xticks())

@@ -10,7 +10,7 @@ from IPython.utils.capture import capture_output
 from pictured import columns, content, saved
 from PIL import Image
 
-from efcnlib import figures, notebook, origins, studies
+from efcnlib import notebook, origins, panels, studies
 from efcnlib.errors import UserError
 from efcnlib.records import Result, Store
 from efcnlib.sweep import Results
@@ -35,7 +35,7 @@ PAGE = notebook.Page("delta", ".venv/bin/papermill notebooks/delta.ipynb out.ipy
 
 
 def line():
-    figure, ax = figures.axes(size=(5, 3))
+    figure, ax = panels.axes(size=(5, 3))
     ax.plot([0, 1], [1, 0])
     return figure.tell(("x", "y"), [(0, 1), (1, 0)])
 

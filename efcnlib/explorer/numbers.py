@@ -17,10 +17,10 @@ from torch import Tensor
 from efcnlib import environment, evidence, notebook, studies, sweep
 from efcnlib.errors import UserError
 from efcnlib.explorer.pictures import FIRST, LEVELS, Dead, Scale, coded, deflated, scale_of, thinned
-from efcnlib.figures import History, Times
 from efcnlib.geometry import ConvGeometry
 from efcnlib.records import Store, default_root, key_of
 from efcnlib.studies import Run, Study
+from efcnlib.telling import History, Times
 
 BUDGET = 340_000  # bytes of a pack; with its static figure, a study takes less than 400 kB of a page
 FEW = 4  # picture times for each run, below which all but the first seed go without pictures
