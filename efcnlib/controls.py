@@ -119,12 +119,13 @@ def draw(leads: Leads) -> Drawing:
     for number, (name, of) in enumerate(leads.items()):
         each = [interval(values) for values in of.values()]
         mean = percent([one.mean for one in each])
-        half = percent([one.high - one.mean if several else 0 for one in each])
+        half = percent([one.half for one in each])
         colour, marker = STYLES[name]
         aside = ScaledTranslation((number - (len(leads) - 1) / 2) * APART / 72, 0, figure.dpi_scale_trans)
         style = {"color": colour, "fmt": marker, "markersize": 4.5, "capsize": 2, "transform": ax.transData + aside}
         ax.errorbar(list(of), mean, half if several else None, label=NAMES[name], **style)
-        ax.update_datalim([(0, y) for y in (*(mean - half), *(mean + half))])  # what is shifted does not count
+        reach = np.nan_to_num(half)
+        ax.update_datalim([(0, y) for y in (*(mean - reach), *(mean + reach))])  # what is shifted does not count
         rows += [(NAMES[name], tw, one.n, m, h) for tw, one, m, h in zip(of, each, mean, half, strict=True)]
     ax.set_yscale("symlog", linthresh=LINEAR, linscale=1)
     ax.autoscale_view()

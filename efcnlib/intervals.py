@@ -1,7 +1,8 @@
 """What several seeds say of a number: its mean, a confidence interval, and whether a claim about it holds.
 
 The interval is Student's, over the seeds, on differences within each seed (the eFCN's accuracy minus its own control's,
-say), two-sided at 95 %. A single seed gives no interval: then nothing is decided. A claim that something is above a
+say), two-sided at 95 %. A single seed gives no interval, nor do seeds that are alike to the last image: then nothing is
+decided. A claim that something is above a
 bound at *every* relax time holds when each interval lies above it, and fails when one lies below it whose level was
 raised for the number of relax times looked at (Bonferroni); that it is above at *some* relax time holds when one of a
 raised level lies above it, and fails when all lie below. Everything else is undecided. What is shown is the relax time
@@ -10,13 +11,14 @@ that decided, or came closest to it, with the interval that did.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf, isfinite, sqrt
+from math import inf, isfinite, nan, sqrt
 from statistics import fmean, stdev
 from typing import TypeVar
 
 from scipy.stats import t as student
 
 LEVEL = 0.95
+ROUNDING = 1e-9  # relative; a single image of ten thousand is far more
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 
 Values = Mapping[int, Sequence[float]]  # by relax time, a number for each seed
@@ -25,7 +27,7 @@ Key = TypeVar("Key", int, str)
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over ``n`` seeds and its interval of confidence ``level``; from minus to plus infinity for a single seed.
+    """A mean over ``n`` seeds and its interval of confidence ``level``; from minus to plus infinity if there is none.
 
     >>> from efcnlib.intervals import Interval
     >>> Interval(mean=0.012, low=0.004, high=0.02, n=3).text(scale=100, unit="points")
@@ -38,17 +40,22 @@ class Interval:
     n: int
     level: float = LEVEL
 
+    @property
+    def half(self) -> float:
+        """How far it reaches to each side, as an error bar does; NaN, which is not drawn, where there is none."""
+        return self.high - self.mean if isfinite(self.high) else nan
+
     def clipped(self, least: float, most: float) -> "Interval":
-        """What of it lies where the mean can: a correlation's between -1 and 1, say. As it was for a single seed.
+        """What of it lies where the mean can: a correlation's between -1 and 1, say. Where there is none, as it was.
 
         >>> from efcnlib.intervals import Interval
         >>> Interval(mean=-0.9, low=-1.1, high=-0.7, n=3).clipped(-1, 1).text()
         '−0.90 [−1.00, −0.70]'
         """
-        return self if self.n == 1 else replace(self, low=max(self.low, least), high=min(self.high, most))
+        return self if not isfinite(self.low) else replace(self, low=max(self.low, least), high=min(self.high, most))
 
     def text(self, scale: float = 1.0, digits: int = 2, unit: str = "") -> str:
-        """As in "+1.20 [+0.40, +2.00] points", or "+1.20 points (one seed)" without an interval.
+        """As in "+1.20 [+0.40, +2.00] points"; without an interval "+1.20 points (one seed)", or "(2 seeds alike)".
 
         >>> from efcnlib.intervals import Interval
         >>> Interval(mean=0.012, low=0.004, high=0.02, n=3, level=0.99).text(100)  # a level other than 95 % is said
@@ -59,7 +66,9 @@ class Interval:
         )
         unit = unit and f" {unit}"
         raised = f" ({100 * self.level:.1f} % interval)" if self.level != LEVEL else ""
-        return f"{mean} [{low}, {high}]{unit}{raised}" if isfinite(self.low) else f"{mean}{unit} (one seed)"
+        if not isfinite(self.low):
+            return f"{mean}{unit} ({'one seed' if self.n == 1 else f'{self.n} seeds alike'})"
+        return f"{mean} [{low}, {high}]{unit}{raised}"
 
 
 @dataclass(frozen=True)
@@ -80,16 +89,18 @@ def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     r"""Student's two-sided interval for the mean of ``values``, one for each seed.
 
     With the mean m and the standard deviation s of n values: :math:`m \pm t_{n-1} s / \sqrt{n}`, with
-    the quantile :math:`t_{n-1}` of Student's distribution.
+    the quantile :math:`t_{n-1}` of Student's distribution. Accuracies are counts of images: that the seeds agree to the
+    last one happens by chance, and of it no spread of zero follows. Such seeds give no interval.
 
     >>> from efcnlib.intervals import interval
     >>> interval([1.0, 2.0, 3.0]).text()  # 2 and 4.303 / sqrt(3) on each side
     '+2.00 [−0.48, +4.48]'
     """
     n, mean = len(values), fmean(values)
-    if n == 1:
-        return Interval(mean, -inf, inf, 1, level)
-    half = reach(n, level) * stdev(values)
+    spread = stdev(values) if n > 1 else 0.0
+    if spread <= ROUNDING * max(1.0, abs(mean)):
+        return Interval(mean, -inf, inf, n, level)
+    half = reach(n, level) * spread
     return Interval(mean, mean - half, mean + half, n, level)
 
 

@@ -67,19 +67,36 @@ def epochs(ax: Axes, last: int) -> None:
 
 
 def ticks(last: int) -> list[int]:
-    """0, 1, 2, 5, 10, 20, 50, ... up to ``last``; 0, 1, 3, 10, 30, ... where that would be too many."""
+    """0, 1, 2, 5, 10, 20, 50, ... up to ``last``; 0, 1, 3, 10, 30, ... where that would be too many.
+
+    >>> from efcnlib.panels import ticks
+    >>> ticks(18)
+    [0, 1, 2, 5, 10]
+    """
     firsts = (1, 2, 5) if last < 100 else (1, 3)
     every = (first * 10**power for power in range(len(str(last))) for first in firsts)
     return [0, *(tick for tick in every if tick <= last)]
 
 
 def log_from_zero(last: int) -> SymLogNorm:
-    """Colours for times from 0 to ``last``, in epochs, on the same scale as ``epochs``."""
+    """Colours for times from 0 to ``last``, in epochs, on the same scale as ``epochs``.
+
+    >>> from efcnlib.panels import log_from_zero
+    >>> [round(float(log_from_zero(100)(tw)), 2) for tw in (0, 1, 10, 100)]
+    [0.0, 0.14, 0.57, 1.0]
+    """
     return SymLogNorm(linthresh=1, linscale=0.3, vmin=0, vmax=max(last, 1))
 
 
 def time_bar(figure: Drawing, panels: Axes | Sequence[Axes], norm: SymLogNorm, label: str) -> None:
-    """Beside the panels, a bar labelled ``label``: which colour is which time, in epochs."""
+    """Beside the panels, a bar labelled ``label``: which colour is which time, in epochs.
+
+    >>> from efcnlib.panels import axes, log_from_zero, time_bar
+    >>> figure, ax = axes()
+    >>> time_bar(figure, ax, log_from_zero(20), "$t_w$")
+    >>> figure.axes[-1].get_ylabel()
+    '$t_w$'
+    """
     bar = figure.colorbar(ScalarMappable(norm, TIME_COLOURS), ax=panels, label=label, pad=0.02)
     bar.set_ticks(ticks(int(norm.vmax)), minor=False)
     bar.ax.yaxis.set_major_formatter(ScalarFormatter())

@@ -61,13 +61,14 @@ def percent(fraction: float) -> str:
 
 
 def points(difference: float, error: float) -> str:
-    """A difference of accuracies: "+1.2 ± 0.9 percentage points".
+    """A difference of accuracies: "+1.2 ± 0.9 percentage points"; an error of NaN says that the seeds are alike.
 
     >>> from efcnlib.verdicts import points
     >>> points(-0.0123, 0.009)
     '−1.2 ± 0.9 percentage points'
     """
-    return f"{100 * difference:+.1f} ± {100 * error:.1f} percentage points".replace("-", "−")
+    spread = f"± {100 * error:.1f}" if isfinite(error) else "(seeds alike)"
+    return f"{100 * difference:+.1f} {spread} percentage points".replace("-", "−")
 
 
 def at(times: Iterable[int]) -> str:
@@ -200,7 +201,7 @@ def gains(pairs: Mapping[int, Sequence[tuple[History, History]]], images: int) -
     n = next(iter(each.values())).n
     if n > 1:
         words = f"Student's 95 % interval over {n} seeds, of differences within each"
-        return means, [one.high - one.mean for one in each.values()], words
+        return means, [one.half for one in each.values()], words
     words = f"one binomial standard error for {images:,} test images, as if both erred independently"
     return means, [standard_error(images, *of[0]) for of in ends.values()], words
 

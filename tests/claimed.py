@@ -39,11 +39,13 @@ def raw(store, run, name):
     return json.loads((store.root / key_of(run) / "record.json").read_text("utf-8"))["history"][name]
 
 
-def words(values, scale=100, digits=2):
-    """Mean and Student's interval, as the page has them."""
-    error = stats.sem(values)
-    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), error) if error else [np.mean(values)] * 2
-    return "{} [{}, {}]".format(*(f"{scale * v:+.{digits}f}".replace("-", "−") for v in (np.mean(values), low, high)))
+def words(values, scale=100, digits=2, unit="points"):
+    """Mean and Student's interval, as the page has them; of seeds that agree to the last image, that they do."""
+    mean, error = np.mean(values), stats.sem(values)
+    alike = len(values) > 1 and error < 1e-12
+    ends = (mean, mean) if alike else stats.t.interval(0.95, len(values) - 1, mean, error)
+    mean, low, high = (f"{scale * v:+.{digits}f}".replace("-", "−") for v in (mean, *ends))
+    return f"{mean} {unit} ({len(values)} seeds alike)" if alike else f"{mean} [{low}, {high}] {unit}"
 
 
 def of(found, claim, part=0):

@@ -40,12 +40,12 @@ def test_paths_are_those_of_the_records(store, found, method):
         for tw in (0, 20)
     }
     assert of(found, 9, 2 * part).each == tuple(
-        f"tw = {tw}: {words(values, 1, 3)} nats, above in {sum(value > 1e-6 for value in values)} of 2 seeds; above the"
-        f" chord {words([bulge(p) for p in paths(tw)], 1, 3)} nats"
+        f"tw = {tw}: {words(values, 1, 3, unit='nats')}, above in {sum(value > 1e-6 for value in values)} of 2 seeds;"
+        f" above the chord {words([bulge(p) for p in paths(tw)], 1, 3, unit='nats')}"
         for tw, values in barrier.items()
     )
-    assert of(found, 9, 2 * part).value == f"{words(barrier[0], 1, 3)} nats"
-    assert of(found, 9, 2 * part + 1).value == f"{words(barrier[20], 1, 3)} nats"
+    assert of(found, 9, 2 * part).value == f"{words(barrier[0], 1, 3, unit='nats')}"
+    assert of(found, 9, 2 * part + 1).value == f"{words(barrier[20], 1, 3, unit='nats')}"
     gains = {tw: [gain(p) for p in paths(tw)] for tw in (0, 20)}
     less = {tw: [gain(o) - g for o, g in zip(paths(tw, "output"), gains[tw], strict=True)] for tw in (0, 20)}
     for claim, values in ((10, gains), (11, less)):
@@ -58,7 +58,7 @@ def test_paths_are_those_of_the_records(store, found, method):
             {n: raw(store, r, n) for n in ("probability_held_accuracy", "probability_report_accuracy")} for r in runs
         ]
         pairs = zip(outputs, gains[tw], strict=True)
-        assert said.endswith(f"; of probabilities {words([gain(o, 'probability_') - g for o, g in pairs])} points")
+        assert said.endswith(f"; of probabilities {words([gain(o, 'probability_') - g for o, g in pairs])}")
 
 
 def test_a_single_relax_time_with_paths_is_not_asked_for_a_barrier_and_for_none(store):
@@ -81,7 +81,7 @@ def test_the_best_points_are_compared_with_the_cnns_end_trained_on(store, found)
                 held, test = (raw(store, STUDY.path(method, tw, s), f"{name}_accuracy") for name in ("held", "test"))
                 end = raw(store, STUDY.relaxed(kind, STUDY.epochs, s), "test_accuracy")[-1]
                 wanted[kind][tw].append(test[1 + int(np.argmax(held[1:-1]))] - end)
-        assert finding.each == tuple(f"tw = {tw}: {words(values)} points" for tw, values in wanted[hardest].items())
+        assert finding.each == tuple(f"tw = {tw}: {words(values)}" for tw, values in wanted[hardest].items())
         verdicts = {intervals.everywhere(values).verdict for values in wanted.values()}
         assert finding.verdict == (FAILS if FAILS in verdicts else HOLDS if verdicts == {HOLDS} else UNDECIDED)
 

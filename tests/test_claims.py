@@ -84,14 +84,14 @@ def test_performance_is_that_of_the_records(store, found):
         (of(found, 6), above),
         (of(found, 6, 1), unpicked),
     ):
-        assert finding.each == tuple(f"tw = {tw}: {words(v)} points" for tw, v in values.items())
+        assert finding.each == tuple(f"tw = {tw}: {words(v)}" for tw, v in values.items())
     looks = [len(last["efcn"][0][0]) - 1, len(raw(store, STUDY.cnn(0), "test_accuracy"))]
     assert "(of {} measurements after the embedding) minus the CNN's best (of {})".format(*looks) in (
         of(found, 6).statistic
     )
     beside = {tw: [a[-1] - a[0] for a in of] for tw, of in last["control"].items()}
     assert of(found, 4).each == tuple(
-        f"tw = {tw}: {words(values)} points; the control {words(beside[tw])} points" for tw, values in improved.items()
+        f"tw = {tw}: {words(values)}; the control {words(beside[tw])}" for tw, values in improved.items()
     )
 
 
@@ -103,7 +103,7 @@ def test_the_efcn_is_compared_with_each_control(store, found):
     for tw, said in zip((0, 5), of(found, 6, 2).each, strict=False):
         over = {kind: np.subtract(ends["efcn"][tw], ends[kind][tw]) for kind in CONTROLS}
         names = {"control": "control", "lowered": "lowered rate", "elcn": "eLCN"}
-        listed = ", ".join(f"{names[kind]} {words(values)} points" for kind, values in over.items())
+        listed = ", ".join(f"{names[kind]} {words(values)}" for kind, values in over.items())
         assert said == f"tw = {tw}, against: {listed}"
     judged = intervals.against(claim_performance.over_controls(evidence.gather(STUDY, store)))
     assert of(found, 6, 2).verdict == judged.verdict
@@ -124,12 +124,12 @@ def test_magnitudes_and_deviation_are_those_of_the_records(store, found):
         rms = [weights[:, where].square().mean().sqrt() for where in (local, ~local & ~dead)]
         assert not weights[:, ~local & dead].any()
         orders.append(float(torch.log10(rms[0] / rms[1])))
-    assert of(found, 2).value == f"{words(orders, 1)} orders of magnitude"
+    assert of(found, 2).value == f"{words(orders, 1, unit='orders of magnitude')}"
     fcn = [raw(store, STUDY.fcn(s), "delta")[-1] for s in STUDY.seeds]
     low, high = stats.t.interval(0.95, len(fcn) - 1, np.mean(fcn), stats.sem(fcn))
     assert of(found, 7).value == f"{100 * np.mean(fcn):+.1f} [{100 * max(low, 0):+.1f}, {100 * min(high, 1):+.1f}] %"
     start = [raw(store, STUDY.fcn(s), "delta")[0] for s in STUDY.seeds]
-    assert of(found, 7).each == (f"at its random start: {words(start, 100, 1)} %",)
+    assert of(found, 7).each == (f"at its random start: {words(start, 100, 1, unit='%')}",)
     rho = [
         stats.spearmanr(
             STUDY.relax_times, [raw(store, STUDY.relaxed("efcn", tw, s), "delta")[-1] for tw in STUDY.relax_times]
@@ -203,7 +203,7 @@ def test_where_the_rate_changes_the_cnn_at_its_own_is_a_control_too(store):
             [raw(store, run, "test_accuracy") for run in runs]
             for runs in zip(*((STUDY.cnn(s), STUDY.relaxed("efcn", tw, s)) for s in STUDY.seeds), strict=True)
         )
-        wanted.append(f"tw = {tw}: {words([e[-1] - c[i] for c, e in zip(cnn, efcn, strict=True)])} points")
+        wanted.append(f"tw = {tw}: {words([e[-1] - c[i] for c, e in zip(cnn, efcn, strict=True)])}")
     finding = of(claims.findings(changed), 6, 2)
     assert [
         said.split(", against: ")[0] + ": " + said.split("CNN as it went on ")[1] for said in finding.each

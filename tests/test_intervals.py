@@ -1,6 +1,6 @@
 """Intervals against SciPy's own, verdicts against their definitions written out."""
 
-from math import isinf
+from math import isfinite, isinf
 
 import numpy as np
 import pytest
@@ -18,7 +18,8 @@ seeds = st.lists(numbers, min_size=2, max_size=6)
 def test_the_interval_is_students(values, level):
     found = interval(values, level)
     scale = stats.sem(values)
-    low, high = stats.t.interval(level, len(values) - 1, np.mean(values), scale) if scale else (values[0], values[0])
+    alike = len(set(values)) == 1
+    low, high = (-np.inf, np.inf) if alike else stats.t.interval(level, len(values) - 1, np.mean(values), scale)
     np.testing.assert_allclose([found.low, found.mean, found.high], [low, np.mean(values), high], rtol=1e-9, atol=1e-9)
     assert found.n == len(values)
 
@@ -34,6 +35,19 @@ def test_one_seed_decides_nothing():
     assert within([0.97], 0.96, 0.98)[0] == UNDECIDED
 
 
+def test_seeds_that_agree_to_the_last_image_decide_nothing():
+    share = [0.2196 - 0.2218, 0.0107 - 0.0129]  # 22 images of 10,000 in both, told apart by rounding alone
+    assert share[0] != share[1]
+    found = interval(share)
+    assert isinf(found.low)
+    assert isinf(found.high)
+    assert found.text(100, 2, "points") == "−0.22 points (2 seeds alike)"
+    assert found.clipped(-1, 1) == found
+    for judge in (everywhere, somewhere):
+        assert judge({0: share}).verdict == UNDECIDED
+    assert isfinite(interval([share[0], share[1] - 1e-4]).low)  # one image more is a spread
+
+
 def test_intervals_in_words():
     assert interval([1.0, 2.0, 3.0]).text(10, 1, "nats") == "+20.0 [−4.8, +44.8] nats"
 
@@ -44,7 +58,7 @@ def test_verdicts_on_all_and_on_some(values, bound):
 
     def ends(level, of):
         scale = stats.sem(of)
-        return stats.t.interval(level, len(of) - 1, np.mean(of), scale) if scale else (of[0], of[0])
+        return (-np.inf, np.inf) if len(set(of)) == 1 else stats.t.interval(level, len(of) - 1, np.mean(of), scale)
 
     lows, highs = zip(*(ends(0.95, of) for of in values.values()), strict=True)
     strict_lows, strict_highs = zip(*(ends(strict, of) for of in values.values()), strict=True)
@@ -82,7 +96,7 @@ def test_one_is_ahead_at_some_relax_time_only_if_it_is_ahead_of_every_rival(valu
     def ends(name, tw, looks):
         of, level = values[name][tw], 1 - 0.05 / looks
         scale = stats.sem(of)
-        return stats.t.interval(level, len(of) - 1, np.mean(of), scale) if scale else (of[0], of[0])
+        return (-np.inf, np.inf) if len(set(of)) == 1 else stats.t.interval(level, len(of) - 1, np.mean(of), scale)
 
     lows = {tw: {name: ends(name, tw, len(times))[0] for name in values} for tw in times}
     highs = {tw: {name: ends(name, tw, len(values))[1] for name in values} for tw in times}
