@@ -2,11 +2,10 @@
 
 The interval is Student's, over the seeds, on differences within each seed (the eFCN's accuracy minus its own control's,
 say), two-sided at 95 %. A single seed gives no interval, nor do seeds that are alike to the last image: then nothing is
-decided. A claim that something is above a
-bound at *every* relax time holds when each interval lies above it, and fails when one lies below it whose level was
-raised for the number of relax times looked at (Bonferroni); that it is above at *some* relax time holds when one of a
-raised level lies above it, and fails when all lie below. Everything else is undecided. What is shown is the relax time
-that decided, or came closest to it, with the interval that did.
+decided. A claim that something is above a bound at *every* relax time holds when each interval lies above it, and fails
+when one lies below it whose level was raised for the number of relax times looked at (Bonferroni); that it is above at
+*some* relax time holds when one of a raised level lies above it, and fails when all lie below. Everything else is
+undecided. What is shown is the relax time that decided, or came closest to it, with the interval that did.
 """
 
 from collections.abc import Mapping, Sequence
