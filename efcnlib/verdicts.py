@@ -251,11 +251,12 @@ def contributions(efcn: Times, chance: float, images: int) -> list[str]:
     whole, local = _each(efcn, seeds.final), {tw: history["accuracy_local"][-1] for tw, history in efcn.items()}
     off = {tw: history["accuracy_off_local"][-1] for tw, history in efcn.items()}
     least, most = min(off, key=off.get), max(off, key=off.get)
+    low, high = percent(off[least]), percent(off[most])
+    reached = f"between {low} ($t_w$ = {least}) and {high} ($t_w$ = {most})" if low != high else f"{low} at every $t_w$"
     return [
         *said,
         f"**Does the whole eFCN do better than its local weights alone?** {compare(whole, local, images)}",
-        f"The off-local weights alone reach between {percent(off[least])} ($t_w$ = {least}) and {percent(off[most])}"
-        f" ($t_w$ = {most}), where guessing gives {percent(chance)}."
+        f"The off-local weights alone reach {reached}, where guessing gives {percent(chance)}."
         f" Against guessing: {compare(off, dict.fromkeys(efcn, chance), images, known=True)}",
         over_seeds(efcn),
     ]

@@ -114,6 +114,8 @@ def test_contributions_compare_with_local_weights_and_with_guessing():
     lines = verdicts.contributions({0: efcn(0.7, 0.3, 0.4), 9: efcn(0.7, 0.69, 0.11)}, 0.1, IMAGES)
     assert "Above at $t_w$ = 0; within two standard errors at $t_w$ = 9. Largest difference: +40.0" in lines[0]
     assert "between 11.0 % ($t_w$ = 9) and 40.0 % ($t_w$ = 0), where guessing gives 10.0 %" in lines[1]
+    alike = verdicts.contributions({0: efcn(0.7, 0.3, 0.1001), 9: efcn(0.7, 0.69, 0.1)}, 0.1, IMAGES)
+    assert "alone reach 10.0 % at every $t_w$, where guessing gives 10.0 %" in alike[1]
     assert "+30.0 ± 1.5 percentage points" in lines[1]  # guessing is known without error: sqrt(.4 * .6 / 1000)
 
 
