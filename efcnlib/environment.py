@@ -52,7 +52,7 @@ def environment() -> dict[str, str | int | list[str] | None]:
 
     >>> from efcnlib.environment import environment
     >>> sorted(environment())
-    ['commit', 'cpu', 'cuda', 'efcnlib', 'numpy', 'platform', 'python', 'threads', 'torch']
+    ['commit', 'cpu', 'cuda', 'efcnlib', 'instructions', 'numpy', 'platform', 'python', 'threads', 'torch']
     """
     return {
         "efcnlib": _efcnlib_version(),
@@ -62,6 +62,7 @@ def environment() -> dict[str, str | int | list[str] | None]:
         "numpy": numpy.__version__,
         "platform": platform.platform(),
         "cpu": cpu_name(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),  # which decides how bf16 is multiplied: ``widened``
         "threads": torch.get_num_threads(),
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }

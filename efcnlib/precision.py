@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 import torch
 
+from efcnlib import widened
 from efcnlib.errors import UserError, choice
 
 PRECISIONS = ("float32", "tf32", "bf16")
@@ -51,7 +52,9 @@ def check(precision: str, device: torch.device | str) -> None:
 
 @contextlib.contextmanager
 def products(precision: str, device: torch.device | str) -> Iterator[None]:
-    """Whether float32 products on a GPU keep all their bits: only in "float32"; in the others they are tf32.
+    """How products are computed within: float32 ones on a GPU keep all their bits in "float32" alone, elsewhere tf32's.
+
+    bf16 products on a CPU without instructions for them come from its float32 kernels (``widened``).
 
     >>> import torch
     >>> from efcnlib.precision import products
@@ -60,7 +63,8 @@ def products(precision: str, device: torch.device | str) -> Iterator[None]:
     tensor([[3.]])
     """
     if torch.device(device).type != "cuda":
-        yield
+        with widened.Widened() if precision == "bf16" and widened.needed(device) else contextlib.nullcontext():
+            yield
         return
     backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
     before = [backend.fp32_precision for backend in backends]
@@ -77,7 +81,7 @@ def products(precision: str, device: torch.device | str) -> Iterator[None]:
 def speedup(device: str) -> float:
     """How many times faster a bf16 product is than a float32 one on this device, measured (0.1 s on a CPU).
 
-    CPUs with avx512_bf16 or AMX gain a factor of two or more; others convert each operand and lose.
+    CPUs with avx512_bf16 or AMX gain a factor of two or more; others convert each operand and lose a little.
 
     >>> from efcnlib.precision import speedup
     >>> speedup("cpu") > 0
@@ -88,8 +92,9 @@ def speedup(device: str) -> float:
     size = 1024 if torch.device(device).type == "cpu" else 8192
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(size, size, generator=generator).to(device) for _ in range(2))
-    seconds = {dtype: _seconds(a.to(dtype), b.to(dtype)) for dtype in (torch.float32, torch.bfloat16)}
-    return seconds[torch.float32] / seconds[torch.bfloat16]
+    single = _seconds(a, b)
+    with products("bf16", device):
+        return single / _seconds(a.bfloat16(), b.bfloat16())
 
 
 def _seconds(a: torch.Tensor, b: torch.Tensor) -> float:
