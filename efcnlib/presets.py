@@ -90,6 +90,7 @@ PRESETS = (
     ),
     NARROW
     | {
+        "fcn_control": True,
         "sweep_time": 40,  # whose eFCNs of the first two seeds were the most accurate
         "sweep_channels": (4, 8, 16),
         "sweep_train": (12_500, 25_000, 50_000),

@@ -109,7 +109,7 @@ def _bytes(tensor: Tensor) -> bytes:
 
 def _differing(first: Record, second: Record) -> list[str]:
     """What of code, device and environment, as far as it may decide rounding, differs between two records."""
-    parts = ("commit", "python", "torch", "numpy", "cpu", "threads", "cuda")
+    parts = ("commit", "python", "torch", "numpy", "cpu", "instructions", "threads", "cuda")
     pairs = {name: (first.info["environment"].get(name), second.info["environment"].get(name)) for name in parts}
     pairs["device"] = first.info.get("device"), second.info.get("device")
     pairs["engine"] = first.info.get("engine"), second.info.get("engine")

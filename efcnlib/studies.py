@@ -24,7 +24,12 @@ ENDS = re.compile(r"(cnn|fcn|efcn)(?: (\d+))?(?: seed (\d+))?")
 Epoch = Annotated[int, Field(le=100_000)]
 Seed = Annotated[int, Field(lt=2**31)]
 Size = Annotated[int, Field(ge=1)]
-NOT_SWEPT = ("path_", "sweep_", "curvature")  # how the fields begin that a variant of a study does not take over
+NOT_SWEPT = (
+    "path_",
+    "sweep_",
+    "curvature",
+    "fcn_",
+)  # how the fields begin that a variant of a study does not take over
 
 
 class Study(Frozen):
@@ -47,6 +52,7 @@ class Study(Frozen):
     relax_epochs: int = Field(ge=1, le=100_000)  # after embedding, of the control too
     relax_times: tuple[Epoch, ...] = Field(min_length=1)  # tw, epochs of the CNN
     controls: tuple[Literal[CONTROLS], ...] = ("control",)  # at each tw, beside the eFCN
+    fcn_control: bool = False  # a second standard FCN, trained with the eFCN's optimiser
     lowered: float = Field(0.1, gt=0, lt=1)  # the learning rate of the control "lowered", as a part of the others'
     path_times: tuple[Epoch, ...] = ()  # the tw whose eFCNs get paths
     path_start: str = Field("cnn", max_length=40)  # where paths begin and end, see `Study.end`
@@ -109,6 +115,10 @@ class Study(Frozen):
                 f"carry: {after.words} cannot go on with what {before.words} gathered: take a relax_optimiser of the"
                 " same kind; its learning rate may be another"
             )
+        if self.fcn_control and not self.changes_optimiser:
+            raise ValueError(
+                "fcn_control: the eFCN's optimiser is the standard FCN's own: give another relax_optimiser"
+            )
         if _end(self.path_start) == _end(self.path_end):
             raise ValueError(f"paths from {self.path_start} to {self.path_end} lead nowhere: give two different ends")
         return self
@@ -149,6 +159,13 @@ class Study(Frozen):
     def fcn(self, seed: int) -> Training:
         """The standard FCN of a seed: the eFCN's shape, PyTorch's random start."""
         return self._training("fcn", self.optimiser, self.epochs, seed)
+
+    def control_fcn(self, seed: int) -> Training:
+        """The standard FCN of a seed trained with the eFCN's optimiser; UserError if the study has none."""
+        if not self.fcn_control:
+            raise UserError(f"study {self.name} has no control of its standard FCN: give it one, fcn_control=true")
+        run = self._training("fcn", self.relax_optimiser, self.epochs, seed)
+        return run.model_copy(update={"variant": f"{run.variant} lr={run.optimiser.lr:g}".strip()})
 
     def relaxed(self, kind: str, tw: int, seed: int) -> Training:
         """The eFCN or one of ``CONTROLS`` stemming from the CNN at ``tw``; UserError names the study's relax times."""
@@ -254,6 +271,8 @@ def runs(study: Study) -> list[Run]:
     result: dict[Run, None] = {}
     for seed in study.seeds:
         result |= dict.fromkeys([study.cnn(seed), study.fcn(seed)])
+        if study.fcn_control:
+            result[study.control_fcn(seed)] = None
         for tw in study.relax_times:
             result |= dict.fromkeys(study.relaxed(kind, tw, seed) for kind in (*study.controls, "efcn"))
         for path in (study.path(method, tw, seed) for tw in study.path_times for method in study.path_methods):

@@ -53,6 +53,10 @@ class Results:
         """The standard FCN."""
         return self._record(self.study.fcn(seed))
 
+    def control_fcn(self, seed: int) -> Record:
+        """The standard FCN trained with the eFCN's optimiser."""
+        return self._record(self.study.control_fcn(seed))
+
     def efcn(self, tw: int, seed: int) -> Record:
         """The eFCN that stems from the CNN at ``tw``."""
         return self._record(self.study.relaxed("efcn", tw, seed))
