@@ -1,8 +1,8 @@
 """The statistics of the claims about accuracy, 4 to 6 and 8, and what is left of them against the controls."""
 
 from efcnlib.claim_statistics import POINTS, Finding, each, finding, without
-from efcnlib.controls import NAMES
-from efcnlib.evidence import Evidence, History, Times
+from efcnlib.controls import NAMES, decimal
+from efcnlib.evidence import Evidence, History, Seeds, Times
 from efcnlib.intervals import Values, against, everywhere, interval, somewhere
 from efcnlib.seeds import best, enumerated, final, until
 
@@ -11,7 +11,6 @@ def performance(evidence: Evidence) -> list[Finding]:
     """Claims 4 to 6, and what of 6 is left without picking epochs and against the controls."""
     study, efcn = evidence.study, evidence.efcn
     gain = each(efcn, gained)
-    over_fcn = {tw: [final(h) - best(evidence.fcn[seed]) for seed, h in of.items()] for tw, of in efcn.items()}
     over_cnn = {
         name: {tw: [value(h) - best(evidence.cnn[seed]) for seed, h in of.items()] for tw, of in efcn.items()}
         for name, value in (("best", _best_after), ("final", final))
@@ -30,9 +29,10 @@ def performance(evidence: Evidence) -> list[Finding]:
             5,
             f"eFCN's final accuracy, after tw and {study.relax_epochs} epochs, minus the standard FCN's best of"
             f" {study.epochs}, every tw",
-            everywhere(over_fcn),
+            everywhere(_over_best_of(evidence.fcn, efcn)),
             **POINTS,
         ),
+        *_over_control_fcn(evidence),
         finding(
             6,
             f"as the supplement has it: eFCN's best accuracy (of {later} measurements after the embedding) minus the"
@@ -48,6 +48,27 @@ def performance(evidence: Evidence) -> list[Finding]:
             **POINTS,
         ),
         _controlled(evidence),
+    ]
+
+
+def _over_best_of(fcn: Seeds, efcn: Times) -> Values:
+    return {tw: [final(h) - best(fcn[seed]) for seed, h in of.items()] for tw, of in efcn.items()}
+
+
+def _over_control_fcn(evidence: Evidence) -> list[Finding]:
+    """Claim 5 against the standard FCN that differs from the eFCN in nothing but its start, and its epochs."""
+    if not evidence.control_fcn:
+        return []
+    rate = decimal(evidence.study.relax_optimiser.lr)
+    return [
+        finding(
+            5,
+            f"the same minus the best of a standard FCN trained as the eFCN is (rate {rate}, {evidence.study.epochs}"
+            " epochs), every tw",
+            everywhere(_over_best_of(evidence.control_fcn, evidence.efcn)),
+            ours=True,
+            **POINTS,
+        )
     ]
 
 

@@ -35,6 +35,7 @@ FIGURES = {  # where to see it: page and figure
     **dict.fromkeys((9, 10, 11), "interpolation.ipynb#figure-6"),
 }
 BEYOND = {  # what the supplement does not ask, and a reader should
+    5: "… and one that is trained as the eFCN is",
     6: "… with no epoch picked, and against every control",
     8: "… so that a network which never had any is worse",
     10: "… and than the CNN's end trained on",

@@ -1,7 +1,7 @@
 """What is recorded of a study over its seeds, gathered for the claims: histories by kind, relax time and seed."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from efcnlib import origins, studies
 from efcnlib.environment import default_root, recorded
@@ -29,6 +29,7 @@ class Evidence:
     controls: dict[str, Times]  # by the names in configs.CONTROLS
     paths: dict[str, Times]  # by method
     origins: tuple[Origin, ...]
+    control_fcn: Seeds = field(default_factory=dict)  # trained with the eFCN's optimiser, where the study has it
 
     @property
     def diverged(self) -> tuple[int, ...]:
@@ -93,6 +94,7 @@ def gather(study: Study, store: Store) -> Evidence:
             if study.path_times
         },
         origins=tuple(origins.of(study, seeds, there.get)),
+        control_fcn={seed: history(study.control_fcn(seed)) for seed in seeds} if study.fcn_control else {},
     )
 
 

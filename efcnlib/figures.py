@@ -38,10 +38,12 @@ Sizes = Mapping[int, Sequence[History]]  # histories by size of network or train
 SHARING = "distance to weight sharing (%)"
 
 
-def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Drawing:
+def dynamics(
+    cnn: History, efcn: Times, control: Times, fcn_best: float, control_fcn_best: float | None = None
+) -> Drawing:
     """Figure 3: test accuracy of the CNN against its epochs; above each relax time what came of it, coloured by time.
 
-    ``fcn_best`` is the standard FCN's best test accuracy.
+    ``fcn_best`` is the standard FCN's best test accuracy, ``control_fcn_best`` that of one trained as the eFCN is.
 
     >>> from efcnlib.figures import dynamics
     >>> cnn = {"epoch": [0, 1, 2], "test_accuracy": [0.1, 0.3, 0.4]}
@@ -54,6 +56,8 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Draw
     ax.plot(cnn["epoch"], percent(cnn["test_accuracy"]), color=RED, marker=".", label="CNN")
     _band(ax, cnn, "test_accuracy", RED)
     ax.axhline(100 * fcn_best, color=BROWN, linestyle="--", label="standard FCN, best")
+    if control_fcn_best is not None:
+        ax.axhline(100 * control_fcn_best, color=BROWN, linestyle=":", label="the same, trained as the eFCN is")
     norm = log_from_zero(max(history["epoch"][-1] for history in efcn.values()))
     beside = ax.transData + ScaledTranslation(7 / 72, 0, figure.dpi_scale_trans)  # points: clear of the crosses
     for tw in efcn:
@@ -89,7 +93,7 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn_best: float) -> Draw
     ax.set(xlabel="epochs of the CNN; relax time $t_w$", ylabel=ACCURACY)
     time_bar(figure, ax, norm, AFTER)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    return told(figure, cnn, efcn, control, fcn_best)
+    return told(figure, cnn, efcn, control, fcn_best, control_fcn_best)
 
 
 def gains(times: Sequence[int], differences: Sequence[float], errors: Sequence[float], what: str) -> Drawing:

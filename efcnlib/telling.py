@@ -13,7 +13,9 @@ Times = Mapping[int, History]  # histories by relax time
 ACCURACY = "test accuracy (%)"
 
 
-def told(figure: Drawing, cnn: History, efcn: Times, control: Times, fcn_best: float) -> Drawing:
+def told(
+    figure: Drawing, cnn: History, efcn: Times, control: Times, fcn_best: float, control_fcn_best: float | None = None
+) -> Drawing:
     """With rows of a network's name, its relax time, its own epoch, and its test accuracy in per cent."""
     histories = [("CNN", None, cnn), *(("eFCN", tw, h) for tw, h in efcn.items())]
     histories += [("control", tw, history) for tw, history in control.items()]
@@ -23,8 +25,9 @@ def told(figure: Drawing, cnn: History, efcn: Times, control: Times, fcn_best: f
         for row in zip(history["epoch"], *values_of(history, "test_accuracy"), strict=True)
     ]
     names = ("network", "tw (epochs)", "epoch", *columns_of(ACCURACY, cnn))
-    best = ("standard FCN, best", None, None, 100 * fcn_best, None, None)
-    return figure.tell(names, [*rows, best[: len(names)]])
+    best = {"standard FCN, best": fcn_best, "standard FCN trained as the eFCN is, best": control_fcn_best}
+    rows += [(name, None, None, 100 * value, None, None)[: len(names)] for name, value in best.items() if value]
+    return figure.tell(names, rows)
 
 
 def columns_of(label: str, history: History) -> list[str]:

@@ -149,8 +149,10 @@ def diverged_fcn(fcn: Mapping[int, History]) -> list[str]:
     ]
 
 
-def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: int) -> list[str]:
-    """Claims 4 to 6 of the supplement, and the control; accuracies on a test set of ``images``.
+def dynamics(
+    cnn: History, efcn: Times, control: Times, fcn: History, images: int, control_fcn: History | None = None
+) -> list[str]:
+    """Claims 4 to 6 of the supplement, and the controls; accuracies on a test set of ``images``.
 
     >>> from efcnlib.verdicts import dynamics
     >>> cnn, fcn = {"test_accuracy": [0.1, 0.7]}, {"test_accuracy": [0.1, 0.5]}
@@ -159,17 +161,24 @@ def dynamics(cnn: History, efcn: Times, control: Times, fcn: History, images: in
     "**Does it exceed the CNN's best?** The best of each, of 2 measurements, against that, of 2: Above at $t_w$ = 5"
     """
     start, end = _each(efcn, lambda history: history["test_accuracy"][0]), _each(efcn, seeds.final)
-    best, cnn_best, fcn_best = _each(efcn, seeds.best), seeds.best(cnn), seeds.best(fcn)
+    best, cnn_best = _each(efcn, seeds.best), seeds.best(cnn)
+    fcns = {"the standard FCN": fcn}
+    if control_fcn:
+        fcns["a standard FCN trained as it is itself"] = control_fcn
     better = [tw for tw in efcn if end[tw] > start[tw]]
     rising = [tw for tw in control if seeds.final(control[tw]) == max(control[tw]["test_accuracy"])]
     return [
         *diverged(efcn),
         f"The CNN's best test accuracy is {percent(cnn_best)}, at the end it has {percent(seeds.final(cnn))};"
-        f" the standard FCN's best is {percent(fcn_best)}.",
+        f" the standard FCN's best is {percent(seeds.best(fcn))}"
+        f"{f', and {percent(seeds.best(control_fcn))} where it is trained as the eFCN is' if control_fcn else ''}.",
         f"**Does the eFCN always improve after the embedding?** {holds(better, efcn)}, from first to last."
         f" With errors: {compare(end, start, images)}",
-        f"**Does it beat the standard FCN?** Final against the FCN's best, of {_measured([fcn])} measurements:"
-        f" {compare(end, dict.fromkeys(efcn, fcn_best), images)}",
+        *(
+            f"**Does it beat {name}?** Final against the FCN's best, of {_measured([of])} measurements:"
+            f" {compare(end, dict.fromkeys(efcn, seeds.best(of)), images)}"
+            for name, of in fcns.items()
+        ),
         f"**Does it exceed the CNN's best?** The best of each, of {_measured(efcn.values())} measurements, against"
         f" that, of {_measured([cnn])}: {compare(best, dict.fromkeys(efcn, cnn_best), images)}",
         "**Does it beat its control**, the CNN trained on from the same $t_w$? Final against final:"

@@ -50,11 +50,12 @@ def test_every_claim_has_its_findings_and_its_page(found):
     assert set(claims.FIGURES) == set(range(1, 12))
     assert set(claims.UNKNOWN) <= set(claims.CLAIMS)
     assert set(claims.verdicts(found).values()) <= {HOLDS, FAILS, UNDECIDED}
-    assert set(claims.verdicts(found, ours=True)) == set(claims.BEYOND)
+    assert set(claims.verdicts(found, ours=True)) == set(claims.BEYOND) - {5}  # which takes a second standard FCN
     table = claims.rows([found, []])
-    assert [row[0] for row in table] == ["1", "2", "3", "4", "5", "6", "", "7", "8", "", "9", "10", "", "11"]
+    assert [row[0] for row in table] == ["1", "2", "3", "4", "5", "", "6", "", "7", "8", "", "9", "10", "", "11"]
     assert {row[3] for row in table} == {""}
-    assert table[6][2] == claims.verdicts(found, ours=True)[6]
+    assert table[5][2:] == ["", ""]
+    assert table[7][2] == claims.verdicts(found, ours=True)[6]
 
 
 def test_the_embedding_is_exact_and_padding_stays(found):
