@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from test_sweep import tiny
 
-from efcnlib import claims, evidence, literature, studies, sweep, verdicts
+from efcnlib import claims, evidence, literature, studies, sweep, weight_verdicts
 from efcnlib.environment import REPOSITORY
 from efcnlib.execution import run_notebook
 from efcnlib.intervals import HOLDS, UNDECIDED
@@ -130,8 +130,8 @@ def test_to_diverge_is_to_fail_and_is_left_out_of_the_rest(store):
 def test_where_all_diverged_little_is_said(store):
     found = evidence.gather(STUDY, store)
     lost = {LOST: found.efcn[LOST][0]}
-    assert verdicts.deviation(lost, found.fcn[0])[0] == "Left out is $t_w$ = 4, where the eFCN diverged."
-    assert len(verdicts.contributions(lost, 0.1, 100)) == 2
+    assert weight_verdicts.deviation(lost, found.fcn[0])[0] == "Left out is $t_w$ = 4, where the eFCN diverged."
+    assert len(weight_verdicts.contributions(lost, 0.1, 100)) == 2
     fcn = {LOST_SEED: found.fcn[LOST_SEED]}
     only = {tw: {LOST_SEED: of[LOST_SEED]} for tw, of in found.efcn.items()}
     alone = evidence.replace(found, seeds=(LOST_SEED,), fcn=fcn, efcn=only, paths={})

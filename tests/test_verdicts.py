@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from efcnlib import verdicts
+from efcnlib import verdicts, weight_verdicts
 
 IMAGES = 1000
 
@@ -94,7 +94,7 @@ def test_deviation_ranks_delta():
         return run(0.1, accuracy, delta=[0, delta], train_loss=[loss, 0.1], sharing=[0, sharing])
 
     runs = {0: efcn(0.3, 2.3, 0.5, 0.1), 5: efcn(0.2, 1.5, 0.7, 0.1), 20: efcn(0.1, 1.6, 0.6, 0.2)}
-    lines = verdicts.deviation(runs, {"delta": [0.97, 0.96]})
+    lines = weight_verdicts.deviation(runs, {"delta": [0.97, 0.96]})
     assert (
         "between 10.0 % ($t_w$ = 20) and 30.0 % ($t_w$ = 0); the standard FCN's is 96.0 %, and was 97.0 %" in lines[0]
     )
@@ -104,17 +104,17 @@ def test_deviation_ranks_delta():
 
 def test_rank_correlation_of_one_relax_time_is_undefined():
     one = {0: run(0.1, 0.5, delta=[0, 0.3], train_loss=[2.3], sharing=[0, 0.1])}
-    assert "undefined" in verdicts.deviation(one, {"delta": [0.97, 0.96]})[1]
+    assert "undefined" in weight_verdicts.deviation(one, {"delta": [0.97, 0.96]})[1]
 
 
 def test_contributions_compare_with_local_weights_and_with_guessing():
     def efcn(whole, local, off):
         return run(0.1, whole, accuracy_local=[0.1, local], accuracy_off_local=[0.1, off])
 
-    lines = verdicts.contributions({0: efcn(0.7, 0.3, 0.4), 9: efcn(0.7, 0.69, 0.11)}, 0.1, IMAGES)
+    lines = weight_verdicts.contributions({0: efcn(0.7, 0.3, 0.4), 9: efcn(0.7, 0.69, 0.11)}, 0.1, IMAGES)
     assert "Above at $t_w$ = 0; within two standard errors at $t_w$ = 9. Largest difference: +40.0" in lines[0]
     assert "between 11.0 % ($t_w$ = 9) and 40.0 % ($t_w$ = 0), where guessing gives 10.0 %" in lines[1]
-    alike = verdicts.contributions({0: efcn(0.7, 0.3, 0.1001), 9: efcn(0.7, 0.69, 0.1)}, 0.1, IMAGES)
+    alike = weight_verdicts.contributions({0: efcn(0.7, 0.3, 0.1001), 9: efcn(0.7, 0.69, 0.1)}, 0.1, IMAGES)
     assert "alone reach 10.0 % at every $t_w$, where guessing gives 10.0 %" in alike[1]
     assert "+30.0 ± 1.5 percentage points" in lines[1]  # guessing is known without error: sqrt(.4 * .6 / 1000)
 
@@ -124,18 +124,18 @@ def test_magnitudes_compare_local_with_off_local_and_see_dead_weights_move():
     dead = torch.tensor([[False, False, True, True]])
     before = torch.tensor([[0.5, 0.0, 0.0, 0.5]])
     after = torch.tensor([[-0.5, 0.005, 0.0, 0.5]]).half()
-    lines = verdicts.magnitudes(before, after, local, dead)
+    lines = weight_verdicts.magnitudes(before, after, local, dead)
     assert "local weights is 0.5, that of off-local ones 0.005, 2.0 orders of magnitude less" in lines[0]
     assert "50.0 % of this block is dead. There the largest change is 0 " in lines[1]
     after[0, 2] = 0.25
-    assert "the largest change is 0.25 " in verdicts.magnitudes(before, after, local, dead)[1]
+    assert "the largest change is 0.25 " in weight_verdicts.magnitudes(before, after, local, dead)[1]
 
 
 def test_an_output_whose_weights_never_moved_is_told():
     start = torch.rand(3, 3)
     moved, still = [start, start, start + 1], [start, start.clone(), start.clone()]
-    assert verdicts.unmoved({0: moved}) == []
-    (told,) = verdicts.unmoved({0: moved, 5: still, 9: still})
+    assert weight_verdicts.unmoved({0: moved}) == []
+    (told,) = weight_verdicts.unmoved({0: moved, 5: still, 9: still})
     assert told.startswith("No weight of this output moved at $t_w$ = 5 and 9: it got no gradient")
 
 
