@@ -24,12 +24,8 @@ ENDS = re.compile(r"(cnn|fcn|efcn)(?: (\d+))?(?: seed (\d+))?")
 Epoch = Annotated[int, Field(le=100_000)]
 Seed = Annotated[int, Field(lt=2**31)]
 Size = Annotated[int, Field(ge=1)]
-NOT_SWEPT = (
-    "path_",
-    "sweep_",
-    "curvature",
-    "fcn_",
-)  # how the fields begin that a variant of a study does not take over
+# How the fields begin that a variant of a study does not take over.
+NOT_SWEPT = ("path_", "sweep_", "curvature", "fcn_")
 
 
 class Study(Frozen):
