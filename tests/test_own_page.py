@@ -39,15 +39,16 @@ def test_every_example_has_less_than_30_lines(language, name, text):
 def test_the_fields_of_a_training_are_there_and_do_what_is_said():
     table = PAGE.partition("## How it is trained")[2].partition("\n## ")[0]
     given = json.loads("{" + ", ".join(re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)) + "}")
-    assert set(given) == {"shuffle", "augment", "relax_optimiser", "carry", "controls", "lowered"}
+    assert set(given) == {"shuffle", "augment", "relax_optimiser", "carry", "controls", "fcn_control", "lowered"}
     study = studies.load("digits", **given | {"optimiser": {"momentum": 0.9}, "relax_optimiser": MOMENTUM})
     assert (study.shuffle, study.augment, study.carry, study.controls) == (False, True, True, CONTROLS)
+    assert study.control_fcn(0) in studies.runs(study)
     assert (
         studies.load("digits", relax_optimiser=given["relax_optimiser"]).relaxed("control", 2, 0).optimiser.lr == 0.01
     )
     plain = studies.Study.model_fields
     unless = {name: plain[name].default for name in given}
-    assert unless == given | {"shuffle": True, "augment": False, "carry": False} | {
+    assert unless == given | {"shuffle": True, "augment": False, "carry": False, "fcn_control": False} | {
         "relax_optimiser": None,
         "controls": ("control",),
     }
