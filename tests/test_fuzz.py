@@ -75,11 +75,11 @@ def changed_studies(draw) -> dict:
             part = part[name]
         how = draw(st.sampled_from(["exchange", "exchange", "take out", "add"]))
         if how == "exchange":
-            part[last] = draw(likely)
+            part[last] = copy.deepcopy(draw(likely))  # a later change must not reach into what is drawn from
         elif how == "take out":
             del part[last]
         elif isinstance(part, dict):
-            part[draw(st.text(max_size=8))] = draw(likely)
+            part[draw(st.text(max_size=8))] = copy.deepcopy(draw(likely))
     return content
 
 
