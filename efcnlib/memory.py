@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from efcnlib import widened
 from efcnlib.errors import UserError
 from efcnlib.networks import convolutions
 
@@ -24,6 +25,8 @@ def needed(network: nn.Sequential, optimiser, precision: str, engine, batch: int
         total += largest * size  # the scratch buffer
     if fused and operand != size:
         total += count * operand  # the shadow
+        if widened.needed(weights[0].device):
+            total += largest * size  # one layer's operand
         if engine.kernel == "triton" and optimiser.name == "sgd":
             total += count * operand  # the lower halves
     if fused and engine.delay > 1:

@@ -161,7 +161,7 @@ class Study(Frozen):
         if not self.fcn_control:
             raise UserError(f"study {self.name} has no control of its standard FCN: give it one, fcn_control=true")
         run = self._training("fcn", self.relax_optimiser, self.epochs, seed)
-        return run.model_copy(update={"variant": f"{run.variant} lr={run.optimiser.lr:g}".strip()})
+        return run.model_copy(update={"variant": f"lr={run.optimiser.lr:g}"})
 
     def relaxed(self, kind: str, tw: int, seed: int) -> Training:
         """The eFCN or one of ``CONTROLS`` stemming from the CNN at ``tw``; UserError names the study's relax times."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from efcnlib import architectures, embedding, memory, networks
+from efcnlib import architectures, embedding, memory, networks, widened
 from efcnlib.engine import Engine, Trainer
 from efcnlib.errors import UserError
 from efcnlib.updates import Optimiser
@@ -23,9 +23,11 @@ def needed(precision="float32", optimiser=None, **engine):
     return memory.needed(network, optimiser or Optimiser(), precision, Engine(**engine), batch=1) / weights
 
 
-def test_needs_follow_from_what_is_kept():
+def test_needs_follow_from_what_is_kept(monkeypatch):
     assert needed() < 0.05  # no gradient
-    assert needed("bf16") == pytest.approx(0.5, abs=0.05)  # the shadow
+    for is_widened, copy in ((False, 0), (True, 0.95)):  # of one layer, in float32
+        monkeypatch.setattr(widened, "needed", lambda device, it=is_widened: it)
+        assert needed("bf16") == pytest.approx(0.5 + copy, abs=0.05)  # the shadow
     assert needed(optimiser=Optimiser(momentum=0.9)) == pytest.approx(1, abs=0.05)
     assert needed(optimiser=Optimiser(name="adam")) == pytest.approx(2.95, abs=0.1)  # m, v, one layer's gradient
     assert needed(update="autograd") == pytest.approx(1, abs=0.05)
