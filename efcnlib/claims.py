@@ -127,6 +127,9 @@ def headlines(found: Sequence[Finding], evidence: Evidence | None = None) -> lis
         lines.append(f"The eFCN **diverged** at {at(evidence.diverged)}, in one seed at least.")
     if evidence and evidence.diverged_fcn:
         lines.append(f"The standard FCN **diverged** in {in_words(evidence.diverged_fcn)}.")
+    if evidence and evidence.diverged_control_fcn:
+        where = in_words(evidence.diverged_control_fcn)
+        lines.append(f"The standard FCN trained as the eFCN is **diverged** in {where}; its best is from before.")
     lines += [f"Claim {one.claim} **fails**: {_said(one)}." for one in found if one.verdict == FAILS and not one.ours]
     own, beyond = verdicts(found), verdicts(found, ours=True)
     for claim, verdict in beyond.items():

@@ -42,6 +42,11 @@ class Evidence:
         there = stable(self.fcn)
         return tuple(seed for seed in self.seeds if seed not in there)
 
+    @property
+    def diverged_control_fcn(self) -> tuple[int, ...]:
+        """The seeds whose standard FCN diverged although it was trained as the eFCN is."""
+        return tuple(seed for seed, history in self.control_fcn.items() if not is_finite(history))
+
     def stable(self) -> "Evidence":
         """Without the eFCNs that diverged, the paths to them, and the standard FCNs that did."""
         lost = self.diverged

@@ -78,6 +78,16 @@ def test_claim_5_is_judged_against_it_too(store):
     assert 5 not in claims.verdicts(without, ours=True)
 
 
+def test_that_it_diverged_is_a_headline(store):
+    whole = evidence.gather(STUDY, store)
+    said = "The standard FCN trained as the eFCN is **diverged** in seed 1; its best is from before."
+    assert said not in claims.headlines([], whole)
+    lost = dict(whole.control_fcn[1]) | {"train_loss": [2.3, float("nan")]}
+    broken = evidence.replace(whole, control_fcn=whole.control_fcn | {1: lost})
+    assert said in claims.headlines([], broken)
+    assert broken.diverged_fcn == whole.diverged_fcn
+
+
 def test_figure_3_has_a_line_for_it():
     cnn = {"epoch": [0, 1], "test_accuracy": [0.1, 0.3]}
     efcn = control = {0: {"epoch": [0, 5], "test_accuracy": [0.1, 0.5]}}
