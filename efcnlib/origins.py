@@ -28,9 +28,10 @@ class Origin:
 
     @property
     def machine(self) -> str:
-        """The device with the model of its processor, or the GPU's name: "cpu (AMD EPYC)"."""
+        """The device with the processor's model and instructions, or the GPU's name: "cpu (AMD EPYC, AVX2)"."""
         kind, _, number = self.device.partition(":")
-        names = self.environment["cuda"] if kind == "cuda" else [self.environment["cpu"]]
+        processor = filter(None, (self.environment["cpu"], self.environment.get("instructions")))  # older: not known
+        names = self.environment["cuda"] if kind == "cuda" else [", ".join(processor)]
         name = dict(enumerate(names)).get(int(number or 0))
         return f"{self.device} ({name})" if name else self.device
 

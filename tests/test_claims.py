@@ -40,7 +40,8 @@ def test_where_a_study_was_computed_stands_beside_it(store):
     row = claims.setting(evidence.gather(STUDY, store))
     assert row[:5] == ["digits", STUDY.title, "0, 1", str(STUDY.epochs), str(STUDY.relax_epochs)]
     info = store.get(key_of(STUDY.cnn(0))).info
-    assert row[5].startswith(f"computed on cpu ({info['environment']['cpu']}), {info['date'][:10]}")
+    machine = ", ".join(info["environment"][part] for part in ("cpu", "instructions"))
+    assert row[5].startswith(f"computed on cpu ({machine}), {info['date'][:10]}")
     assert f"commit <code>{(info['environment']['commit'] or 'unknown')[:7]}" in row[5]
 
 

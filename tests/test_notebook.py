@@ -179,3 +179,12 @@ def test_seeds_of_one_machine_share_an_origin_and_what_is_unknown_is_said(tmp_pa
     (one,) = origins.of(FEW, (0, 1), store.get)
     assert (one.runs, one.seconds) == ({0: 4, 1: 4}, 16.0)
     assert origins.line([one]) == "computed on cuda (NVIDIA A), 2026-11-24, commit <code>unknown</code>"
+
+
+@pytest.mark.parametrize(
+    ("known", "named"), [({}, "cpu (AMD EPYC)"), ({"instructions": "AVX2"}, "cpu (AMD EPYC, AVX2)")]
+)
+def test_a_processor_is_named_with_its_instructions_where_they_are_known(known, named):
+    where = {"cpu": "AMD EPYC", "cuda": ["NVIDIA A"]} | known
+    assert origins.Origin("cpu", where, {0: 1}, "2026-11-24", "2026-11-24", 1.0).machine == named
+    assert origins.Origin("cuda", where, {0: 1}, "2026-11-24", "2026-11-24", 1.0).machine == "cuda (NVIDIA A)"

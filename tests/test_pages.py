@@ -174,7 +174,8 @@ def test_the_environment_of_every_seed_is_listed(root, tmp_path):
     runs = len(studies.runs(studies.load("digits", seeds=(0,))))
     for seed in (0, 1):
         assert sum(map(int, re.findall(rf"(\d+) of seed {seed}", listed))) == runs
-    assert f"| 1 | cpu ({environment.cpu_name()}): " in machines
+    here = environment.environment()
+    assert f"| 1 | cpu ({here['cpu']}, {here['instructions']}): " in machines
     digits, *dirty = environment.environment()["commit"].split("-")
     assert f"| `{'-'.join([digits[:7], *dirty])}` |" in listed
 
