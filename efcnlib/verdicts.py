@@ -126,23 +126,28 @@ def without_diverged(histories: Times) -> tuple[Times, list[str]]:
     return stable, [f"Left out is {at(lost)}, where the eFCN diverged."] if lost else []
 
 
-def diverged_fcn(fcn: Mapping[int, History]) -> list[str]:
-    """A sentence on the seeds in which the standard FCN diverged, if it did.
+def diverged_fcn(fcn: Mapping[int, History], control_fcn: Mapping[int, History] | None = None) -> list[str]:
+    """A sentence on the seeds in which the standard FCN diverged, and one on the second standard FCN, if they did.
 
     >>> from efcnlib.verdicts import diverged_fcn
     >>> whole, lost = {"epoch": [0, 9], "train_loss": [2.3, 1.0]}, {"epoch": [0, 9], "train_loss": [2.3, float("nan")]}
     >>> diverged_fcn({0: whole, 1: lost})[0].split(", its")[0]
     '**The standard FCN diverged** in seed 1: after epoch 0 at the earliest'
+    >>> [said.split(":")[0] for said in diverged_fcn({0: whole}, {0: lost})]
+    ['**The standard FCN that is trained as the eFCN is diverged** in seed 0']
     """
-    stable = seeds.stable(fcn)
-    lost = [seed for seed in fcn if seed not in stable]
-    if not lost:
-        return []
-    last = min(max(t for t, x in zip(fcn[s]["epoch"], fcn[s]["train_loss"], strict=True) if isfinite(x)) for s in lost)
-    return [
-        f"**The standard FCN diverged** in {seeds.in_words(lost)}: after epoch {last} at the earliest, its train loss"
-        " is no number any more. Its best is what it reached before; δ at its end is that of the others, if any."
-    ]
+    said = []
+    for each, name in ((fcn, ""), (control_fcn or {}, " that is trained as the eFCN is")):
+        lost = {seed: history for seed, history in each.items() if not seeds.is_finite(history)}
+        if lost:
+            known = [zip(of["epoch"], map(isfinite, of["train_loss"]), strict=True) for of in lost.values()]
+            last = min(max(epoch for epoch, finite in of if finite) for of in known)
+            said.append(
+                f"**The standard FCN{name} diverged** in {seeds.in_words(list(lost))}: after epoch {last} at the"
+                " earliest, its train loss is no number any more. Its best is what it reached before; its end is that"
+                " of the other seeds, if any."
+            )
+    return said
 
 
 def dynamics(

@@ -1,4 +1,4 @@
-"""A study two of whose networks diverged, an eFCN and a standard FCN: records hold NaN, and every page copes."""
+"""A study whose eFCN and standard FCNs diverged in one seed each: records hold NaN, and every page copes."""
 
 import json
 import re
@@ -17,7 +17,8 @@ from efcnlib.records import Result, Store, key_of
 LOST = 4  # the relax time of the eFCN that diverges, in seed 0
 LOST_SEED = 1  # of the standard FCN that does
 STUDY = tiny(seeds=(0, 1), path_times=(2, LOST), path_methods=("linear", "string", "output"), plane=None)
-STUDY = STUDY.model_copy(update={"curvature": None})
+LATER = STUDY.optimiser.model_copy(update={"lr": 0.02})  # so that there is a second standard FCN, which diverges as well
+STUDY = STUDY.model_copy(update={"curvature": None, "relax_optimiser": LATER, "fcn_control": True})
 
 
 def spoiled(history, since):
@@ -36,13 +37,13 @@ def spoiled(history, since):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """Where seed 0's eFCN of relax time 4 diverged, and with it the paths to it; and seed 1's standard FCN."""
+    """Where seed 0's eFCN of relax time 4 diverged, and with it the paths to it; and seed 1's standard FCNs."""
     good, bad = (Store(tmp_path_factory.mktemp(name)) for name in ("good", "bad"))
     sweep.ensure(STUDY, good, progress=False, threads=1)
     for run in studies.runs(STUDY):
         record = good.get(key_of(run))
         history, arrays = record.history, record.arrays
-        if run in (STUDY.relaxed("efcn", LOST, 0), STUDY.fcn(LOST_SEED)):
+        if run in (STUDY.relaxed("efcn", LOST, 0), STUDY.fcn(LOST_SEED), STUDY.control_fcn(LOST_SEED)):
             history = spoiled(history, since=1)
             arrays = {name: array.clone().fill_(nan) for name, array in arrays.items()}
         elif run.kind == "path" and run.end == STUDY.relaxed("efcn", LOST, 0):
@@ -87,6 +88,8 @@ def test_pages_say_so_and_tell_nothing_that_is_no_number(name, store, tmp_path):
 def test_a_standard_fcn_that_diverged_is_said_to_and_left_out(name, seeds, store, tmp_path):
     words, figures = page(name, store, tmp_path, study=str(tmp_path / "lost.json"), **seeds)
     assert "**The standard FCN diverged** in seed 1: after epoch 0" in words
+    second = "**The standard FCN that is trained as the eFCN is diverged** in seed 1: after epoch 0"
+    assert (second in words) == (name != "delta")  # which does not draw it
     assert "nan" not in words
     assert not [alt for html in figures for alt in re.findall(r'alt="([^"]*)"', html) if "nan" in alt]
 
