@@ -17,7 +17,7 @@ from efcnlib.records import Result, Store, key_of
 LOST = 4  # the relax time of the eFCN that diverges, in seed 0
 LOST_SEED = 1  # of the standard FCN that does
 STUDY = tiny(seeds=(0, 1), path_times=(2, LOST), path_methods=("linear", "string", "output"), plane=None)
-LATER = STUDY.optimiser.model_copy(update={"lr": 0.02})  # so that there is a second standard FCN, which diverges as well
+LATER = STUDY.optimiser.model_copy(update={"lr": 0.02})  # so that there is a second standard FCN, which diverges too
 STUDY = STUDY.model_copy(update={"curvature": None, "relax_optimiser": LATER, "fcn_control": True})
 
 
