@@ -8,10 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from efcnlib import profiles
-from efcnlib.claim_statistics import POINTS, Finding, each, finding, without
-from efcnlib.controls import NAMES
+from efcnlib.claim_statistics import POINTS, Finding, each, finding, rivals, without
 from efcnlib.evidence import Evidence, History, Times
-from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, Values, both, everywhere, interval
+from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, Values, everywhere, interval, throughout
 from efcnlib.path_relaxation import gentler, risen
 from efcnlib.path_verdicts import ROUNDING
 from efcnlib.seeds import enumerated, final
@@ -76,17 +75,16 @@ def _over_trained_on(method: str, of: Times, evidence: Evidence) -> list[Finding
     }
     if not ends or evidence.study.path_start != "cnn":
         return []
-    judged = {
-        name: everywhere({tw: [_accuracy(h) - ends[name][s] for s, h in seeds.items()] for tw, seeds in of.items()})
+    over = {
+        name: {tw: [_accuracy(h) - ends[name][s] for s, h in seeds.items()] for tw, seeds in of.items()}
         for name in ends
     }
-    hardest = min(judged, key=lambda name: judged[name].interval.mean)
+    judged = throughout(over)
     statistic = (
         f"{method}: best inner point minus the CNN's end trained on for {evidence.study.relax_epochs} epochs as each"
-        f" control is, every tw; the hardest is the {NAMES[hardest]}"
+        " control is, every tw"
     )
-    verdict = both(*(one.verdict for one in judged.values()))
-    return [replace(finding(10, statistic, judged[hardest], ours=True, **POINTS), verdict=verdict)]
+    return [rivals(10, statistic, judged, over)]
 
 
 def _accuracy(history: History) -> float:

@@ -1,7 +1,7 @@
 """The statistics of the claims about accuracy, 4 to 6 and 8, and what is left of them against the controls."""
 
-from efcnlib.claim_statistics import POINTS, Finding, each, finding, without
-from efcnlib.controls import NAMES, decimal
+from efcnlib.claim_statistics import POINTS, Finding, each, finding, rivals, without
+from efcnlib.controls import decimal
 from efcnlib.evidence import Evidence, History, Seeds, Times
 from efcnlib.intervals import Values, against, everywhere, interval, somewhere
 from efcnlib.seeds import best, enumerated, final, until
@@ -102,18 +102,8 @@ def _controlled(evidence: Evidence) -> Finding:
             f" and that of the CNN as it went on by itself, measured after {enumerated(had)} epochs where the eFCN's tw"
             f" and {evidence.study.relax_epochs} more are due"
         )
-    rivals = {
-        tw: ", ".join(f"{NAMES[name]} {interval(of[tw]).text(**POINTS)}" for name, of in over.items())
-        for tw in evidence.efcn
-    }
-    return Finding(
-        6,
-        f"against every control: eFCN's final accuracy minus that of each of its controls{itself}, some tw",
-        f"{judged.interval.text(**POINTS)} at tw = {judged.tw} against {NAMES[judged.rival]}",
-        judged.verdict,
-        tuple(f"tw = {tw}, against: {words}" for tw, words in rivals.items()),
-        ours=True,
-    )
+    statistic = f"against every control: eFCN's final accuracy minus that of each of its controls{itself}, some tw"
+    return rivals(6, statistic, judged, over)
 
 
 def over_controls(evidence: Evidence) -> dict[str, Values]:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 
 from efcnlib import embedding, networks
+from efcnlib.controls import NAMES
 from efcnlib.evidence import Evidence, History, Times
 from efcnlib.intervals import (
     FAILS,
@@ -187,3 +188,14 @@ def finding(
     """A judgement in words; ``also`` is added at each relax time, ``how`` is that of `Interval.text`."""
     values = tuple(f"tw = {tw}: {one.text(**how)}{(also or {}).get(tw, '')}" for tw, one in judged.each.items())
     return Finding(claim, statistic, f"{judged.interval.text(**how)} at tw = {judged.tw}", judged.verdict, values, ours)
+
+
+def rivals(claim: int, statistic: str, judged: Judgement, over: Mapping[str, Values]) -> Finding:
+    """A judgement against several controls in words, beyond the claim; ``over`` has all differences, by control."""
+    times = {
+        tw: ", ".join(f"{NAMES[name]} {interval(of[tw]).text(**POINTS)}" for name, of in over.items())
+        for tw in judged.each
+    }
+    value = f"{judged.interval.text(**POINTS)} at tw = {judged.tw} against {NAMES[judged.rival]}"
+    listed = tuple(f"tw = {tw}, against: {words}" for tw, words in times.items())
+    return Finding(claim, statistic, value, judged.verdict, listed, ours=True)

@@ -8,7 +8,7 @@ when one lies below it whose level was raised for the number of relax times look
 undecided. What is shown is the relax time that decided, or came closest to it, with the interval that did.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isfinite, nan, sqrt
 from statistics import fmean, stdev
@@ -21,7 +21,7 @@ ROUNDING = 1e-9  # relative; a single image of ten thousand is far more
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 
 Values = Mapping[int, Sequence[float]]  # by relax time, a number for each seed
-Key = TypeVar("Key", int, str)
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,7 @@ def everywhere(values: Values, bound: float = 0.0) -> Judgement:
     >>> judged.verdict, judged.tw
     ('holds', 5)
     """
-    each, strict = _intervals(values), _intervals(values, raised(len(values)))
-    lost = min(strict, key=lambda tw: strict[tw].high)
-    if strict[lost].high < bound:
-        return Judgement(FAILS, lost, strict[lost], each)
-    tw = _hardest(each, bound)
-    return Judgement(HOLDS if each[tw].low > bound else UNDECIDED, tw, each[tw], each)
+    return throughout({"": values}, bound)
 
 
 def somewhere(values: Values, bound: float = 0.0) -> Judgement:
@@ -170,6 +165,27 @@ def against(values: Mapping[str, Values], bound: float = 0.0) -> Judgement:
     return Judgement(HOLDS if closest[tw].low > bound else UNDECIDED, tw, closest[tw], shown, hardest[tw])
 
 
+def throughout(values: Mapping[str, Values], bound: float = 0.0) -> Judgement:
+    """Whether, at every relax time, they are above ``bound`` with every one of several rivals; ``values`` by rival.
+
+    Fails where one rival at one relax time is surely not passed, at a level raised for how many such pairs there are.
+
+    >>> from efcnlib.intervals import throughout
+    >>> judged = throughout({"control": {5: [0.5, 0.6, 0.7]}, "elcn": {5: [-0.1, 0.0, 0.1]}})
+    >>> judged.verdict, judged.tw, judged.rival
+    ('undecided', 5, 'elcn')
+    """
+    pairs = {(name, tw): of for name, times in values.items() for tw, of in times.items()}
+    each, strict = _intervals(pairs), _intervals(pairs, raised(len(pairs)))
+    hardest = {tw: _hardest({name: each[name, tw] for name in values}, bound) for tw in next(iter(values.values()))}
+    shown = {tw: each[name, tw] for tw, name in hardest.items()}
+    lost = min(strict, key=lambda pair: strict[pair].high)
+    if strict[lost].high < bound:
+        return Judgement(FAILS, lost[1], strict[lost], shown, lost[0])
+    tw = _hardest(shown, bound)
+    return Judgement(HOLDS if shown[tw].low > bound else UNDECIDED, tw, shown[tw], shown, hardest[tw])
+
+
 def within(values: Sequence[float], low: float, high: float) -> tuple[str, Interval]:
     """Whether the mean lies between two bounds: the whole interval inside holds, the whole outside fails.
 
@@ -206,8 +222,8 @@ def raised(looks: int) -> float:
     return 1 - (1 - LEVEL) / looks if looks > 1 else LEVEL
 
 
-def _intervals(values: Values, level: float = LEVEL) -> dict[int, Interval]:
-    return {tw: interval(of, level) for tw, of in values.items()}
+def _intervals(values: Mapping[Key, Sequence[float]], level: float = LEVEL) -> dict[Key, Interval]:
+    return {key: interval(of, level) for key, of in values.items()}
 
 
 def _hardest(intervals: Mapping[Key, Interval], bound: float) -> Key:

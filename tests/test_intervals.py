@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, against, both, everywhere, interval, somewhere, within
+from efcnlib.intervals import (
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    against,
+    both,
+    everywhere,
+    interval,
+    somewhere,
+    throughout,
+    within,
+)
 
 numbers = st.floats(-5, 5).map(lambda x: round(x, 3))
 seeds = st.lists(numbers, min_size=2, max_size=6)
@@ -111,6 +122,38 @@ def test_one_is_ahead_at_some_relax_time_only_if_it_is_ahead_of_every_rival(valu
     assert shown.mean == pytest.approx(np.mean(values[judged.rival][judged.tw]))
     assert (shown.low > bound) == (judged.verdict == HOLDS)
     assert judged.verdict != FAILS or shown.high < bound
+
+
+@given(several, numbers)
+def test_one_is_ahead_of_every_rival_throughout_or_surely_behind_one_at_a_level_raised_for_all_pairs(values, bound):
+    pairs = [(name, tw) for name, times in values.items() for tw in times]
+
+    def ends(pair, level):
+        of = values[pair[0]][pair[1]]
+        scale = stats.sem(of)
+        return (-np.inf, np.inf) if len(set(of)) == 1 else stats.t.interval(level, len(of) - 1, np.mean(of), scale)
+
+    lows = [ends(pair, 0.95)[0] for pair in pairs]
+    highs = [ends(pair, 1 - 0.05 / len(pairs))[1] for pair in pairs]
+    if min(abs(end - bound) for end in (*lows, *highs)) < 1e-9:
+        return  # decided by rounding
+    judged = throughout(values, bound)
+    assert judged.verdict == (HOLDS if min(lows) > bound else FAILS if min(highs) < bound else UNDECIDED)
+    shown, level = judged.interval, 1 - 0.05 / len(pairs) if judged.verdict == FAILS else 0.95
+    np.testing.assert_allclose((shown.low, shown.high), ends((judged.rival, judged.tw), level), atol=1e-9)
+    assert (shown.low > bound) == (judged.verdict == HOLDS)
+    assert judged.verdict != FAILS or shown.high < bound
+    assert set(judged.each) == {tw for _, tw in pairs}
+    if judged.verdict == UNDECIDED:  # the lowest mean of those that are not surely passed
+        means = [np.mean(values[n][t]) for (n, t), low in zip(pairs, lows, strict=True) if low <= bound]
+        assert shown.mean == pytest.approx(min(means))
+
+
+def test_a_rival_that_is_surely_ahead_is_the_one_that_is_shown():
+    """Not the one with the lowest mean, whose seeds differ more."""
+    wild, sure = [-9.0, -4.0, 3.0], [-1.01, -1.0, -0.99]
+    judged = throughout({"elcn": {0: wild, 20: wild}, "control": {0: wild, 20: sure}})
+    assert (judged.verdict, judged.tw, judged.rival) == (FAILS, 20, "control")
 
 
 def test_what_is_shown_is_what_decides_where_the_highest_mean_does_not():
