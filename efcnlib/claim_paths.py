@@ -23,7 +23,11 @@ def paths(evidence: Evidence) -> list[Finding]:
     found = []
     for method in ("linear", "string"):
         if of := evidence.paths.get(method):
-            parts = [*_barrier(method, of), _gain(method, of, evidence), *_over_trained_on(method, of, evidence)]
+            parts = [
+                *_barrier(method, of, evidence),
+                _gain(method, of, evidence),
+                *_over_trained_on(method, of, evidence),
+            ]
             if "output" in evidence.paths:
                 parts.append(_less(method, of, evidence))
             found += _as_far_as_relaxed(parts, evidence) if method == "string" else parts
@@ -39,7 +43,7 @@ def _as_far_as_relaxed(parts: list[Finding], evidence: Evidence) -> list[Finding
     return [replace(part, statistic=part.statistic + said, verdict=UNDECIDED) for part in parts]
 
 
-def _barrier(method: str, of: Times) -> list[Finding]:
+def _barrier(method: str, of: Times, evidence: Evidence) -> list[Finding]:
     """That there is one where the eFCN left first, and none where it left last."""
     heights, bulges = each(of, profiles.barrier), each(of, profiles.above_chord)
     first, last = min(heights), max(heights)
@@ -52,9 +56,10 @@ def _barrier(method: str, of: Times) -> list[Finding]:
         for tw, values in heights.items()
     )
     statistic = f"{method}: largest train loss inside minus the higher end's, at the first tw = {first}"
-    found = [Finding(9, statistic, early.text(**NATS), there, listed)]
+    lost = without(evidence.study.path_times, of)
+    found = [Finding(9, statistic + lost, early.text(**NATS), there, listed)]
     if last > first:
-        found.append(Finding(9, f"{method}: none at the last tw = {last}", late.text(**NATS), none))
+        found.append(Finding(9, f"{method}: none at the last tw = {last}{lost}", late.text(**NATS), none))
     return found
 
 
@@ -82,7 +87,7 @@ def _over_trained_on(method: str, of: Times, evidence: Evidence) -> list[Finding
     judged = throughout(over)
     statistic = (
         f"{method}: best inner point minus the CNN's end trained on for {evidence.study.relax_epochs} epochs as each"
-        " control is, every tw"
+        f" control is, every tw{without(evidence.study.path_times, of)}; on all test images, half of which chose it"
     )
     return [rivals(10, statistic, judged, over)]
 

@@ -1,15 +1,17 @@
 """The statistics of the claims about accuracy, 4 to 6 and 8, and what is left of them against the controls."""
 
-from efcnlib.claim_statistics import POINTS, Finding, each, finding, rivals, without
+from collections.abc import Sequence
+
+from efcnlib.claim_statistics import POINTS, Finding, counted, each, finding, rivals, without
 from efcnlib.controls import decimal
 from efcnlib.evidence import Evidence, History, Seeds, Times
 from efcnlib.intervals import Values, against, everywhere, interval, somewhere
-from efcnlib.seeds import best, enumerated, final, until
+from efcnlib.seeds import best, enumerated, final, in_words, until
 
 
 def performance(evidence: Evidence) -> list[Finding]:
     """Claims 4 to 6, and what of 6 is left without picking epochs and against the controls."""
-    study, efcn = evidence.study, evidence.efcn
+    study, efcn, lost = evidence.study, evidence.efcn, counted(evidence)
     gain = each(efcn, gained)
     over_cnn = {
         name: {tw: [value(h) - best(evidence.cnn[seed]) for seed, h in of.items()] for tw, of in efcn.items()}
@@ -20,7 +22,7 @@ def performance(evidence: Evidence) -> list[Finding]:
     return [
         finding(
             4,
-            f"eFCN's final accuracy minus that at the embedding, every tw{_beside(evidence, 'control')}",
+            f"eFCN's final accuracy minus that at the embedding, every tw{lost}{_beside(evidence, 'control')}",
             everywhere(gain),
             also=_gains_of("control", evidence),
             **POINTS,
@@ -28,7 +30,7 @@ def performance(evidence: Evidence) -> list[Finding]:
         finding(
             5,
             f"eFCN's final accuracy, after tw and {study.relax_epochs} epochs, minus the standard FCN's best of"
-            f" {study.epochs}, every tw",
+            f" {study.epochs}{_before(evidence.diverged_fcn)}, every tw{lost}",
             everywhere(_over_best_of(evidence.fcn, efcn)),
             **POINTS,
         ),
@@ -36,13 +38,13 @@ def performance(evidence: Evidence) -> list[Finding]:
         finding(
             6,
             f"as the supplement has it: eFCN's best accuracy (of {later} measurements after the embedding) minus the"
-            f" CNN's best (of {all_}), some tw",
+            f" CNN's best (of {all_}), some tw{lost}",
             somewhere(over_cnn["best"]),
             **POINTS,
         ),
         finding(
             6,
-            "with no epoch of the eFCN's picked: its final accuracy minus the CNN's best, some tw",
+            f"with no epoch of the eFCN's picked: its final accuracy minus the CNN's best, some tw{lost}",
             somewhere(over_cnn["final"]),
             ours=True,
             **POINTS,
@@ -55,6 +57,10 @@ def _over_best_of(fcn: Seeds, efcn: Times) -> Values:
     return {tw: [final(h) - best(fcn[seed]) for seed, h in of.items()] for tw, of in efcn.items()}
 
 
+def _before(lost: Sequence[int]) -> str:
+    return f", in {in_words(lost)} from before it diverged" if lost else ""
+
+
 def _over_control_fcn(evidence: Evidence) -> list[Finding]:
     """Claim 5 against the standard FCN that differs from the eFCN in nothing but its start, and its epochs."""
     if not evidence.control_fcn:
@@ -64,7 +70,7 @@ def _over_control_fcn(evidence: Evidence) -> list[Finding]:
         finding(
             5,
             f"the same minus the best of a standard FCN trained as the eFCN is (rate {rate}, {evidence.study.epochs}"
-            " epochs), every tw",
+            f" epochs){_before(evidence.diverged_control_fcn)}, every tw{counted(evidence)}",
             everywhere(_over_best_of(evidence.control_fcn, evidence.efcn)),
             ours=True,
             **POINTS,
@@ -103,6 +109,7 @@ def _controlled(evidence: Evidence) -> Finding:
             f" and {evidence.study.relax_epochs} more are due"
         )
     statistic = f"against every control: eFCN's final accuracy minus that of each of its controls{itself}, some tw"
+    statistic += counted(evidence)
     return rivals(6, statistic, judged, over)
 
 

@@ -146,7 +146,8 @@ def descent(evidence: Evidence) -> Finding:
             x, y = zip(*[(measure(tw, history), history["delta"][-1]) for tw, history in runs.items()], strict=True)
             if len({*x}) > 1 and len({*y}) > 1:
                 rhos.append(float(spearmanr(x, y).statistic))
-        ranks.append(f"Spearman's rank correlation of δ with {name}: {_correlation(rhos, len(evidence.seeds))}")
+        of = f"{name}{', all seeds' if evidence.diverged_fcn else ''}"
+        ranks.append(f"Spearman's rank correlation of δ with {of}: {_correlation(rhos, len(evidence.seeds))}")
     return replace(found, each=(*found.each, *ranks))
 
 
@@ -175,6 +176,11 @@ def without(times: Sequence[int], there: Collection[int]) -> str:
     """
     lost = [tw for tw in times if tw not in there]
     return f" (without {enumerated(lost)}, where an eFCN diverged)" if lost else ""
+
+
+def counted(evidence: Evidence) -> str:
+    """Words on the relax times whose eFCN diverged and is judged like the others; none if all are stable."""
+    return f" (what diverged is counted: tw = {enumerated(evidence.diverged)})" if evidence.diverged else ""
 
 
 def finding(

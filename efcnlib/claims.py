@@ -8,11 +8,11 @@ from efcnlib import claim_statistics as statistics
 from efcnlib.claim_paths import paths
 from efcnlib.claim_statistics import Finding
 from efcnlib.evidence import Evidence
-from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, both, reach
+from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, both, raised, reach
 from efcnlib.origins import line
-from efcnlib.seeds import in_words
+from efcnlib.seeds import averaged, in_words
 from efcnlib.studies import Study
-from efcnlib.verdicts import at
+from efcnlib.verdicts import at, at_chance
 
 CLAIMS = {
     1: "The embedding is exact",
@@ -46,6 +46,9 @@ UNKNOWN = {  # what of the paper's setting is not known, and what is done instea
     2: "The supplement does not say how long the CNN of its figure had converged; the last relax time is taken. Of how"
     " many orders of magnitude it speaks is not said either; two are asked for.",
     4: "Whether improving means the last or the best epoch is not said; the last is taken.",
+    5: "How long the standard FCN was trained, and at which rate, is not said. The supplement draws its best test"
+    " accuracy, which favours it: over one epoch of the eFCN's, the last, and over eFCNs of an early relax time, which"
+    " have had fewer epochs.",
     6: "Whether the learning rate was lowered after the embedding, and the number of seeds, are not known. A best of"
     " several epochs, on the test images, favours what was measured more often.",
     7: "The formula of δ is not given; ours gives a random start of VanillaCNN's size 97.5 %"
@@ -130,6 +133,9 @@ def headlines(found: Sequence[Finding], evidence: Evidence | None = None) -> lis
     if evidence and evidence.diverged_control_fcn:
         where = in_words(evidence.diverged_control_fcn)
         lines.append(f"The standard FCN trained as the eFCN is **diverged** in {where}; its best is from before.")
+    if evidence:
+        means = {tw: averaged(list(of.values())) for tw, of in evidence.efcn.items()}
+        lines += at_chance(means, evidence.study.data.classes)
     lines += [f"Claim {one.claim} **fails**: {_said(one)}." for one in found if one.verdict == FAILS and not one.ours]
     own, beyond = verdicts(found), verdicts(found, ours=True)
     for claim, verdict in beyond.items():
@@ -157,14 +163,20 @@ def power(evidence: Sequence[Evidence]) -> str:
 
     >>> from types import SimpleNamespace
     >>> from efcnlib.claims import power
-    >>> power([SimpleNamespace(seeds=(0, 1, 2)), SimpleNamespace(seeds=(0,))])[-50:]
-    'with one seed nothing is; with 3 seeds, 2.5 times.'
+    >>> power([SimpleNamespace(seeds=(0, 1, 2), efcn=range(6)), SimpleNamespace(seeds=(0,), efcn=range(6))])[-58:]
+    'one seed nothing is; with 3 seeds, 2.5 (6.3 where raised).'
     """
+    most = max(len(one.efcn) for one in evidence)
     numbers = sorted({len(one.seeds) for one in evidence})
-    each = [f"with {n} seeds, {reach(n):.1f} times" if n > 1 else "with one seed nothing is" for n in numbers]
+    each = [
+        f"with {n} seeds, {reach(n):.1f} ({reach(n, raised(most)):.1f} where raised)"
+        if n > 1
+        else "with one seed nothing is"
+        for n in numbers
+    ]
     return (
-        "A mean is told from a bound when it is further away than so many standard deviations of the seeds (more where"
-        f" a level is raised): {'; '.join(each)}."
+        "A mean is told from a bound when it is further away than so many standard deviations of the seeds, at 95 %, or"
+        f" at a level raised for {most} relax times: {'; '.join(each)}."
     )
 
 

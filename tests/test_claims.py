@@ -268,7 +268,11 @@ def test_how_many_standard_deviations_tell_a_mean_from_a_bound(store):
     values = [0.0, 1.0]
     low, high = stats.t.interval(0.95, 1, 0.5, stats.sem(values))
     away = (high - low) / 2 / np.std(values, ddof=1)
-    assert f"with 2 seeds, {away:.1f} times." in claims.power([evidence.gather(STUDY, store)])
+    low, high = stats.t.interval(1 - 0.05 / len(STUDY.relax_times), 1, 0.5, stats.sem(values))
+    raised = (high - low) / 2 / np.std(values, ddof=1)
+    said = claims.power([evidence.gather(STUDY, store)])
+    assert f"with 2 seeds, {away:.1f} ({raised:.1f} where raised)." in said
+    assert f"raised for {len(STUDY.relax_times)} relax times" in said
 
 
 def test_moments_that_start_anew_make_the_cnn_a_control_too():
@@ -277,3 +281,16 @@ def test_moments_that_start_anew_make_the_cnn_a_control_too():
     assert not adam.changes_optimiser
     assert not adam.model_copy(update={"carry": True}).resumes_otherwise
     assert not STUDY.resumes_otherwise
+
+
+def test_that_an_efcn_has_learnt_nothing_is_a_headline(store):
+    gathered, last = evidence.gather(STUDY, store), STUDY.relax_times[-1]
+
+    def ending(loss, histories):
+        return {seed: of | {"train_loss": [2.5, loss]} for seed, of in histories.items()}
+
+    learnt = {tw: ending(1.0, of) for tw, of in gathered.efcn.items()}
+    assert not [line for line in claims.headlines([], evidence.replace(gathered, efcn=learnt)) if "began" in line]
+    guessing = learnt | {last: ending(2.3, gathered.efcn[last])}
+    (line,) = claims.headlines([], evidence.replace(gathered, efcn=guessing))
+    assert line.startswith(f"**The eFCN is still where it began** at $t_w$ = {last}: its train loss ends within")

@@ -117,6 +117,13 @@ def test_to_diverge_is_to_fail_and_is_left_out_of_the_rest(store):
         by_claim.setdefault(finding.claim, []).append(finding)
         assert "nan" not in json.dumps([finding.value, finding.each])
     assert by_claim[4][0].verdict != HOLDS
+    judged = [one for claim in (4, 5, 6) for one in by_claim[claim]]
+    assert len(judged) == 6
+    assert all("(what diverged is counted: tw = 4)" in one.statistic for one in judged)
+    assert all("in seed 1 from before it diverged" in one.statistic for one in by_claim[5])
+    paths = [one for claim in (9, 10, 11) for one in by_claim[claim]]
+    assert {(one.claim, one.ours) for one in paths} == {(9, False), (10, False), (10, True), (11, False)}
+    assert all("(without 4, where an eFCN diverged)" in one.statistic for one in paths)
     assert [len(by_claim[claim][0].each) for claim in (4, 5, 8)] == [3, 3, 2]
     assert "tw = 2" in by_claim[2][0].statistic
     assert "diverged at $t_w$ = 4" in literature.numbers(found)[3]
