@@ -112,6 +112,7 @@ PRESETS = (
         "optimiser": Optimiser(name="adam", lr=0.001),  # PyTorch's default: the paper's is not known
         # chosen in the same way among 0.001, 0.0003, 0.0001, 0.00005 and 0.00003: at 0.001 that loss triples
         "relax_optimiser": Optimiser(name="adam", lr=0.00005),
+        "fcn_control": True,
     },
     NARROW
     | {
