@@ -1,6 +1,7 @@
-"""Settings for every test: one thread, and in CI the same examples each time."""
+"""Settings for every test: one thread, interrupts that arrive, and in CI the same examples each time."""
 
 import os
+import signal
 
 import torch
 from browser import axe, browser  # noqa: F401  # fixtures for every test
@@ -9,6 +10,10 @@ from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start: as many tests run as there are cores
+
+# What a shell starts in its background ignores interrupts, and so do its children; some tests interrupt theirs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
