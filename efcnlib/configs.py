@@ -15,6 +15,7 @@ from efcnlib.errors import shortened
 from efcnlib.layers import Layers
 from efcnlib.methods import METHODS, Band, Chain, Plane, String
 from efcnlib.precision import PRECISIONS
+from efcnlib.training import log_spaced
 from efcnlib.updates import Optimiser
 from efcnlib.validation import Frozen
 
@@ -155,6 +156,23 @@ class Data(Frozen):
         return self.test or self.contents.test
 
 
+Measurements = Annotated[int, Field(ge=2)] | Literal["all"]  # log-spaced epochs of a training, or each of them
+
+
+class Evaluation(Frozen):
+    """How a network is measured while it trains, where that is not in float32 on all images.
+
+    Losses and accuracies in the training's ``own_precision``; those of the training images on every ``stride``-th.
+
+    >>> from efcnlib.configs import Evaluation
+    >>> Evaluation(own_precision=True, stride=5)
+    Evaluation(own_precision=True, stride=5)
+    """
+
+    own_precision: bool = False
+    stride: int = Field(1, ge=1)
+
+
 class Training(Frozen):
     """One training: a CNN, a standard FCN, or what a CNN became at relax time ``tw``.
 
@@ -176,12 +194,13 @@ class Training(Frozen):
     epochs: int = Field(ge=0, le=100_000)
     batch: int = Field(ge=1)  # images
     shuffle: bool
-    measurements: int = Field(ge=2)
+    measurements: Measurements
     seed: int = Field(ge=0, lt=2**31)
     parent: "Training | None" = None
     tw: int | None = Field(None, ge=0)
     augment: bool = SwitchedOff  # training images are moved and mirrored, each anew in every epoch
     carry: bool = SwitchedOff  # the optimiser goes on with what the parent's had gathered at tw
+    evaluation: Evaluation | None = Field(None, exclude_if=_absent)  # None: in float32, on all images
     variant: str = Field("", exclude=True)  # for its label alone: what tells it from the study's own, "channels=8"
 
     @property
@@ -194,6 +213,13 @@ class Training(Frozen):
         """Name for people: "efcn tw=5 seed=0", in a sweep "efcn tw=5 seed=0 channels=8"."""
         tw = "" if self.tw is None else f" tw={self.tw}"
         return f"{self.kind}{tw} seed={self.seed} {self.variant}".rstrip()
+
+    @property
+    def measured(self) -> tuple[int, ...]:
+        """The epochs after which it is measured, epoch 0 among them."""
+        return (
+            tuple(range(self.epochs + 1)) if self.measurements == "all" else log_spaced(self.epochs, self.measurements)
+        )
 
     @property
     def training(self) -> "Training":

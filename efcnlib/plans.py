@@ -8,7 +8,6 @@ from efcnlib import measures, networks
 from efcnlib.records import State, Store, key_of
 from efcnlib.runs import untrained
 from efcnlib.studies import Curvature, PathRun, Run
-from efcnlib.training import log_spaced
 
 RECORD = 100_000  # bytes of a run's record and manifest at the most
 
@@ -90,7 +89,9 @@ def cost(run: Run) -> float:
     forward = training.data.train_images * work
     if isinstance(run, PathRun):
         return forward * _passes(run)
-    return forward * (3 * run.epochs + 2 * run.measurements)
+    stride, masked = (run.evaluation.stride if run.evaluation else 1), 2 if is_dense else 0
+    seen = training.data.train_images / stride + training.data.test_images * (1 + masked)
+    return forward * 3 * run.epochs + work * seen * len(run.measured)
 
 
 def _passes(run: PathRun) -> float:
@@ -140,7 +141,7 @@ def disk(run: Run) -> Disk:
         geometry = networks.convolutions(network)[0][1].geometry
         rows, columns = replace(geometry, c_in=1, c_out=1, groups=1).shape(live=False)
         heat = 2 * prod(measures.HEAT) * geometry.out[0] * geometry.rows.padded
-        arrays = 2 * rows * columns + (8 * columns + heat) * len(log_spaced(run.epochs, run.measurements))
+        arrays = 2 * rows * columns + (8 * columns + heat) * len(run.measured)
     weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     moments = weights * len(run.optimiser.gathers)
     kept = (weights + moments) * (run.epochs + 1) if run.kind == "cnn" else weights

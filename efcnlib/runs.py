@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from efcnlib import curvature, embedding, images, measures, memory, networks, own, walks
 from efcnlib.attempts import Attempt
+from efcnlib.configs import Evaluation
 from efcnlib.engine import Engine
 from efcnlib.images import Split
 from efcnlib.kept import MOMENTS, checkpoint, gathered
@@ -18,7 +19,7 @@ from efcnlib.pauses import Pause, State, Work
 from efcnlib.precision import products
 from efcnlib.records import Result, Store, environment, key_of
 from efcnlib.studies import Curvature, Data, PathRun, Run, Training
-from efcnlib.training import log_spaced, train
+from efcnlib.training import train
 from efcnlib.updates import below
 
 
@@ -145,7 +146,8 @@ def _result(place: Workplace, made: Made, attempt: Attempt) -> Result:
 def _train(run: Training, place: Workplace, state: State | None) -> Work[Made]:
     train_split, test_split = place.splits(run.data)
     network = build(run, place.store).to(place.device)
-    measured = log_spaced(run.epochs, run.measurements)
+    how = run.evaluation or Evaluation()
+    seen = train_split if how.stride == 1 else Split(train_split.x[:: how.stride], train_split.y[:: how.stride])
     is_dense = bool(networks.convolutions(network))
     saved = state or State({"history": {}})
     history: dict[str, list] = saved.numbers["history"]
@@ -166,9 +168,10 @@ def _train(run: Training, place: Workplace, state: State | None) -> Work[Made]:
         after=state and (state.numbers["epoch"], below("trainer/", state.tensors)),
     )
     for epoch, losses, trainer in trained:
-        if epoch in measured:
+        if epoch in run.measured:
             with products(run.precision, place.device):
-                row = {"epoch": epoch} | measures.measure(network, train_split, test_split, epoch_loss=losses)
+                precision = run.precision if how.own_precision else "float32"
+                row = {"epoch": epoch} | measures.measure(network, seen, test_split, precision, epoch_loss=losses)
             for name, value in row.items():
                 history.setdefault(name, []).append(value)
             if is_dense:

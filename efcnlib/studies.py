@@ -12,7 +12,20 @@ from typing import Annotated, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from efcnlib import layers, presets
-from efcnlib.configs import CONTROLS, Curvature, Curved, Data, Frozen, Network, PathRun, Run, Training, setting
+from efcnlib.configs import (
+    CONTROLS,
+    Curvature,
+    Curved,
+    Data,
+    Evaluation,
+    Frozen,
+    Measurements,
+    Network,
+    PathRun,
+    Run,
+    Training,
+    setting,
+)
 from efcnlib.errors import UserError, choice, shortened
 from efcnlib.methods import METHODS, Band, Chain, Plane, String
 from efcnlib.precision import PRECISIONS
@@ -67,7 +80,9 @@ class Study(Frozen):
     batch: int = Field(250, ge=1)  # images
     shuffle: bool = True  # False: the published order, the same every epoch
     augment: bool = False  # training images moved and mirrored, each anew in every epoch: see `augmentation`
-    measurements: int = Field(20, ge=2)  # log-spaced epochs with a full measurement
+    measurements: Measurements = 20  # log-spaced epochs with a full measurement
+    cnn_measurements: Measurements | None = None  # of the CNN; None: as the others
+    evaluation: Evaluation | None = None  # how networks are measured; None: in float32, on all images
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     needs_gpu: bool = False
     _variant: str = PrivateAttr("")
@@ -250,7 +265,8 @@ class Study(Frozen):
             shuffle=self.shuffle,
             augment=self.augment,
             carry=self.carry and "parent" in origin,
-            measurements=self.measurements,
+            measurements=(kind == "cnn" and self.cnn_measurements) or self.measurements,
+            evaluation=self.evaluation,
             seed=seed,
             variant=self._variant,
             **origin,

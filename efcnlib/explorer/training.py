@@ -22,7 +22,6 @@ from efcnlib.runs import Workplace, compute
 from efcnlib.studies import Study
 from efcnlib.studies import Training as Run
 from efcnlib.sweep import check_device, computing
-from efcnlib.training import log_spaced
 from efcnlib.validation import validated
 
 KINDS = {"efcn": "the eFCN", "control": "its control"}  # what is trained at a relax time, in this order
@@ -214,7 +213,7 @@ class LiveTraining:
     def _passed(self, tw: int, run: Run, pause: Pause, part: float, histories: dict[str, Mapping]) -> None:
         """Tell how far a run is; raise Stopped at its pause if that was asked for."""
         epoch = round(pause.part * (run.epochs + 1)) - 1
-        if run.kind in KINDS and (run.kind not in histories or epoch in log_spaced(run.epochs, run.measurements)):
+        if run.kind in KINDS and (run.kind not in histories or epoch in run.measured):
             histories[run.kind] = copy.deepcopy(pause.state().numbers["history"])  # the next epoch adds to it
         what = KINDS.get(run.kind, "its CNN, whose weights are not in the store,")
         line = f"tw = {tw}: {what} is at epoch {epoch} of {run.epochs}."
