@@ -14,6 +14,7 @@ import yaml
 from tqdm import tqdm
 
 from efcnlib import evidence, export, npm, studies, sweep
+from efcnlib.derived import with_rates
 from efcnlib.environment import REPOSITORY, recorded
 from efcnlib.errors import UserError
 from efcnlib.execution import digest, inputs_of, is_current, parameters_of, run_notebook, software
@@ -79,7 +80,7 @@ def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType
     """
     waiting, pages, store = [], _executed(toc), Store(None, recorded())
     every = dict.fromkeys(given.get(name, name) for name in pages.values() if name)
-    there = {name: set(evidence.present(studies.load(name), store)) for name in every}
+    there = {name: set(evidence.present(studies.found(name, store), store)) for name in every}
     for page, name in pages.items():
         notebook = source / "notebooks" / f"{Path(page).name}.ipynb"
         known = parameters_of(notebook)
@@ -172,7 +173,7 @@ def complete(folders: Iterable[Path]) -> list[str]:
         study = studies.Study.model_validate(index.study)
         seeds, first = evidence.complete_seeds(study, index.runs), study.seeds[0]
         wanted = studies.runs(study.model_copy(update={"seeds": (first,)}))
-        if not problems and studies.PRESETS.get(study.name) != study:
+        if not problems and not _is_preset(study):
             problems = [f"{study.name} is no study of this version: write it as a file and name that"]
         elif lost := [run.label for run in wanted if key_of(run) not in index.runs]:
             problems = [f"runs of seed {first} are missing, {lost[0]} among them"]
@@ -184,6 +185,14 @@ def complete(folders: Iterable[Path]) -> list[str]:
             print(f"{folder} is still being recorded: the book shows of its seeds {shown}", file=sys.stderr)
         names.append(study.name)
     return names
+
+
+def _is_preset(study: studies.Study) -> bool:
+    """Whether it is this version's study of that name, its learning rates chosen or not."""
+    preset = studies.PRESETS.get(study.name)
+    if preset is not None and study.rates is not None and study.is_resolved:
+        preset = with_rates(preset, study.relax_optimiser.lr, study.tuned_rate)
+    return preset == study
 
 
 def _compute(names: Sequence[str], device: str, data_root: str | None) -> tuple[Sequence[str], str]:
@@ -210,7 +219,7 @@ def _parameters(name: str, there: set[str], known: Iterable[str]) -> dict[str, o
 
     A page shows the study's first seed, and where it can the means over all seeds whose runs are ``there``.
     """
-    study = studies.load(name)
+    study = studies.found(name, Store(None, recorded()))
     others = [seed for seed in evidence.complete_seeds(study, there) if seed != study.seeds[0]]
     parameters = {"study": name, "seed": study.seeds[0], "more_seeds": ", ".join(map(str, others))}
     return {key: value for key, value in parameters.items() if key in known and value != ""}
@@ -220,7 +229,8 @@ def _is_met(chapter: dict, given: Mapping[str, str]) -> bool:
     """Whether the study of a chapter has what the chapter needs."""
     if "needs" not in chapter:
         return True
-    return getattr(studies.load(given[Path(chapter["file"]).parts[1]]), chapter["needs"]) not in (None, ())
+    study = studies.found(given[Path(chapter["file"]).parts[1]], Store(None, recorded()))
+    return getattr(study, chapter["needs"]) not in (None, ())
 
 
 def _plain(chapter: dict) -> dict:

@@ -10,6 +10,7 @@ from filelock import Timeout
 
 from efcnlib import files, studies
 from efcnlib.attempts import lease_on, progress_file, resume_folder
+from efcnlib.derived import resolved
 from efcnlib.records import Store, key_of
 from efcnlib.runfolder import WEIGHTS
 from efcnlib.studies import Study
@@ -41,7 +42,8 @@ def find(chosen: Iterable[Study], store: Store, damaged: bool = False) -> list[W
     ['weights of fcn seed=9']
     """
     chosen = list(chosen)
-    known = {key_of(run): run for study in (*chosen, *studies.PRESETS.values()) for run in studies.runs(study)}
+    presets = [resolved(preset, store) for preset in studies.PRESETS.values()]
+    known = {key_of(run): run for study in (*chosen, *presets) for run in studies.runs(study)}
     missing = {key for key in known if store.state(key).name not in ("done", "recorded")}
     needed = {key_of(parent) for key in missing for parent in known[key].parents}
     result = []

@@ -103,10 +103,10 @@ def run(
 
         asked = {"address": address, "threads": threads, "gpus": gpus_per_run}
         where = validated(cluster.Cluster, {name: value for name, value in asked.items() if value is not None})
-        cluster.ensure(config, store, where, device=device, **options)
+        done = cluster.ensure(config, store, where, device=device, **options)
     else:
-        sweep.ensure(config, store, device=device or "cpu", together=together, threads=threads, **options)
-    print(f"{config.name}: all {len(studies.runs(config))} runs are in {store.root}")
+        done = sweep.ensure(config, store, device=device or "cpu", together=together, threads=threads, **options)
+    print(f"{config.name}: all {len(studies.runs(done.study))} runs are in {store.root}")
 
 
 @app.command
@@ -151,7 +151,7 @@ def status(studies: Named = (), root: Root = None) -> None:
 
     store = _store(root)
     for name in studies or PRESETS:
-        print("\n".join(lines(_study(name), store, each=bool(studies))))
+        print("\n".join(lines(_found(name, store), store, each=bool(studies))))
 
 
 @app.command
@@ -173,7 +173,7 @@ def gc(
     from efcnlib.studies import PRESETS
 
     store = _store(root)
-    found = cleaning.find([_study(name) for name in studies or PRESETS], store, damaged)
+    found = cleaning.find([_found(name, store) for name in studies or PRESETS], store, damaged)
     for waste in found:
         print(f"  {size(waste.bytes):>10}  {waste.what}")
     total = size(sum(waste.bytes for waste in found))
@@ -198,10 +198,11 @@ def export(
     from efcnlib.environment import REPOSITORY
     from efcnlib.files import size
 
-    config = _study(study, precision)
+    store = _store(root)
+    config = _found(study, store, precision)
     command = f"efcn run {study if study == config.name else 'study.json'}"
     command += f" --precision {precision}" if precision else ""
-    folder = exports.export(config, _store(root), Path(out) if out else REPOSITORY / "results", command, partial)
+    folder = exports.export(config, store, Path(out) if out else REPOSITORY / "results", command, partial)
     index = exports.read_index(folder)
     total = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"{config.name}: {len(index.runs)} runs recorded in {folder}, {size(total)}")
@@ -254,6 +255,12 @@ def _study(name: str, precision: str | None = None) -> object:
     from efcnlib import studies
 
     return studies.load(name, **({} if precision is None else {"precision": precision}))
+
+
+def _found(name: str, store: object, precision: str | None = None) -> object:
+    from efcnlib.derived import resolved
+
+    return resolved(_study(name, precision), store)
 
 
 def _store(root: str | None) -> object:

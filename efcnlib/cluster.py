@@ -11,7 +11,7 @@ import platform
 import socket
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TextIO
@@ -27,7 +27,7 @@ from efcnlib.errors import UserError, choice, plain_warnings
 from efcnlib.records import Result, Store, key_of
 from efcnlib.runs import Workplace, compute
 from efcnlib.studies import Run, Study
-from efcnlib.sweep import LOOK, Meter, Results, computing, prepare, using
+from efcnlib.sweep import LOOK, Meter, Results, computing, in_order, prepare, using
 
 RETRIES = 3  # of a run whose process or node died
 START = "started"  # the line with which each attempt begins its part of a run's log
@@ -78,18 +78,6 @@ def ensure(
                 f" {offer} in all; take a smaller --threads or --gpus-per-run, or another --device"
             )
         workers = max(1, int(min(has.get(name, 0) / want for name, want in wants.items() if want)))
-        todo = prepare(
-            study,
-            store,
-            device=device,
-            yes_really=yes_really,
-            engine=engine,
-            progress=progress,
-            workers=workers,
-            check=device == "cpu" or torch.cuda.is_available(),  # the GPUs may all be elsewhere
-        )
-        if todo:
-            own.load(study.data, data_root)  # fetched here, once, rather than by every process at the same time
         task = ray.remote(num_cpus=wants["CPU"], num_gpus=gpus, max_retries=RETRIES)(_ensure)
         how = {
             "root": str(store.root.absolute()),
@@ -101,9 +89,25 @@ def ensure(
             "engine": (engine or Engine()).model_dump(),
             "threads": cluster.threads,
         }
-        with Meter(todo, show=progress) as meter:
-            _drive(ray, task, todo, how, store, meter)
-    return Results(study, store)
+
+        def compute_all(study: Study, runs: Sequence[Run]) -> None:
+            todo = prepare(
+                study,
+                runs,
+                store,
+                device=device,
+                yes_really=yes_really,
+                engine=engine,
+                progress=progress,
+                workers=workers,
+                check=device == "cpu" or torch.cuda.is_available(),  # the GPUs may all be elsewhere
+            )
+            if todo:
+                own.load(study.data, data_root)  # fetched here, once, rather than by every process at the same time
+            with Meter(todo, show=progress) as meter:
+                _drive(ray, task, todo, how, store, meter)
+
+        return in_order(study, store, compute_all)
 
 
 @contextmanager

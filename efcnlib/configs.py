@@ -19,8 +19,9 @@ from efcnlib.training import log_spaced
 from efcnlib.updates import Optimiser
 from efcnlib.validation import Frozen
 
-CONTROLS = ("control", "lowered", "elcn")  # what an eFCN is compared with, at each relax time
-KINDS = ("cnn", "fcn", "efcn", *CONTROLS)
+# What an eFCN is compared with, at each relax time; "tuned" is a run of the kind "control" at a rate of its own.
+CONTROLS = ("control", "tuned", "lowered", "elcn")
+KINDS = ("cnn", "fcn", "efcn", "control", "lowered", "elcn")
 Side = Annotated[int, Field(ge=1, le=4096)]
 DENSE = tuple(kind for kind in KINDS if kind != "elcn")  # whose ends are dense networks, or can be embedded into one
 
@@ -340,9 +341,6 @@ class Curvature(Curved):
     def parents(self) -> tuple[Training, ...]:
         """The runs whose weights this one needs."""
         return (*self.of.parents, self.of)
-
-
-Run = Training | PathRun | Curvature
 
 
 def setting(augment: bool, carry: bool) -> str:

@@ -109,7 +109,7 @@ def several(names: str, root: str | None = None) -> list[Evidence]:
     Of those that are recorded, one without a complete seed is left out: it is still being recorded.
     """
     store = Store(root or default_root(), recorded())
-    listed = [studies.load(name.strip()) for name in names.split(",") if name.strip()]
+    listed = [studies.found(name.strip(), store) for name in names.split(",") if name.strip()]
     if not listed:
         indices = [read_index(folder) for folder in recorded()]
         found = [(Study.model_validate(index.study), index.runs) for index in indices]

@@ -1,7 +1,10 @@
-"""Recorded studies: folders with the records of a study, no weights, under a sealed index; written, read, verified. ::
+"""Recorded studies: folders with the records of a study under a sealed index; written, read, verified. ::
 
     results/<study>/study.json   the index: configuration, command, commit, environment, devices, every run's digests
-    results/<study>/<key>/       a run, as in the run store, without its weights
+    results/<study>/<key>/       a run, as in the run store
+
+Weights are recorded of CNNs alone, at the relax times and the end, where these are few bytes (`WEIGHTS_MOST`): whoever
+clones the repository trains an eFCN from there.
 
 Large pictures are most of a record's bytes, and every seed's look alike: those of the first seed are kept, and of
 whole blocks that of its last relax time. No page draws those of a sweep's variants. Numbers are kept for all.
@@ -14,19 +17,31 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, JsonValue
+from torch import Tensor
 
 from efcnlib import files, studies
 from efcnlib.environment import environment
 from efcnlib.errors import UserError
 from efcnlib.files import UNREADABLE, Damage, Digest
+from efcnlib.kept import checkpoint
 from efcnlib.records import Store, key_of
-from efcnlib.runfolder import ARRAYS, MANIFEST, RECORD, SCHEMA_VERSION, read_manifest, read_record
+from efcnlib.runfolder import (
+    ARRAYS,
+    MANIFEST,
+    RECORD,
+    SCHEMA_VERSION,
+    WEIGHTS,
+    WEIGHTS_OF,
+    read_manifest,
+    read_record,
+)
 from efcnlib.studies import Run, Study, Training
 
 INDEX = "study.json"
-PARTS = (RECORD, ARRAYS, MANIFEST)
+PARTS = (RECORD, ARRAYS, WEIGHTS, MANIFEST)
 PICTURES = frozenset({"filters", "heat", "block"})
 LARGE = 50_000  # bytes of a picture that is not recorded for every run
+WEIGHTS_MOST = 8_000_000  # bytes of a CNN's recorded weights: VanillaCNN's at six epochs are 3.4 MB, AlexNet's 69 MB
 
 
 class Exported(BaseModel):
@@ -52,6 +67,8 @@ class Index(BaseModel):
 
 def export(study: Study, store: Store, out: Path, command: str, partial: bool = False) -> Path:
     """Write the records of ``study`` into ``out``/NAME, replacing what was there as a whole; returns that folder.
+
+    Its learning rates are chosen by now, if it searches them.
 
     ``command`` is what computes the study again. Raises UserError if runs are missing (unless ``partial``, and there is
     at least one) or the disk cannot be written.
@@ -84,7 +101,7 @@ def export(study: Study, store: Store, out: Path, command: str, partial: bool = 
             exported = {}
             for key, run in runs.items():
                 if records[key] is not None:
-                    exported[key] = Exported(label=run.label, files=_copy(store, key, made / key, left_out(study, run)))
+                    exported[key] = Exported(label=run.label, files=_record(study, run, store, made / key))
             infos = [record.info for record in records.values() if record is not None]
             index = Index(
                 schema_version=SCHEMA_VERSION,
@@ -223,29 +240,46 @@ def import_(folder: Path, store: Store) -> Imported:
             store.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=store.root, prefix=".import-") as scratch:
                 copy = Path(scratch) / key
-                _copy(Store(folder), key, copy)
+                shutil.copytree(folder / key, copy)
                 copy.rename(store.root / key)
         new += 1
     return Imported(new, there, damaged)
 
 
-def _copy(store: Store, key: str, target: Path, without: frozenset[str] = frozenset()) -> dict[str, Digest]:
-    """Copy a run without its weights and some arrays from wherever the store has it; returns the copies' digests."""
+def _record(study: Study, run: Run, store: Store, target: Path) -> dict[str, Digest]:
+    """Copy a run as it is recorded, from wherever the store has it; returns the digests of the copy's files."""
+    key = key_of(run)
     source = next(root / key for root in (store.root, *store.fallbacks) if _holds(root / key, key))
     target.mkdir()
-    for name in PARTS:
+    for name in (RECORD, ARRAYS, MANIFEST):
         shutil.copyfile(source / name, target / name)
         files.sync(target / name)
     if (record := read_record(target, key)) is None:  # what was copied is verified again, from the copy
         raise Damage(f"{MANIFEST} is missing")
-    without &= {name for name, value in record.arrays.items() if value.nbytes > LARGE}
+    manifest = read_manifest(target, key)
+    without = left_out(study, run) & {name for name, value in record.arrays.items() if value.nbytes > LARGE}
     if without:
         arrays = {name: value for name, value in record.arrays.items() if name not in without}
-        manifest = read_manifest(target, key)
         manifest.files[ARRAYS] = files.write_tensors(target / ARRAYS, arrays)
         manifest.info["left_out"] = sorted(without)
-        files.write_sealed(target / MANIFEST, manifest)
-    return {name: files.digest_of(target / name) for name in PARTS}
+    weights = _weights(study, run, store)
+    if weights:
+        manifest.files[WEIGHTS] = files.write_tensors(target / WEIGHTS, weights)
+        manifest.info[WEIGHTS_OF] = sorted({int(name.split("/")[0]) for name in weights})
+    files.write_sealed(target / MANIFEST, manifest)
+    return {name: files.digest_of(target / name) for name in PARTS if (target / name).exists()}
+
+
+def _weights(study: Study, run: Run, store: Store) -> dict[str, Tensor]:
+    """Those weights of a run that are recorded with it; none where they are not there or too large."""
+    if not (isinstance(run, Training) and run.kind == "cnn"):
+        return {}
+    epochs = [tw for tw in (*study.relax_times, run.epochs) if store.has_weights(key_of(run), (tw,))]
+    each = [
+        {f"{epoch}/{name}": value for name, value in checkpoint(store, run, epoch).items()} for epoch in set(epochs)
+    ]
+    weights = {name: value for one in each for name, value in one.items()}
+    return weights if sum(value.nbytes for value in weights.values()) <= WEIGHTS_MOST else {}
 
 
 def _holds(folder: Path, key: str) -> bool:

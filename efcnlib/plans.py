@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from efcnlib import measures, networks
+from efcnlib.rates import RateSearch
 from efcnlib.records import State, Store, key_of
 from efcnlib.runs import untrained
-from efcnlib.studies import Curvature, PathRun, Run
+from efcnlib.studies import Curvature, PathRun, Run, Training
 
 RECORD = 100_000  # bytes of a run's record and manifest at the most
 
@@ -23,17 +24,38 @@ def todo(runs: Iterable[Run], store: Store) -> list[Run]:
     """
     result: dict[str, Run] = {}
 
-    def add(run: Run, weights: bool) -> None:
+    def add(run: Run, epochs: Iterable[int] | None = ()) -> None:
         key = key_of(run)
-        if key in result or (store.get(key) is not None and (not weights or store.has_weights(key))):
+        if key in result or (store.get(key) is not None and (epochs == () or store.has_weights(key, epochs))):
             return
         for parent in run.parents:
-            add(parent, weights=True)
+            add(parent, epochs_of(parent, run))
         result[key] = run
 
     for run in runs:
-        add(run, weights=False)
+        add(run)
     return list(result.values())
+
+
+def epochs_of(parent: Training, run: Run) -> tuple[int, ...] | None:
+    """The epochs of a CNN whose weights ``run`` starts from; None for other parents, and where moments are carried.
+
+    >>> from efcnlib.plans import epochs_of
+    >>> from efcnlib.studies import load
+    >>> study = load("digits")
+    >>> epochs_of(study.cnn(0), study.relaxed("efcn", 5, 0)), epochs_of(study.cnn(0), study.path("linear", 5, 0))
+    ((5,), (20,))
+    """
+    if parent.kind != "cnn":
+        return None
+    match run:
+        case RateSearch():
+            return run.times
+        case PathRun():
+            return (parent.epochs,)
+        case Curvature():
+            return epochs_of(parent, run.of)
+    return None if run.carry else (run.tw,)
 
 
 def ready(waiting: Sequence[Run]) -> list[Run]:
@@ -86,6 +108,9 @@ def cost(run: Run) -> float:
             work += rows * columns if is_dense else step.geometry.count_local(live=True) * (40 if is_local else 1)
     if isinstance(run, Curvature):  # a pass to begin with, and two products along the gradient; measured on a CPU core
         return run.images * work * 2 * (3 + 2.5 * 2 + 3 * 3.5 * run.steps)
+    if isinstance(run, RateSearch):
+        dense = cost(training.model_copy(update={"kind": run.of, "epochs": 1, "measurements": 2}))
+        return dense * len(run.times) * len(run.rates) * run.steps * training.batch / training.data.train_images
     forward = training.data.train_images * work
     if isinstance(run, PathRun):
         return forward * _passes(run)
@@ -132,7 +157,7 @@ def disk(run: Run) -> Disk:
             networks_kept += run.chain.bends  # their velocities
         arrays = 8 * run.plane.size**2 if run.plane else 0
         return Disk(RECORD + arrays, 2 * (RECORD + networks_kept * disk(run.end).done))
-    if isinstance(run, Curvature):
+    if isinstance(run, Curvature | RateSearch):
         return Disk(RECORD, 2 * RECORD)
     network = untrained(run)
     arrays = 0

@@ -1,28 +1,40 @@
 """The studies there are by name, as fields: `studies.PRESETS` holds them validated."""
 
-from efcnlib.configs import Curved, Data, Network
+from efcnlib.configs import Curved, Data, Evaluation, Network
 from efcnlib.methods import Band, Chain, Plane, String
+from efcnlib.rates import RateRule
+from efcnlib.study import ControlTimes
 from efcnlib.updates import Optimiser
 
+# The paper's width, images, batches and order. The CNN goes on to the last relax time plus the epochs after it, so that
+# it is a rival at every relax time. The rates after the embedding are chosen by the study itself (``rates``).
 VANILLA = dict(
     name="vanilla-cifar10-sgd",
     title="VanillaCNN on CIFAR-10, SGD",
     network=Network(architecture="vanilla"),
     data=Data(name="cifar10"),
     optimiser=Optimiser(name="sgd", lr=0.1),
-    precision="tf32",
-    epochs=100,
-    relax_epochs=100,
-    relax_times=(0, 1, 2, 3, 4, 5, 6, 8, 11, 14, 18, 23, 29, 37, 48, 61, 78, 100),
-    controls=("control", "lowered", "elcn"),
+    rates=RateRule(rates=(0.1, 0.05, 0.03, 0.02, 0.01, 0.005)),
+    precision="bf16",
+    epochs=140,
+    fcn_epochs=100,
+    relax_epochs=40,
+    relax_times=(0, 5, 18, 61, 100),
+    first=(18, 5, 61),
+    controls=("control", "tuned", "lowered", "elcn"),
+    control_times=ControlTimes(elcn=(18, 61)),
+    fcn_control=True,
     path_times=(0, 5, 18, 61),
-    curvature=Curved(),
-    sweep_time=18,  # in the middle; which is best is not known before
-    sweep_channels=(16, 32, 64),
-    sweep_train=(12_500, 25_000, 50_000),
+    path_relaxed_times=(5, 18),
+    path_methods=("linear", "string", "band", "output"),
+    path_points=31,
+    plane=None,
     shuffle=False,  # the published loader does not
+    measurements=16,
+    cnn_measurements="all",
+    evaluation=Evaluation(own_precision=True, stride=5),
     seeds=(0, 1, 2),
-    needs_gpu=True,
+    long=True,
 )
 
 # For two CPU cores: the paper's images, batches and order, a quarter of its channels, fewer epochs, in bf16. The rate
@@ -132,6 +144,8 @@ PRESETS = (
         "name": "vanilla-cifar10-adam",
         "title": "VanillaCNN on CIFAR-10, Adam",
         "optimiser": Optimiser(name="adam", lr=0.001),  # PyTorch's default: the paper's is not known
+        "rates": RateRule(rates=(0.001, 0.0003, 0.0001, 0.00005, 0.00003, 0.00001)),
+        "seeds": (0,),
     },
     VANILLA
     | {
@@ -139,10 +153,14 @@ PRESETS = (
         "title": "AlexNet on CIFAR-100, SGD",
         "network": Network(architecture="alexnet"),
         "data": Data(name="cifar100"),
-        "epochs": 150,
-        "relax_epochs": 100,
-        "relax_times": (0, 1, 2, 3, 4, 6, 8, 10, 13, 18, 23, 30, 40, 52, 67, 88, 115, 150),
+        "epochs": 135,
+        "fcn_epochs": 60,
+        "relax_epochs": 20,
+        "relax_times": (0, 13, 40, 115),
+        "first": (40, 13, 115),
+        "control_times": ControlTimes(elcn=(13, 40)),
         "path_times": (0, 13, 40, 115),
-        "sweep_time": 40,
+        "path_relaxed_times": (13, 40),
+        "seeds": (0,),
     },
 )

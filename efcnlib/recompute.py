@@ -2,6 +2,7 @@
 
 import math
 import random
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 from efcnlib import files, own, plans, sweep
 from efcnlib.engine import Engine
 from efcnlib.export import read_index, runs_of, study_of
+from efcnlib.rates import RateSearch, chosen
 from efcnlib.records import Record, Store, key_of
 from efcnlib.runfolder import RECORD
 from efcnlib.runs import Workplace
@@ -33,7 +35,9 @@ class Comparison:
 def recompute(
     folder: Path, count: int, *, seed: int | None = None, device: str = "cpu", data_root: str | None = None
 ) -> list[Comparison]:
-    """Train ``count`` runs of a recorded study again, drawn at random by ``seed``, with all that they start from.
+    """Train ``count`` runs of a recorded study again, drawn at random by ``seed``.
+
+    CNNs whose weights are recorded are taken from there; whatever else a run starts from is trained again, too.
 
     The same commit in the same environment must give the same bytes. In another one, or with code that adds up in
     another order, rounding may differ, and training amplifies it: then the final test accuracies have to agree within
@@ -59,13 +63,26 @@ def recompute(
     recorded = Store(folder)
     with tempfile.TemporaryDirectory(prefix="efcn-recompute-") as scratch:
         again = Store(scratch)
-        place = Workplace(again, device, own.place(study_of(index).data, data_root), Engine())
+        _provide([runs[key] for key in drawn], recorded, again)
+        place = Workplace(again, device, own.place(study_of(index).data, data_root))
         todo = plans.todo([runs[key] for key in drawn], again)
         infos = [recorded.get(key).info for key in drawn]
         threads = {info["environment"].get("threads") for info in infos}
         with sweep.using(threads.pop() if len(threads) == 1 else None), sweep.Meter(todo, show=True) as meter:
-            sweep.here(todo, place, 1, meter)
+            for run in todo:
+                there = recorded.get(key_of(run))
+                place.engine = Engine.model_validate(there.info.get("engine", {}) if there else {})
+                sweep.here([run], place, 1, meter)
         return [compare(runs[key], recorded, again) for key in drawn]
+
+
+def _provide(drawn: list[Run], recorded: Store, again: Store) -> None:
+    """Put recorded CNNs, unless drawn themselves, where the runs that start from their weights look for them."""
+    for run in drawn:
+        for parent in run.parents:
+            key, epochs = key_of(parent), plans.epochs_of(parent, run)
+            if parent not in drawn and epochs is not None and recorded.has_weights(key, epochs):
+                shutil.copytree(recorded.root / key, again.root / key, dirs_exist_ok=True)
 
 
 def compare(run: Run, recorded: Store, again: Store) -> Comparison:
@@ -88,6 +105,9 @@ def compare(run: Run, recorded: Store, again: Store) -> Comparison:
     if same and all(_bytes(value) == _bytes(second.arrays[name]) for name, value in first.arrays.items()):
         return Comparison(run.label, True, True, "the same bytes")
     differing = _differing(first, second)
+    if isinstance(run, RateSearch):
+        before, after = chosen(first.history), chosen(second.history)
+        return Comparison(run.label, False, before == after, f"chooses the rate {after:g}, recorded was {before:g}")
     name, images = "test_accuracy", run.training.data.test_images
     if isinstance(run, Curvature):
         name, images = "accuracy", run.images

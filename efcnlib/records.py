@@ -104,11 +104,14 @@ class Store:
         """The run's record, verified, or None. A damaged run is warned of, set aside where possible, and absent."""
         return self._find(key, read_record)
 
-    def has_weights(self, key: str) -> bool:
-        """Whether the run is there with its weights, if it has any; their digest is compared when they are read."""
+    def has_weights(self, key: str, epochs: Iterable[int] | None = None) -> bool:
+        """Whether the run is there with its weights, if it has any; their digest is compared when they are read.
+
+        Of a CNN those after ``epochs`` are enough; None: all.
+        """
         for root in (self.root, *self.fallbacks):
             with contextlib.suppress(*UNREADABLE):
-                if has_weights(root / key, key):
+                if has_weights(root / key, key, epochs):
                     return True
         return False
 

@@ -9,6 +9,7 @@ The manifest is written last and is the commit point: a folder without one holds
 """
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -24,6 +25,7 @@ from efcnlib.files import PARTIAL, Damage, Digest
 
 SCHEMA_VERSION = 4  # part of every key: raise it when the meaning of a configuration or of a record changes
 RECORD, ARRAYS, WEIGHTS, MANIFEST = "record.json", "arrays.safetensors", "weights.safetensors", "manifest.json"
+WEIGHTS_OF = "weights_of"  # in a manifest's info: the epochs of a CNN whose weights were recorded; absent: all
 
 
 @dataclass(frozen=True)
@@ -146,19 +148,26 @@ def read_record(folder: Path, key: str) -> Record | None:
     return Record(key, content.config, files.decode(content.history), arrays, manifest.info)
 
 
-def has_weights(folder: Path, key: str) -> bool:
+def has_weights(folder: Path, key: str, epochs: Iterable[int] | None = None) -> bool:
     """Whether the run in ``folder`` is there with its weights, if it ever had any. Raises one of UNREADABLE.
 
-    Their digest is compared when they are read.
+    Of a CNN, which has them for each epoch, those after ``epochs`` are enough; None: all. Their digest is compared when
+    they are read.
     """
     manifest = read_manifest(folder, key)
-    return manifest is not None and (WEIGHTS not in manifest.files or (folder / WEIGHTS).is_file())
+    if manifest is None or WEIGHTS not in manifest.files:
+        return manifest is not None
+    kept = manifest.info.get(WEIGHTS_OF)
+    return (folder / WEIGHTS).is_file() and (kept is None or (epochs is not None and set(epochs) <= set(kept)))
 
 
 def read_weights(folder: Path, key: str, prefix: str) -> dict[str, Tensor] | None:
     """The weights in ``folder`` whose names start with ``prefix``, None if it has none. Raises one of UNREADABLE."""
     manifest = read_manifest(folder, key)
     if manifest is None or WEIGHTS not in manifest.files or not (folder / WEIGHTS).exists():
+        return None
+    kept = manifest.info.get(WEIGHTS_OF)
+    if kept is not None and prefix.split("/")[0] not in map(str, kept):
         return None
     if files.digest_of(folder / WEIGHTS) != manifest.files[WEIGHTS]:
         raise Damage(f"{WEIGHTS} does not have the digest it was written with")

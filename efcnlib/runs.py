@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from efcnlib import curvature, embedding, images, measures, memory, networks, own, walks
+from efcnlib import curvature, embedding, images, measures, memory, networks, own, rate_search, walks
 from efcnlib.attempts import Attempt
 from efcnlib.configs import Evaluation
 from efcnlib.engine import Engine
@@ -17,6 +17,7 @@ from efcnlib.images import Split
 from efcnlib.kept import MOMENTS, checkpoint, gathered
 from efcnlib.pauses import Pause, State, Work
 from efcnlib.precision import products
+from efcnlib.rates import RateSearch
 from efcnlib.records import Result, Store, environment, key_of
 from efcnlib.studies import Curvature, Data, PathRun, Run, Training
 from efcnlib.training import train
@@ -124,6 +125,8 @@ def work(run: Run, place: Workplace, state: State | None = None) -> Work[Made]:
             return _walk(run, place, state)
         case Curvature():
             return _curvature(run, place, state)
+        case RateSearch():
+            return _search(run, place, state)
     return _train(run, place, state)
 
 
@@ -271,6 +274,19 @@ def _curvature(run: Curvature, place: Workplace, state: State | None) -> Work[Ma
     }
     few, how = Split(images.x[: run.images], images.y[: run.images]), {"steps": run.steps, "count": run.count}
     history = yield from curvature.measure(moments, few, **how, seed=_seed(of), state=state)
+    return history, {}, {}
+
+
+def _search(run: RateSearch, place: Workplace, state: State | None) -> Work[Made]:
+    def build(tw: int) -> nn.Sequential:
+        network = untrained(run.parent)
+        network.load_state_dict(checkpoint(place.store, run.parent, tw))
+        if run.of == "efcn":
+            network = embedding.embed(network, run.parent.data.shape, live=run.parent.optimiser.weight_decay == 0)
+        return network.to(place.device)
+
+    split, _ = place.splits(run.parent.data)
+    history = yield from rate_search.search(run, build, split, place.engine, _seed(run.parent), state)
     return history, {}, {}
 
 

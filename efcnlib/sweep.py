@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from efcnlib import files, memory, own, plans, studies
 from efcnlib.attempts import Attempt
+from efcnlib.derived import resolved, searches
 from efcnlib.engine import Engine
 from efcnlib.engine import check as check_engine
 from efcnlib.environment import recorded
@@ -73,6 +74,10 @@ class Results:
         """The curvature around the eFCN of ``tw``, at its embedding and its end; None: around the standard FCN."""
         return self._record(self.study.curved(tw, seed))
 
+    def rates(self) -> dict[str, Record]:
+        """The searches by which the learning rates were chosen, "efcn" and "control"; none where they were given."""
+        return {search.of: self._record(search) for search in searches(self.study)}
+
     def variant(self, *, channels: int | None = None, train: int | None = None) -> "Results":
         """Those of the study's sweep with so many channels or training images: a CNN, a control and an eFCN a seed."""
         return Results(self.study.variant(channels=channels, train=train), self.store)
@@ -133,17 +138,31 @@ def ensure(
     """
     check_device(device)
     at_least(1, together=together)
-    todo = prepare(study, store, device=device, yes_really=yes_really, engine=engine, progress=progress)
     place = Workplace(store, device, own.place(study.data, data_root), engine or Engine())
-    if todo:
-        place.splits(study.data.anywhere)  # fetched and loaded before the clock starts, with a bar of its own
-    with using(threads), Meter(todo, show=progress) as meter:
-        here(todo, place, together, meter)
+
+    def compute_all(study: Study, runs: Sequence[Run]) -> None:
+        todo = prepare(study, runs, store, device=device, yes_really=yes_really, engine=engine, progress=progress)
+        if todo:
+            place.splits(study.data.anywhere)  # fetched and loaded before the clock starts, with a bar of its own
+        with using(threads), Meter(todo, show=progress) as meter:
+            here(todo, place, together, meter)
+
+    return in_order(study, store, compute_all)
+
+
+def in_order(study: Study, store: Store, compute_all: Callable[[Study, Sequence[Run]], None]) -> Results:
+    """Compute a study's runs by ``compute_all``; first, where learning rates are searched, those that search them."""
+    study = resolved(study, store)
+    if not study.is_resolved:
+        compute_all(study, searches(study))
+        study = resolved(study, store)
+    compute_all(study, studies.runs(study))
     return Results(study, store)
 
 
 def prepare(
     study: Study,
+    runs: Sequence[Run],
     store: Store,
     *,
     device: str,
@@ -153,14 +172,14 @@ def prepare(
     workers: int = 1,
     check: bool = True,
 ) -> list[Run]:
-    """The runs that are to be computed, once all is checked that can be, and what they will take was said.
+    """Those of ``runs`` that are to be computed, once all is checked that can be, and what they will take was said.
 
     Without ``check`` the device is left unchecked: it is elsewhere.
     """
-    todo = plans.todo(studies.runs(study), store)
+    todo = plans.todo(runs, store)
     if not todo:
         return todo
-    if study.needs_gpu and device == "cpu" and not yes_really:
+    if study.long and device == "cpu" and not yes_really:
         raise UserError(
             f"study {study.name} is paper-scale, days of work for a CPU, and {len(todo)} of its runs are not"
             f" recorded: compute them with efcn run {study.name} --device cuda, or with --yes-really to insist"
@@ -175,8 +194,7 @@ def prepare(
     need = plans.needed(todo, workers)
     files.room(store.root, need, f"study {study.name}")
     if progress:
-        total = len(studies.runs(study))
-        _say(f"{study.name}: {len(todo)} of {total} runs to compute, {files.size(need)} of disk at the most")
+        _say(f"{study.name}: {len(todo)} of {len(runs)} runs to compute, {files.size(need)} of disk at the most")
     again = [run.label for run in todo if store.get(key_of(run)) is not None]
     if again:
         _say(f"{study.name}: for their weights, which were cleaned away, {', '.join(again)} are computed again")

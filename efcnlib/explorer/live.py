@@ -30,11 +30,11 @@ def explorer(packs: Sequence[dict], name: str, seed: int = 0, root: str | None =
     ``device``. Called again with the same study, it gives the same widget: its training goes on meanwhile. UserError
     for a study that is not shown, a seed that is not recorded, and a device that is not there.
     """
-    whole = studies.load(name)
+    store = Store(root or default_root(), recorded())
+    whole = studies.found(name, store)
     names = [pack["study"]["name"] for pack in packs]
     if whole.name not in names:
         raise UserError(f"live study {whole.name} is not among those shown: choose one of {', '.join(names)}")
-    store = Store(root or default_root(), recorded())
     key = (whole.model_dump_json(), seed, str(store.root.absolute()), device)
     if key not in _shown or _shown[key].comm is None:
         training = _shown[key].training if key in _shown else LiveTraining(whole, seed, store, device=device)

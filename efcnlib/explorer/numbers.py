@@ -9,7 +9,7 @@ import bisect
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
@@ -50,7 +50,9 @@ def load(name: str, root: str | None = None, /, **changes: object) -> dict:
     """The pack of a preset study, or of one in a file: its first seed, computed if it is missing, and all recorded."""
     whole = studies.load(name, **changes)
     store = Store(root or default_root(), environment.recorded())
-    results = replace(sweep.ensure(studies.load(name, **changes | {"seeds": whole.seeds[:1]}), store), study=whole)
+    sweep.ensure(studies.load(name, **changes | {"seeds": whole.seeds[:1]}), store)
+    whole = studies.found(name, store, **changes)
+    results = sweep.Results(whole, store)
     return pack(whole, {seed: gather(results, seed) for seed in recorded(results)})
 
 
