@@ -240,7 +240,11 @@ def import_(folder: Path, store: Store) -> Imported:
             store.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=store.root, prefix=".import-") as scratch:
                 copy = Path(scratch) / key
-                shutil.copytree(folder / key, copy)
+                copy.mkdir()
+                for name in PARTS:  # and nothing else that a stranger put there
+                    if (folder / key / name).exists():
+                        shutil.copyfile(folder / key / name, copy / name)
+                        files.sync(copy / name)
                 copy.rename(store.root / key)
         new += 1
     return Imported(new, there, damaged)
