@@ -30,9 +30,9 @@ KEYS = {  # of runs that were recorded before there were networks and images of 
         "6a3a9ee0317274226a76365ce40dfcbeaf7e9ff2e6a0360db4766e75b86fcaa0",
         "f03276071222d3f52b9974d757c29554bb4bbcd172263aae14cbc6af8fb52195",
     ),
-    "alexnet-cifar100-sgd": (
-        "6a4ccaeb6c37b0197a6a1efc8953da023d02e0860d90bd9f205aec1627536156",
-        "4708d858ebf99a1bc1aca00885df6d4b429dfd7817bf674d080513142c9a5bcf",
+    "alexnet-cifar100-narrow": (
+        "e8815c5a0836cbedbd103cd7fac9b3d4de5bb172a02e66d70b2886d4d8f63a6a",
+        "b864b2960c152eabd0a5740e7dcf64229fa0a7f9597f86411f81e42f45d8ff35",
     ),
 }
 
@@ -44,6 +44,12 @@ def test_runs_of_known_networks_and_images_keep_their_keys(name):
     written = json.loads(study.cnn(0).model_dump_json())
     assert set(written["network"]) == {"architecture", "channels"}
     assert set(written["data"]) == {"name", "train", "test"}
+
+
+def test_the_recorded_cnn_of_the_papers_size_keeps_its_key():
+    cnn = studies.load("vanilla-cifar10-sgd").cnn(0)
+    assert key_of(cnn) == "4d4f7c277a9197b478551a78afaa4a156d84bde4a6dd2753f07cc3b3c22e2b67"
+    assert json.loads(cnn.model_dump_json())["evaluation"] == {"own_precision": True, "stride": 5}
 
 
 def test_an_architecture_written_down_is_the_same_network():

@@ -103,7 +103,7 @@ def test_time_left_is_at_the_pace_of_what_is_done(done):
 
 def test_status_shows_every_state(done, tmp_path):
     store, study = Store(tmp_path), tiny()
-    cnn, fcn, control, efcn_run = studies.runs(study)[:4]
+    cnn, fcn, efcn_run, control = studies.runs(study)[:4]
     store.ensure(cnn, lambda attempt: compute(cnn, Workplace(store), attempt))
     (tmp_path / key_of(fcn)).mkdir()
     (tmp_path / key_of(fcn) / "manifest.json").write_text("{}")
