@@ -2,8 +2,7 @@
 
 Beside the run's folder ``<root>/<key>`` there are, while it is computed,
 
-    <key>.lock       a lease of filelock's: renewed by the process that holds it, free again when that process is dead,
-                     at once for others on its machine, after LEASE seconds without renewal for other machines
+    <key>.lock       the lease (`leases`) of the process that computes it
     <key>.progress   who computes it, since when, how far it is: for people and progress bars
     <key>.resume     the rolling checkpoint, which outlives the process
 """
@@ -24,7 +23,6 @@ from efcnlib import checkpoints, files
 from efcnlib.checkpoints import Saved
 from efcnlib.pauses import Pause, State, Stopped, Work
 
-LEASE = 60.0  # seconds
 EVERY = 20.0  # seconds of work, at least, between two checkpoints
 DEAR = 20  # and at least so many times what the last one took: they cost 5 % of the time at most
 
@@ -140,11 +138,6 @@ class Attempt:
         with files.writing(self.root):
             partial.write_text(self.progress.model_dump_json(), "utf-8")
             os.replace(partial, file)
-
-
-def lease_on(root: Path, key: str, seconds: float = LEASE) -> SoftFileLease:
-    """The lease on a run, not yet taken. All processes must agree on its ``seconds``."""
-    return SoftFileLease(root / f"{key}.lock", lease_duration=seconds)
 
 
 def resume_folder(root: Path, key: str) -> Path:

@@ -19,9 +19,10 @@ from test_runfolder import Bomb
 from toy_runs import CONFIG, KEY, PROCESSES, names, never, result, run_folder, same
 
 from efcnlib import checkpoints, files
-from efcnlib.attempts import LeaseLostError, lease_on, progress_file, resume_folder
+from efcnlib.attempts import LeaseLostError, progress_file, resume_folder
 from efcnlib.checkpoints import Saved
 from efcnlib.errors import UserError
+from efcnlib.leases import lease_on
 from efcnlib.pauses import Pause, State
 from efcnlib.records import Busy, Result, Store
 
