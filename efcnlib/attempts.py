@@ -41,6 +41,7 @@ class Progress(BaseModel):
     since: str
     part: float = 0.0  # 0 to 1
     seconds: float = 0.0  # of work so far, those of earlier attempts included
+    attempts: int = 1  # this one included
 
     def __str__(self) -> str:
         return f"process {self.process} on {self.host} since {self.since}, {self.part:.0%} done"
@@ -56,8 +57,11 @@ class Attempt:
         self.start = self.noted = self.kept = time.monotonic()
         self.cost = 0.0  # seconds the last checkpoint took
         before = self.saved or Saved(State({}), 0.0, 0.0, 0)
-        self.attempts, self.before = before.attempts + 1, before.seconds
-        self.progress = Progress(host=platform.node(), process=os.getpid(), since=files.now(), part=before.part)
+        dead = progress_of(root, key)  # its note may be all there is of one that died before its first checkpoint
+        self.attempts, self.before = max(before.attempts, dead.attempts if dead else 0) + 1, before.seconds
+        self.progress = Progress(
+            host=platform.node(), process=os.getpid(), since=files.now(), part=before.part, attempts=self.attempts
+        )
         self._note(before.part)
 
     @property

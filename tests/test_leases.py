@@ -174,3 +174,4 @@ def test_a_command_killed_on_another_machine_is_finished_here(tmp_path, monkeypa
     monkeypatch.setitem(Store.__init__.__kwdefaults__, "lease", SHORT)
     assert cli.main(arguments) == 0
     assert {state.name for state in sweep.status(study, Store(root)).values()} == {"done"}
+    assert Store(root).get(key_of(study.cnn(0))).info["attempts"] == 2
