@@ -8,9 +8,10 @@ from test_records import mounted
 from test_sweep import tiny
 
 from efcnlib import checkpoints, plans, studies, survey, sweep
-from efcnlib.attempts import Progress, lease_on, progress_file, resume_folder
+from efcnlib.attempts import Progress, progress_file, resume_folder
 from efcnlib.checkpoints import Saved
 from efcnlib.errors import UserError
+from efcnlib.leases import lease_on
 from efcnlib.pauses import State
 from efcnlib.records import Store, key_of
 from efcnlib.runs import Workplace, compute
