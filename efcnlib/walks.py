@@ -112,7 +112,9 @@ def _relax(run: PathRun, ground: Ground, start: Weights, end: Weights, state: St
     how = run.relaxation
     slopes = paths.Batched(ground.network, ground.splits["train"], how.batch, ground.seed, run.end.precision)
     path = paths.linear(start, end, how.points)
-    settings = how.model_dump(exclude={"batch", "points", "bends"})
+    settings = how.model_dump(exclude={"batch", "points", "bends", "rest"})
+    if run.chain is None:
+        settings["rest"] = how.rest
     match run.method:
         case "string":
             return paths.string(slopes, path, **settings, state=state)

@@ -64,6 +64,7 @@ class Springs:
             self.rooms[inner.shape] = torch.empty_like(inner)
         return self.rooms[inner.shape]
 
+
 def chain(inner: int) -> Tensor:
     """T = (-1, 2, -1) over the ``inner`` points of a chain with fixed ends, float64 [inner, inner].
 
@@ -121,4 +122,3 @@ def sweep(part: Tensor, stiffness: float) -> None:
     """
     for i in range(1, len(part) - 1):
         part[i].mul_(1 - 2 * stiffness).add_(part[i - 1] + part[i + 1], alpha=stiffness)
-
