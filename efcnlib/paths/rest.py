@@ -15,7 +15,7 @@ from efcnlib.validation import Frozen
 BLOCKS = 5  # of a window, whose means tell its noise
 ERRORS = 2  # standard errors that a change of the energy has to exceed
 IN_A_ROW = 2  # windows
-SAMPLE = 1_000_000  # weights of a point that are followed, at least; where it has fewer, all
+SAMPLE = 100_000  # weights of a point that are followed, at least; where it has fewer, all
 STRIDE = 61  # else one in so many: no number of columns is a multiple of this prime, so every column has its turn
 NUMBERS = ("moved", "away", "ahead", "change", "noise")  # in the history, for each window
 
@@ -166,8 +166,18 @@ def changed(energies: Sequence[float], window: int) -> tuple[float, float, float
     return float(means[-1] - means[-2]), float(error), float(np.ptp(means))
 
 
+def stride(weights: int) -> int:
+    """Of a point of so many weights one in how many is followed.
+
+    >>> from efcnlib.paths.rest import stride
+    >>> stride(1_000_000), stride(70_000_000)
+    (1, 61)
+    """
+    return STRIDE if weights > STRIDE * SAMPLE else 1
+
+
 def _sample(path: Path) -> Tensor:
-    """Some of the weights of each inner point, or all, [n - 2, some]; a copy."""
+    """The weights of each inner point that are followed, [n - 2, some]; a copy."""
     moving = [points.flatten(1) for points in inner(path).values()]
-    stride = STRIDE if sum(points.shape[1] for points in moving) > STRIDE * SAMPLE else 1
-    return torch.cat([points[:, ::stride] for points in moving], dim=1)
+    step = stride(sum(points.shape[1] for points in moving))
+    return torch.cat([points[:, ::step] for points in moving], dim=1)
