@@ -108,9 +108,9 @@ def test_neither_is_the_slow_beginning_on_a_ridge():
     torch.testing.assert_close(done.path["x"][1:-1, 1], torch.ones(3, dtype=torch.float64), rtol=0, atol=0.01)
 
 
-@pytest.mark.parametrize("n", [5, 21])
+@pytest.mark.parametrize("n", [5, 13])
 def test_windows_much_shorter_than_the_springs_take_find_the_same_rest(n):
-    k, lr = 0.3, 0.02
+    k, lr = 0.3, 0.1
     takes = 1 / (4 * k * lr * sin(pi / (2 * n - 2)) ** 2)
     path = straight(n, dimensions=2)
     path["x"][1:-1, 1] = torch.linspace(0, pi, n, dtype=torch.float64).sin()[1:-1]  # the slowest mode, alone
@@ -165,7 +165,7 @@ def test_without_it_nothing_is_said_of_it():
 
 def band(**changes):
     path = paths.linear({"x": MINIMA[1]}, {"x": MINIMA[2]}, 5)
-    options = {"lr": 1e-4, "steps": 4000, "cycles": 3, "threshold": 0.02, "most": 9} | changes
+    options = {"lr": 1e-4, "steps": 600, "cycles": 3, "threshold": 0.02, "most": 9} | changes
     return finish(paths.band(surface(mueller_brown), path, **options))
 
 
@@ -173,7 +173,7 @@ def test_every_cycle_of_a_band_ends_when_its_pivots_rest():
     done, long = band(rest=Rest(window=20, tolerance=0.01)), band()
     assert done.history["stopped"]
     assert len(done.history["cycle_steps"]) == 3
-    assert sum(done.history["cycle_steps"]) == len(done.history["loss"]) < 3000
+    assert sum(done.history["cycle_steps"]) == len(done.history["loss"]) < 1500
     assert done.history["pivots"][-1] == long.history["pivots"][-1] > 5
     assert done.history["peak_ends"][1] == pytest.approx(long.history["peak"][-1], abs=1)
     assert (done.path["x"] - long.path["x"]).norm(dim=1).max() < 0.05
