@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from efcnlib import measures, networks
+from efcnlib.paths import rest
 from efcnlib.rates import RateSearch
 from efcnlib.records import State, Store, key_of
 from efcnlib.runs import untrained
 from efcnlib.studies import Curvature, PathRun, Run, Training
 
-RECORD = 100_000  # bytes of a run's record and manifest at the most
+RECORD = 100_000  # bytes of a run's record and manifest at the most, but for what is noted in each step of a path:
+SERIES, NUMBER = 4, 25  # numbers, and bytes for each
 
 
 def todo(runs: Iterable[Run], store: Store) -> list[Run]:
@@ -122,7 +124,8 @@ def cost(run: Run) -> float:
 def _passes(run: PathRun) -> float:
     """How many passes of the training images through one network a path costs."""
     data, how = run.end.data, run.relaxation
-    images = data.train_images + data.held_images + data.test_images
+    stride = run.evaluation.stride if run.evaluation else 1
+    images = data.train_images / stride + data.held_images + data.test_images
     # Behind the first matrix, measured on two CPU cores at the size of `quick`: 6 % of a pass at each point.
     seen = images * ((how.points if how else 2) + (0.06 * run.points if run.method != "output" else 0))
     if run.plane:
@@ -152,11 +155,15 @@ def disk(run: Run) -> Disk:
     True
     """
     if isinstance(run, PathRun):
-        networks_kept = max(getattr(run.relaxation, "most", 0), run.relaxation.points) if run.relaxation else 0
+        how, weights = run.relaxation, disk(run.end).done
+        networks_kept = max(getattr(how, "most", 0), how.points) if how else 0
         if run.chain:
             networks_kept += run.chain.bends  # their velocities
+        if getattr(how, "rest", None):  # three samples of the points that move
+            networks_kept += 3 * (networks_kept - 2) / rest.stride(weights // 4)
+        record = RECORD + (NUMBER * SERIES * how.steps * getattr(how, "cycles", 1) if how else 0)
         arrays = 8 * run.plane.size**2 if run.plane else 0
-        return Disk(RECORD + arrays, 2 * (RECORD + networks_kept * disk(run.end).done))
+        return Disk(record + arrays, 2 * (record + int(networks_kept * weights)))
     if isinstance(run, Curvature | RateSearch):
         return Disk(RECORD, 2 * RECORD)
     network = untrained(run)

@@ -2,6 +2,7 @@
 
 from efcnlib.configs import Curved, Data, Evaluation, Network
 from efcnlib.methods import Band, Chain, Plane, String
+from efcnlib.paths.rest import Rest
 from efcnlib.rates import RateRule
 from efcnlib.study import ControlTimes
 from efcnlib.updates import Optimiser
@@ -28,6 +29,8 @@ VANILLA = dict(
     path_relaxed_times=(5, 18),
     path_methods=("linear", "string", "band", "output"),
     path_points=31,
+    string=String(points=5, batch=50, steps=1000, rest=Rest()),
+    band=Band(points=5, most=7, batch=50, steps=400, rest=Rest()),
     plane=None,
     shuffle=False,  # the published loader does not
     measurements=16,

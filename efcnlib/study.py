@@ -297,7 +297,7 @@ class Study(Frozen):
         fields = {relaxation: getattr(self, relaxation)} if relaxation else {}
         if relaxation or third:
             fields["plane"] = self.plane
-        ends = {"start": start, "end": end, "third": third}
+        ends = {"start": start, "end": end, "third": third, "evaluation": self.evaluation}
         return validated(PathRun, {"method": method, "points": self.path_points} | ends | fields)
 
     @property
