@@ -29,7 +29,7 @@ from efcnlib.attempts import (
     progress_of,
     resume_folder,
 )
-from efcnlib.environment import default_root, environment
+from efcnlib.environment import default_root, environment, machine
 from efcnlib.errors import UserError
 from efcnlib.files import UNREADABLE
 from efcnlib.runfolder import (
@@ -69,6 +69,7 @@ class State(BaseModel):
     progress: Progress | None = None
     silent: float = 0.0
     seconds: float | None = None  # of work, of a finished run
+    machine: str = ""  # on which that was, see `environment.machine`
 
 
 class Store:
@@ -178,7 +179,9 @@ class Store:
             try:
                 if record := read_record(root / key, key):
                     name = "done" if root == self.root else "recorded"
-                    return State(name=name, bytes=size, part=1.0, seconds=record.info.get("seconds"))
+                    where = machine(record.info.get("environment", {}))
+                    seconds = record.info.get("seconds")
+                    return State(name=name, bytes=size, part=1.0, seconds=seconds, machine=where)
             except UNREADABLE:
                 damaged = True
         part = checkpoints.part(resume_folder(self.root, key), key)
