@@ -117,7 +117,7 @@ def differences(study: Study) -> list[str]:
     full = [
         preset
         for preset in PRESETS.values()
-        if preset.long
+        if preset.needs_gpu
         and (preset.network.architecture, preset.data.name) == (study.network.architecture, study.data.name)
         and preset.optimiser.name == study.optimiser.name
     ]

@@ -121,6 +121,10 @@ class Work:
 
     ``step`` and ``look`` are the work of one image in these, estimated, in multiplications of a convolution; products
     of an evaluation are in ``precision``.
+
+    >>> from efcnlib.plans import Work
+    >>> Work(trained=100, seen=50, step=3.0, look=1.0, precision="bf16").cost
+    350.0
     """
 
     trained: float
@@ -252,7 +256,7 @@ def disk(run: Run) -> Disk:
 
     >>> from efcnlib.plans import disk
     >>> from efcnlib.studies import load
-    >>> efcn = load("vanilla-cifar10-sgd").relaxed("efcn", tw=0, seed=0)
+    >>> efcn = load("vanilla-cifar10-sgd").cnn(seed=0).model_copy(update={"kind": "efcn"})
     >>> disk(efcn).done > 280_000_000  # 70 million live weights of 4 bytes each, and what figures need
     True
     """

@@ -83,7 +83,7 @@ NARROW["alexnet"].add(f"of the eFCN for {DERIVED.format(100)}")
 def test_differences_from_what_is_known_of_the_setting_are_named_with_where_it_is_from(name):
     study = PRESETS[name]
     told = literature.differences(study)
-    if study.long:
+    if study.needs_gpu:
         assert told == ["products in tf32 for PyTorch's default, float32"]
         return
     if name == "digits":

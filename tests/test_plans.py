@@ -106,7 +106,7 @@ def test_status_shows_every_state(done, tmp_path):
         lines = survey.lines(study, store, each=True)
     first, rows = lines[0], {line[2:34].strip(): line[35:] for line in lines[1:]}
     total = len(studies.runs(study))
-    assert first.startswith(f"digits: 1 of {total} runs done, 1 damaged, 1 interrupted, 1 running, {total - 4} waiting")
+    assert first.startswith(f"digits: 1 of {total} runs done, 1 damaged, 1 running, 1 interrupted, {total - 4} waiting")
     assert "about" in first
     assert rows["cnn seed=0"].split()[0] == "done"
     assert rows["fcn seed=0"].split()[0] == "damaged"
