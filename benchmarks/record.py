@@ -50,7 +50,7 @@ def main() -> int:
 
 def record(options: argparse.Namespace, end: float) -> int:
     """The whole of a call, until ``end`` of the monotonic clock."""
-    study = studies.load(options.study, **({"seeds": options.seeds} if options.seeds else {}))
+    study = studies.load(options.study)
     store = Store(options.runs or options.out / "runs", recorded())
     loaded = images.load(study.data.name)
     print(f"{study.data.name}: {len(loaded.train_y)} + {len(loaded.test_y)} images, verified", flush=True)
@@ -70,8 +70,9 @@ def record(options: argparse.Namespace, end: float) -> int:
 def compute(file: Path, store: Store, options: argparse.Namespace, end: float) -> bool:
     """Run the study in a process of its own until ``end``; whether it was done by then. UserError if it failed."""
     command = [sys.executable, "-m", "efcnlib.cli", "run", str(file), "--root", str(store.root)]
-    command += ["--device", options.device, "--yes-really"]
+    command += ["--device", options.device, "--yes"]
     command += ["--threads", str(options.threads)] if options.threads else []
+    command += ["--seeds", *map(str, options.seeds)] if options.seeds else []
     process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
     try:
         code = process.wait(timeout=max(1.0, end - time.monotonic()))

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from efcnlib import checkpoints, files, leases
 from efcnlib.attempts import EVERY, Attempt, LeaseLostError, Progress, progress_of, resume_folder
-from efcnlib.environment import default_root, environment
+from efcnlib.environment import default_root, environment, machine
 from efcnlib.errors import UserError
 from efcnlib.files import UNREADABLE
 from efcnlib.leases import LEASE, lease_on, lock_file
@@ -61,6 +61,7 @@ class State(BaseModel):
     progress: Progress | None = None
     silent: float = 0.0
     seconds: float | None = None  # of work, of a finished run
+    machine: str = ""  # on which that was, see `environment.machine`
 
 
 class Store:
@@ -173,7 +174,9 @@ class Store:
             try:
                 if record := read_record(root / key, key):
                     name = "done" if root == self.root else "recorded"
-                    return State(name=name, bytes=size, part=1.0, seconds=record.info.get("seconds"))
+                    where = machine(record.info.get("environment", {}))
+                    seconds = record.info.get("seconds")
+                    return State(name=name, bytes=size, part=1.0, seconds=seconds, machine=where)
             except UNREADABLE:
                 damaged = True
         part = checkpoints.part(resume_folder(self.root, key), key)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from tqdm.auto import tqdm
 
-from efcnlib import files, memory, own, plans, studies
+from efcnlib import files, memory, own, pace, plans, studies
 from efcnlib.attempts import Attempt
 from efcnlib.derived import resolved, searches
 from efcnlib.engine import Engine
@@ -17,6 +17,7 @@ from efcnlib.engine import check as check_engine
 from efcnlib.environment import recorded
 from efcnlib.errors import UserError, at_least
 from efcnlib.kept import gathered
+from efcnlib.meter import Meter
 from efcnlib.precision import speedup
 from efcnlib.records import Busy, Record, Result, State, Store, default_root, key_of
 from efcnlib.runs import Workplace, compute, compute_together, needed
@@ -112,7 +113,8 @@ def ensure(
     *,
     device: str = "cpu",
     data_root: str | None = None,
-    yes_really: bool = False,
+    yes: bool = False,
+    seeds: Sequence[int] | None = None,
     engine: Engine | None = None,
     together: int = 1,
     threads: int | None = None,
@@ -122,8 +124,12 @@ def ensure(
 
     ``together`` eFCNs of different relax times are trained side by side, which a GPU may be faster at. Other processes
     that ask for the same study share the work: a run that one of them computes is left to it, and awaited at the end.
-    ``threads`` is the number of processor cores each run computes with, by default PyTorch's own choice. Raises
-    UserError for a paper-scale study on a CPU (unless ``yes_really``), an unknown or absent device, a precision or an
+    ``seeds`` are those that are computed; None: all. ``threads`` is the number of processor cores each run computes
+    with, by default PyTorch's own choice: all. Of a study that is ``long`` it says first how long its runs will take,
+    measured (`pace.agreed`), chooses the delay of the engine that is fastest, unless ``engine`` gives one, and asks
+    whether to go on, unless ``yes``.
+
+    Raises UserError if the answer is no or nobody can be asked, for an unknown or absent device, a precision or an
     engine that the device cannot do, too little memory or disk, and whatever the data, the disk or a run have to say.
     Finished runs are kept whatever happens, and the last checkpoints of others.
 
@@ -140,23 +146,37 @@ def ensure(
     at_least(1, together=together)
     place = Workplace(store, device, own.place(study.data, data_root), engine or Engine())
 
+    study = resolved(study, store)
+    if study.long and (ahead := plans.ahead(study, store, seeds)):
+        with using(threads):
+            place.engine = pace.agreed(study, ahead, device, place.engine, yes=yes)
+
     def compute_all(study: Study, runs: Sequence[Run]) -> None:
-        todo = prepare(study, runs, store, device=device, yes_really=yes_really, engine=engine, progress=progress)
+        todo = prepare(study, runs, store, device=device, engine=place.engine, progress=progress)
         if todo:
             place.splits(study.data.anywhere)  # fetched and loaded before the clock starts, with a bar of its own
         with using(threads), Meter(todo, show=progress) as meter:
             here(todo, place, together, meter)
 
-    return in_order(study, store, compute_all)
+    return in_order(study, store, compute_all, seeds)
 
 
-def in_order(study: Study, store: Store, compute_all: Callable[[Study, Sequence[Run]], None]) -> Results:
-    """Compute a study's runs by ``compute_all``; first, where learning rates are searched, those that search them."""
+def in_order(
+    study: Study,
+    store: Store,
+    compute_all: Callable[[Study, Sequence[Run]], None],
+    seeds: Sequence[int] | None = None,
+) -> Results:
+    """Compute a study's runs by ``compute_all``; first, where learning rates are searched, those that search them.
+
+    ``seeds``: as in `studies.runs`.
+    """
+    studies.runs(study, seeds)  # or UserError, before anything is computed
     study = resolved(study, store)
     if not study.is_resolved:
         compute_all(study, searches(study))
         study = resolved(study, store)
-    compute_all(study, studies.runs(study))
+    compute_all(study, studies.runs(study, seeds))
     return Results(study, store)
 
 
@@ -166,7 +186,6 @@ def prepare(
     store: Store,
     *,
     device: str,
-    yes_really: bool = False,
     engine: Engine | None = None,
     progress: bool = True,
     workers: int = 1,
@@ -179,11 +198,6 @@ def prepare(
     todo = plans.todo(runs, store)
     if not todo:
         return todo
-    if study.long and device == "cpu" and not yes_really:
-        raise UserError(
-            f"study {study.name} is paper-scale, days of work for a CPU, and {len(todo)} of its runs are not"
-            f" recorded: compute them with efcn run {study.name} --device cuda, or with --yes-really to insist"
-        )
     for optimiser in {study.optimiser, study.relax_optimiser or study.optimiser} if check else ():
         check_engine(optimiser, study.precision, engine or Engine(), device)
     if check and study.precision == "bf16" and (faster := speedup(device)) < 1:
@@ -199,44 +213,6 @@ def prepare(
     if again:
         _say(f"{study.name}: for their weights, which were cleaned away, {', '.join(again)} are computed again")
     return todo
-
-
-class Meter:
-    """A bar over runs' estimated work, so that its time left is an estimate and not a count of runs."""
-
-    def __init__(self, runs: list[Run], show: bool):
-        self.costs = {run: plans.cost(run) for run in runs}
-        self.parts = dict.fromkeys(runs, 0.0)
-        self.what = ""
-        layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, about {remaining} left"
-        total = sum(self.costs.values())
-        show = show and bool(runs)
-        often = 1 if sys.stderr.isatty() or "ipykernel" in sys.modules else 30  # seconds; a log need not grow so fast
-        self.bar = tqdm(total=total, bar_format=layout, disable=not show, smoothing=0.1, mininterval=often)
-
-    def __enter__(self) -> "Meter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-
-    def at(self, what: str) -> None:
-        """Say what is going on."""
-        if what != self.what:
-            self.what = what
-            self.bar.set_description_str(what, refresh=False)
-
-    def tell(self, run: Run, part: float) -> None:
-        """Part of the run is done, 0 to 1."""
-        before, self.parts[run] = self.parts[run], part
-        self.bar.update(self.costs[run] * (part - before))
-
-    def look(self, runs: list[Run], store: Store) -> list[Run]:
-        """Ask the store how far ``runs`` are, which other processes compute; returns those that somebody is at."""
-        told = {run: progress for run in runs if (progress := store.progress(key_of(run)))}
-        for run, progress in told.items():
-            self.tell(run, progress.part)
-        return list(told)
 
 
 def here(todo: list[Run], place: Workplace, together: int, meter: Meter) -> None:
