@@ -55,7 +55,7 @@ def test_runs_of_known_networks_and_images_keep_their_keys(name):
 
 
 def test_the_recorded_cnn_of_the_papers_size_keeps_its_key():
-    cnn = studies.load("vanilla-cifar10-sgd").cnn(0)
+    cnn = studies.load("vanilla-cifar10-sgd-published").cnn(0)
     assert key_of(cnn) == "4d4f7c277a9197b478551a78afaa4a156d84bde4a6dd2753f07cc3b3c22e2b67"
     assert json.loads(cnn.model_dump_json())["evaluation"] == {"own_precision": True, "stride": 5}
 
