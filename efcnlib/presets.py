@@ -9,9 +9,8 @@ from efcnlib.updates import Optimiser
 
 # The paper's width, images, batches and order. The CNN goes on to the last relax time plus the epochs after it, so that
 # it is a rival at every relax time. Its learning rate is the published code's default, 0.1, halved until the CNN of the
-# first seed ends with a finite loss: at 0.1 it diverges in epoch 46, which "vanilla-cifar10-sgd-published" records (from
-# its weights after epoch 45 a float32 training diverges too, in epoch 47). The rates after the embedding are chosen by
-# the study itself (``rates``).
+# first seed ends with a finite loss: at 0.1 it diverges in epoch 46, which "vanilla-cifar10-sgd-published" records. The
+# rates after the embedding are chosen by the study itself (``rates``).
 VANILLA = dict(
     name="vanilla-cifar10-sgd",
     title="VanillaCNN on CIFAR-10, SGD",
