@@ -202,7 +202,7 @@ class LiveTraining:
 
     def _check(self, tw: int, todo: list[Run]) -> None:
         """UserError if training would take days, is not exact on the device, or has no room."""
-        if self.study.needs_gpu and self.place.device == "cpu":
+        if self.study.long and self.place.device == "cpu":
             raise UserError(
                 f"study {self.study.name} is paper-scale, hours or days of work for a CPU: train tw = {tw} on a GPU,"
                 " with device = cuda"
