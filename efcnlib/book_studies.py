@@ -25,7 +25,7 @@ def complete(folders: Iterable[Path]) -> list[str]:
         study = studies.Study.model_validate(index.study)
         seeds, first = shown_seeds(study, index.runs), study.seeds[0]
         lost = coverage(study, first, index.runs).missing
-        if not problems and not _is_preset(study):
+        if not problems and not is_preset(study):
             problems = [f"{study.name} is no study of this version: write it as a file and name that"]
         elif not seeds or (lost and not study.long):
             problems = [f"runs of seed {first} are missing, {lost[0]} among them"]
@@ -59,7 +59,7 @@ def shown(study: studies.Study, store: Store) -> studies.Study | None:
     return next((one for seed in study.seeds if (one := coverage(study, seed, there).study)), None)
 
 
-def _is_preset(study: studies.Study) -> bool:
+def is_preset(study: studies.Study) -> bool:
     """Whether it is this version's study of that name, its learning rates chosen or not."""
     preset = studies.PRESETS.get(study.name)
     if preset is not None and study.rates is not None and study.is_resolved:

@@ -10,6 +10,7 @@ from test_sweep import tiny
 
 from efcnlib import notebook, sweep
 from efcnlib.derived import resolved, searches
+from efcnlib.drawing import Drawing, Made
 from efcnlib.environment import REPOSITORY
 from efcnlib.records import Result, Store
 from efcnlib.studies import Study
@@ -38,6 +39,7 @@ FIRST = {"cnn seed=0", *(f"learning rate of {of} seed=0" for of in SEARCHED)}
 FIRST |= {f"{kind} tw={tw} seed=0" for kind in ("efcn", "control", "lowered") for tw in (0, 2)}
 FIRST |= {"control tw=2 seed=0 lr=0.2", "elcn tw=2 seed=0", "efcn tw=4 seed=0"}  # the latter without its control
 FIRST |= {f"{method} path tw=2 seed=0" for method in STUDY.path_methods} | {"linear path tw=0 seed=0"}
+FEW = {"cnn seed=0", "efcn tw=2 seed=0", "control tw=2 seed=0"}
 SECOND = {"cnn seed=1", "fcn seed=1", "efcn tw=2 seed=1", "control tw=2 seed=1"}
 
 
@@ -62,14 +64,18 @@ def recorded(folder: Path, labels: set[str]) -> tuple[Study, Store]:
 
 
 def page(name: str, monkeypatch: pytest.MonkeyPatch, **parameters: object) -> SimpleNamespace:
-    """What the notebook NAME shows with ``parameters``: HTML of its figures, and its words. Nothing may be computed."""
-    shown: list[dict] = []
+    """What the notebook NAME shows with ``parameters``: figures and captions by number, words. Nothing is computed."""
+    figures, captions, words = {}, {}, []
+
+    def show(page: notebook.Page, number: str, figure: Drawing, caption: str, alt: str, made: Made) -> None:
+        figures[number], captions[number] = figure, caption + made.words
 
     def display(what: object, raw: bool = False) -> None:
-        shown.append(what if raw else {"text/markdown": what.data})
+        words.append(what["text/plain"] if raw else what.data)
 
     with monkeypatch.context() as patch:
         patch.setattr(notebook, "display", display)
+        patch.setattr(notebook.Page, "show", show)
         patch.setattr(sweep, "compute", lambda *_: pytest.fail("something is computed"))
         patch.setattr(sweep, "ensure", lambda *_, **__: pytest.fail("something is to be computed"))
         space: dict[str, object] = {}
@@ -79,5 +85,4 @@ def page(name: str, monkeypatch: pytest.MonkeyPatch, **parameters: object) -> Si
                 if "parameters" in cell.metadata.get("tags", ()):
                     assert parameters.keys() <= space.keys()
                     space |= parameters
-    figures = [data["text/html"] for data in shown if "text/html" in data]
-    return SimpleNamespace(figures=figures, words="\n".join(data.get("text/markdown", "") for data in shown))
+    return SimpleNamespace(figures=figures, captions=captions, words="\n".join(words))

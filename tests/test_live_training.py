@@ -279,7 +279,7 @@ def test_a_store_that_cannot_be_is_one_line(root, tmp_path):
 
 
 def test_paper_scale_is_not_trained_on_a_cpu_by_a_click(tmp_path):
-    training = LiveTraining(study(needs_gpu=True), 0, Store(tmp_path / "runs"))
+    training = LiveTraining(study(long=True), 0, Store(tmp_path / "runs"))
     training.start(TW)
     assert training.wait(120)
     assert training.current.phase == "failed"

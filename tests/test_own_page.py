@@ -53,7 +53,7 @@ def test_the_fields_of_a_training_are_there_and_do_what_is_said():
         "controls": ("control",),
     }
     for name, preset in studies.PRESETS.items():
-        assert (preset.needs_gpu or "narrow" in name) == (not preset.shuffle) == (preset.controls == CONTROLS), name
+        assert (preset.long or "narrow" in name) == (not preset.shuffle) == (preset.controls == CONTROLS), name
 
 
 @pytest.fixture(scope="module")
