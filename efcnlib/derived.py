@@ -73,6 +73,19 @@ def supposed(study: Study) -> Study:
     return with_rates(study, rate, tuned)
 
 
+def of_seed(study: Study, seed: int) -> Study:
+    """The study with one seed alone; the searches of its learning rates stay with its first seed.
+
+    >>> from efcnlib.derived import of_seed
+    >>> from efcnlib.studies import load, runs
+    >>> study = load("digits", seeds=(0, 1), relax_times=(0,), path_times=(), curvature=None)
+    >>> [run.label for run in runs(of_seed(study, 1))]
+    ['cnn seed=1', 'fcn seed=1', 'efcn tw=0 seed=1', 'control tw=0 seed=1']
+    """
+    searched_here = seed == study.seeds[0] or not study.is_resolved
+    return study.model_copy(update={"seeds": (seed,), "rates": study.rates if searched_here else None})
+
+
 def restricted(study: Study, seed: int, there: Callable[[Run], bool]) -> Study | None:
     """What can be shown of one seed: the study cut down to runs that are ``there``; None if that is not a relax time.
 

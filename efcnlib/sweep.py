@@ -4,14 +4,13 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from tqdm.auto import tqdm
 
 from efcnlib import files, memory, own, pace, plans, studies
 from efcnlib.attempts import Attempt
-from efcnlib.derived import resolved, searches
+from efcnlib.derived import of_seed, resolved, searches
 from efcnlib.engine import Engine
 from efcnlib.engine import check as check_engine
 from efcnlib.environment import recorded
@@ -19,82 +18,20 @@ from efcnlib.errors import UserError, at_least
 from efcnlib.kept import gathered
 from efcnlib.meter import Meter
 from efcnlib.precision import speedup
-from efcnlib.records import Busy, Record, Result, State, Store, default_root, key_of
+from efcnlib.records import Busy, Result, State, Store, default_root, key_of
 from efcnlib.runs import Workplace, compute, compute_together, needed
 from efcnlib.studies import Run, Study, Training
+from efcnlib.study_results import Results, available
 
 LOOK = 0.5  # seconds between two looks at runs that other processes compute
-
-
-@dataclass(frozen=True)
-class Results:
-    """A finished study's records by name; UserError names the allowed values of a wrong tw, seed or method.
-
-    >>> import tempfile
-    >>> from efcnlib.records import Store
-    >>> from efcnlib.sweep import Results, studies
-    >>> Results(studies.load("digits"), Store(tempfile.mkdtemp())).efcn(tw=3, seed=0)
-    Traceback (most recent call last):
-        ...
-    efcnlib.errors.UserError: unknown relax time of study digits 3: choose one of 0, 2, 5, 20
-    """
-
-    study: Study
-    store: Store
-
-    @property
-    def seed(self) -> int:
-        """The first seed, as a number even if it was given as text."""
-        return self.study.seeds[0]
-
-    def cnn(self, seed: int) -> Record:
-        """The CNN."""
-        return self._record(self.study.cnn(seed))
-
-    def fcn(self, seed: int) -> Record:
-        """The standard FCN."""
-        return self._record(self.study.fcn(seed))
-
-    def control_fcn(self, seed: int) -> Record:
-        """The standard FCN trained with the eFCN's optimiser."""
-        return self._record(self.study.control_fcn(seed))
-
-    def efcn(self, tw: int, seed: int) -> Record:
-        """The eFCN that stems from the CNN at ``tw``."""
-        return self._record(self.study.relaxed("efcn", tw, seed))
-
-    def control(self, tw: int, seed: int) -> Record:
-        """The CNN resumed at ``tw`` the way the eFCN is trained."""
-        return self._record(self.study.relaxed("control", tw, seed))
-
-    def path(self, method: str, tw: int, seed: int) -> Record:
-        """The path between the CNN's and the eFCN's end."""
-        return self._record(self.study.path(method, tw, seed))
-
-    def curvature(self, tw: int | None, seed: int) -> Record:
-        """The curvature around the eFCN of ``tw``, at its embedding and its end; None: around the standard FCN."""
-        return self._record(self.study.curved(tw, seed))
-
-    def rates(self) -> dict[str, Record]:
-        """The searches by which the learning rates were chosen, "efcn" and "control"; none where they were given."""
-        return {search.of: self._record(search) for search in searches(self.study)}
-
-    def variant(self, *, channels: int | None = None, train: int | None = None) -> "Results":
-        """Those of the study's sweep with so many channels or training images: a CNN, a control and an eFCN a seed."""
-        return Results(self.study.variant(channels=channels, train=train), self.store)
-
-    def _record(self, run: Run) -> Record:
-        record = self.store.get(key_of(run))
-        if record is None:
-            raise UserError(f"{run.label} of study {self.study.name} is not there: compute it with sweep.ensure")
-        return record
 
 
 def results(study: str, seed: int, root: str | None = None, /, **changes: object) -> Results:
     """What a notebook reads: the records of a preset study with one seed, computed here if they are missing.
 
-    ``root`` is the run store's folder, by default `environment.default_root`; recorded studies (`environment.recorded`)
-    are read where it lacks a run. ``changes`` are fields of the study.
+    Of a long study nothing is computed: what there is of that seed is returned, and UserError raised where that is
+    nothing. ``root`` is the run store's folder, by default `environment.default_root`; recorded studies
+    (`environment.recorded`) are read where it lacks a run. ``changes`` are fields of the study.
 
     >>> import tempfile
     >>> from efcnlib import results
@@ -104,7 +41,15 @@ def results(study: str, seed: int, root: str | None = None, /, **changes: object
     >>> efcn["epoch"], efcn["delta"][0], efcn["delta"][1] > 0
     ([0, 1], 0.0, True)
     """
-    return ensure(studies.load(study, seeds=(seed,), **changes), Store(root or default_root(), recorded()))
+    store = Store(root or default_root(), recorded())
+    seed = studies.load(study, seeds=(seed,), **changes).seeds[0]  # as a number, even if it was given as text
+    whole = studies.found(study, store, **changes)
+    if whole.long:
+        return available(whole, seed, store)
+    if not whole.is_resolved:  # the first seed's searches decide for all
+        ensure(of_seed(whole, whole.seeds[0]), store)
+        whole = resolved(whole, store)
+    return ensure(of_seed(whole, seed), store)
 
 
 def ensure(

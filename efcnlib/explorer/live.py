@@ -178,7 +178,7 @@ class Relay:
 def packed(training: LiveTraining) -> dict:
     """The pack of a study with all that was trained of the live seed beside the study's own relax times."""
     results = sweep.Results(training.study, training.store)
-    seeds = {seed: numbers.gather(results, seed) for seed in numbers.recorded(results)}
+    seeds = {seed: numbers.gather(one, seed) for seed, one in numbers.recorded(results).items()}
     choice(f"recorded seed of study {training.study.name}", training.seed, seeds)
     mine = seeds[training.seed]
     relaxed, arrays = {kind: dict(times) for kind, times in mine.relaxed.items()}, dict(mine.arrays)
