@@ -7,39 +7,72 @@ taken within a seed.
 import string
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from math import isfinite
 
 from torch import Tensor
 
-from efcnlib import evidence, matrices, notebook, profiles, seeds, sweep
+from efcnlib import evidence, matrices, notebook, origins, profiles, seeds, sweep
 from efcnlib.drawing import Drawing, Made
 from efcnlib.environment import default_root
 from efcnlib.environment import recorded as recorded_folders
 from efcnlib.errors import UserError
 from efcnlib.evidence import Evidence, Seeds
 from efcnlib.intervals import interval
-from efcnlib.records import Store
-from efcnlib.studies import PRESETS, found
+from efcnlib.records import Store, key_of
+from efcnlib.studies import PRESETS, Study, found
 
+PUBLISHED = "vanilla-cifar10-sgd-published"
 PAPER_SIZE = ("vanilla-cifar10-sgd", "vanilla-cifar10-adam", "alexnet-cifar100-sgd")
 NOT_YET = "not recorded yet"
 POINTS = {"scale": 100, "digits": 1, "unit": "points"}
 
 
-def recorded(names: str = "", root: str | None = None) -> tuple[list[Evidence], list[str]]:
+def recorded(names: str = "", root: str | None = None, efcns: bool = False) -> tuple[list[Evidence], list[str]]:
     """The studies that ``names`` lists, or those of the paper's size, as far as they are there; titles of the others.
 
-    Nothing is computed. UserError for a study that is named and not there.
+    A study of whose runs the CNN alone is there is among the former, unless ``efcns`` are asked for. Nothing is
+    computed. UserError for a study that is named and has nothing to show.
     """
     listed = [name.strip() for name in names.split(",") if name.strip()]
     if listed:
         return evidence.several(names, root), []
     store, shown, absent = Store(root or default_root(), recorded_folders()), [], []
     for name in PAPER_SIZE:
+        study = found(name, store)
         try:
-            shown.append(evidence.gather(found(name, store), store))
+            shown.append(evidence.gather(study, store))
         except UserError:
-            absent.append(PRESETS[name].title)
+            cnn = _cnn_alone(study, store)
+            if cnn is None or efcns:
+                absent.append(PRESETS[name].title)
+            else:
+                shown.append(cnn)
     return shown, absent
+
+
+def _cnn_alone(study: Study, store: Store) -> Evidence | None:
+    """The evidence of a study whose eFCNs are still to be trained; None without a CNN."""
+    records = {seed: store.get(key_of(study.cnn(seed))) for seed in study.seeds}
+    cnn = {seed: record.history for seed, record in records.items() if record}
+    if not cnn:
+        return None
+    made = origins.of(study, tuple(cnn), store.get)
+    return Evidence(study, tuple(cnn), cnn, fcn={}, efcn={}, controls={"control": {}}, paths={}, origins=tuple(made))
+
+
+def diverged_at_published_rate(root: str | None = None) -> list[str]:
+    """A sentence on the CNN at the published code's learning rate, if it is recorded and its train loss became NaN."""
+    store = Store(root or default_root(), recorded_folders())
+    study = PRESETS[PUBLISHED]
+    record = store.get(key_of(study.cnn(study.seeds[0])))
+    if record is None or seeds.is_finite(record.history):
+        return []
+    losses = zip(record.history["epoch"], record.history["train_loss"], strict=True)
+    epoch = next(epoch for epoch, loss in losses if not isfinite(loss))
+    return [
+        f"At the published code's learning rate, {study.optimiser.lr:g}, the CNN of seed {study.seeds[0]} diverged: its"
+        f" training loss became NaN in epoch {epoch}. It is trained at {PRESETS[PAPER_SIZE[0]].optimiser.lr:g} instead."
+    ]
 
 
 def show(
@@ -51,29 +84,16 @@ def show(
         return
     if absent:
         caption += f" {escape(_listed(absent))}: {NOT_YET}."
-    names = ", ".join(f"{one.study.name} ({seeds.in_words(one.seeds)})" for one in of)
-    origins = [origin for one in of for origin in one.origins]
+    made = "; ".join(f"{one.study.name}: {origins.line(one.origins)}" for one in of)
     facts = {"studies": {one.study.name: one.study.model_dump(mode="json") for one in of}}
-    page.show(number, figure, caption, alt, Made(f"<br><small>Studies: {names}{_machines(origins)}.</small>", facts))
-
-
-def _machines(origins: Iterable[object]) -> str:
-    processors = dict.fromkeys(str(getattr(origin, "cpu", "")) for origin in origins)
-    processors = [name for name in processors if name]
-    return f"; computed on {_listed(processors)}" if processors else ""
+    page.show(number, figure, caption, alt, Made(f"<br><small>{made}.</small>", facts))
 
 
 def described(of: Sequence[Evidence]) -> str:
     """How many seeds stand behind a figure, and what they lack, for its caption."""
-    parts = []
-    for one in of:
-        said = f"{escape(one.study.title)}: {seeds.in_words(one.seeds)}"
-        said += f", relax times {', '.join(map(str, sorted(one.efcn)))}"
-        if one.incomplete:
-            lacking = "; ".join(f"seed {seed} lacks {count} runs" for seed, count in one.incomplete.items())
-            said += f" (incomplete: {lacking})"
-        parts.append(said)
-    return f"{'; '.join(parts)}." if parts else ""
+    said = [f"{escape(one.study.title)}: {seeds.in_words(one.seeds)}." for one in of]
+    said += [f"{escape(one.study.title)}: no eFCN is recorded yet." for one in of if not one.efcn]
+    return " ".join([*said, *(escape(seed.words) for one in of for seed in one.incomplete)])
 
 
 def compare(*rows: tuple[str, str, str]) -> None:
@@ -101,6 +121,10 @@ def findings(one: Evidence) -> list[str]:
     said = [
         f"**{study.title}**, {seeds.in_words(one.seeds)}: the CNN's best test accuracy in {study.epochs} epochs is"
         f" {100 * best:.1f} %.",
+    ]
+    if not one.efcn:
+        return [*said, "No eFCN is recorded yet."]
+    said += [
         "Final test accuracy of the eFCN minus that of its control, the CNN resumed at $t_w$:"
         f" {facts['over_control']}.",
         f"Minus its own just after the embedding: {facts['improved']}.",
