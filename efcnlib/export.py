@@ -35,6 +35,7 @@ from efcnlib.runfolder import (
     read_manifest,
     read_record,
 )
+from efcnlib.runs import untrained
 from efcnlib.studies import Run, Study, Training
 
 INDEX = "study.json"
@@ -274,12 +275,11 @@ def _weights(study: Study, run: Run, store: Store) -> dict[str, Tensor]:
     """Those weights of a run that are recorded with it; none where they are not there or too large."""
     if not (isinstance(run, Training) and run.kind == "cnn"):
         return {}
-    epochs = [tw for tw in (*study.relax_times, run.epochs) if store.has_weights(key_of(run), (tw,))]
-    each = [
-        {f"{epoch}/{name}": value for name, value in checkpoint(store, run, epoch).items()} for epoch in set(epochs)
-    ]
-    weights = {name: value for one in each for name, value in one.items()}
-    return weights if sum(value.nbytes for value in weights.values()) <= WEIGHTS_MOST else {}
+    epochs = {tw for tw in (*study.relax_times, run.epochs) if store.has_weights(key_of(run), (tw,))}
+    if len(epochs) * sum(value.nbytes for value in untrained(run).state_dict().values()) > WEIGHTS_MOST:
+        return {}  # unread: a CNN's file holds all epochs, AlexNet's 2.5 GB
+    each = [{f"{epoch}/{name}": value for name, value in checkpoint(store, run, epoch).items()} for epoch in epochs]
+    return {name: value for one in each for name, value in one.items()}
 
 
 def _holds(folder: Path, key: str) -> bool:

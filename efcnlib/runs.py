@@ -148,7 +148,7 @@ def _result(place: Workplace, made: Made, attempt: Attempt) -> Result:
 
 def _train(run: Training, place: Workplace, state: State | None) -> Work[Made]:
     train_split, test_split = place.splits(run.data)
-    network = build(run, place.store).to(place.device)
+    network = build(run, place.store, place.device)
     how = run.evaluation or Evaluation()
     seen = train_split if how.stride == 1 else Split(train_split.x[:: how.stride], train_split.y[:: how.stride])
     is_dense = bool(networks.convolutions(network))
@@ -214,8 +214,8 @@ def untrained(run: Training) -> nn.Sequential:
     return networks.cnn(run.network.table(run.data.classes), run.data.shape)
 
 
-def build(run: Training, store: Store) -> nn.Sequential:
-    """The network of a run before its first step, on the CPU.
+def build(run: Training, store: Store, device: str = "cpu") -> nn.Sequential:
+    """The network of a run before its first step. Random starts are drawn on the CPU, the same for every device.
 
     >>> import tempfile
     >>> from efcnlib.runs import Store, build
@@ -227,16 +227,19 @@ def build(run: Training, store: Store) -> nn.Sequential:
     # With weight decay dead weights shrink, so they must be there; without, they never move.
     live = run.optimiser.weight_decay == 0
     if run.kind == "cnn":
-        return networks.initialise(network, torch.Generator().manual_seed(_seed(run)))
+        return networks.initialise(network, torch.Generator().manual_seed(_seed(run))).to(device)
     if run.kind == "fcn":
-        return standard_fcn(network, shape, _seed(run), live)
+        return standard_fcn(network, shape, _seed(run), live, device)
     network.load_state_dict(checkpoint(store, run.parent, run.tw))
+    network = network.to(device)
     if run.kind == "efcn":
         return embedding.embed(network, shape, live)
     return embedding.embed_local(network, shape) if run.kind == "elcn" else network
 
 
-def standard_fcn(network: nn.Sequential, shape: tuple[int, ...], seed: int, live: bool) -> nn.Sequential:
+def standard_fcn(
+    network: nn.Sequential, shape: tuple[int, ...], seed: int, live: bool, device: str = "cpu"
+) -> nn.Sequential:
     """A dense network with PyTorch's random start; drawn on the padded matrices, so that both layouts agree.
 
     >>> import torch
@@ -251,6 +254,7 @@ def standard_fcn(network: nn.Sequential, shape: tuple[int, ...], seed: int, live
     True
     """
     fcn = networks.initialise(networks.dense(network, shape, live=False), torch.Generator().manual_seed(seed))
+    fcn = fcn.to(device)  # which compacts the matrices sooner than a CPU
     if live:
         for name, layer in networks.convolutions(fcn):
             setattr(fcn, name, embedding.compact(layer))
@@ -260,7 +264,7 @@ def standard_fcn(network: nn.Sequential, shape: tuple[int, ...], seed: int, live
 def _walk(run: PathRun, place: Workplace, state: State | None) -> Work[Made]:
     train_split, test_split = place.splits(run.end.data)
     splits = walks.splits(run.end.data, train_split, test_split, place.device, place.data_root)
-    ends = {training: dense_end(training, place.store).to(place.device) for training in run.parents}
+    ends = {training: dense_end(training, place.store, place.device) for training in run.parents}
     start, end = (ends[training].state_dict() for training in (run.start, run.end))
     third = run.third and {name: value.detach() for name, value in ends[run.third].named_parameters()}
     return walks.walk(run, walks.Ground(ends[run.start], start, end, third, splits, _seed(run.end)), state)
@@ -269,8 +273,8 @@ def _walk(run: PathRun, place: Workplace, state: State | None) -> Work[Made]:
 def _curvature(run: Curvature, place: Workplace, state: State | None) -> Work[Made]:
     images, of = place.splits(run.of.data)[0], run.of
     moments = {
-        0: lambda: build(of, place.store).to(place.device),
-        of.epochs: lambda: dense_end(of, place.store).to(place.device),
+        0: lambda: build(of, place.store, place.device),
+        of.epochs: lambda: dense_end(of, place.store, place.device),
     }
     few, how = Split(images.x[: run.images], images.y[: run.images]), {"steps": run.steps, "count": run.count}
     history = yield from curvature.measure(moments, few, **how, seed=_seed(of), state=state)
@@ -281,17 +285,18 @@ def _search(run: RateSearch, place: Workplace, state: State | None) -> Work[Made
     def build(tw: int) -> nn.Sequential:
         network = untrained(run.parent)
         network.load_state_dict(checkpoint(place.store, run.parent, tw))
+        network = network.to(place.device)
         if run.of == "efcn":
             network = embedding.embed(network, run.parent.data.shape, live=run.parent.optimiser.weight_decay == 0)
-        return network.to(place.device)
+        return network
 
     split, _ = place.splits(run.parent.data)
     history = yield from rate_search.search(run, build, split, place.engine, _seed(run.parent), state)
     return history, {}, {}
 
 
-def dense_end(run: Training, store: Store) -> nn.Sequential:
-    """The network at a training's end as a dense one, a CNN embedded; on the CPU.
+def dense_end(run: Training, store: Store, device: str = "cpu") -> nn.Sequential:
+    """The network at a training's end as a dense one, a CNN embedded.
 
     >>> import tempfile
     >>> from efcnlib.runs import Store, Workplace, compute, dense_end
@@ -302,7 +307,7 @@ def dense_end(run: Training, store: Store) -> nn.Sequential:
     >>> dense_end(run, store)[0]
     DenseConv(64 -> 294, live)
     """
-    network, live = untrained(run), run.optimiser.weight_decay == 0
+    network, live = untrained(run).to(device), run.optimiser.weight_decay == 0
     if run.kind == "cnn":
         network.load_state_dict(checkpoint(store, run, run.epochs))
         return embedding.embed(network, run.data.shape, live)
