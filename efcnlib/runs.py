@@ -85,8 +85,8 @@ def compute_together(
 ) -> Iterator[tuple[Training, Result]]:
     """Several trainings side by side in this process, an epoch of each in turn; yields each when it is done.
 
-    On a GPU each has a stream of its own, so that one's steps fill what the other's leave idle. The numbers are those
-    of `compute`.
+    On a GPU each has a stream of its own, so that one's steps fill what the other's leave idle: ``place`` must have the
+    images on it already, for no stream to wait for another. The numbers are those of `compute`.
 
     >>> import tempfile
     >>> from efcnlib.runs import Store, Workplace, compute_together
@@ -112,6 +112,8 @@ def compute_together(
                     continue
                 except StopIteration as end:
                     made = end.value
+            if stream is not None:
+                here.wait_stream(stream)  # from where its weights are fetched
             del works[run]
             result = _result(place, made, attempts[run])
             result.info["together"] = len(attempts)

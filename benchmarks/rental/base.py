@@ -10,7 +10,7 @@ from pathlib import Path
 from efcnlib.environment import recorded
 from efcnlib.records import Store
 
-EVERY = 45.0  # seconds between checkpoints: an eFCN's takes one or two, and a run a minute
+EVERY = 90.0  # seconds between checkpoints: a run takes less, and AlexNet's CNN keeps gigabytes
 MEMORY, ROOM = Path("/dev/shm"), 40e9  # bytes that three studies' weights, half a gigabyte each, may take
 
 

@@ -46,8 +46,7 @@ def _go_on(base: Base, agenda: Agenda, device: str) -> int:
     while not base.is_over():
         for study, group in agenda.groups():
             if study.name not in places:
-                how = engine(study, base.read("kernel"))
-                places[study.name] = Workplace(agenda.store, device, own.place(study.data), how)
+                places[study.name] = _place(base, agenda, study, device)
             try:
                 _compute(base, study, group, places[study.name])
                 break  # what is ready now may come before what was
@@ -61,6 +60,14 @@ def _go_on(base: Base, agenda: Agenda, device: str) -> int:
         else:
             time.sleep(LOOK)
     return 0
+
+
+def _place(base: Base, agenda: Agenda, study: Study, device: str) -> Workplace:
+    """Where a study's runs are computed, its images there."""
+    how = engine(study, base.read("kernel"))
+    place = Workplace(agenda.store, device, own.place(study.data), how)
+    place.splits(study.data.anywhere)  # before any stream but the first reads them
+    return place
 
 
 def _compute(base: Base, study: Study, group: Sequence[Run], place: Workplace) -> None:
