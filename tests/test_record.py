@@ -31,7 +31,7 @@ MINE = {
     "like": "digits",
     "network": {"channels": 2},
     "data": {"train": 400, "test": 100},
-    "rates": {"rates": [0.1, 0.05], "steps": 4},
+    "rates": {"rates": [0.05, 0.02], "steps": 4},
     "controls": ["control", "tuned", "lowered", "elcn"],
     "fcn_control": True,
     "epochs": 24,
