@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -74,7 +75,7 @@ def test_studies_are_recorded_in_calls_that_are_cut_off(tmp_path):
     common = ("--device", "cpu", "--threads", 1, "--base", tmp_path / "base")
     started = time.monotonic()
     first = record("run", back, mine, waiting, *common, "--workers", 1, "--seconds", 30, **nothing)
-    assert first.returncode == 1, first.stderr
+    assert first.returncode in (1, -signal.SIGALRM), first.stderr  # the latter where others leave no time to pack
     assert time.monotonic() - started < 45
     assert "waiting waits for cifar10" in first.stdout
     second = record("run", back, mine, *common, "--workers", 2, "--seconds", 250, **nothing)

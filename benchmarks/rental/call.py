@@ -25,7 +25,7 @@ from rental.packs import Packs
 STUDIES = ("vanilla-cifar10-sgd-100", "vanilla-cifar10-adam-100", "alexnet-cifar100-sgd-100")
 TESTS = ("tests/test_precision.py", "tests/test_augmentation.py", "tests/test_engine.py", "tests/kernels")
 STOP = 5.0  # seconds in which workers end by themselves
-LAST = 6.0  # seconds that are kept for the last pack, or twice what one took
+LAST = 10.0  # seconds that are kept for the last pack, or twice what one took
 
 
 def chosen(given: Sequence[str]) -> dict[str, Study]:
