@@ -24,7 +24,7 @@ from efcnlib.engine import Engine
 from efcnlib.records import Store
 start = time.perf_counter()
 study = studies.load("vanilla-cifar10-adam", seeds=(0,), path_times=())
-sweep.ensure(study, Store(sys.argv[1]), device=sys.argv[2], progress=False, together=int(sys.argv[3]))
+sweep.ensure(study, Store(sys.argv[1]), device=sys.argv[2], progress=False, together=int(sys.argv[3]), yes=True)
 print(f"{len(studies.runs(study))} runs, {time.perf_counter() - start:.0f} s in this call")
 """
 

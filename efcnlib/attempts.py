@@ -2,8 +2,7 @@
 
 Beside the run's folder ``<root>/<key>`` there are, while it is computed,
 
-    <key>.lock       a lease of filelock's: renewed by the process that holds it, free again when that process is dead,
-                     at once for others on its machine, after LEASE seconds without renewal for other machines
+    <key>.lock       the lease (`leases`) of the process that computes it
     <key>.progress   who computes it, since when, how far it is: for people and progress bars
     <key>.resume     the rolling checkpoint, which outlives the process
 """
@@ -24,7 +23,6 @@ from efcnlib import checkpoints, files
 from efcnlib.checkpoints import Saved
 from efcnlib.pauses import Pause, State, Stopped, Work
 
-LEASE = 60.0  # seconds
 EVERY = 20.0  # seconds of work, at least, between two checkpoints
 DEAR = 20  # and at least so many times what the last one took: they cost 5 % of the time at most
 
@@ -43,6 +41,7 @@ class Progress(BaseModel):
     since: str
     part: float = 0.0  # 0 to 1
     seconds: float = 0.0  # of work so far, those of earlier attempts included
+    attempts: int = 1  # this one included
 
     def __str__(self) -> str:
         return f"process {self.process} on {self.host} since {self.since}, {self.part:.0%} done"
@@ -58,8 +57,11 @@ class Attempt:
         self.start = self.noted = self.kept = time.monotonic()
         self.cost = 0.0  # seconds the last checkpoint took
         before = self.saved or Saved(State({}), 0.0, 0.0, 0)
-        self.attempts, self.before = before.attempts + 1, before.seconds
-        self.progress = Progress(host=platform.node(), process=os.getpid(), since=files.now(), part=before.part)
+        dead = progress_of(root, key)  # its note may be all there is of one that died before its first checkpoint
+        self.attempts, self.before = max(before.attempts, dead.attempts if dead else 0) + 1, before.seconds
+        self.progress = Progress(
+            host=platform.node(), process=os.getpid(), since=files.now(), part=before.part, attempts=self.attempts
+        )
         self._note(before.part)
 
     @property
@@ -140,11 +142,6 @@ class Attempt:
         with files.writing(self.root):
             partial.write_text(self.progress.model_dump_json(), "utf-8")
             os.replace(partial, file)
-
-
-def lease_on(root: Path, key: str, seconds: float = LEASE) -> SoftFileLease:
-    """The lease on a run, not yet taken. All processes must agree on its ``seconds``."""
-    return SoftFileLease(root / f"{key}.lock", lease_duration=seconds)
 
 
 def resume_folder(root: Path, key: str) -> Path:

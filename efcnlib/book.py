@@ -13,13 +13,14 @@ from types import MappingProxyType
 import yaml
 from tqdm import tqdm
 
-from efcnlib import evidence, export, npm, studies, sweep
-from efcnlib.derived import with_rates
+from efcnlib import evidence, npm, studies
+from efcnlib.book_studies import complete, ensure, shown
+from efcnlib.coverage import shown_seeds
 from efcnlib.environment import REPOSITORY, recorded
 from efcnlib.errors import UserError
 from efcnlib.execution import digest, inputs_of, is_current, parameters_of, run_notebook, software
 from efcnlib.images import Unavailable
-from efcnlib.records import Store, key_of
+from efcnlib.records import Store
 
 DEFAULT, FALLBACK = "quick", "digits"
 MATHJAX = "3.2.2"
@@ -62,13 +63,14 @@ def contents(template: dict, given: Mapping[str, str]) -> dict:
     """The table of contents for the studies ``given``, a file or preset for each name: {study} is repeated for each.
 
     A part whose caption holds it is repeated as a whole; elsewhere single chapters are. A chapter that ``needs`` an
-    attribute of its study is left out where that is None or empty.
+    attribute of its study is left out where that is None or empty; of a long study, of what is recorded of it.
     """
-    parts = []
+    parts, store = [], Store(None, recorded())
+    there = {name: shown(studies.found(path, store), store) for name, path in given.items()}
     for part in template["parts"]:
         for whole in _for_each(part, given) if "{study}" in part["caption"] else [part]:
             chapters = [copy for chapter in whole["chapters"] for copy in _for_each(chapter, given)]
-            parts.append({**whole, "chapters": [_plain(chapter) for chapter in chapters if _is_met(chapter, given)]})
+            parts.append({**whole, "chapters": [_plain(chapter) for chapter in chapters if _is_met(chapter, there)]})
     return {**template, "parts": parts}
 
 
@@ -161,46 +163,12 @@ def mathjax(out: Path) -> Path | None:
     return static
 
 
-def complete(folders: Iterable[Path]) -> list[str]:
-    """Names of the recorded studies in ``folders`` whose pages can be made without training anything.
-
-    Of a study that is being recorded its complete seeds are shown. Others are left out, and why is said: runs of the
-    first seed are missing, some are damaged, or it is not this version's study of that name.
-    """
-    names = []
-    for folder in folders:
-        index, problems = export.read_index(folder), export.verify(folder)
-        study = studies.Study.model_validate(index.study)
-        seeds, first = evidence.complete_seeds(study, index.runs), study.seeds[0]
-        wanted = studies.runs(study.model_copy(update={"seeds": (first,)}))
-        if not problems and not _is_preset(study):
-            problems = [f"{study.name} is no study of this version: write it as a file and name that"]
-        elif lost := [run.label for run in wanted if key_of(run) not in index.runs]:
-            problems = [f"runs of seed {first} are missing, {lost[0]} among them"]
-        if problems:
-            print(f"{folder} is left out of the book: {problems[0]}", file=sys.stderr)
-            continue
-        if len(seeds) < len(study.seeds):
-            shown = ", ".join(map(str, seeds))
-            print(f"{folder} is still being recorded: the book shows of its seeds {shown}", file=sys.stderr)
-        names.append(study.name)
-    return names
-
-
-def _is_preset(study: studies.Study) -> bool:
-    """Whether it is this version's study of that name, its learning rates chosen or not."""
-    preset = studies.PRESETS.get(study.name)
-    if preset is not None and study.rates is not None and study.is_resolved:
-        preset = with_rates(preset, study.relax_optimiser.lr, study.tuned_rate)
-    return preset == study
-
-
 def _compute(names: Sequence[str], device: str, data_root: str | None) -> tuple[Sequence[str], str]:
-    """Make sure that all runs of the studies are there; returns the studies, and what to say on every page."""
+    """Make sure that what pages show of the studies is there; returns these, and what to say on every page."""
     others = [] if names else complete(recorded())
     try:
         for name in names or [DEFAULT]:
-            sweep.ensure(studies.load(name), Store(None, recorded()), device=device, data_root=data_root)
+            ensure(studies.load(name), device, data_root)
         return names or list(dict.fromkeys([DEFAULT, *others])), ""
     except Unavailable as problem:
         if names:
@@ -210,27 +178,30 @@ def _compute(names: Sequence[str], device: str, data_root: str | None) -> tuple[
             " Build it again with a network."
         )
         print(f"\n{'!' * 80}\n{problem}\n{notice}\n{'!' * 80}\n", file=sys.stderr)
-        sweep.ensure(studies.load(FALLBACK), Store(None, recorded()), device=device)
+        ensure(studies.load(FALLBACK), device, None)
         return list(dict.fromkeys([FALLBACK, *others])), notice
 
 
 def _parameters(name: str, there: set[str], known: Iterable[str]) -> dict[str, object]:
     """The parameters of a study's page, as far as its notebook has them.
 
-    A page shows the study's first seed, and where it can the means over all seeds whose runs are ``there``.
+    A page shows the study's first seed, and where it can the means over all seeds whose runs are ``there``; of a long
+    study the first of those with something to show, and the others.
     """
     study = studies.found(name, Store(None, recorded()))
-    others = [seed for seed in evidence.complete_seeds(study, there) if seed != study.seeds[0]]
-    parameters = {"study": name, "seed": study.seeds[0], "more_seeds": ", ".join(map(str, others))}
+    seeds = shown_seeds(study, there)
+    first = seeds[0] if study.long and seeds else study.seeds[0]
+    others = [seed for seed in seeds if seed != first]
+    parameters = {"study": name, "seed": first, "more_seeds": ", ".join(map(str, others))}
     return {key: value for key, value in parameters.items() if key in known and value != ""}
 
 
-def _is_met(chapter: dict, given: Mapping[str, str]) -> bool:
-    """Whether the study of a chapter has what the chapter needs."""
+def _is_met(chapter: dict, there: Mapping[str, studies.Study | None]) -> bool:
+    """Whether what is shown of a chapter's study has what the chapter needs."""
     if "needs" not in chapter:
         return True
-    study = studies.found(given[Path(chapter["file"]).parts[1]], Store(None, recorded()))
-    return getattr(study, chapter["needs"]) not in (None, ())
+    study = there[Path(chapter["file"]).parts[1]]
+    return getattr(study, chapter["needs"], None) not in (None, ())
 
 
 def _plain(chapter: dict) -> dict:

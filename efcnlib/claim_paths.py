@@ -8,42 +8,52 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from efcnlib import profiles
-from efcnlib.claim_statistics import POINTS, Finding, each, finding, rivals, without
+from efcnlib.claim_statistics import POINTS, Finding, each, finding, paired, rivals, without
 from efcnlib.evidence import Evidence, History, Times
 from efcnlib.intervals import FAILS, HOLDS, UNDECIDED, Values, everywhere, interval, throughout
 from efcnlib.path_relaxation import gentler, risen
 from efcnlib.path_verdicts import ROUNDING
 from efcnlib.seeds import enumerated, final
+from efcnlib.studies import Study
 
 NATS = {"digits": 3, "unit": "nats"}
 
 
 def paths(evidence: Evidence) -> list[Finding]:
-    """Claims 9 to 11 of the paths that are there."""
-    found = []
+    """Claims 9 to 11 of the paths that are there, without those to an eFCN that diverged."""
+    stable, found = evidence.stable(), []
+    if not evidence.paths and any(one.whole.path_times for one in evidence.coverage):
+        return [Finding(claim, "no path is recorded yet", "no number", UNDECIDED) for claim in (9, 10, 11)]
     for method in ("linear", "string"):
-        if of := evidence.paths.get(method):
+        if of := stable.paths.get(method):
+            lost = without([*evidence.paths[method]], of)
             parts = [
-                *_barrier(method, of, evidence),
-                _gain(method, of, evidence),
-                *_over_trained_on(method, of, evidence),
+                *_barrier(method, of, lost),
+                _gain(method, of, stable.study, lost),
+                *_over_trained_on(method, of, stable, lost),
             ]
-            if "output" in evidence.paths:
-                parts.append(_less(method, of, evidence))
-            found += _as_far_as_relaxed(parts, evidence) if method == "string" else parts
+            if "output" in stable.paths:
+                parts.append(_less(method, of, stable.paths["output"], lost))
+            found += _as_far_as_relaxed(parts, stable) if method == "string" else parts
     return sorted(found, key=lambda finding: finding.claim)
 
 
 def _as_far_as_relaxed(parts: list[Finding], evidence: Evidence) -> list[Finding]:
     """Nothing is decided by strings that lie above the straight line they started from."""
-    times = {tw: {m: [*of[tw].values()] for m, of in evidence.paths.items() if tw in of} for tw in evidence.efcn}
+    line, string = (evidence.paths.get(method, {}) for method in ("linear", "string"))
+    seeds = {tw: [seed for seed in line.get(tw, {}) if seed in string.get(tw, {})] for tw in evidence.efcn}
+    times = {
+        tw: {"linear": [line[tw][seed] for seed in of], "string": [string[tw][seed] for seed in of]}
+        for tw, of in seeds.items()
+        if of
+    }
     if not (lost := risen(times)):
         return parts
     said = f"; nothing is decided, as the string did not relax at tw = {enumerated(lost)}: it lies above the line"
     return [replace(part, statistic=part.statistic + said, verdict=UNDECIDED) for part in parts]
 
 
-def _barrier(method: str, of: Times, evidence: Evidence) -> list[Finding]:
+def _barrier(method: str, of: Times, lost: str) -> list[Finding]:
     """That there is one where the eFCN left first, and none where it left last."""
     heights, bulges = each(of, profiles.barrier), each(of, profiles.above_chord)
     first, last = min(heights), max(heights)
@@ -56,23 +66,21 @@ def _barrier(method: str, of: Times, evidence: Evidence) -> list[Finding]:
         for tw, values in heights.items()
     )
     statistic = f"{method}: largest train loss inside minus the higher end's, at the first tw = {first}"
-    lost = without(evidence.study.path_times, of)
     found = [Finding(9, statistic + lost, early.text(**NATS), there, listed)]
     if last > first:
         found.append(Finding(9, f"{method}: none at the last tw = {last}{lost}", late.text(**NATS), none))
     return found
 
 
-def _gain(method: str, of: Times, evidence: Evidence) -> Finding:
-    lost = without(evidence.study.path_times, of)
+def _gain(method: str, of: Times, study: Study, lost: str) -> Finding:
     statistic = f"{method}: best inner point, chosen on other images, minus the better end, every tw{lost}"
     judged = everywhere(each(of, lambda history: profiles.best(history).gain))
     where = {tw: f", at α = {interval(alphas).mean:.2f} on average" for tw, alphas in each(of, _alpha).items()}
     told = finding(10, statistic, judged, also=where, **POINTS)
-    return replace(told, each=(*told.each, *gentler(evidence.study, [method])))
+    return replace(told, each=(*told.each, *gentler(study, [method])))
 
 
-def _over_trained_on(method: str, of: Times, evidence: Evidence) -> list[Finding]:
+def _over_trained_on(method: str, of: Times, evidence: Evidence, lost: str) -> list[Finding]:
     """Whether the points are better than what the CNN's end becomes by mere training on, if a study has that."""
     end = evidence.study.epochs
     ends = {
@@ -80,14 +88,14 @@ def _over_trained_on(method: str, of: Times, evidence: Evidence) -> list[Finding
     }
     if not ends or evidence.study.path_start != "cnn":
         return []
-    over = {
-        name: {tw: [_accuracy(h) - ends[name][s] for s, h in seeds.items()] for tw, seeds in of.items()}
-        for name in ends
-    }
+    over = {name: paired(dict.fromkeys(of, end), of, lambda end, h: _accuracy(h) - end) for name, end in ends.items()}
+    over = {name: values for name, values in over.items() if values}
+    if not over:
+        return []
     judged = throughout(over)
     statistic = (
         f"{method}: best inner point minus the CNN's end trained on for {evidence.study.relax_epochs} epochs as each"
-        f" control is, every tw{without(evidence.study.path_times, of)}; on all test images, half of which chose it"
+        f" control is, every tw{lost}; on all test images, half of which chose it"
     )
     return [rivals(10, statistic, judged, over)]
 
@@ -101,17 +109,15 @@ def _alpha(history: History) -> float:
     return profiles.best(history).alpha
 
 
-def _less(method: str, of: Times, evidence: Evidence) -> Finding:
+def _less(method: str, of: Times, output: Times, lost: str) -> Finding:
     """Claim 11: outputs averaged as logits, as in the published code; beside it, as probabilities."""
-    output = evidence.paths["output"]
 
     def less(averaged: Callable[[History], History]) -> Values:
-        return {
-            tw: [profiles.best(averaged(output[tw][s])).gain - profiles.best(h).gain for s, h in seeds.items()]
-            for tw, seeds in of.items()
-        }
+        return paired(output, of, lambda o, h: profiles.best(averaged(o)).gain - profiles.best(h).gain)
 
-    beside = {tw: f"; of probabilities {interval(v).text(**POINTS)}" for tw, v in less(profiles.probabilities).items()}
-    lost = without(evidence.study.path_times, of)
     statistic = f"{method}: gain of averaging outputs (logits) minus the path's, every tw{lost}"
-    return finding(11, statistic, everywhere(less(lambda history: history)), also=beside, **POINTS)
+    values = less(lambda history: history)
+    if not values:
+        return Finding(11, statistic, "no number", UNDECIDED)
+    beside = {tw: f"; of probabilities {interval(v).text(**POINTS)}" for tw, v in less(profiles.probabilities).items()}
+    return finding(11, statistic, everywhere(values), also=beside, **POINTS)

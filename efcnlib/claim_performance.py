@@ -2,23 +2,23 @@
 
 from collections.abc import Sequence
 
-from efcnlib.claim_statistics import POINTS, Finding, counted, each, finding, rivals, without
+from efcnlib.claim_statistics import POINTS, Finding, counted, each, finding, paired, rivals, without
 from efcnlib.controls import decimal
 from efcnlib.evidence import Evidence, History, Seeds, Times
-from efcnlib.intervals import Values, against, everywhere, interval, somewhere
+from efcnlib.intervals import UNDECIDED, Values, against, everywhere, interval, somewhere
 from efcnlib.seeds import best, enumerated, final, in_words, until
 
 
 def performance(evidence: Evidence) -> list[Finding]:
     """Claims 4 to 6, and what of 6 is left without picking epochs and against the controls."""
-    study, efcn, lost = evidence.study, evidence.efcn, counted(evidence)
+    efcn, lost = evidence.efcn, counted(evidence)
     gain = each(efcn, gained)
     over_cnn = {
         name: {tw: [value(h) - best(evidence.cnn[seed]) for seed, h in of.items()] for tw, of in efcn.items()}
         for name, value in (("best", _best_after), ("final", final))
     }
-    a_seed = evidence.seeds[0]
-    later, all_ = len(efcn[min(efcn)][a_seed]["epoch"]) - 1, len(evidence.cnn[a_seed]["epoch"])
+    first, cnn = next(iter(efcn[min(efcn)].values())), next(iter(evidence.cnn.values()))
+    later, all_ = len(first["epoch"]) - 1, len(cnn["epoch"])
     return [
         finding(
             4,
@@ -27,13 +27,7 @@ def performance(evidence: Evidence) -> list[Finding]:
             also=_gains_of("control", evidence),
             **POINTS,
         ),
-        finding(
-            5,
-            f"eFCN's final accuracy, after tw and {study.relax_epochs} epochs, minus the standard FCN's best of"
-            f" {study.epochs}{_before(evidence.diverged_fcn)}, every tw{lost}",
-            everywhere(_over_best_of(evidence.fcn, efcn)),
-            **POINTS,
-        ),
+        _over_fcn(evidence),
         *_over_control_fcn(evidence),
         finding(
             6,
@@ -53,8 +47,19 @@ def performance(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def _over_fcn(evidence: Evidence) -> Finding:
+    study, over = evidence.study, _over_best_of(evidence.fcn, evidence.efcn)
+    statistic = (
+        f"eFCN's final accuracy, after tw and {study.relax_epochs} epochs, minus the standard FCN's best of"
+        f" {study.fcn_epochs or study.epochs}{_before(evidence.diverged_fcn)}, every tw{counted(evidence)}"
+    )
+    if not over:
+        return Finding(5, f"{statistic}; no standard FCN is recorded", "no number", UNDECIDED)
+    return finding(5, statistic, everywhere(over), **POINTS)
+
+
 def _over_best_of(fcn: Seeds, efcn: Times) -> Values:
-    return {tw: [final(h) - best(fcn[seed]) for seed, h in of.items()] for tw, of in efcn.items()}
+    return paired(dict.fromkeys(efcn, fcn), efcn, lambda fcn, efcn: final(efcn) - best(fcn))
 
 
 def _before(lost: Sequence[int]) -> str:
@@ -63,15 +68,16 @@ def _before(lost: Sequence[int]) -> str:
 
 def _over_control_fcn(evidence: Evidence) -> list[Finding]:
     """Claim 5 against the standard FCN that differs from the eFCN in nothing but its start, and its epochs."""
-    if not evidence.control_fcn:
+    over = _over_best_of(evidence.control_fcn, evidence.efcn)
+    if not over:
         return []
-    rate = decimal(evidence.study.relax_optimiser.lr)
+    rate, epochs = decimal(evidence.study.relax_optimiser.lr), evidence.study.fcn_epochs or evidence.study.epochs
     return [
         finding(
             5,
-            f"the same minus the best of a standard FCN trained as the eFCN is (rate {rate}, {evidence.study.epochs}"
+            f"the same minus the best of a standard FCN trained as the eFCN is (rate {rate}, {epochs}"
             f" epochs){_before(evidence.diverged_control_fcn)}, every tw{counted(evidence)}",
-            everywhere(_over_best_of(evidence.control_fcn, evidence.efcn)),
+            everywhere(over),
             ours=True,
             **POINTS,
         )
@@ -118,10 +124,8 @@ def over_controls(evidence: Evidence) -> dict[str, Values]:
     others = dict(evidence.controls)
     if evidence.study.resumes_otherwise:
         others["cnn"] = _went_on(evidence)
-    return {
-        name: {tw: [final(h) - final(of[tw][seed]) for seed, h in seeds.items()] for tw, seeds in evidence.efcn.items()}
-        for name, of in others.items()
-    }
+    over = {name: paired(of, evidence.efcn, lambda other, h: final(h) - final(other)) for name, of in others.items()}
+    return {name: values for name, values in over.items() if values}
 
 
 def _went_on(evidence: Evidence) -> Times:
@@ -136,9 +140,11 @@ def off_local(evidence: Evidence) -> list[Finding]:
     left_out = without(evidence.study.relax_times, evidence.efcn)
     statistic = f"final accuracy minus that with the off-local weights masked, every tw{left_out}"
     found = [finding(8, statistic, everywhere(lost), **POINTS)]
-    if "elcn" in evidence.controls:
+    over = over_controls(evidence).get("elcn")
+    if over:
+        some = "" if set(over) == set(evidence.efcn) else f" that has one: {enumerated(over)}"
         statistic = (
-            f"eFCN's final accuracy minus that of the eLCN, which never had off-local weights, every tw{left_out}"
+            f"eFCN's final accuracy minus that of the eLCN, which never had off-local weights, every tw{some}{left_out}"
         )
-        found.append(finding(8, statistic, everywhere(over_controls(evidence)["elcn"]), ours=True, **POINTS))
+        found.append(finding(8, statistic, everywhere(over), ours=True, **POINTS))
     return found

@@ -9,6 +9,7 @@ claims about accuracy, 4 to 6 and 8, in `claim_performance`, those about paths, 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log10, sqrt
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,7 @@ from efcnlib.studies import Study
 EXACT = 1e-10  # relative, in float64
 ORDERS = 2.0  # "orders of magnitude", in the plural
 POINTS = {"scale": 100, "unit": "points"}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -124,14 +126,12 @@ def deviation(evidence: Evidence) -> Finding:
 
 def descent(evidence: Evidence) -> Finding:
     """Claim 7: eFCNs below it at every tw, and how delta goes with the three quantities of Figure 4."""
-    below = {
-        tw: [history["delta"][-1] - of[seed]["delta"][-1] for seed, history in evidence.fcn.items()]
-        for tw, of in evidence.efcn.items()
-    }
+    fcns = dict.fromkeys(evidence.efcn, evidence.fcn)
+    below = paired(fcns, evidence.efcn, lambda fcn, efcn: fcn["delta"][-1] - efcn["delta"][-1])
     lost = without(evidence.study.relax_times, evidence.efcn)
     statistic = f"δ of the standard FCN minus that of the eFCN at the end, every tw{lost}{_without_fcn(evidence)}"
     found = Finding(7, statistic, "no number", UNDECIDED)
-    if evidence.fcn:
+    if below:
         found = finding(7, statistic, everywhere(below), **POINTS)
     measures = {
         "tw": lambda tw, history: tw,
@@ -139,32 +139,54 @@ def descent(evidence: Evidence) -> Finding:
         "the final test accuracy": lambda tw, history: final(history),
     }
     ranks = []
+    several = [seed for seed in evidence.seeds if sum(seed in of for of in evidence.efcn.values()) > 1]
     for name, measure in measures.items():
         rhos = []
-        for seed in evidence.seeds:
-            runs = {tw: of[seed] for tw, of in evidence.efcn.items()}
+        for seed in several:
+            runs = {tw: of[seed] for tw, of in evidence.efcn.items() if seed in of}
             x, y = zip(*[(measure(tw, history), history["delta"][-1]) for tw, history in runs.items()], strict=True)
             if len({*x}) > 1 and len({*y}) > 1:
                 rhos.append(float(spearmanr(x, y).statistic))
         of = f"{name}{', all seeds' if evidence.diverged_fcn else ''}"
-        ranks.append(f"Spearman's rank correlation of δ with {of}: {_correlation(rhos, len(evidence.seeds))}")
+        ranks.append(f"Spearman's rank correlation of δ with {of}: {_correlation(rhos, len(several))}")
     return replace(found, each=(*found.each, *ranks))
 
 
 def _correlation(rhos: list[float], seeds: int) -> str:
-    if len(rhos) < seeds:
+    if not rhos or len(rhos) < seeds:
         return "undefined, all being equal in a seed"
     return interval(rhos).clipped(-1, 1).text()
 
 
 def _without_fcn(evidence: Evidence) -> str:
     lost = evidence.diverged_fcn
+    if not evidence.fcn and not lost:
+        return "; no standard FCN is recorded"
     return f"; without {in_words(lost)}, where the standard FCN diverged" if lost else ""
 
 
 def each(times: Times, value: Callable[[History], float]) -> Values:
     """A number of each history, by relax time."""
     return {tw: [value(history) for history in of.values()] for tw, of in times.items()}
+
+
+def paired(
+    others: Mapping[int, Mapping[int, T]], times: Times, value: Callable[[T, History], float]
+) -> dict[int, list[float]]:
+    """A number of each history and of its counterpart among ``others``, both by relax time and seed.
+
+    Only where both are there: a relax time without a pair is left out.
+
+    >>> from efcnlib.claim_statistics import paired
+    >>> ends = {seed: {"delta": [delta]} for seed, delta in enumerate((0.25, 0.5))}
+    >>> paired({5: {0: 1.0}, 7: {0: 1.0}}, {5: ends, 7: {1: ends[1]}}, lambda fcn, efcn: fcn - efcn["delta"][0])
+    {5: [0.75]}
+    """
+    each = {
+        tw: [value(others[tw][seed], history) for seed, history in of.items() if seed in others.get(tw, {})]
+        for tw, of in times.items()
+    }
+    return {tw: values for tw, values in each.items() if values}
 
 
 def without(times: Sequence[int], there: Collection[int]) -> str:
@@ -199,7 +221,7 @@ def finding(
 def rivals(claim: int, statistic: str, judged: Judgement, over: Mapping[str, Values]) -> Finding:
     """A judgement against several controls in words, beyond the claim; ``over`` has all differences, by control."""
     times = {
-        tw: ", ".join(f"{NAMES[name]} {interval(of[tw]).text(**POINTS)}" for name, of in over.items())
+        tw: ", ".join(f"{NAMES[name]} {interval(of[tw]).text(**POINTS)}" for name, of in over.items() if tw in of)
         for tw in judged.each
     }
     value = f"{judged.interval.text(**POINTS)} at tw = {judged.tw} against {NAMES[judged.rival]}"

@@ -28,11 +28,12 @@ CLAIMS = {
     11: "Their gain is below that of averaging outputs",
     12: "All this holds for Adam on CIFAR-10, and for AlexNet on CIFAR-100",
 }
+ABOUT_PATHS = (9, 10, 11)
 FIGURES = {  # where to see it: page and figure
     **{1: "embedding.ipynb#figure-1", 2: "embedding.ipynb#figure-2", 3: "embedding.ipynb#figure-2"},
     **{4: "dynamics.ipynb#figure-3", 5: "dynamics.ipynb#figure-3", 6: "dynamics.ipynb#figure-3c"},
     **{7: "delta.ipynb#figure-4", 8: "off_local.ipynb#figure-5-right"},
-    **dict.fromkeys((9, 10, 11), "interpolation.ipynb#figure-6"),
+    **dict.fromkeys(ABOUT_PATHS, "interpolation.ipynb#figure-6"),
 }
 BEYOND = {  # what the supplement does not ask, and a reader should
     5: "… and one that is trained as the eFCN is",
@@ -71,7 +72,7 @@ def findings(evidence: Evidence) -> list[Finding]:
     found += [*performance.performance(evidence), statistics.deviation(stable)]  # to diverge is to perform badly
     if stable.efcn:
         found += [statistics.magnitudes(stable), statistics.descent(stable), *performance.off_local(stable)]
-        found += paths(stable)
+        found += paths(evidence)
     return sorted(found, key=lambda finding: finding.claim)
 
 
@@ -194,7 +195,8 @@ def chapter(number: int, found: Mapping[Study, Sequence[Finding]], last: Sequenc
     for study, of in found.items():
         parts = last if number == TRANSFER else [one for one in of if one.claim == number]
         if number != TRANSFER:
-            lines += [f"**{study.name}** ([figure]({study.name}/{FIGURES[number]}))", ""]
+            is_shown = study.path_times or number not in ABOUT_PATHS
+            lines += [f"**{study.name}**{f' ([figure]({study.name}/{FIGURES[number]}))' if is_shown else ''}", ""]
         for one in parts:
             lines += [f"- {'*Beyond the claim*: ' if one.ours else ''}{_said(one)}: **{one.verdict}**"]
             lines += [f"  - {each}" for each in one.each]

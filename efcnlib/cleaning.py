@@ -9,8 +9,9 @@ from pathlib import Path
 from filelock import Timeout
 
 from efcnlib import files, studies
-from efcnlib.attempts import lease_on, progress_file, resume_folder
+from efcnlib.attempts import progress_file, resume_folder
 from efcnlib.derived import resolved
+from efcnlib.leases import lease_on
 from efcnlib.records import Store, key_of
 from efcnlib.runfolder import WEIGHTS
 from efcnlib.studies import Study

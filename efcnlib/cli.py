@@ -32,10 +32,14 @@ Root = Annotated[str | None, _option("DIR", "folder where runs are kept; else $E
 DataRoot = Annotated[str | None, _option("DIR", "folder with the images as torchvision lays them out; else $EFCN_DATA")]
 Device = Annotated[str, _option("DEVICE", "where to compute: cpu, cuda, cuda:1; without it: cpu")]
 RunDevice = Annotated[str | None, _option("DEVICE", "cpu, cuda, cuda:1; else cpu, or with ray the GPUs there are")]
-YesReally = Annotated[FlagCreatePairsOff[bool], _option(None, "compute a paper-scale study without a GPU, for days")]
+GoOn = Annotated[FlagCreatePairsOff[bool], _option(None, "compute a long study without being asked")]
+Seeds = Annotated[tuple[int, ...], _option("N ...", "compute these seeds of the study alone; without it: all")]
 Subject = Annotated[Positional[str], _option("SUBJECT", "training, scaling, together, precision, kernels or paths")]
 Precision = Annotated[str | None, _option("NAME", "of products: float32, tf32 (GPU) or bf16; else the study's own")]
-Delay = Annotated[int, _option("STEPS", "write eFCN weights every 1, 2, 4 or 8 steps, exactly; plain SGD; else 1")]
+Delay = Annotated[
+    int | None,
+    _option("STEPS", "write eFCN weights every 1, 2, 4 or 8 steps, exactly; plain SGD; else 1, or timed if it is long"),
+]
 Kernel = Annotated[str, _option("NAME", "of the fused update: torch, or triton (GPU, not measured yet); else torch")]
 Together = Annotated[int, _option("N", "eFCNs trained side by side, which may pay on a GPU; without it: 1")]
 Threads = Annotated[int | None, _option("N", "processor cores for each run; else all, or 1 with ray")]
@@ -76,9 +80,10 @@ def run(
     root: Root = None,
     device: RunDevice = None,
     data_root: DataRoot = None,
-    yes_really: YesReally = False,
+    yes: GoOn = False,
+    seeds: Seeds = (),
     precision: Precision = None,
-    delay: Delay = 1,
+    delay: Delay = None,
     kernel: Kernel = "torch",
     together: Together = 1,
     threads: Threads = None,
@@ -86,7 +91,10 @@ def run(
     address: Address = None,
     gpus_per_run: GpusPerRun = None,
 ) -> None:
-    """Compute the runs of a study that are not there yet. Interrupt it whenever you like: it goes on where it was."""
+    """Compute the runs of a study that are not there yet. Interrupt it whenever you like: it goes on where it was.
+
+    How long a long study takes is measured and told first.
+    """
     from efcnlib import studies, sweep
     from efcnlib.engine import Engine
     from efcnlib.validation import validated
@@ -96,8 +104,8 @@ def run(
     if engine == "ray" and together != 1:
         raise UserError(f"--together {together} is for one process: with ray, take --gpus-per-run {1 / together:g}")
     config, store = _study(study, precision), _store(root)
-    steps = validated(Engine, {"delay": delay, "kernel": kernel})
-    options = {"data_root": data_root, "yes_really": yes_really, "engine": steps}
+    steps = validated(Engine, {"kernel": kernel} | ({} if delay is None else {"delay": delay}))
+    options = {"data_root": data_root, "yes": yes, "seeds": seeds or None, "engine": steps}
     if engine == "ray":
         from efcnlib import cluster
 
@@ -106,7 +114,8 @@ def run(
         done = cluster.ensure(config, store, where, device=device, **options)
     else:
         done = sweep.ensure(config, store, device=device or "cpu", together=together, threads=threads, **options)
-    print(f"{config.name}: all {len(studies.runs(done.study))} runs are in {store.root}")
+    of = f" of seed {', '.join(map(str, seeds))}" if seeds else ""
+    print(f"{config.name}: all {len(studies.runs(done.study, seeds or None))} runs{of} are in {store.root}")
 
 
 @app.command

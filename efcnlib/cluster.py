@@ -20,14 +20,16 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
-from efcnlib import files, own, plans
+from efcnlib import files, own, pace, plans
 from efcnlib.attempts import Attempt
+from efcnlib.derived import resolved
 from efcnlib.engine import Engine
 from efcnlib.errors import UserError, choice, plain_warnings
+from efcnlib.meter import Meter
 from efcnlib.records import Result, Store, key_of
 from efcnlib.runs import Workplace, compute
 from efcnlib.studies import Run, Study
-from efcnlib.sweep import LOOK, Meter, Results, computing, in_order, prepare, using
+from efcnlib.sweep import LOOK, Results, computing, in_order, prepare, using
 
 RETRIES = 3  # of a run whose process or node died
 START = "started"  # the line with which each attempt begins its part of a run's log
@@ -53,11 +55,14 @@ def ensure(
     *,
     device: str | None = None,
     data_root: str | None = None,
-    yes_really: bool = False,
+    yes: bool = False,
+    seeds: Sequence[int] | None = None,
     engine: Engine | None = None,
     progress: bool = True,
 ) -> Results:
     """What `sweep.ensure` does, on a cluster. ``device`` None: a GPU where the cluster has any, else the CPU.
+
+    How long a long study will take is measured only where the cluster is this machine.
 
     The store's folder, the images and this library must be the same on all nodes. Raises UserError where there is no
     Ray, no such cluster or nothing in it that can take a run, and, with the name of the run and of its log, for a run
@@ -79,6 +84,13 @@ def ensure(
             )
         workers = max(1, int(min(has.get(name, 0) / want for name, want in wants.items() if want)))
         task = ray.remote(num_cpus=wants["CPU"], num_gpus=gpus, max_retries=RETRIES)(_ensure)
+        engine, study = engine or Engine(), resolved(study, store)
+        if study.long and (ahead := plans.ahead(study, store, seeds)):
+            if cluster.address is None:
+                with using(cluster.threads):
+                    engine = pace.agreed(study, ahead, device, engine, yes=yes, workers=workers)
+            else:
+                pace.confirm(f"{study.name}: {len(ahead)} runs on the cluster, hours or days of work", yes)
         how = {
             "root": str(store.root.absolute()),
             "fallbacks": [str(path.absolute()) for path in store.fallbacks],
@@ -86,7 +98,7 @@ def ensure(
             "lease": store.lease,
             "device": device,
             "data_root": data_root and str(Path(data_root).absolute()),
-            "engine": (engine or Engine()).model_dump(),
+            "engine": engine.model_dump(),
             "threads": cluster.threads,
         }
 
@@ -96,7 +108,6 @@ def ensure(
                 runs,
                 store,
                 device=device,
-                yes_really=yes_really,
                 engine=engine,
                 progress=progress,
                 workers=workers,
@@ -107,7 +118,7 @@ def ensure(
             with Meter(todo, show=progress) as meter:
                 _drive(ray, task, todo, how, store, meter)
 
-        return in_order(study, store, compute_all)
+        return in_order(study, store, compute_all, seeds)
 
 
 @contextmanager

@@ -161,7 +161,7 @@ Measurements = Annotated[int, Field(ge=2)] | Literal["all"]  # log-spaced epochs
 
 
 class Evaluation(Frozen):
-    """How a network is measured while it trains, where that is not in float32 on all images.
+    """How a network is measured while it trains, or on a path, where that is not in float32 on all images.
 
     Losses and accuracies in the training's ``own_precision``; those of the training images on every ``stride``-th.
 
@@ -255,6 +255,7 @@ class PathRun(Frozen):
     band: Band | None = None
     chain: Chain | None = None
     plane: Plane | None = None
+    evaluation: Evaluation | None = Field(None, exclude_if=_absent)  # along it; None: in float32, on all images
 
     @model_validator(mode="after")
     def _is_in_one_space(self) -> "PathRun":

@@ -5,32 +5,44 @@ It is compared with the study's controls and, where these do not resume the CNN 
 went on. Where one of the two diverged in a seed there is no lead: the other seeds' mean would favour the unsteady.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
+from efcnlib.configs import CONTROLS
 from efcnlib.drawing import Drawing
 from efcnlib.intervals import interval
-from efcnlib.panels import BLUE, GREEN, ORANGE, RED, TW, axes, epochs, percent
-from efcnlib.records import key_of
-from efcnlib.seeds import History, enumerated, final, is_finite, until
+from efcnlib.panels import BLUE, GREEN, ORANGE, PURPLE, RED, TW, axes, epochs, percent
+from efcnlib.seeds import History, counted, enumerated, final, is_finite, until
 from efcnlib.studies import Study
-from efcnlib.sweep import Results
+from efcnlib.study_results import Results
 from efcnlib.verdicts import ONE_SEED, at
 
 Seeds = Mapping[int, Sequence[History]]  # by relax time, one for each seed
 Leads = Mapping[str, Mapping[int, Sequence[float]]]  # over whom, by relax time, one for each seed
 
-NAMES = {"control": "control", "lowered": "lowered rate", "elcn": "eLCN", "cnn": "CNN as it went on"}
-STYLES = {"control": (BLUE, "o"), "lowered": (ORANGE, "D"), "elcn": (GREEN, "^"), "cnn": (RED, "s")}
+NAMES = {
+    "control": "control",
+    "tuned": "CNN resumed at its own rate",
+    "lowered": "lowered rate",
+    "elcn": "eLCN",
+    "cnn": "CNN as it went on",
+}
+STYLES = {
+    "control": (BLUE, "o"),
+    "tuned": (PURPLE, "v"),
+    "lowered": (ORANGE, "D"),
+    "elcn": (GREEN, "^"),
+    "cnn": (RED, "s"),
+}
 APART = 4.5  # points of print between the series at one relax time
 LINEAR = 2  # percentage points up to which the scale of leads is linear; beyond it is logarithmic
 
 
-def explained(study: Study, measured: Sequence[int] = ()) -> str:
-    """Who stands behind the names, as a caption ends; HTML.
+def explained(study: Study, measured: Sequence[int] = (), names: Iterable[str] | None = None) -> str:
+    """Who stands behind the ``names`` (None: all of the study), as a caption ends; HTML.
 
     >>> from efcnlib.controls import explained
     >>> from efcnlib.studies import load
@@ -39,20 +51,18 @@ def explained(study: Study, measured: Sequence[int] = ()) -> str:
 
     ``measured`` are the epochs at which the CNN was: those after which it is compared as it went on are named.
     """
-    lowered = study.relaxed("lowered", study.relax_times[0], study.seeds[0]).optimiser
+    lowered = study.relaxed("lowered", study.times("lowered")[0], study.seeds[0]).optimiser
     own, later, less = (decimal(of.lr) for of in (study.optimiser, study.relax_optimiser or study.optimiser, lowered))
     words = {
         "control": "Control: the CNN resumed as the eFCN is trained",
+        "tuned": f"CNN resumed at its own rate: the same at {decimal(study.tuned_rate or 0)}, which the rule that chose"
+        " the eFCN's chooses for it",
         "lowered": f"lowered rate: the same at {less} instead of {later}",
         "elcn": "eLCN: local as the CNN is, its weights no longer shared, trained as the eFCN is",
+        "cnn": f"CNN as it went on: uninterrupted, at its own rate, {own}, {_after(study, measured)}",
     }
-    said = [words[name] for name in study.controls]
-    if study.resumes_otherwise:
-        said.append(
-            f"CNN as it went on: uninterrupted, at its own rate, {own}, first measured after at least"
-            f" <i>t</i><sub>w</sub> + {study.relax_epochs} epochs, or at its end{_after(study, measured)}"
-        )
-    return "; ".join(said) + "."
+    every = (*study.controls, *(["cnn"] if study.resumes_otherwise else []))
+    return "; ".join(words[name] for name in (every if names is None else names)) + "."
 
 
 def decimal(rate: float) -> str:
@@ -66,12 +76,15 @@ def decimal(rate: float) -> str:
 
 
 def _after(study: Study, measured: Sequence[int]) -> str:
-    """How many epochs the CNN as it went on has had, where the eFCN has had tw and those after it."""
+    """When the CNN as it went on was measured, and after how many epochs of CNN and eFCN together that was due."""
+    words = f"first measured after at least <i>t</i><sub>w</sub> + {study.relax_epochs} epochs, or at its end"
     if not measured:
-        return ""
+        return words
     due = [tw + study.relax_epochs for tw in study.relax_times]
     had = [until({"epoch": measured}, after)["epoch"][-1] for after in due]
-    return f": after {enumerated(had)} epochs for {enumerated(due)} of CNN and eFCN together"
+    if had == due:
+        return f"measured after <i>t</i><sub>w</sub> + {study.relax_epochs} epochs, as many as CNN and eFCN together"
+    return f"{words}: after {enumerated(had)} epochs for {enumerated(due)} of CNN and eFCN together"
 
 
 def over(efcn: Seeds, others: Mapping[str, Seeds]) -> dict[str, dict[int, list[float]]]:
@@ -92,18 +105,24 @@ def over(efcn: Seeds, others: Mapping[str, Seeds]) -> dict[str, dict[int, list[f
     }
 
 
+def trained(results: Sequence[Results]) -> dict[str, list[int]]:
+    """Whom a study's eFCNs are compared with, and at which relax times, from the ``results`` of each of its seeds."""
+    kinds = [kind for kind in CONTROLS if any(kind in one.study.controls for one in results)]
+    times = {kind: sorted({tw for one in results for tw in one.times(kind)}) for kind in kinds}
+    if results[0].study.resumes_otherwise:
+        times["cnn"] = sorted({tw for one in results for tw in one.study.relax_times})
+    return times
+
+
 def leads(results: Sequence[Results]) -> dict[str, dict[int, list[float]]]:
-    """Those of a study, from the ``results`` of each of its seeds."""
-    study = results[0].study
+    """Those of a study, from the ``results`` of each of its seeds; a seed counts where both networks are there."""
+    return {kind: _over(results, kind, times) for kind, times in trained(results).items()}
 
-    def histories(kind: str) -> Seeds:
-        return {tw: [_history(one, kind, tw) for one in results] for tw in study.relax_times}
 
-    others = {kind: histories(kind) for kind in study.controls}
-    if study.resumes_otherwise:
-        cnns = [one.cnn(one.seed).history for one in results]
-        others["cnn"] = {tw: [until(cnn, tw + study.relax_epochs) for cnn in cnns] for tw in study.relax_times}
-    return over(histories("efcn"), others)
+def _over(results: Sequence[Results], kind: str, times: Sequence[int]) -> dict[int, list[float]]:
+    there = {tw: [one for one in results if tw in one.times("efcn" if kind == "cnn" else kind)] for tw in times}
+    efcn, other = ({tw: [_history(one, of, tw) for one in ones] for tw, ones in there.items()} for of in ("efcn", kind))
+    return over(efcn, {kind: other})[kind]
 
 
 def draw(leads: Leads) -> Drawing:
@@ -156,37 +175,54 @@ def table(leads: Leads) -> tuple[list[str], list[list[object]]]:
     return header, rows
 
 
-def said(leads: Leads, times: Sequence[int]) -> list[str]:
-    """Which control is the best at each relax time of ``times``, and whether the eFCN is above all of them.
+def said(leads: Leads, times: Mapping[str, Sequence[int]]) -> list[str]:
+    """Which control is the best at each relax time, and whether the eFCN is above all of them.
+
+    ``times`` are those at which each control was `trained`.
 
     >>> from efcnlib.controls import said
-    >>> said({"control": {5: [0.01]}, "elcn": {5: [0.02]}}, times=[5])[0].split("** ")[1]
+    >>> said({"control": {5: [0.01]}, "elcn": {5: [0.02]}}, {"control": [5], "elcn": [5]})[0].split("** ")[1]
     'The eFCN minus it, in percentage points: at $t_w$ = 5 control, +1.0.'
     """
-    lost = {name: [tw for tw in times if tw not in of] for name, of in leads.items()}
-    left_out = [f"{NAMES[name]} at {at(there)}" for name, there in lost.items() if there]
-    left_out = [f"Left out, where one of the two diverged in a seed: {'; '.join(left_out)}."] if left_out else []
+    sentences = _not_everywhere(times) + _left_out(leads, times)
     if not _times(leads):
-        return left_out
+        return sentences
     best = {tw: _best(leads, tw) for tw in _times(leads)}
     named = "; ".join(f"at {tw} {NAMES[name]}, {_points(leads[name][tw])}" for tw, name in best.items())
     each = {tw: [interval(of[tw]) for of in leads.values() if tw in of] for tw in best}
     ahead = at(tw for tw, of in each.items() if min(one.mean for one in of) > 0)
     surely = at(tw for tw, of in each.items() if min(one.low for one in of) > 0)
-    n = _seeds(leads)
+    numbers = [one.n for of in each.values() for one in of]
     return [
         "**Which of them is the best?** The eFCN minus it, in percentage points:"
         f" {named.replace('at ', 'at $t_w$ = ', 1)}.",
         f"**Is the eFCN above every one of them?** By the mean at {ahead}; by the whole interval over each at {surely}."
-        if n > 1
+        if max(numbers) > 1
         else f"**Is the eFCN above every one of them?** At {ahead}.",
-        *left_out,
-        f"The intervals are Student's at 95 % over {n} seeds, of differences within each." if n > 1 else ONE_SEED,
+        *sentences,
+        f"The intervals are Student's at 95 % over {counted(numbers)}, of differences within each."
+        if max(numbers) > 1
+        else ONE_SEED,
     ]
 
 
+def _not_everywhere(times: Mapping[str, Sequence[int]]) -> list[str]:
+    """That there are some controls at a part of the relax times only."""
+    every = {tw for of in times.values() for tw in of}
+    some = [f"{NAMES[name]} at {at(of)}" for name, of in times.items() if set(of) < every]
+    return [f"Compared with at some $t_w$ only: {'; '.join(some)}."] if some else []
+
+
+def _left_out(leads: Leads, times: Mapping[str, Sequence[int]]) -> list[str]:
+    lost = {name: [tw for tw in of if tw not in leads[name]] for name, of in times.items()}
+    listed = [f"{NAMES[name]} at {at(there)}" for name, there in lost.items() if there]
+    return [f"Left out, where one of the two diverged in a seed: {'; '.join(listed)}."] if listed else []
+
+
 def _history(results: Results, kind: str, tw: int) -> History:
-    return results.store.get(key_of(results.study.relaxed(kind, tw, results.seed))).history
+    if kind == "cnn":
+        return until(results.cnn(results.seed).history, tw + results.study.relax_epochs)
+    return results.relaxed(kind, tw, results.seed).history
 
 
 def _times(leads: Leads) -> list[int]:

@@ -2,7 +2,8 @@
 
 - `[Figure 3](#figure-3)` and `[Figure 3](delta.ipynb#figure-3)` in Markdown reach the figures that notebooks show.
 - ``{each}`Figure 3 <dynamics#figure-3>` `` in a prose page links to it in every study of the book that has the page.
-- ``{first} findings#figure-0`` shows a figure of the book's first study.
+- ``{shown} figure_3#figure-3`` shows a figure of a page that belongs to no study, ``{said} figure_3`` the sentences of
+  its cells with the tag "findings".
 - A study's page leads to the same page of the others. Tables scroll within a box of their own, by keyboard too.
 
 A link to a figure or a page that is not there is a warning, and so a mistake of the book.
@@ -92,21 +93,42 @@ class Each(SphinxRole):
         return [*result[:-1], nodes.Text(")")], []
 
 
-class First(SphinxDirective):
-    """``{first} page#figure``: a figure of the first study, as its page shows it."""
+class FromPage(SphinxDirective):
+    """Something that a notebook's page shows, one that belongs to no study, shown again elsewhere."""
 
     required_arguments = 1
+
+    def outputs(self, page: str, kind: str) -> Iterator[tuple[list[str], str]]:
+        """What the cells of the executed notebook displayed, each with its cell's tags."""
+        path = Path(self.env.srcdir, "executed", f"{page}.ipynb")
+        if not path.exists():
+            raise self.error(f"{self.name}: there is no page {page}")
+        self.env.note_dependency(str(path))
+        for cell in json.loads(path.read_text("utf-8"))["cells"]:
+            for output in cell.get("outputs", ()):
+                if kind in output.get("data", {}):
+                    yield cell["metadata"].get("tags", []), "".join(output["data"][kind])
+
+
+class Shown(FromPage):
+    """``{shown} page#figure``: a figure."""
 
     def run(self) -> list[nodes.Node]:
         """The figure's HTML."""
         page, _, anchor = self.arguments[0].partition("#")
-        name = next(iter(studies(self.env)))
-        path = Path(self.env.srcdir, "executed", name, f"{page}.ipynb")
-        self.env.note_dependency(str(path))
-        for source in _outputs(path):
+        for _, source in self.outputs(page, "text/html"):
             if anchor in (found for found, _ in FIGURE.findall(source)):
                 return [nodes.raw("", source, format="html")]
-        raise self.error(f"first: no {anchor} in {path.name} of study {name}")
+        raise self.error(f"shown: no {anchor} on page {page}")
+
+
+class Said(FromPage):
+    """``{said} page``: the sentences that cells with the tag "findings" display."""
+
+    def run(self) -> list[nodes.Node]:
+        """The sentences, as Markdown."""
+        found = [text for tags, text in self.outputs(self.arguments[0], "text/markdown") if "findings" in tags]
+        return [node for text in found for node in self.parse_text_to_nodes(text)]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -114,7 +136,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_transform(Figures)
     app.add_transform(SamePage)
     app.add_role("each", Each())
-    app.add_directive("first", First)
+    app.add_directive("shown", Shown)
+    app.add_directive("said", Said)
     app.connect("html-page-context", _reachable_tables)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -132,10 +155,3 @@ def _link(env: BuildEnvironment, page: str, anchor: str | None, text: str) -> ad
     target = {"reftarget": page, "reftargetid": anchor or None, "refexplicit": True, "refdoc": env.docname}
     node = addnodes.pending_xref(refdomain="doc", reftype="myst", **target)
     return node.__iadd__(nodes.inline(text, text))
-
-
-def _outputs(path: Path) -> Iterator[str]:
-    """The HTML that a notebook's cells displayed."""
-    for cell in json.loads(path.read_text("utf-8"))["cells"]:
-        for output in cell.get("outputs", ()):
-            yield "".join(output.get("data", {}).get("text/html", ()))

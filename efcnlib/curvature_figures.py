@@ -131,7 +131,8 @@ def summary(of: Seeds, value: Callable[[History], float]) -> list[float]:
 
 
 def _columns(label: str, efcn: Times) -> list[str]:
-    return columns_of(label, {"seeds": len(next(iter(efcn.values())))})
+    count = len(next(iter(efcn.values())))
+    return columns_of(label, {"seeds": count} if count > 1 else {})
 
 
 def _entry(name: str, moment: int) -> Callable[[History], float]:

@@ -56,6 +56,36 @@ def with_rates(study: Study, rate: float, tuned: float) -> Study:
     return validated(Study, fields)
 
 
+def supposed(study: Study) -> Study:
+    """The study as if its learning rates were chosen, two that differ where it can be: no run that may come is missing.
+
+    >>> from efcnlib.derived import supposed
+    >>> from efcnlib.studies import load
+    >>> study = load("digits", rates={"rates": (0.1, 0.03)}, controls=("control", "tuned"), fcn_control=True)
+    >>> found = supposed(study)
+    >>> found.is_resolved, found.controls, found.fcn_control
+    (True, ('control', 'tuned'), True)
+    """
+    if study.is_resolved:
+        return study
+    *_, rate = sorted(study.rates.rates, key=lambda rate: rate != study.optimiser.lr)
+    *_, tuned = sorted(study.rates.rates, key=lambda other: other != rate)
+    return with_rates(study, rate, tuned)
+
+
+def of_seed(study: Study, seed: int) -> Study:
+    """The study with one seed alone; the searches of its learning rates stay with its first seed.
+
+    >>> from efcnlib.derived import of_seed
+    >>> from efcnlib.studies import load, runs
+    >>> study = load("digits", seeds=(0, 1), relax_times=(0,), path_times=(), curvature=None)
+    >>> [run.label for run in runs(of_seed(study, 1))]
+    ['cnn seed=1', 'fcn seed=1', 'efcn tw=0 seed=1', 'control tw=0 seed=1']
+    """
+    searched_here = seed == study.seeds[0] or not study.is_resolved
+    return study.model_copy(update={"seeds": (seed,), "rates": study.rates if searched_here else None})
+
+
 def restricted(study: Study, seed: int, there: Callable[[Run], bool]) -> Study | None:
     """What can be shown of one seed: the study cut down to runs that are ``there``; None if that is not a relax time.
 

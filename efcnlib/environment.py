@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy
@@ -66,6 +67,17 @@ def environment() -> dict[str, str | int | list[str] | None]:
         "threads": torch.get_num_threads(),
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
+
+
+def machine(environment: Mapping[str, object]) -> str:
+    """Processor, its instructions and the GPUs of an `environment`, in words: what decides how fast a run is.
+
+    >>> from efcnlib.environment import machine
+    >>> machine({"cpu": "AMD EPYC", "instructions": "AVX512", "cuda": [], "threads": 2})
+    'AMD EPYC, AVX512'
+    """
+    parts = (environment.get("cpu"), environment.get("instructions"), *(environment.get("cuda") or ()))
+    return ", ".join(str(part) for part in parts if part)
 
 
 def _efcnlib_version() -> str | None:

@@ -241,7 +241,11 @@ def import_(folder: Path, store: Store) -> Imported:
             store.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=store.root, prefix=".import-") as scratch:
                 copy = Path(scratch) / key
-                shutil.copytree(folder / key, copy)
+                copy.mkdir()
+                for name in PARTS:  # and nothing else that a stranger put there
+                    if (folder / key / name).exists():
+                        shutil.copyfile(folder / key / name, copy / name)
+                        files.sync(copy / name)
                 copy.rename(store.root / key)
         new += 1
     return Imported(new, there, damaged)
@@ -263,7 +267,7 @@ def _record(study: Study, run: Run, store: Store, target: Path) -> dict[str, Dig
         arrays = {name: value for name, value in record.arrays.items() if name not in without}
         manifest.files[ARRAYS] = files.write_tensors(target / ARRAYS, arrays)
         manifest.info["left_out"] = sorted(without)
-    weights = _weights(study, run, store)
+    weights = _weights(study, run, store) if WEIGHTS in manifest.files else {}
     if weights:
         manifest.files[WEIGHTS] = files.write_tensors(target / WEIGHTS, weights)
         manifest.info[WEIGHTS_OF] = sorted({int(name.split("/")[0]) for name in weights})

@@ -31,19 +31,21 @@ from efcnlib.panels import (
     percent,
     time_bar,
 )
-from efcnlib.telling import ACCURACY, History, Times, columns_of, told, values_of
+from efcnlib.telling import ACCURACY, History, Times, columns_of, ends_of, told, values_of
 
 Sizes = Mapping[int, Sequence[History]]  # histories by size of network or training set, one for each seed
 
+MARKED = 40  # measurements of a CNN of which each gets a mark; more are a line
 SHARING = "distance to weight sharing (%)"
 
 
 def dynamics(
-    cnn: History, efcn: Times, control: Times, fcn_best: float, control_fcn_best: float | None = None
+    cnn: History, efcn: Times, control: Times, fcn_best: float | None, control_fcn_best: float | None = None
 ) -> Drawing:
     """Figure 3: test accuracy of the CNN against its epochs; above each relax time what came of it, coloured by time.
 
-    ``fcn_best`` is the standard FCN's best test accuracy, ``control_fcn_best`` that of one trained as the eFCN is.
+    ``fcn_best`` is the standard FCN's best test accuracy, ``control_fcn_best`` that of one trained as the eFCN is;
+    None: there is none.
 
     >>> from efcnlib.figures import dynamics
     >>> cnn = {"epoch": [0, 1, 2], "test_accuracy": [0.1, 0.3, 0.4]}
@@ -53,9 +55,11 @@ def dynamics(
     ['test accuracy (%)', 'epochs after embedding']
     """
     figure, ax = axes(size=(7, 5))
-    ax.plot(cnn["epoch"], percent(cnn["test_accuracy"]), color=RED, marker=".", label="CNN")
+    marker = "." if len(cnn["epoch"]) <= MARKED else ""
+    ax.plot(cnn["epoch"], percent(cnn["test_accuracy"]), color=RED, marker=marker, label="CNN")
     _band(ax, cnn, "test_accuracy", RED)
-    ax.axhline(100 * fcn_best, color=BROWN, linestyle="--", label="standard FCN, best")
+    if fcn_best is not None:
+        ax.axhline(100 * fcn_best, color=BROWN, linestyle="--", label="standard FCN, best")
     if control_fcn_best is not None:
         ax.axhline(100 * control_fcn_best, color=BROWN, linestyle=":", label="the same, trained as the eFCN is")
     norm = log_from_zero(max(history["epoch"][-1] for history in efcn.values()))
@@ -113,8 +117,10 @@ def gains(times: Sequence[int], differences: Sequence[float], errors: Sequence[f
     return figure.tell(names, zip(times, percent(differences), percent(errors), strict=True))
 
 
-def deviation(efcn: Times, fcn: History) -> Drawing:
+def deviation(efcn: Times, fcn: History | None) -> Drawing:
     r"""Figure 4: delta at the end of training, against tw, train loss at embedding, and final test accuracy.
+
+    ``fcn`` is the standard FCN, None where there is none.
 
     >>> from efcnlib.figures import deviation
     >>> history = {"delta": [0.0, 0.2], "train_loss": [2.3, 1.0], "test_accuracy": [0.1, 0.5]}
@@ -134,29 +140,24 @@ def deviation(efcn: Times, fcn: History) -> Drawing:
             right.errorbar([x], [y], xerr=100 * error[:, -1:], color="0.5", capsize=2, fmt="none", zorder=2)
     for ax, x in ((left, list(efcn)), (middle, loss), (right, accuracy)):
         ax.scatter(x, final, c=list(efcn), norm=norm, cmap=TIME_COLOURS, edgecolors="0.3", zorder=3)
-    reference = percent([fcn["delta"][-1]])
-    for ax, x in ((middle, fcn["train_loss"][0]), (right, 100 * fcn["test_accuracy"][-1])):
-        ax.scatter([x], reference, color=BLUE, marker="s", s=45, zorder=3, label="standard FCN")
-    figure.legend(*middle.get_legend_handles_labels(), loc="outside upper center", frameon=False)
+    if fcn is not None:
+        reference = percent([fcn["delta"][-1]])
+        for ax, x in ((middle, fcn["train_loss"][0]), (right, 100 * fcn["test_accuracy"][-1])):
+            ax.scatter([x], reference, color=BLUE, marker="s", s=45, zorder=3, label="standard FCN")
+        figure.legend(*middle.get_legend_handles_labels(), loc="outside upper center", frameon=False)
     epochs(left, max(efcn))
-    left.set(xlabel=TW, ylabel="$\\delta$ at the end (%)", ylim=(0, 105))
+    left.set(xlabel=TW, ylabel="$\\delta$ at the end (%)", ylim=(0, 105 if fcn is not None else None))
     middle.set(xlabel="train loss at\nembedding (nats)")
     right.set(xlabel="final test\naccuracy (%)")
     time_bar(figure, (left, middle, right), norm, "$t_w$")
     names = ["network", "tw (epochs)", "train loss at embedding (nats)"]
     of_seeds = next(iter(efcn.values()))
     names += [*columns_of(f"final {ACCURACY}", of_seeds), *columns_of("δ at the end (%)", of_seeds)]
-
-    def ends(history: History, name: str) -> list[float | None]:
-        values = [of[-1] for of in values_of(history, name)]
-        return values + [None] * (
-            len(columns_of("", of_seeds)) - len(values)
-        )  # of the standard FCN, one seed may be left
-
-    every = [("eFCN", tw, history) for tw, history in efcn.items()] + [("standard FCN", None, fcn)]
+    standard = [("standard FCN", None, fcn)] if fcn is not None else []
+    every = [("eFCN", tw, history) for tw, history in efcn.items()] + standard
     rows = [
-        (*who, history["train_loss"][0], *ends(history, "test_accuracy"), *ends(history, "delta"))
-        for (*who, history) in every
+        (*who, of["train_loss"][0], *ends_of(of, "test_accuracy", of_seeds), *ends_of(of, "delta", of_seeds))
+        for (*who, of) in every
     ]
     return figure.tell(names, rows)
 

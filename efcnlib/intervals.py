@@ -140,29 +140,31 @@ def somewhere(values: Values, bound: float = 0.0) -> Judgement:
 def against(values: Mapping[str, Values], bound: float = 0.0) -> Judgement:
     """Whether, at some relax time, they are above ``bound`` with every one of several rivals; ``values`` by rival.
 
-    At a relax time each rival must be surely passed (which needs no raised level for their number). It fails where, at
-    every relax time, one rival is surely not, at a level raised for how many rivals there are.
+    At a relax time each rival must be surely passed (which needs no raised level for their number); one that lacks a
+    rival cannot make it hold. It fails where, at every relax time, one rival is surely not, at a level raised for how
+    many rivals there are.
 
     >>> from efcnlib.intervals import against
     >>> judged = against({"control": {5: [0.5, 0.6, 0.7]}, "elcn": {5: [-0.1, 0.0, 0.1]}})
     >>> judged.verdict, judged.tw, judged.rival
     ('undecided', 5, 'elcn')
     """
-    times = next(iter(values.values()))
+    times = _all_times(values)
     each, strict, rivals = (
         {name: _intervals(of, level) for name, of in values.items()}
         for level in (LEVEL, raised(len(times)), raised(len(values)))
     )
-    surest = {tw: min(rivals, key=lambda name: rivals[name][tw].high) for tw in times}
+    surest = {tw: min(_there(rivals, tw), key=lambda name: rivals[name][tw].high) for tw in times}
     lost = {tw: rivals[name][tw] for tw, name in surest.items()}
-    hardest = {tw: _hardest({name: of[tw] for name, of in strict.items()}, bound) for tw in times}
+    hardest = {tw: _hardest({name: strict[name][tw] for name in _there(strict, tw)}, bound) for tw in times}
     closest = {tw: strict[name][tw] for tw, name in hardest.items()}
     shown = {tw: each[name][tw] for tw, name in hardest.items()}
     if all(one.high < bound for one in lost.values()):
         tw = max(lost, key=lambda tw: lost[tw].high)
         return Judgement(FAILS, tw, lost[tw], shown, surest[tw])
-    tw = max(closest, key=lambda tw: (closest[tw].low > bound, closest[tw].mean))
-    return Judgement(HOLDS if closest[tw].low > bound else UNDECIDED, tw, closest[tw], shown, hardest[tw])
+    holds = {tw: one.low > bound and len(_there(values, tw)) == len(values) for tw, one in closest.items()}
+    tw = max(closest, key=lambda tw: (holds[tw], closest[tw].mean))
+    return Judgement(HOLDS if holds[tw] else UNDECIDED, tw, closest[tw], shown, hardest[tw])
 
 
 def throughout(values: Mapping[str, Values], bound: float = 0.0) -> Judgement:
@@ -177,7 +179,7 @@ def throughout(values: Mapping[str, Values], bound: float = 0.0) -> Judgement:
     """
     pairs = {(name, tw): of for name, times in values.items() for tw, of in times.items()}
     each, strict = _intervals(pairs), _intervals(pairs, raised(len(pairs)))
-    hardest = {tw: _hardest({name: each[name, tw] for name in values}, bound) for tw in next(iter(values.values()))}
+    hardest = {tw: _hardest({name: each[name, tw] for name in _there(values, tw)}, bound) for tw in _all_times(values)}
     shown = {tw: each[name, tw] for tw, name in hardest.items()}
     lost = min(strict, key=lambda pair: strict[pair].high)
     if strict[lost].high < bound:
@@ -222,6 +224,16 @@ def raised(looks: int) -> float:
     (0.95, 0.99)
     """
     return 1 - (1 - LEVEL) / looks if looks > 1 else LEVEL
+
+
+def _all_times(values: Mapping[str, Mapping[int, object]]) -> list[int]:
+    """The relax times at which there is a rival."""
+    return list(dict.fromkeys(tw for of in values.values() for tw in of))
+
+
+def _there(values: Mapping[str, Mapping[int, object]], tw: int) -> list[str]:
+    """The rivals that there are at a relax time."""
+    return [name for name, of in values.items() if tw in of]
 
 
 def _intervals(values: Mapping[Key, Sequence[float]], level: float = LEVEL) -> dict[Key, Interval]:

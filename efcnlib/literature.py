@@ -12,7 +12,7 @@ from efcnlib.evidence import Evidence, Seeds
 from efcnlib.intervals import interval
 from efcnlib.profiles import barrier
 from efcnlib.seeds import best, enumerated, in_words
-from efcnlib.studies import PRESETS, Study
+from efcnlib.studies import Study
 from efcnlib.verdicts import at
 
 SANFORD, NEYSHABUR, REVIEWER = (
@@ -66,6 +66,26 @@ PUBLISHED = (
         for data, value in zip(("cifar10", "cifar100"), values, strict=True)
     ),
 )
+CODE, DERIVED = "the published code's {}", "{}, derived from the supplement's captions"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of the paper's setting for an architecture, and from where."""
+
+    data: str
+    optimisers: tuple[str, ...]
+    epochs: int  # of the CNN
+    epochs_from: str
+    relax_epochs: int  # of the eFCN
+    relax_epochs_from: str
+    train_images: int = 50_000
+
+
+SETTINGS = {
+    "vanilla": Setting("cifar10", ("sgd", "adam"), 100, CODE, 100, "the supplement's {}"),
+    "alexnet": Setting("cifar100", ("sgd",), 150, DERIVED, 100, DERIVED),
+}
 
 
 def rows(evidence: list[Evidence]) -> list[list[str]]:
@@ -86,7 +106,7 @@ def ours(published: Published, evidence: list[Evidence]) -> list[str]:
         where = ""
         of: Seeds = one.cnn
         if published.kind == "elcn":
-            tw = min(one.study.relax_times, key=lambda tw: abs(tw - published.tw))
+            tw = min(one.controls["elcn"], key=lambda tw: abs(tw - published.tw))
             of, where = one.controls["elcn"][tw], f" from tw = {tw}"
         found.append(f"{_best(of)}{where} ({one.study.name})")
     return found
@@ -97,11 +117,12 @@ def numbers(one: Evidence) -> dict[int, str]:
     fcn = [history["delta"][-1] for history in one.stable().fcn.values()]
     delta = interval(fcn).clipped(0, 1).text(100, 1, "%").replace("+", "") if fcn else "no number"
     lost = f", without {in_words(one.diverged_fcn)}, where it diverged" if one.diverged_fcn else ""
+    beside = f", the standard FCN's {_best(one.fcn)}" if one.fcn else ""
     said = {
         2: _first_layer(one),
-        3: f"the CNN's best is {_best(one.cnn)}, the standard FCN's {_best(one.fcn)}; eFCNs end with"
+        3: f"the CNN's best is {_best(one.cnn)}{beside}; eFCNs end with"
         f" {_by_time(one, 'test_accuracy')}{_diverged(one)}",
-        4: f"δ ends at {_by_time(one, 'delta')}; that of the standard FCN at {delta}{lost}",
+        4: f"δ ends at {_by_time(one, 'delta')}{f'; that of the standard FCN at {delta}{lost}' if one.fcn else ''}",
         5: f"local weights alone end with {_by_time(one, 'accuracy_local')}, off-local ones alone with"
         f" {_by_time(one, 'accuracy_off_local')}",
     }
@@ -114,28 +135,19 @@ def differences(study: Study) -> list[str]:
     Each difference says where the other's is from: the supplement, its captions, or the published code, whose defaults
     need not be the paper's. What is not known, as Adam's learning rate, is left out.
     """
-    full = [
-        preset
-        for preset in PRESETS.values()
-        if preset.needs_gpu
-        and (preset.network.architecture, preset.data.name) == (study.network.architecture, study.data.name)
-        and preset.optimiser.name == study.optimiser.name
-    ]
-    if not full:
+    paper, ours = SETTINGS.get(study.network.architecture), study.optimiser
+    if paper is None or paper.data != study.data.name or ours.name not in paper.optimisers:
         return ["none of the paper's settings is like it"]
-    paper, ours = full[0], study.optimiser
-    code, derived = "the published code's {}", "{}, derived from the supplement's captions"
-    first, later = (code, "the supplement's {}") if paper.network.architecture == "vanilla" else (derived, derived)
     pairs = [
-        ("{} channels", study.network.channels, paper.network.channels, code),
-        ("{} training images", study.data.train_images, paper.data.train_images, "the data set's {}"),
-        ("{} epochs of the CNN", study.epochs, paper.epochs, first),
-        ("{} epochs of the eFCN", study.relax_epochs, paper.relax_epochs, later),
-        ("{} images in a batch", study.batch, paper.batch, code),
+        ("{} channels", study.network.channels, 64, CODE),
+        ("{} training images", study.data.train_images, paper.train_images, "the data set's {}"),
+        ("{} epochs of the CNN", study.epochs, paper.epochs, paper.epochs_from),
+        ("{} epochs of the eFCN", study.relax_epochs, paper.relax_epochs, paper.relax_epochs_from),
+        ("{} images in a batch", study.batch, 250, CODE),
         ("products in {}", study.precision, "float32", "PyTorch's default, {}"),
     ]
     if ours.name == "sgd":
-        pairs.append(("learning rate {}", ours.lr, paper.optimiser.lr, code))
+        pairs.append(("learning rate {}", ours.lr, 0.1, CODE))
     listed = [
         f"{what.format(_number(mine))} for {whose.format(_number(theirs))}"
         for what, mine, theirs, whose in pairs
@@ -177,8 +189,10 @@ def rates(study: Study) -> str:
     before, after = study.optimiser.lr, (study.relax_optimiser or study.optimiser).lr
     becomes = f"becomes {decimal(after)} at the embedding" if before != after else "after the embedding too"
     said = f"the CNN's rate, {decimal(before)}, {becomes}"
+    if "tuned" in study.controls:
+        said += f"; {decimal(study.tuned_rate)} in the control resumed at its own rate"
     if "lowered" in study.controls:
-        lowered = study.relaxed("lowered", study.relax_times[0], study.seeds[0]).optimiser.lr
+        lowered = study.relaxed("lowered", study.times("lowered")[0], study.seeds[0]).optimiser.lr
         said += f"; {decimal(lowered)} in the control with the lowered rate"
     return said
 

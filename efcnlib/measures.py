@@ -36,7 +36,7 @@ def evaluate(
     network.eval()
     total = torch.zeros(2, dtype=torch.float64, device=split.y.device)
     reduced = precision == "bf16"
-    size = REDUCED_BATCH if reduced else EVALUATION_BATCH
+    size = at_once(precision)
     channels_last = reduced and any(isinstance(layer, nn.Conv2d) for layer in network.modules())
     if reduced and weights:  # once, instead of for each batch
         weights = {name: value.bfloat16() for name, value in weights.items()}
@@ -48,6 +48,16 @@ def evaluate(
             total += score(logits.float() if reduced else logits, y)
     network.train(training)
     return total / len(split)
+
+
+def at_once(precision: str) -> int:
+    """How many images are evaluated at a time.
+
+    >>> from efcnlib.measures import at_once
+    >>> at_once("float32")
+    1000
+    """
+    return REDUCED_BATCH if precision == "bf16" else EVALUATION_BATCH
 
 
 def score(logits: Tensor, y: Tensor) -> Tensor:

@@ -1,19 +1,26 @@
 """The ways from one network to another, by name, and how each is relaxed: plain data, part of a path run."""
 
+import operator
 from typing import Literal
 
 from pydantic import Field
 
 from efcnlib.paths.bands import TANGENTS
+from efcnlib.paths.rest import Rest
 from efcnlib.paths.springs import SPRINGS
 from efcnlib.validation import Frozen
 
 METHODS = ("linear", "curvilinear", "string", "band", "bezier", "polygon", "output")
 PUBLISHED = ("linear", "string", "output")  # those that the supplement shows
 
+# Absent, it leaves no trace in a run's JSON: keys of runs from before there was such a thing stay what they were.
+UntilRest = Field(None, exclude_if=operator.not_)
+
 
 class String(Frozen):
     """How the string of equation (1) is relaxed: its points, stiffness k, step size, gradient steps, images in each.
+
+    With ``rest`` the steps are the most that are taken: it is relaxed until it stops moving.
 
     "published" ``springs`` pull one point after the other, unscaled by the step size: marginal at k = 1.
     """
@@ -24,13 +31,14 @@ class String(Frozen):
     steps: int = Field(100, ge=1)
     batch: int = Field(250, ge=1)
     springs: Literal[SPRINGS] = "implicit"
+    rest: Rest | None = UntilRest
 
 
 class Band(Frozen):
     """How a nudged elastic band is relaxed: pivots at first, step size, steps in each cycle, cycles, images in a step.
 
     Between cycles pivots are put in, up to ``most``, where the loss exceeds the straight line between its neighbours'
-    by ``threshold`` times the range over the path.
+    by ``threshold`` times the range over the path. With ``rest`` a cycle ends when the pivots have stopped moving.
     """
 
     points: int = Field(11, ge=3)
@@ -41,6 +49,7 @@ class Band(Frozen):
     tangent: Literal[TANGENTS] = "improved"
     threshold: float = Field(0.2, gt=0)
     most: int = Field(21, ge=3)
+    rest: Rest | None = UntilRest
 
 
 class Chain(Frozen):

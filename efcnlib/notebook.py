@@ -15,11 +15,11 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from efcnlib import drawing, networks, origins, sweep
+from efcnlib import drawing, networks, origins, studies, sweep
 from efcnlib.drawing import Drawing, Made
-from efcnlib.environment import REPOSITORY
+from efcnlib.environment import REPOSITORY, recorded
 from efcnlib.errors import UserError, choice
-from efcnlib.records import Record
+from efcnlib.records import Record, Store
 from efcnlib.runs import untrained
 from efcnlib.studies import Study
 
@@ -186,6 +186,19 @@ def picture(record: Record, name: str) -> Tensor:
     return record.arrays[name]
 
 
+def results(study: str, seed: int, more_seeds: object, root: str, /, **changes: object) -> list[sweep.Results]:
+    """What a study's page reads, of ``seed`` and then each of ``more_seeds``; which of them are incomplete is said."""
+    asked = (seed, *whole_numbers("more_seeds", more_seeds))
+    every = [sweep.results(study, each, root or None, **changes) for each in asked]
+    say(*(one.coverage.words for one in every if one.missing))
+    return every
+
+
+def found(study: str, root: str, /, **changes: object) -> Study:
+    """The study, with the learning rates that its recorded runs have chosen."""
+    return studies.found(study, Store(root or None, recorded()), **changes)
+
+
 def layers(study: Study) -> list[networks.Step]:
     """The layers of the study's CNN, traced; weights uninitialised."""
     return networks.trace(untrained(study.cnn(study.seeds[0])), study.data.shape)
@@ -193,13 +206,14 @@ def layers(study: Study) -> list[networks.Step]:
 
 def made(results: sweep.Results, *seeds: int) -> Made:
     """What was run, for how long, where, when and by which commits; ``results`` are of the first of ``seeds``."""
-    study, found = results.study, origins.of(results.study, seeds, results.store.get)
+    study, found = results.whole, origins.of(results.whole, seeds, results.store.get)
     listed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    these = f"{'recorded ' if study.long else ''}runs of {'these seeds' if len(seeds) > 1 else 'this seed'}"
     words = (
-        f"<br><small>Study <b>{study.name}</b>: {html.escape(study.title)}; {listed}; CNN and standard FCN trained"
-        f" for {study.epochs} epochs, eFCN and control for {study.relax_epochs} after the embedding;"
+        f"<br><small>Study <b>{study.name}</b>: {html.escape(study.title)}; {listed}; {_trained(results.study)},"
+        f" eFCN and control for {study.relax_epochs} after the embedding;"
         f" {study.network.words}, {study.data.train_images:,} training and {study.data.test_images:,} test images"
-        f"{study.setting and ', '}{study.setting}; all runs of {'these seeds' if len(seeds) > 1 else 'this seed'}"
+        f"{study.setting and ', '}{study.setting}; all {these}"
         f" {origins.line(found)}.</small>"
     )
     facts = {
@@ -208,3 +222,13 @@ def made(results: sweep.Results, *seeds: int) -> Made:
         "computed": [asdict(one) for one in found],
     }
     return Made(words, facts)
+
+
+def _trained(study: Study) -> str:
+    """For how long the CNN was trained, and the standard FCN, where there is one."""
+    cnn, fcn = study.epochs, study.fcn_epochs or study.epochs
+    if not study.standard_fcn:
+        return f"CNN trained for {cnn} epochs"
+    if cnn == fcn:
+        return f"CNN and standard FCN trained for {cnn} epochs"
+    return f"CNN trained for {cnn} epochs, standard FCN for {fcn}"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from efcnlib import studies
+from efcnlib.derived import of_seed
 from efcnlib.records import Record, key_of
 from efcnlib.seeds import enumerated, in_words
 from efcnlib.studies import Study
@@ -46,7 +47,7 @@ def of(study: Study, seeds: Sequence[int], get: Callable[[str], Record | None]) 
     """Where the runs of ``seeds`` were computed, paths and sizes too, the earliest first; ``get`` has their records."""
     groups: dict[str, dict[str, tuple[int, dict]]] = {}
     for seed in seeds:
-        for run in studies.runs(study.model_copy(update={"seeds": (seed,)})):
+        for run in studies.runs(of_seed(study, seed)):
             if record := get(key_of(run)):
                 where = json.dumps([record.info[part] for part in ("device", "environment")], sort_keys=True)
                 groups.setdefault(where, {}).setdefault(record.key, (seed, record.info))

@@ -29,7 +29,7 @@ def branches(times: Sequence[int], epochs: int, most: int) -> list[int]:
     return chosen if len(chosen) <= most else [chosen[round(i * (len(chosen) - 1) / (most - 1))] for i in range(most)]
 
 
-def point(cnn: History, efcn: Times, control: Times, fcn_best: float, most: int = 5) -> Drawing:
+def point(cnn: History, efcn: Times, control: Times, fcn_best: float | None, most: int = 5) -> Drawing:
     """Figure 0: test accuracy against all epochs; eFCNs and controls branch off the CNN's curve, ``most`` of them.
 
     Of several seeds (`seeds.averaged`) means are drawn, and as bands what lies between the least and the most.
@@ -39,7 +39,8 @@ def point(cnn: History, efcn: Times, control: Times, fcn_best: float, most: int 
     halo = [withStroke(linewidth=3, foreground="white")]  # so that lines do not cross out letters
     ax.plot(cnn["epoch"], percent(cnn["test_accuracy"]), color=RED, linewidth=2.5, label="CNN")
     _band(ax, cnn, 0, RED)
-    ax.axhline(100 * fcn_best, color=BROWN, linestyle=(0, (6, 2)), label="standard FCN, best")
+    if fcn_best is not None:
+        ax.axhline(100 * fcn_best, color=BROWN, linestyle=(0, (6, 2)), label="standard FCN, best")
     for tw in chosen:
         once = tw == chosen[0]
         lines = ((control, "0.45", ":", "", "control: CNN resumed"), (efcn, BLUE, "-", ".", "eFCN"))

@@ -1,7 +1,8 @@
 """From paths to figures: Figure 6, distances from the CNNs, losses on planes. Nothing is read or measured here.
 
-``paths`` holds, by relax time and method, the histories of path runs, one for each seed. With several seeds a line is
-their mean and the band around it one standard deviation on each side. Colours are those of Okabe and Ito, dashes differ
+``paths`` holds, by relax time and method, the histories of path runs, one for each seed; neither a method nor a seed
+need be there at every relax time. With several seeds a line is their mean and the band around it one standard deviation
+on each side. Colours are those of Okabe and Ito, dashes differ
 too. Every figure carries the numbers it draws (``drawing``).
 """
 
@@ -16,6 +17,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from efcnlib.drawing import Drawing
 from efcnlib.panels import BLUE, GREEN, ORANGE, PURPLE, SERIES, axes
 from efcnlib.profiles import History, best
+from efcnlib.seeds import counted
 
 Paths = Mapping[int, Mapping[str, Sequence[History]]]
 
@@ -82,7 +84,8 @@ def relaxing(paths: Paths) -> Drawing:
     )
     drawn: dict[int, list[np.ndarray]] = {}
     for ax, (name, label) in zip(panels, parts, strict=True):
-        for number, (tw, methods) in enumerate(paths.items()):
+        strings = {tw: methods for tw, methods in paths.items() if "string" in methods}
+        for number, (tw, methods) in enumerate(strings.items()):
             colour, _, dash = SERIES[number % len(SERIES)]
             values = np.array(methods["string"][0][name])
             if name == "string_elastic":
@@ -96,15 +99,16 @@ def relaxing(paths: Paths) -> Drawing:
     return figure.tell(("tw (epochs)", "step", *(label.replace("\n", " ") for _, label in parts)), rows)
 
 
-def spread(seeds: int) -> str:
-    """How the caption of a figure of paths over several ``seeds`` ends; nothing for one.
+def spread(paths: Paths) -> str:
+    """How the caption of a figure of paths over several seeds ends; nothing for one.
 
     >>> from efcnlib.path_figures import spread
-    >>> spread(3), spread(1)
+    >>> spread({5: {"linear": [{}, {}, {}]}}), spread({5: {"linear": [{}]}})
     (' Lines: means over 3 seeds; bands: one standard deviation of the seeds to each side.', '')
     """
+    numbers = [len(histories) for methods in paths.values() for histories in methods.values()]
     bands = "bands: one standard deviation of the seeds to each side."
-    return f" Lines: means over {seeds} seeds; {bands}" if seeds > 1 else ""
+    return f" Lines: means over {counted(numbers)}; {bands}" if max(numbers, default=1) > 1 else ""
 
 
 def planes(
@@ -195,24 +199,27 @@ def _columns(paths: Paths, names: Sequence[str], start: str, end: str, chosen: b
         drawn = [ax for ax in panels[:, column] if ax.get_visible() and ax.lines]
         drawn[-1].set(xlabel=f"$\\alpha$  (0: {start},\n1: {end})")
         drawn[-1].xaxis.set_tick_params(labelbottom=True)
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
-    several = len(next(iter(next(iter(paths.values())).values()))) > 1
+    named = {label: line for ax in panels.flat for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    order = [label for _, _, label in STYLES.values() if label in named]
+    order += [label for label in named if label not in order]
+    figure.legend([named[label] for label in order], order, loc="outside upper center", ncols=4, frameon=False)
+    several = any(len(histories) > 1 for methods in paths.values() for histories in methods.values())
     told = [QUANTITIES[name][0].replace("\n", " ").replace("$\\delta$", "δ") for name in names]
     told = [f"{of}{label}" for label in told for of in (("mean ", "deviation of ") if several else ("",))]
-    rows = [(tw, *row) for tw, methods in paths.items() for row in _told(methods, names)]
+    rows = [(tw, *row) for tw, methods in paths.items() for row in _told(methods, names, several)]
     return figure.tell(("tw (epochs)", "path", "alpha", *told), rows)
 
 
-def _told(methods: Mapping[str, Sequence[History]], names: Sequence[str]) -> list[tuple]:
-    """Rows of a path's name, alpha, and each quantity: its mean over the seeds and, of several, their deviation."""
+def _told(methods: Mapping[str, Sequence[History]], names: Sequence[str], several: bool) -> list[tuple]:
+    """Rows of a path's name, alpha, and each quantity: its mean and, if there are ``several`` seeds, the deviation."""
     rows = []
     for method, histories in methods.items():
         if names[0] in histories[0]:
             columns = []
             for name in names:
                 y = QUANTITIES[name][1] * np.array([history[name] for history in histories])
-                columns += [y.mean(0), y.std(0, ddof=1)] if len(histories) > 1 else [y.mean(0)]
+                apart = y.std(0, ddof=1) if len(histories) > 1 else [None] * len(y[0])
+                columns += [y.mean(0), apart] if several else [y.mean(0)]
             rows += [(STYLES[method][2], *row) for row in zip(histories[0]["alpha"], *columns, strict=True)]
     return rows
 

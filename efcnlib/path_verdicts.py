@@ -1,8 +1,9 @@
 """What the paths show, in sentences computed from the numbers: section 3 of the supplement, claim by claim.
 
-``paths`` holds, by relax time and method, the histories of path runs, one for each seed; with several, what is compared
-are means over the seeds. Errors are those of `verdicts`: binomial, of the same test images for all seeds, nothing
-between seeds; with intervals over seeds, the page of the claims judges.
+``paths`` holds, by relax time and method, the histories of path runs, one for each seed; neither a method nor a seed
+need be there at every relax time. With several seeds, what is compared are means over them. Errors are those of
+`verdicts`: binomial, of the same test images for all seeds, nothing between seeds; with intervals over seeds, the page
+of the claims judges.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 
 from efcnlib.path_figures import STYLES, Paths
 from efcnlib.profiles import Best, History, barrier, best, mean
-from efcnlib.seeds import is_finite
+from efcnlib.seeds import counted, is_finite
 from efcnlib.verdicts import ONE_SEED, at, compare, holds, percent, points, standard_error
 
 ROUNDING = 1e-6  # nats: a barrier below this is none
@@ -49,8 +50,8 @@ def barriers(paths: Paths) -> list[str]:
         listed = ", ".join(f"{_signed(height, 3)} ($t_w$ = {tw})" for tw, height in heights[method].items())
         sentences.append(
             f"**Is there a barrier on the {STYLES[method][2]}**, train loss above the higher end?"
-            f" {holds(there[method], paths)}. Largest loss inside minus the higher end's, in nats: {listed}."
-            f" The supplement's “a barrier except at late $t_w$” {_except_late(there[method], list(paths))}."
+            f" {holds(there[method], heights[method])}. Largest loss inside minus the higher end's, in nats: {listed}."
+            f" The supplement's “a barrier except at late $t_w$” {_except_late(there[method], list(heights[method]))}."
         )
     if others := [method for method in heights if method not in told]:
         listed = "; ".join(f"{STYLES[method][2]}, {at(there[method])}" for method in others)
@@ -79,10 +80,10 @@ def best_points(paths: Paths, images: int, halved: bool) -> list[str]:
             f" images themselves, which is cheating, the largest would be {_points(most)}."
         )
     if others := [method for method in _methods(paths, *WEIGHTS) if method not in _claimed(paths)]:
-        listed = "; ".join(f"{STYLES[m][2]}, {at(tw for tw in paths if gain[m][tw] > 0)}" for m in others)
+        listed = "; ".join(f"{STYLES[m][2]}, {at(tw for tw, of in gain[m].items() if of > 0)}" for m in others)
         sentences.append(f"Where other paths are above both ends, errors apart: {listed}.")
-    if tested := _claimed(paths):
-        early = min(paths)
+    early = min(paths)
+    if tested := [method for method in _claimed(paths) if early in fair[method]]:
         each = " and ".join(f"{_error(fair[m][early], images)} on the {STYLES[m][2]}" for m in tested)
         above = sum(gain[method][early] > 0 for method in tested)
         answer = "Yes" if above == len(tested) else "Not on both" if above else "No"
@@ -93,11 +94,12 @@ def best_points(paths: Paths, images: int, halved: bool) -> list[str]:
 
 
 def _below(paths: Paths, gain: Mapping[str, Mapping[int, float]]) -> list[str]:
-    less = {m: [tw for tw in paths if gain[m][tw] < gain["output"][tw]] for m in _methods(paths, *WEIGHTS)}
+    both = {m: [tw for tw in gain[m] if tw in gain["output"]] for m in _methods(paths, *WEIGHTS)}
+    less = {m: [tw for tw in times if gain[m][tw] < gain["output"][tw]] for m, times in both.items()}
     told = _claimed(paths)
     sentences = [
-        f"**Is the gain on the {STYLES[method][2]} below that of averaging outputs?** {holds(less[method], paths)}."
-        for method in told
+        f"**Is the gain on the {STYLES[m][2]} below that of averaging outputs?** {holds(less[m], both[m])}."
+        for m in told
     ]
     if others := [method for method in less if method not in told]:
         listed = "; ".join(f"{STYLES[method][2]}, {at(less[method])}" for method in others)
@@ -118,7 +120,7 @@ def subspace(paths: Paths) -> list[str]:
     for method in _claimed(paths):  # the others' stand in the table
         at_best = _each(paths, method, lambda history: history["delta"][best(history).index])
         ends = _each(paths, method, lambda history: max(history["delta"][0], history["delta"][-1]))
-        listed = ", ".join(f"{percent(at_best[tw])} of {percent(ends[tw])} ($t_w$ = {tw})" for tw in paths)
+        listed = ", ".join(f"{percent(at_best[tw])} of {percent(ends[tw])} ($t_w$ = {tw})" for tw in at_best)
         sentences.append(f"δ of the best point on the {STYLES[method][2]}, and that of the further end: {listed}.")
     longer = {m: max(_each(paths, m, lambda h: h["length"] / h["straight"] - 1).values()) for m in methods}
     if bent := [method for method in methods if method != "linear"]:
@@ -160,15 +162,13 @@ def spread(paths: Paths) -> str:
     >>> spread({5: {"linear": [line]}})
     'All this is one seed, which cannot tell an effect from luck in the training.'
     """
-    if _seeds(paths) == 1:
+    every = [histories for methods in paths.values() for histories in methods.values()]
+    numbers = list(map(len, every))
+    if max(numbers) == 1:
         return ONE_SEED
-    apart = [
-        np.std([best(history).gain for history in histories], ddof=1)
-        for methods in paths.values()
-        for histories in methods.values()
-    ]
+    apart = [np.std([best(history).gain for history in of], ddof=1) for of in every if len(of) > 1]
     return (
-        f"All are means over {_seeds(paths)} seeds; the gains differ between seeds by a standard deviation of up to"
+        f"All are means over {counted(numbers)}; the gains differ between seeds by a standard deviation of up to"
         f" {100 * max(apart):.1f} percentage points, which the errors above do not hold."
     )
 
@@ -192,11 +192,12 @@ def _best_each(paths: Paths, method: str, cheating: bool) -> dict[int, tuple[flo
     return {
         tw: (mean([both(h).accuracy for h in of[method]]), mean([both(h).ends for h in of[method]]))
         for tw, of in paths.items()
+        if method in of
     }
 
 
 def _each(paths: Paths, method: str, value: Callable[[History], float]) -> dict[int, float]:
-    return {tw: mean([value(history) for history in of[method]]) for tw, of in paths.items()}
+    return {tw: mean([value(history) for history in of[method]]) for tw, of in paths.items() if method in of}
 
 
 def _except_late(there: Sequence[int], times: Sequence[int]) -> str:
@@ -212,17 +213,12 @@ def _except_late(there: Sequence[int], times: Sequence[int]) -> str:
 
 
 def _methods(paths: Paths, *wanted: str) -> list[str]:
-    there = next(iter(paths.values()))
-    return [method for method in wanted if method in there]
+    return [method for method in wanted if any(method in of for of in paths.values())]
 
 
 def _claimed(paths: Paths) -> list[str]:
     """The methods that the supplement makes its claims about."""
     return _methods(paths, "linear", "string")
-
-
-def _seeds(paths: Paths) -> int:
-    return len(next(iter(next(iter(paths.values())).values())))
 
 
 def _points(difference: float) -> str:

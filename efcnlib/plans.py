@@ -5,12 +5,26 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from efcnlib import measures, networks
+from efcnlib.configs import Evaluation
+from efcnlib.derived import searches, supposed
+from efcnlib.geometry import ConvGeometry
+from efcnlib.paths import rest
 from efcnlib.rates import RateSearch
-from efcnlib.records import State, Store, key_of
+from efcnlib.records import Store, key_of
 from efcnlib.runs import untrained
-from efcnlib.studies import Curvature, PathRun, Run, Training
+from efcnlib.studies import Curvature, PathRun, Run, Study, Training
+from efcnlib.studies import runs as runs_of
 
-RECORD = 100_000  # bytes of a run's record and manifest at the most
+RECORD = 100_000  # bytes of a run's record and manifest at the most, but for what is noted in each step of a path:
+SERIES, NUMBER = 4, 25  # numbers, and bytes for each
+DENSE = ("efcn", "fcn")  # the kinds of training whose matrices are full
+
+# Work in multiplications of a convolution, as bf16 training on two CPU cores weighs it, at 64 channels as at 16: an
+# epoch of VanillaCNN of 64 channels took 9 s, of its eFCN 65 s, of its eLCN 60 s, at 16 channels they are 1 : 10 : 6.
+OVERHEAD = 1_000_000  # of an image: pooling, small kernels, the loop
+DENSE_WEIGHT = 0.7  # of a dense matrix: large products are fast
+LOCAL_WEIGHT, COPIED = 5, 200  # of an eLCN: its small products are slow, and it copies what each filter reads
+WIDE = 2.5  # a float32 evaluation's share, where training is in bf16
 
 
 def todo(runs: Iterable[Run], store: Store) -> list[Run]:
@@ -35,6 +49,20 @@ def todo(runs: Iterable[Run], store: Store) -> list[Run]:
     for run in runs:
         add(run)
     return list(result.values())
+
+
+def ahead(study: Study, store: Store, seeds: Sequence[int] | None = None) -> list[Run]:
+    """`todo` of a study, or of some of its seeds, with the runs that are known once its learning rates are chosen.
+
+    >>> import tempfile
+    >>> from efcnlib.plans import Store, ahead
+    >>> from efcnlib.studies import load
+    >>> study = load("digits", rates={"rates": (0.1, 0.03)}, relax_times=(5,), path_times=(), standard_fcn=False)
+    >>> [run.label for run in ahead(study, Store(tempfile.mkdtemp()))][1:]
+    ['learning rate of efcn seed=0', 'learning rate of control seed=0', 'efcn tw=5 seed=0', 'control tw=5 seed=0']
+    """
+    first = () if study.is_resolved else searches(study)
+    return todo([*first, *runs_of(supposed(study), seeds)], store)
 
 
 def epochs_of(parent: Training, run: Run) -> tuple[int, ...] | None:
@@ -89,49 +117,133 @@ def groups(runs: Sequence[Run], together: int) -> list[list[Run]]:
     return result
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a run computes: images in training steps (``trained``) and in evaluations (``seen``).
+
+    ``step`` and ``look`` are the work of one image in these, estimated, in multiplications of a convolution; products
+    of an evaluation are in ``precision``.
+
+    >>> from efcnlib.plans import Work
+    >>> Work(trained=100, seen=50, step=3.0, look=1.0, precision="bf16").cost
+    350.0
+    """
+
+    trained: float
+    seen: float
+    step: float
+    look: float
+    precision: str
+
+    @property
+    def cost(self) -> float:
+        """All of it."""
+        return self.trained * self.step + self.seen * self.look
+
+
+def work(run: Run) -> Work:
+    """What a run computes, as counts, and how much work one image of each is.
+
+    >>> from efcnlib.plans import work
+    >>> from efcnlib.studies import load
+    >>> of = work(load("vanilla-cifar10-sgd").cnn(seed=0))  # 141 evaluations, of a fifth of the training images
+    >>> int(of.trained), int(of.seen), of.precision
+    (7000000, 2820000, 'bf16')
+    """
+    training = sample(run)
+    one, how = forward(training), training.evaluation or Evaluation()
+    step = one * (4 if training.optimiser.name == "adam" and training.kind in DENSE else 3)
+    own = how.own_precision and isinstance(run, Training | RateSearch)
+    precision = training.precision if own else "float32"
+    look = one * (WIDE if training.precision == "bf16" != precision else 1)
+    match run:
+        case Curvature():  # a pass to begin with, two products along the gradient, one a step: measured on a CPU core
+            trained, seen = 0.0, run.images * 2 * (3 + 2.5 * 2 + 3 * 3.5 * run.steps)
+        case PathRun():
+            trained, seen = _along(run)
+        case RateSearch():
+            images = run.steps * training.batch
+            trained = images * len(run.times) * len(run.rates)
+            seen = images * len(run.times) * (len(run.rates) + 1) / how.stride
+        case _:
+            masked = 2 if training.kind in DENSE else 0
+            trained = run.epochs * run.data.train_images
+            seen = len(run.measured) * (run.data.train_images / how.stride + run.data.test_images * (1 + masked))
+    return Work(trained, seen, step, look, precision)
+
+
 def cost(run: Run) -> float:
-    """Work of a run, in arbitrary units proportional to its time: multiplications, and an overhead per image.
+    """Work of a run, in arbitrary units about proportional to its time.
 
     >>> from efcnlib.plans import cost
     >>> from efcnlib.studies import load
-    >>> study = load("vanilla-cifar10-sgd")
-    >>> round(cost(study.relaxed("efcn", tw=0, seed=0)) / cost(study.cnn(seed=0)), 1)  # dense against convolutional
-    12.0
+    >>> study = load("digits")
+    >>> cost(study.relaxed("efcn", tw=0, seed=0)) > cost(study.relaxed("control", tw=0, seed=0))
+    True
     """
-    training = run.training
-    steps = networks.trace(untrained(training), training.data.shape)
-    is_dense, is_local = training.kind in ("fcn", "efcn"), training.kind == "elcn"  # whose gathered weights are slow
-    work = 1_000_000  # pooling, small kernels, the loop: measured on two CPU cores to weigh about this many products
-    for step in steps:
-        if step.geometry is not None:
-            rows, columns = step.geometry.shape(live=True)
-            work += rows * columns if is_dense else step.geometry.count_local(live=True) * (40 if is_local else 1)
-    if isinstance(run, Curvature):  # a pass to begin with, and two products along the gradient; measured on a CPU core
-        return run.images * work * 2 * (3 + 2.5 * 2 + 3 * 3.5 * run.steps)
-    if isinstance(run, RateSearch):
-        dense = cost(training.model_copy(update={"kind": run.of, "epochs": 1, "measurements": 2}))
-        return dense * len(run.times) * len(run.rates) * run.steps * training.batch / training.data.train_images
-    forward = training.data.train_images * work
-    if isinstance(run, PathRun):
-        return forward * _passes(run)
-    stride, masked = (run.evaluation.stride if run.evaluation else 1), 2 if is_dense else 0
-    seen = training.data.train_images / stride + training.data.test_images * (1 + masked)
-    return forward * 3 * run.epochs + work * seen * len(run.measured)
+    return work(run).cost
 
 
-def _passes(run: PathRun) -> float:
-    """How many passes of the training images through one network a path costs."""
-    data, how = run.end.data, run.relaxation
-    images = data.train_images + data.held_images + data.test_images
-    # Behind the first matrix, measured on two CPU cores at the size of `quick`: 6 % of a pass at each point.
-    seen = images * ((how.points if how else 2) + (0.06 * run.points if run.method != "output" else 0))
+def sample(run: Run) -> Training:
+    """A training whose steps and evaluations are those that a run computes.
+
+    >>> from efcnlib.plans import sample
+    >>> from efcnlib.studies import load
+    >>> sample(load("digits").path("string", tw=5, seed=0)).kind
+    'efcn'
+    """
+    match run:
+        case Training():
+            return run
+        case RateSearch():
+            return run.parent.model_copy(update={"kind": run.of})
+        case PathRun():
+            return run.end if run.end.kind in DENSE else run.end.model_copy(update={"kind": "efcn"})
+    return run.of
+
+
+def forward(run: Training) -> float:
+    """Work of an image's pass through a training's network, in multiplications of a convolution, estimated.
+
+    >>> from efcnlib.plans import forward
+    >>> from efcnlib.studies import load
+    >>> cnn = load("vanilla-cifar10-sgd").cnn(seed=0)
+    >>> efcn, elcn = (cnn.model_copy(update={"kind": kind}) for kind in ("efcn", "elcn"))
+    >>> [round(forward(run) / forward(cnn), 1) for run in (efcn, elcn)]
+    [8.4, 6.9]
+    """
+    total = OVERHEAD
+    for geometry in _geometries(run):
+        if run.kind in DENSE:
+            total += DENSE_WEIGHT * prod(geometry.shape(live=True))
+        else:
+            local = geometry.count_local(live=True)
+            copied = local * geometry.groups / geometry.c_out
+            total += local if run.kind != "elcn" else LOCAL_WEIGHT * local + COPIED * copied
+    return total
+
+
+def _geometries(run: Training) -> list[ConvGeometry]:
+    steps = networks.trace(untrained(run), run.data.shape)
+    return [step.geometry for step in steps if step.geometry is not None]
+
+
+def _along(run: PathRun) -> tuple[float, float]:
+    """Images in training steps, and in evaluations, that a path costs."""
+    data, how, end = run.end.data, run.relaxation, sample(run)
+    stride = run.evaluation.stride if run.evaluation else 1
+    images = data.train_images / stride + data.held_images + data.test_images
+    # The first matrix multiplies once for every network that the path mixes, what is behind it at each point.
+    first = DENSE_WEIGHT * prod(_geometries(end)[0].shape(live=True))
+    behind = 1 - (first + OVERHEAD / 2) / forward(end)
+    seen = images * ((how.points if how else 2) + (behind * run.points if run.method != "output" else 0))
     if run.plane:
-        seen += run.plane.images * (3 + 0.06 * run.plane.size**2)
-    if how:
-        moving = 1 if run.chain else how.points - 2
-        passes = 4 if run.band else 2.5  # of each step and point: a band's gradients are stored and projected
-        seen += passes * moving * how.steps * how.batch * getattr(how, "cycles", 1)
-    return seen / data.train_images
+        seen += run.plane.images * (3 + behind * run.plane.size**2)
+    if not how:
+        return 0.0, seen
+    moving = 1 if run.chain else how.points - 2
+    passes = 4 if run.band else 2.5  # of each step and point: a band's gradients are stored and projected
+    return passes / 3 * moving * how.steps * how.batch * getattr(how, "cycles", 1), seen
 
 
 @dataclass(frozen=True)
@@ -147,16 +259,20 @@ def disk(run: Run) -> Disk:
 
     >>> from efcnlib.plans import disk
     >>> from efcnlib.studies import load
-    >>> efcn = load("vanilla-cifar10-sgd").relaxed("efcn", tw=0, seed=0)
+    >>> efcn = load("vanilla-cifar10-sgd").cnn(seed=0).model_copy(update={"kind": "efcn"})
     >>> disk(efcn).done > 280_000_000  # 70 million live weights of 4 bytes each, and what figures need
     True
     """
     if isinstance(run, PathRun):
-        networks_kept = max(getattr(run.relaxation, "most", 0), run.relaxation.points) if run.relaxation else 0
+        how, weights = run.relaxation, disk(run.end).done
+        networks_kept = max(getattr(how, "most", 0), how.points) if how else 0
         if run.chain:
             networks_kept += run.chain.bends  # their velocities
+        if getattr(how, "rest", None):  # three samples of the points that move
+            networks_kept += 3 * (networks_kept - 2) / rest.stride(weights // 4)
+        record = RECORD + (NUMBER * SERIES * how.steps * getattr(how, "cycles", 1) if how else 0)
         arrays = 8 * run.plane.size**2 if run.plane else 0
-        return Disk(RECORD + arrays, 2 * (RECORD + networks_kept * disk(run.end).done))
+        return Disk(record + arrays, 2 * (record + int(networks_kept * weights)))
     if isinstance(run, Curvature | RateSearch):
         return Disk(RECORD, 2 * RECORD)
     network = untrained(run)
@@ -184,27 +300,6 @@ def needed(runs: Sequence[Run], workers: int = 1) -> int:
     """
     sizes = [disk(run) for run in runs]
     return sum(size.done for size in sizes) + sum(sorted(size.running for size in sizes)[-workers:])
-
-
-def seconds_left(states: dict[Run, State]) -> float | None:
-    """Work left, in seconds of one process, at the pace of the runs that are done; None before there are any.
-
-    >>> from efcnlib.plans import State, seconds_left
-    >>> from efcnlib.studies import load
-    >>> done, waiting = (load("digits").relaxed("efcn", tw, seed=0) for tw in (0, 2))
-    >>> seconds_left({done: State(name="done", part=1, seconds=20.0), waiting: State(name="waiting")})
-    20.0
-    """
-    taken = {run: state.seconds for run, state in states.items() if state.seconds}
-    for run, state in states.items():
-        if state.progress and state.part and run not in taken:
-            taken[run] = state.progress.seconds / state.part
-    left = sum(cost(run) * (1 - state.part) for run, state in states.items() if state.part < 1)
-    if not left:
-        return 0.0
-    if not taken:
-        return None
-    return left * sum(taken.values()) / sum(cost(run) for run in taken)
 
 
 def _share(run: Run, other: Run) -> bool:

@@ -16,6 +16,7 @@ from efcnlib.errors import UserError
 from efcnlib.validation import Frozen
 
 SEARCHED = ("efcn", "control")  # each gets a rate of its own
+HEADER = ("learning rate", "mean of ln(train loss)", "")
 LEAST = 1e-12  # nats: a train loss below it counts as this
 
 Rate = Annotated[float, Field(gt=0, le=100)]
@@ -108,3 +109,44 @@ def mean_log_losses(history: Mapping[str, Sequence[float]]) -> dict[float, float
         else None
         for rate, of in rows.items()
     }
+
+
+def table(history: Mapping[str, Sequence[float]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a search: the train loss before, and after each rate's steps, by relax time; what is chosen.
+
+    >>> from efcnlib.rates import table
+    >>> history = {"rate": [0.1, 0.03], "tw": [5, 5], "before": [0.5, 0.5], "after": [0.75, 0.25]}
+    >>> for row in table(history)[1]:
+    ...     print(row)
+    ['before the steps', '0.5', '', '']
+    ['0.1', '0.75 (rises)', '', 'left out']
+    ['0.03', '0.25', '−1.386', '**chosen**']
+    """
+    scores, best = mean_log_losses(history), chosen(history)
+    columns = zip(history["rate"], history["tw"], history["before"], history["after"], strict=True)
+    losses = {(rate, tw): losses for rate, tw, *losses in columns}
+    times = list(dict.fromkeys(history["tw"]))
+    first = next(iter(scores))
+    rows = [["before the steps", *(f"{losses[first, tw][0]:.3g}" for tw in times), "", ""]]
+    for rate, score in scores.items():
+        said = "left out" if score is None else "**chosen**" if rate == best else ""
+        mean = "" if score is None else f"{score:.3f}".replace("-", "−")
+        rows.append([f"{rate:g}", *(_after(*losses[rate, tw]) for tw in times), mean, said])
+    rate, *others = HEADER
+    return [rate, *(f"$t_w$ = {tw}" for tw in times), *others], rows
+
+
+def said(rule: RateRule) -> str:
+    """The rule in a sentence, with what a study has given it."""
+    return (
+        f"From each relax time the eFCN, and the CNN itself as a control, is trained for {rule.steps} steps at each"
+        " rate. A rate is left out if at any relax time the train loss after these steps, on the images of the steps,"
+        " is not finite or higher than before; of the others the one with the lowest mean of ln(train loss) over the"
+        " relax times is chosen. The runs are those of the first seed, and no test image has a say in it."
+    )
+
+
+def _after(before: float, after: float) -> str:
+    if not isfinite(after):
+        return "not finite"
+    return f"{after:.3g} (rises)" if after > before else f"{after:.3g}"

@@ -13,6 +13,7 @@ from torch import Tensor
 from efcnlib import files, own, plans, sweep
 from efcnlib.engine import Engine
 from efcnlib.export import read_index, runs_of, study_of
+from efcnlib.meter import Meter
 from efcnlib.rates import RateSearch, chosen
 from efcnlib.records import Record, Store, key_of
 from efcnlib.runfolder import RECORD
@@ -68,7 +69,7 @@ def recompute(
         todo = plans.todo([runs[key] for key in drawn], again)
         infos = [recorded.get(key).info for key in drawn]
         threads = {info["environment"].get("threads") for info in infos}
-        with sweep.using(threads.pop() if len(threads) == 1 else None), sweep.Meter(todo, show=True) as meter:
+        with sweep.using(threads.pop() if len(threads) == 1 else None), Meter(todo, show=True) as meter:
             for run in todo:
                 there = recorded.get(key_of(run))
                 place.engine = Engine.model_validate(there.info.get("engine", {}) if there else {})

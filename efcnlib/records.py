@@ -18,20 +18,12 @@ from pydantic import BaseModel
 from torch import Tensor
 from tqdm import tqdm
 
-from efcnlib import checkpoints, files
-from efcnlib.attempts import (
-    EVERY,
-    LEASE,
-    Attempt,
-    LeaseLostError,
-    Progress,
-    lease_on,
-    progress_of,
-    resume_folder,
-)
-from efcnlib.environment import default_root, environment
+from efcnlib import checkpoints, files, leases
+from efcnlib.attempts import EVERY, Attempt, LeaseLostError, Progress, progress_of, resume_folder
+from efcnlib.environment import default_root, environment, machine
 from efcnlib.errors import UserError
 from efcnlib.files import UNREADABLE
+from efcnlib.leases import LEASE, lease_on, lock_file
 from efcnlib.runfolder import (
     Record,
     Result,
@@ -69,6 +61,7 @@ class State(BaseModel):
     progress: Progress | None = None
     silent: float = 0.0
     seconds: float | None = None  # of work, of a finished run
+    machine: str = ""  # on which that was, see `environment.machine`
 
 
 class Store:
@@ -155,8 +148,11 @@ class Store:
 
         records = {key: found(key) for key in keys}
         with contextlib.ExitStack() as held:
-            attempts = {}
-            for key in sorted(key for key, record in records.items() if record is None):
+            attempts, missing = {}, sorted(key for key, record in records.items() if record is None)
+            with files.writing(self.root):
+                for key in missing:  # all at once, so that we need not wait for one dead process after the other
+                    leases.free(lock_file(self.root, key), self.lease)
+            for key in missing:
                 lease = held.enter_context(self._exclusive(key, _name(keys[key], key), wait))
                 with files.writing(self.root):  # a damaged run may have to be set aside
                     records[key] = found(key, locked=True)
@@ -178,11 +174,13 @@ class Store:
             try:
                 if record := read_record(root / key, key):
                     name = "done" if root == self.root else "recorded"
-                    return State(name=name, bytes=size, part=1.0, seconds=record.info.get("seconds"))
+                    where = machine(record.info.get("environment", {}))
+                    seconds = record.info.get("seconds")
+                    return State(name=name, bytes=size, part=1.0, seconds=seconds, machine=where)
             except UNREADABLE:
                 damaged = True
         part = checkpoints.part(resume_folder(self.root, key), key)
-        if self._is_leased(key):
+        if leases.is_held(lock_file(self.root, key), self.lease):
             progress = progress_of(self.root, key)
             part = progress.part if progress else part or 0.0
             return State(name="running", bytes=size, part=part, progress=progress, silent=self._silent(key))
@@ -242,37 +240,29 @@ class Store:
                     return manifest.label
         return name_of(key)
 
-    def _is_leased(self, key: str) -> bool:
-        lease = lease_on(self.root, key, self.lease)
-        try:
-            if Path(lease.lock_file).exists():
-                lease.acquire(timeout=0).lock.release()  # a dead process's lease is taken, and given back
-        except Timeout:
-            return True
-        except OSError:  # a read-only folder, in which nothing runs
-            pass
-        return False
-
     def _silent(self, key: str) -> float:
         try:
-            return max(0.0, time.time() - (self.root / f"{key}.lock").stat().st_mtime)
+            return max(0.0, time.time() - lock_file(self.root, key).stat().st_mtime)
         except OSError:
             return 0.0
 
     @contextlib.contextmanager
     def _exclusive(self, key: str, label: str, wait: bool) -> Iterator[object]:
-        """Hold the run's lease."""
-        lease = lease_on(self.root, key, self.lease)
+        """Hold the run's lease, which was `leases.free` or is waited for."""
+        lease, lock = lease_on(self.root, key, self.lease), lock_file(self.root, key)
         with files.writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             try:
                 lease.acquire(timeout=0)
             except Timeout:
                 who = progress_of(self.root, key) or "another process"
+                dead = f"taken over within {leases.left(lock, self.lease)} s if that process is dead"
+                busy = f"{label}, which is computed by {who} ({dead}; its lock: {lock})"
                 if not wait:
-                    raise Busy(f"{label}, which is computed by {who}") from None
-                tqdm.write(f"waiting for {label}, which is computed by {who}", file=sys.stderr)
-                lease.acquire(poll_interval=POLL)
+                    raise Busy(busy) from None
+                tqdm.write(f"waiting for {busy}", file=sys.stderr)
+                # filelock asks at each look whether to give up: never, but this is when to free what is silent.
+                lease.acquire(poll_interval=POLL, cancel_check=lambda: leases.free(lock, self.lease))
         try:
             yield lease
         finally:

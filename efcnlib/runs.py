@@ -225,18 +225,28 @@ def build(run: Training, store: Store, device: str = "cpu") -> nn.Sequential:
     >>> build(load("digits").fcn(seed=0), Store(tempfile.mkdtemp()))[0]
     DenseConv(64 -> 294, live)
     """
-    network, shape = untrained(run), run.data.shape
-    # With weight decay dead weights shrink, so they must be there; without, they never move.
-    live = run.optimiser.weight_decay == 0
+    network = untrained(run)
     if run.kind == "cnn":
         return networks.initialise(network, torch.Generator().manual_seed(_seed(run))).to(device)
     if run.kind == "fcn":
-        return standard_fcn(network, shape, _seed(run), live, device)
+        return standard_fcn(network, run.data.shape, _seed(run), run.optimiser.weight_decay == 0, device)
     network.load_state_dict(checkpoint(store, run.parent, run.tw))
-    network = network.to(device)
-    if run.kind == "efcn":
-        return embedding.embed(network, shape, live)
-    return embedding.embed_local(network, shape) if run.kind == "elcn" else network
+    return become(network.to(device), run)
+
+
+def become(network: nn.Sequential, run: Training) -> nn.Sequential:
+    """What a CNN becomes in a run: a dense network, a local one, or itself.
+
+    >>> from efcnlib.runs import become, untrained
+    >>> from efcnlib.studies import load
+    >>> run = load("digits").relaxed("efcn", tw=5, seed=0)
+    >>> become(untrained(run), run)[0]
+    DenseConv(64 -> 294, live)
+    """
+    if run.kind in ("efcn", "fcn"):
+        # With weight decay dead weights shrink, so they must be there; without, they never move.
+        return embedding.embed(network, run.data.shape, live=run.optimiser.weight_decay == 0)
+    return embedding.embed_local(network, run.data.shape) if run.kind == "elcn" else network
 
 
 def standard_fcn(

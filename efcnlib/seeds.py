@@ -2,7 +2,7 @@
 
 Beside each quantity NAME, the mean over the seeds at each measured epoch, stand "NAME:low" and "NAME:high", the least
 and the most of the seeds, and for accuracies "NAME:best", the mean of each seed's own best. Figures draw what lies
-between low and high; a single seed's history has neither, and is left as it is.
+between low and high; a single seed's history has neither, and is left as it is, unless others beside it have them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,14 +13,16 @@ import numpy as np
 History = Mapping[str, Sequence]
 
 
-def averaged(histories: Sequence[History]) -> History:
+def averaged(histories: Sequence[History], alone: bool = True) -> History:
     """The mean history of runs that differ in nothing but their seed, measured at the same epochs.
+
+    A single one is left as it is, unless it is not ``alone``: the columns of several are then its own too.
 
     >>> from efcnlib.seeds import averaged
     >>> averaged([{"epoch": [0, 1], "delta": [0.0, 0.25]}, {"epoch": [0, 1], "delta": [0.0, 0.75]}])["delta"]
     [0.0, 0.5]
     """
-    if len(histories) == 1:
+    if len(histories) == 1 and alone:
         return histories[0]
     result: dict[str, list] = {"seeds": len(histories)}
     for name in histories[0]:
@@ -31,6 +33,31 @@ def averaged(histories: Sequence[History]) -> History:
             result[f"{name}:best"] = float(values.max(1).mean())
     result["epoch"] = list(histories[0]["epoch"])
     return result
+
+
+def means(times: Mapping[int, Mapping[int, History]]) -> dict[int, History]:
+    """The mean history at each relax time, of histories by relax time and seed: not every seed need be everywhere.
+
+    >>> from efcnlib.seeds import count, means
+    >>> one, other = {"epoch": [1], "delta": [0.25]}, {"epoch": [1], "delta": [0.75]}
+    >>> found = means({0: {0: one, 1: other}, 5: {0: one}})
+    >>> {tw: (history["delta"], count(history)) for tw, history in found.items()}
+    {0: ([0.5], 2), 5: ([0.25], 1)}
+    """
+    alone = len({seed for of in times.values() for seed in of}) == 1
+    return {tw: averaged(list(of.values()), alone) for tw, of in times.items()}
+
+
+def counted(numbers: Iterable[int]) -> str:
+    """So many seeds, as in "3 seeds"; "1 to 3 seeds" where that differs from one relax time to the next.
+
+    >>> from efcnlib.seeds import counted
+    >>> counted([3, 3]), counted([1, 3])
+    ('3 seeds', '1 to 3 seeds')
+    """
+    counts = list(numbers)
+    least, most = min(counts), max(counts)
+    return f"{most} seeds" if least == most else f"{least} to {most} seeds"
 
 
 def count(history: History) -> int:
@@ -95,14 +122,26 @@ def stable(histories: Mapping[int, History]) -> dict[int, History]:
     return {tw: history for tw, history in histories.items() if is_finite(history)}
 
 
-def spread(seeds: int, drawn: str) -> str:
-    """How a caption ends that shows means over several ``seeds``, and as ``drawn`` how far apart they are.
+def counts(histories: Mapping[object, History]) -> list[int]:
+    """How many seeds each history is the mean of.
+
+    >>> from efcnlib.seeds import averaged, counts
+    >>> counts({0: {"epoch": [0]}, 5: averaged([{"epoch": [0]}] * 3)})
+    [1, 3]
+    """
+    return [count(history) for history in histories.values()]
+
+
+def spread(drawn: str, numbers: Sequence[int]) -> str:
+    """How a caption ends that shows means over so many seeds, and as ``drawn`` how far apart these are.
 
     >>> from efcnlib.seeds import spread
-    >>> spread(3, "Bars"), spread(1, "Bars")
+    >>> spread("Bars", [3, 3]), spread("Bars", [1])
     (' Bars: from the least to the most of 3 seeds, whose means are drawn.', '')
     """
-    return f" {drawn}: from the least to the most of {seeds} seeds, whose means are drawn." if seeds > 1 else ""
+    if max(numbers) == 1:
+        return ""
+    return f" {drawn}: from the least to the most of {counted(numbers)}, whose means are drawn."
 
 
 def in_words(seeds: Sequence[int]) -> str:

@@ -4,6 +4,7 @@ What a run is stands in `efcnlib.configs`, a study in `efcnlib.study`. The prese
 """
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
 from efcnlib import presets
@@ -30,8 +31,11 @@ __all__ = [
 ]
 
 
-def runs(study: Study) -> list[Run]:
+def runs(study: Study, seeds: Sequence[int] | None = None) -> list[Run]:
     """All runs of a study that are known, each once, parents before children, in the order of their computation.
+
+    Of some ``seeds`` alone, where these are given; UserError names the study's. Learning rates are always chosen by
+    runs of its first.
 
     Within a seed each relax time's eFCN is followed by its control, so that what is there at any time can be shown; the
     other controls come behind. While the learning rates are not chosen, what needs them is not known.
@@ -40,8 +44,11 @@ def runs(study: Study) -> list[Run]:
     >>> [run.label for run in runs(load("digits", relax_times=(0,), path_times=()))]
     ['cnn seed=0', 'fcn seed=0', 'efcn tw=0 seed=0', 'control tw=0 seed=0']
     """
+    seeds = study.seeds if seeds is None else seeds
+    for seed in seeds:
+        choice(f"seed of study {study.name}", seed, study.seeds)
     result: dict[Run, None] = {}
-    for seed in study.seeds:
+    for seed in seeds:
         result[study.cnn(seed)] = None
         if seed == study.seeds[0]:
             result |= dict.fromkeys(searches(study))
@@ -61,7 +68,7 @@ def runs(study: Study) -> list[Run]:
             result[path] = None
         if study.curved_times:
             result |= dict.fromkeys(study.curved(tw, seed) for tw in (None, *study.curved_times))
-    for seed in study.seeds if study.is_resolved else ():
+    for seed in seeds if study.is_resolved else ():
         result |= dict.fromkeys(swept(study, seed))
     return list(result)
 

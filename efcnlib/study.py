@@ -88,7 +88,7 @@ class Study(Frozen):
     path_start: str = Field("cnn", max_length=40)  # where paths begin and end, see `Study.end`
     path_end: str = Field("efcn", max_length=40)
     path_methods: tuple[Literal[METHODS], ...] = METHODS
-    path_relaxed_times: tuple[Epoch, ...] | None = None  # the path times with paths that are relaxed; None: all
+    path_relaxed_times: tuple[Epoch, ...] | None = None  # path times with relaxed paths; None: all
     path_points: int = Field(61, ge=3)  # values of alpha
     string: String = String()
     band: Band = Band()
@@ -139,14 +139,12 @@ class Study(Frozen):
                 f"relax time {late[0]} has no checkpoint: the CNN is trained for epochs 0 to {self.epochs}"
             )
         some = {f"{name} control": times for name, times in self.control_times.given.items()}
-        some |= {"path": self.path_times, "curvature": self.curvature_times or (), "first": self.first}
+        some |= {"path": self.path_times, "relaxed path": self.path_relaxed_times or ()}
+        some |= {"curvature": self.curvature_times or (), "first": self.first}
         for what, chosen in some.items():
             if unknown := [tw for tw in chosen if tw not in self.relax_times]:
                 times = ", ".join(map(str, self.relax_times))
                 raise ValueError(f"{what} time {unknown[0]} is no relax time of the study: choose among {times}")
-        if unknown := [tw for tw in self.path_relaxed_times or () if tw not in self.path_times]:
-            times = ", ".join(map(str, self.path_times))
-            raise ValueError(f"relaxed path time {unknown[0]} is no path time of the study: choose among {times}")
         if "tuned" in self.controls and self.rates is None and self.tuned_rate is None:
             raise ValueError('controls: "tuned" has a rate that the study chooses: give rates to choose from')
         on_paths = (self.string.batch, self.band.batch, self.chain.batch) if self.path_times else ()
@@ -299,7 +297,7 @@ class Study(Frozen):
         fields = {relaxation: getattr(self, relaxation)} if relaxation else {}
         if relaxation or third:
             fields["plane"] = self.plane
-        ends = {"start": start, "end": end, "third": third}
+        ends = {"start": start, "end": end, "third": third, "evaluation": self.evaluation}
         return validated(PathRun, {"method": method, "points": self.path_points} | ends | fields)
 
     @property

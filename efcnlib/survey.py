@@ -1,47 +1,70 @@
 """What there is of a study, in lines for a terminal."""
 
 from collections import Counter
+from collections.abc import Mapping
 
-from efcnlib import plans, sweep
+from efcnlib import pace, studies, sweep
+from efcnlib.derived import supposed
 from efcnlib.files import size
+from efcnlib.pace import duration
 from efcnlib.records import State, Store
-from efcnlib.studies import Study
+from efcnlib.studies import Run, Study
 
 SILENT = 30.0  # seconds after which it is worth saying that a process gave no sign of life
 
 
 def lines(study: Study, store: Store, each: bool) -> list[str]:
-    """One line on the whole study, and with ``each`` one on every run.
+    """One line on the whole study, and with ``each`` one on every seed and on every run.
+
+    The time left is that of one process, at the pace of the runs there are, see `pace.known`. Where the learning rates
+    are not chosen yet, the runs that follow are counted in it.
 
     >>> import tempfile
     >>> from efcnlib.survey import Store, lines
     >>> from efcnlib.studies import load
-    >>> lines(load("digits", path_times=()), Store(tempfile.mkdtemp()), each=True)[1]
+    >>> lines(load("digits", path_times=()), Store(tempfile.mkdtemp()), each=True)[2]
     '  cnn seed=0                       waiting'
     """
     states = sweep.status(study, store)
-    count = Counter(state.name for state in states.values())
-    done = count.pop("done", 0) + count["recorded"]
-    others = [f"{number} {name}" for name, number in count.items() if number]
-    parts = [f"{done} of {len(states)} runs done", *others]
+    coming = {run: State(name="waiting") for run in studies.runs(supposed(study)) if run not in states}
+    known = pace.known(states)
+    parts = _parts(states, coming, known)
+    others = Counter(state.name for state in states.values() if state.name not in ("done", "recorded"))
+    parts[1:1] = [f"{number} {name}" for name, number in others.items()]
     parts.append(f"{size(sum(state.bytes for state in states.values()))} in {store.root}")
-    if done < len(states):
-        left = plans.seconds_left(states)
-        parts.append("time left not known yet" if left is None else f"about {duration(left)} of work left")
     first = f"{study.name}: {', '.join(parts)}"
-    return [first, *(f"  {run.label:<32} {_state(state)}" for run, state in states.items())] if each else [first]
+    if not each:
+        return [first]
+    return [first, *_seeds(study, states, coming, known), *(f"  {r.label:<32} {_state(s)}" for r, s in states.items())]
 
 
-def duration(seconds: float) -> str:
-    """Seconds for people: "40 s", "12 min", "3.5 h".
+def _seeds(
+    study: Study, states: Mapping[Run, State], coming: Mapping[Run, State], known: pace.Known | None
+) -> list[str]:
+    """A line for each seed, for those who compute one here and another one there."""
 
-    >>> from efcnlib.survey import duration
-    >>> duration(40), duration(720), duration(12_600)
-    ('40 s', '12 min', '3.5 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    def of(seed: int, runs: Mapping[Run, State]) -> dict[Run, State]:
+        return {run: state for run, state in runs.items() if run.training.seed == seed}
+
+    return [f"  seed {seed}: {', '.join(_parts(of(seed, states), of(seed, coming), known))}" for seed in study.seeds]
+
+
+def _parts(states: Mapping[Run, State], coming: Mapping[Run, State], known: pace.Known | None) -> list[str]:
+    """How many runs are done, and how long the others will take."""
+    done = sum(state.name in ("done", "recorded") for state in states.values())
+    parts = [f"{done} of {len(states)} runs done"]
+    if coming:
+        parts.append(f"{len(coming)} to follow once the learning rates are chosen")
+    if done < len(states) or coming:
+        left = pace.seconds_left({**states, **coming}, known)
+        parts.append(
+            "time left not known yet" if left is None else f"about {duration(left)} of work left{_where(known)}"
+        )
+    return parts
+
+
+def _where(known: pace.Known) -> str:
+    return f" at the pace of {known.where}" if known.where else ""
 
 
 def _state(state: State) -> str:

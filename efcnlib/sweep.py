@@ -4,96 +4,34 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from tqdm.auto import tqdm
 
-from efcnlib import files, memory, own, plans, studies
+from efcnlib import files, memory, own, pace, plans, studies
 from efcnlib.attempts import Attempt
-from efcnlib.derived import resolved, searches
+from efcnlib.derived import of_seed, resolved, searches
 from efcnlib.engine import Engine
 from efcnlib.engine import check as check_engine
 from efcnlib.environment import recorded
 from efcnlib.errors import UserError, at_least
 from efcnlib.kept import gathered
+from efcnlib.meter import Meter
 from efcnlib.precision import speedup
-from efcnlib.records import Busy, Record, Result, State, Store, default_root, key_of
+from efcnlib.records import Busy, Result, State, Store, default_root, key_of
 from efcnlib.runs import Workplace, compute, compute_together, needed
 from efcnlib.studies import Run, Study, Training
+from efcnlib.study_results import Results, available
 
 LOOK = 0.5  # seconds between two looks at runs that other processes compute
-
-
-@dataclass(frozen=True)
-class Results:
-    """A finished study's records by name; UserError names the allowed values of a wrong tw, seed or method.
-
-    >>> import tempfile
-    >>> from efcnlib.records import Store
-    >>> from efcnlib.sweep import Results, studies
-    >>> Results(studies.load("digits"), Store(tempfile.mkdtemp())).efcn(tw=3, seed=0)
-    Traceback (most recent call last):
-        ...
-    efcnlib.errors.UserError: unknown relax time of study digits 3: choose one of 0, 2, 5, 20
-    """
-
-    study: Study
-    store: Store
-
-    @property
-    def seed(self) -> int:
-        """The first seed, as a number even if it was given as text."""
-        return self.study.seeds[0]
-
-    def cnn(self, seed: int) -> Record:
-        """The CNN."""
-        return self._record(self.study.cnn(seed))
-
-    def fcn(self, seed: int) -> Record:
-        """The standard FCN."""
-        return self._record(self.study.fcn(seed))
-
-    def control_fcn(self, seed: int) -> Record:
-        """The standard FCN trained with the eFCN's optimiser."""
-        return self._record(self.study.control_fcn(seed))
-
-    def efcn(self, tw: int, seed: int) -> Record:
-        """The eFCN that stems from the CNN at ``tw``."""
-        return self._record(self.study.relaxed("efcn", tw, seed))
-
-    def control(self, tw: int, seed: int) -> Record:
-        """The CNN resumed at ``tw`` the way the eFCN is trained."""
-        return self._record(self.study.relaxed("control", tw, seed))
-
-    def path(self, method: str, tw: int, seed: int) -> Record:
-        """The path between the CNN's and the eFCN's end."""
-        return self._record(self.study.path(method, tw, seed))
-
-    def curvature(self, tw: int | None, seed: int) -> Record:
-        """The curvature around the eFCN of ``tw``, at its embedding and its end; None: around the standard FCN."""
-        return self._record(self.study.curved(tw, seed))
-
-    def rates(self) -> dict[str, Record]:
-        """The searches by which the learning rates were chosen, "efcn" and "control"; none where they were given."""
-        return {search.of: self._record(search) for search in searches(self.study)}
-
-    def variant(self, *, channels: int | None = None, train: int | None = None) -> "Results":
-        """Those of the study's sweep with so many channels or training images: a CNN, a control and an eFCN a seed."""
-        return Results(self.study.variant(channels=channels, train=train), self.store)
-
-    def _record(self, run: Run) -> Record:
-        record = self.store.get(key_of(run))
-        if record is None:
-            raise UserError(f"{run.label} of study {self.study.name} is not there: compute it with sweep.ensure")
-        return record
 
 
 def results(study: str, seed: int, root: str | None = None, /, **changes: object) -> Results:
     """What a notebook reads: the records of a preset study with one seed, computed here if they are missing.
 
-    ``root`` is the run store's folder, by default `environment.default_root`; recorded studies (`environment.recorded`)
-    are read where it lacks a run. ``changes`` are fields of the study.
+    Of a long study nothing is computed: what there is of that seed is returned, and UserError raised where that is
+    nothing. ``root`` is the run store's folder, by default `environment.default_root`; recorded studies
+    (`environment.recorded`) are read where it lacks a run. ``changes`` are fields of the study.
 
     >>> import tempfile
     >>> from efcnlib import results
@@ -103,7 +41,15 @@ def results(study: str, seed: int, root: str | None = None, /, **changes: object
     >>> efcn["epoch"], efcn["delta"][0], efcn["delta"][1] > 0
     ([0, 1], 0.0, True)
     """
-    return ensure(studies.load(study, seeds=(seed,), **changes), Store(root or default_root(), recorded()))
+    store = Store(root or default_root(), recorded())
+    seed = studies.load(study, seeds=(seed,), **changes).seeds[0]  # as a number, even if it was given as text
+    whole = studies.found(study, store, **changes)
+    if whole.long:
+        return available(whole, seed, store)
+    if not whole.is_resolved:  # the first seed's searches decide for all
+        ensure(of_seed(whole, whole.seeds[0]), store)
+        whole = resolved(whole, store)
+    return ensure(of_seed(whole, seed), store)
 
 
 def ensure(
@@ -112,7 +58,8 @@ def ensure(
     *,
     device: str = "cpu",
     data_root: str | None = None,
-    yes_really: bool = False,
+    yes: bool = False,
+    seeds: Sequence[int] | None = None,
     engine: Engine | None = None,
     together: int = 1,
     threads: int | None = None,
@@ -122,8 +69,12 @@ def ensure(
 
     ``together`` eFCNs of different relax times are trained side by side, which a GPU may be faster at. Other processes
     that ask for the same study share the work: a run that one of them computes is left to it, and awaited at the end.
-    ``threads`` is the number of processor cores each run computes with, by default PyTorch's own choice. Raises
-    UserError for a paper-scale study on a CPU (unless ``yes_really``), an unknown or absent device, a precision or an
+    ``seeds`` are those that are computed; None: all. ``threads`` is the number of processor cores each run computes
+    with, by default PyTorch's own choice: all. Of a study that is ``long`` it says first how long its runs will take,
+    measured (`pace.agreed`), chooses the delay of the engine that is fastest, unless ``engine`` gives one, and asks
+    whether to go on, unless ``yes``.
+
+    Raises UserError if the answer is no or nobody can be asked, for an unknown or absent device, a precision or an
     engine that the device cannot do, too little memory or disk, and whatever the data, the disk or a run have to say.
     Finished runs are kept whatever happens, and the last checkpoints of others.
 
@@ -140,23 +91,37 @@ def ensure(
     at_least(1, together=together)
     place = Workplace(store, device, own.place(study.data, data_root), engine or Engine())
 
+    study = resolved(study, store)
+    if study.long and (ahead := plans.ahead(study, store, seeds)):
+        with using(threads):
+            place.engine = pace.agreed(study, ahead, device, place.engine, yes=yes)
+
     def compute_all(study: Study, runs: Sequence[Run]) -> None:
-        todo = prepare(study, runs, store, device=device, yes_really=yes_really, engine=engine, progress=progress)
+        todo = prepare(study, runs, store, device=device, engine=place.engine, progress=progress)
         if todo:
             place.splits(study.data.anywhere)  # fetched and loaded before the clock starts, with a bar of its own
         with using(threads), Meter(todo, show=progress) as meter:
             here(todo, place, together, meter)
 
-    return in_order(study, store, compute_all)
+    return in_order(study, store, compute_all, seeds)
 
 
-def in_order(study: Study, store: Store, compute_all: Callable[[Study, Sequence[Run]], None]) -> Results:
-    """Compute a study's runs by ``compute_all``; first, where learning rates are searched, those that search them."""
+def in_order(
+    study: Study,
+    store: Store,
+    compute_all: Callable[[Study, Sequence[Run]], None],
+    seeds: Sequence[int] | None = None,
+) -> Results:
+    """Compute a study's runs by ``compute_all``; first, where learning rates are searched, those that search them.
+
+    ``seeds``: as in `studies.runs`.
+    """
+    studies.runs(study, seeds)  # or UserError, before anything is computed
     study = resolved(study, store)
     if not study.is_resolved:
         compute_all(study, searches(study))
         study = resolved(study, store)
-    compute_all(study, studies.runs(study))
+    compute_all(study, studies.runs(study, seeds))
     return Results(study, store)
 
 
@@ -166,7 +131,6 @@ def prepare(
     store: Store,
     *,
     device: str,
-    yes_really: bool = False,
     engine: Engine | None = None,
     progress: bool = True,
     workers: int = 1,
@@ -179,11 +143,6 @@ def prepare(
     todo = plans.todo(runs, store)
     if not todo:
         return todo
-    if study.long and device == "cpu" and not yes_really:
-        raise UserError(
-            f"study {study.name} is paper-scale, days of work for a CPU, and {len(todo)} of its runs are not"
-            f" recorded: compute them with efcn run {study.name} --device cuda, or with --yes-really to insist"
-        )
     for optimiser in {study.optimiser, study.relax_optimiser or study.optimiser} if check else ():
         check_engine(optimiser, study.precision, engine or Engine(), device)
     if check and study.precision == "bf16" and (faster := speedup(device)) < 1:
@@ -199,44 +158,6 @@ def prepare(
     if again:
         _say(f"{study.name}: for their weights, which were cleaned away, {', '.join(again)} are computed again")
     return todo
-
-
-class Meter:
-    """A bar over runs' estimated work, so that its time left is an estimate and not a count of runs."""
-
-    def __init__(self, runs: list[Run], show: bool):
-        self.costs = {run: plans.cost(run) for run in runs}
-        self.parts = dict.fromkeys(runs, 0.0)
-        self.what = ""
-        layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, about {remaining} left"
-        total = sum(self.costs.values())
-        show = show and bool(runs)
-        often = 1 if sys.stderr.isatty() or "ipykernel" in sys.modules else 30  # seconds; a log need not grow so fast
-        self.bar = tqdm(total=total, bar_format=layout, disable=not show, smoothing=0.1, mininterval=often)
-
-    def __enter__(self) -> "Meter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-
-    def at(self, what: str) -> None:
-        """Say what is going on."""
-        if what != self.what:
-            self.what = what
-            self.bar.set_description_str(what, refresh=False)
-
-    def tell(self, run: Run, part: float) -> None:
-        """Part of the run is done, 0 to 1."""
-        before, self.parts[run] = self.parts[run], part
-        self.bar.update(self.costs[run] * (part - before))
-
-    def look(self, runs: list[Run], store: Store) -> list[Run]:
-        """Ask the store how far ``runs`` are, which other processes compute; returns those that somebody is at."""
-        told = {run: progress for run in runs if (progress := store.progress(key_of(run)))}
-        for run, progress in told.items():
-            self.tell(run, progress.part)
-        return list(told)
 
 
 def here(todo: list[Run], place: Workplace, together: int, meter: Meter) -> None:

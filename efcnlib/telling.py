@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from efcnlib import seeds
 from efcnlib.drawing import Drawing
 
 History = Mapping[str, Sequence]
@@ -14,7 +13,12 @@ ACCURACY = "test accuracy (%)"
 
 
 def told(
-    figure: Drawing, cnn: History, efcn: Times, control: Times, fcn_best: float, control_fcn_best: float | None = None
+    figure: Drawing,
+    cnn: History,
+    efcn: Times,
+    control: Times,
+    fcn_best: float | None,
+    control_fcn_best: float | None = None,
 ) -> Drawing:
     """With rows of a network's name, its relax time, its own epoch, and its test accuracy in per cent."""
     histories = [("CNN", None, cnn), *(("eFCN", tw, h) for tw, h in efcn.items())]
@@ -32,7 +36,19 @@ def told(
 
 def columns_of(label: str, history: History) -> list[str]:
     """Names of a quantity's columns: of several seeds there is a mean, a least and a most."""
-    return [label] if seeds.count(history) == 1 else [f"{label}, {what}" for what in ("mean", "least", "most")]
+    return [f"{label}, {what}" for what in ("mean", "least", "most")] if "seeds" in history else [label]
+
+
+def ends_of(history: History, name: str, beside: History) -> list[float | None]:
+    """The last of these values, in the columns of ``beside``: a standard FCN may have fewer seeds than it, or more.
+
+    >>> from efcnlib.telling import ends_of
+    >>> ends_of({"delta": [0.0, 0.5]}, "delta", beside={"seeds": 3})
+    [50.0, None, None]
+    """
+    columns = len(columns_of("", beside))
+    values = [float(of[-1]) for of in values_of(history, name)][:columns]
+    return values + [None] * (columns - len(values))
 
 
 def values_of(history: History, name: str) -> list[np.ndarray]:

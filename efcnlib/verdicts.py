@@ -25,12 +25,12 @@ def over_seeds(histories: Times) -> str:
     >>> over_seeds({5: {"epoch": [0], "seeds": 3}}).split(". ")[0]
     'All are means over 3 seeds'
     """
-    n = seeds.count(next(iter(histories.values())))
-    if n == 1:
+    numbers = seeds.counts(histories)
+    if max(numbers) == 1:
         return ONE_SEED
     return (
-        f"All are means over {n} seeds. The errors here are those of a test set, and hold nothing of what differs"
-        " between seeds: the page on the claims has the intervals over seeds, of differences within each."
+        f"All are means over {seeds.counted(numbers)}. The errors here are those of a test set, and hold nothing of"
+        " what differs between seeds: the page on the claims has the intervals over seeds, of differences within each."
     )
 
 
@@ -57,13 +57,13 @@ def percent(fraction: float) -> str:
 
 
 def points(difference: float, error: float) -> str:
-    """A difference of accuracies: "+1.2 ± 0.9 percentage points"; an error of NaN says that the seeds are alike.
+    """A difference of accuracies: "+1.2 ± 0.9 percentage points"; an error of NaN: one seed, or seeds alike.
 
     >>> from efcnlib.verdicts import points
     >>> points(-0.0123, 0.009)
     '−1.2 ± 0.9 percentage points'
     """
-    spread = f"± {100 * error:.1f}" if isfinite(error) else "(seeds alike)"
+    spread = f"± {100 * error:.1f}" if isfinite(error) else "(no interval)"
     return f"{100 * difference:+.1f} {spread} percentage points".replace("-", "−")
 
 
@@ -151,9 +151,9 @@ def diverged_fcn(fcn: Mapping[int, History], control_fcn: Mapping[int, History] 
 
 
 def dynamics(
-    cnn: History, efcn: Times, control: Times, fcn: History, images: int, control_fcn: History | None = None
+    cnn: History, efcn: Times, control: Times, fcn: History | None, images: int, control_fcn: History | None = None
 ) -> list[str]:
-    """Claims 4 to 6 of the supplement, and the controls; accuracies on a test set of ``images``.
+    """Claims 4 to 6 of the supplement, and the controls; accuracies on a test set of ``images``. ``fcn`` may be None.
 
     >>> from efcnlib.verdicts import dynamics
     >>> cnn, fcn = {"test_accuracy": [0.1, 0.7]}, {"test_accuracy": [0.1, 0.5]}
@@ -163,16 +163,14 @@ def dynamics(
     """
     start, end = _each(efcn, lambda history: history["test_accuracy"][0]), _each(efcn, seeds.final)
     best, cnn_best = _each(efcn, seeds.best), seeds.best(cnn)
-    fcns = {"the standard FCN": fcn}
-    if control_fcn:
-        fcns["a standard FCN trained as it is itself"] = control_fcn
+    fcns = {"the standard FCN": fcn, "a standard FCN trained as it is itself": control_fcn}
+    fcns = {name: of for name, of in fcns.items() if of}
     better = [tw for tw in efcn if end[tw] > start[tw]]
     rising = [tw for tw in control if seeds.final(control[tw]) == max(control[tw]["test_accuracy"])]
     return [
         *diverged(efcn),
-        f"The CNN's best test accuracy is {percent(cnn_best)}, at the end it has {percent(seeds.final(cnn))};"
-        f" the standard FCN's best is {percent(seeds.best(fcn))}"
-        f"{f', and {percent(seeds.best(control_fcn))} where it is trained as the eFCN is' if control_fcn else ''}.",
+        f"The CNN's best test accuracy is {percent(cnn_best)}, at the end it has {percent(seeds.final(cnn))}"
+        f"{_fcn_bests(fcn, control_fcn)}.",
         f"**Does the eFCN always improve after the embedding?** {holds(better, efcn)}, from first to last."
         f" With errors: {compare(end, start, images)}",
         *(
@@ -208,9 +206,9 @@ def gains(pairs: Mapping[int, Sequence[tuple[History, History]]], images: int) -
     ends = {tw: [(seeds.final(new), seeds.final(old)) for new, old in of] for tw, of in pairs.items()}
     each = {tw: interval([new - old for new, old in of]) for tw, of in ends.items()}
     means = [one.mean for one in each.values()]
-    n = next(iter(each.values())).n
-    if n > 1:
-        words = f"Student's 95 % interval over {n} seeds, of differences within each"
+    numbers = [one.n for one in each.values()]
+    if max(numbers) > 1:
+        words = f"Student's 95 % interval over {seeds.counted(numbers)}, of differences within each"
         return means, [one.half for one in each.values()], words
     words = f"one binomial standard error for {images:,} test images, as if both erred independently"
     return means, [standard_error(images, *of[0]) for of in ends.values()], words
@@ -246,6 +244,14 @@ def compare(a: Mapping[int, float], b: Mapping[int, float], images: int, known: 
     most = max(differences, key=differences.get)
     largest = points(differences[most], errors[most])
     return f"{said[0].upper()}{said[1:]}. Largest difference: {largest} ($t_w$ = {most})."
+
+
+def _fcn_bests(fcn: History | None, control_fcn: History | None) -> str:
+    """How the sentence on the CNN's best goes on, where there are standard FCNs."""
+    if not fcn:
+        return ""
+    beside = f", and {percent(seeds.best(control_fcn))} where it is trained as the eFCN is" if control_fcn else ""
+    return f"; the standard FCN's best is {percent(seeds.best(fcn))}{beside}"
 
 
 def _measured(histories: Iterable[History]) -> str:

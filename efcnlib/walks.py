@@ -68,8 +68,9 @@ def walk(run: PathRun, ground: Ground, state: State | None = None) -> Work[Made]
     start, end = ({name: weights[name] for name in names} for weights in (ground.start, ground.end))
     history: dict = {"alpha": paths.alphas(run.points).tolist()}
     if run.method == "output":
-        rows = yield from paths.output_space(ground.network, start, end, run.points, ground.splits, state)
-        return history | complete(rows, ground.splits), {}, {}
+        images, precision = _seen(run, ground.splits), _precision(run)
+        rows = yield from paths.output_space(ground.network, start, end, run.points, images, state, precision)
+        return history | complete(rows, images), {}, {}
     stage, done, controls, inner = _unpacked(state, start)
     if stage == 0 and run.relaxation is not None:
         relaxed = yield from _staged(0, _relax(run, ground, start, end, inner), {}, None)
@@ -77,7 +78,8 @@ def walk(run: PathRun, ground: Ground, state: State | None = None) -> Work[Made]
         done = {f"{run.method}_{name}": values for name, values in relaxed.history.items()}
     curve = _curve(run, start, end, controls)
     if stage < 2:
-        rows = yield from _staged(1, paths.along(ground.network, curve, ground.splits, inner), done, controls)
+        images = _seen(run, ground.splits)
+        rows = yield from _staged(1, paths.along(ground.network, curve, images, inner, _precision(run)), done, controls)
         done |= complete(rows, ground.splits) | paths.lengths(curve)
         done |= paths.subspace(ground.network, curve, (ground.start, ground.end), paths.alphas(run.points))
         inner = None
@@ -108,11 +110,25 @@ def complete(rows: dict[str, list[float]], splits: dict[str, Split]) -> dict[str
     return result
 
 
+def _seen(run: PathRun, splits: dict[str, Split]) -> dict[str, Split]:
+    """The images on which points of a path are measured: of those for training perhaps a part."""
+    stride = run.evaluation.stride if run.evaluation else 1
+    train = splits["train"]
+    return splits if stride == 1 else splits | {"train": Split(train.x[::stride], train.y[::stride])}
+
+
+def _precision(run: PathRun) -> str:
+    """That in which points of a path are measured."""
+    return run.end.precision if run.evaluation and run.evaluation.own_precision else "float32"
+
+
 def _relax(run: PathRun, ground: Ground, start: Weights, end: Weights, state: State | None) -> Work[paths.Relaxed]:
     how = run.relaxation
     slopes = paths.Batched(ground.network, ground.splits["train"], how.batch, ground.seed, run.end.precision)
     path = paths.linear(start, end, how.points)
-    settings = how.model_dump(exclude={"batch", "points", "bends"})
+    settings = how.model_dump(exclude={"batch", "points", "bends", "rest"})
+    if run.chain is None:
+        settings["rest"] = how.rest
     match run.method:
         case "string":
             return paths.string(slopes, path, **settings, state=state)
@@ -138,7 +154,7 @@ def _plane(run: PathRun, ground: Ground, curve: paths.Curve, staged: Callable, i
     grid, x, y = plane.grid(run.plane.size)
     train = ground.splits["train"]
     few = Split(train.x[: run.plane.images], train.y[: run.plane.images])
-    rows = yield from staged(paths.along(ground.network, grid, {"train": few}, inner))
+    rows = yield from staged(paths.along(ground.network, grid, {"train": few}, inner, _precision(run)))
     loss = torch.tensor(rows["train_loss"], dtype=torch.float64).view(len(y), len(x))
     over = {"plane_path": plane.over(curve)}
     if run.method == "linear":

@@ -12,8 +12,8 @@ from efcnlib.telling import History, Times
 from efcnlib.verdicts import at, compare, over_seeds, percent, without_diverged
 
 
-def deviation(efcn: Times, fcn: History) -> list[str]:
-    """Claim 7: how delta goes with tw, initial loss and final accuracy.
+def deviation(efcn: Times, fcn: History | None) -> list[str]:
+    """Claim 7: how delta goes with tw, initial loss and final accuracy; ``fcn`` is the standard FCN, if there is one.
 
     >>> from efcnlib.weight_verdicts import deviation
     >>> history = {"delta": [0.0, 0.2], "sharing": [0.0, 0.4], "train_loss": [2.3, 1.0], "test_accuracy": [0.1, 0.5]}
@@ -29,12 +29,11 @@ def deviation(efcn: Times, fcn: History) -> list[str]:
     least, most = min(delta, key=delta.get), max(delta, key=delta.get)
     unshared = {tw: history["sharing"][-1] for tw, history in efcn.items()}
     further = [tw for tw in efcn if unshared[tw] > delta[tw]]
-    end = percent(fcn["delta"][-1]) if seeds.is_finite(fcn) else "no number, as it diverged"
     with_tw, with_loss, with_accuracy = (_rank(x, list(delta.values())) for x in (list(delta), loss, accuracy))
     return [
         *said,
         f"At the end δ lies between {percent(delta[least])} ($t_w$ = {least}) and {percent(delta[most])}"
-        f" ($t_w$ = {most}); the standard FCN's is {end}, and was {percent(fcn['delta'][0])} at its random start.",
+        f" ($t_w$ = {most}){_beside(fcn)}.",
         f"Rank correlation of δ over {len(efcn)} relax times: {with_tw} with $t_w$, {with_loss} with the train loss at"
         f" embedding, {with_accuracy} with the final test accuracy (Spearman's; −1 or +1 if one always falls or rises"
         " with the other).",
@@ -103,6 +102,13 @@ def magnitudes(before: Tensor, after: Tensor, local: Tensor, dead: Tensor) -> li
         " (their gradient is zero, so that without weight decay the training here leaves them out altogether).",
         f"{percent(local.float().mean().item())} of this block is local.",
     ]
+
+
+def _beside(fcn: History | None) -> str:
+    if fcn is None:
+        return ""
+    end = percent(fcn["delta"][-1]) if seeds.is_finite(fcn) else "no number, as it diverged"
+    return f"; the standard FCN's is {end}, and was {percent(fcn['delta'][0])} at its random start"
 
 
 def _rank(x: Sequence[float], y: Sequence[float]) -> str:

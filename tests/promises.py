@@ -55,7 +55,7 @@ PROMISES = (
     ),
     (
         "What a dead process holds is free again, on another machine too",
-        "test_attempts.py test_records_killed.py",
+        "test_attempts.py test_leases.py test_records_killed.py",
         "lease or frees or go_on",
     ),
     (

@@ -14,14 +14,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_records import mounted
-from test_records_killed import wait_for
+from test_records_killed import compute_for_ever, wait_for
 from test_runfolder import Bomb
 from toy_runs import CONFIG, KEY, PROCESSES, names, never, result, run_folder, same
 
 from efcnlib import checkpoints, files
-from efcnlib.attempts import LeaseLostError, lease_on, progress_file, resume_folder
+from efcnlib.attempts import LeaseLostError, progress_file, resume_folder
 from efcnlib.checkpoints import Saved
 from efcnlib.errors import UserError
+from efcnlib.leases import lease_on
 from efcnlib.pauses import Pause, State
 from efcnlib.records import Busy, Result, Store
 
@@ -120,6 +121,20 @@ def test_seconds_and_attempts_add_up(tmp_path):
     ((attempts, seconds),) = seen
     assert attempts == 2
     assert saved.seconds + 0.05 <= seconds < saved.seconds + 10
+
+
+def test_attempts_that_die_before_their_first_checkpoint_count(tmp_path):
+    for n in range(1, 4):
+        process = PROCESSES.Process(target=compute_for_ever, args=(tmp_path,))
+        process.start()
+        wait_for(tmp_path / "computing")
+        process.kill()
+        process.join()
+        (tmp_path / "computing").unlink()
+        assert Store(tmp_path / "runs").progress(KEY).attempts == n
+    seen = []
+    Store(tmp_path / "runs").ensure(CONFIG, lambda attempt: seen.append(attempt.attempts) or result())
+    assert seen == [4]
 
 
 states = st.builds(

@@ -9,7 +9,7 @@ import yaml
 from browser import PHONE, SCROLL_WIDTH, WIDE, barriers, opened
 from test_execution import printed, write_notebook
 
-from efcnlib import book, evidence, export, records, studies, sweep
+from efcnlib import book, book_studies, coverage, export, records, studies, sweep
 from efcnlib.book import build, complete, configuration, contents, execute, mathjax, render
 from efcnlib.environment import REPOSITORY
 from efcnlib.errors import UserError
@@ -206,7 +206,7 @@ def test_recorded_studies_are_shown_only_if_nothing_need_be_trained(recorded, mo
 def test_pages_show_the_first_seed_of_a_study_and_only_named_studies_are_computed(tmp_path, monkeypatch):
     path, asked, ran = tmp_path / "mine.json", [], []
     path.write_text('{"like": "digits", "seeds": [3, 4]}')
-    monkeypatch.setattr(book.sweep, "ensure", lambda study, *_, **__: asked.append(study.name))
+    monkeypatch.setattr(sweep, "ensure", lambda study, *_, **__: asked.append(study.name))
     monkeypatch.setattr(book, "run_notebook", lambda notebook, out, parameters, inputs: ran.append(parameters))
     assert book._compute([str(path)], "cpu", None)[0] == [str(path)]
     toc = {"parts": [{"caption": "", "chapters": [{"file": "executed/mine/delta"}]}]}
@@ -219,9 +219,9 @@ def test_every_recorded_study_is_one_that_the_book_shows_as_soon_as_it_has_a_see
     folders = [path.parent for path in sorted((REPOSITORY / "results").glob("*/study.json"))]
     indices = {folder.name: export.read_index(folder) for folder in folders}
     for name, index in indices.items():
-        assert studies.Study.model_validate(index.study) == studies.PRESETS[name]
+        assert book_studies.is_preset(studies.Study.model_validate(index.study)), name
     assert complete(folders) == [
-        name for name, index in indices.items() if evidence.complete_seeds(studies.PRESETS[name], index.runs)
+        name for name, index in indices.items() if coverage.shown_seeds(export.study_of(index), index.runs)
     ]
     assert SHOWN in indices
 

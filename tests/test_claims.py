@@ -13,6 +13,7 @@ from efcnlib import (
     claim_statistics,
     claims,
     controls,
+    coverage,
     embedding,
     evidence,
     export,
@@ -153,9 +154,9 @@ def test_magnitudes_and_deviation_are_those_of_the_records(store, found):
 
 def test_seeds_that_are_not_complete_are_left_out(store, tmp_path):
     more = STUDY.model_copy(update={"seeds": (0, 1, 2)})
-    assert evidence.complete_seeds(more, evidence.present(more, store)) == (0, 1)
+    assert coverage.complete_seeds(more, evidence.present(more, store)) == (0, 1)
     assert evidence.gather(more, store).seeds == (0, 1)
-    with pytest.raises(UserError, match=r"^study digits has no seed whose runs are all there: .*efcn run digits$"):
+    with pytest.raises(UserError, match=r"^study digits has no seed with anything to show, .*efcn run digits$"):
         evidence.gather(STUDY, Store(tmp_path))
 
 

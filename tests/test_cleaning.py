@@ -5,8 +5,9 @@ from test_cli import efcn
 from test_sweep import tiny
 
 from efcnlib import checkpoints, cleaning, plans, studies, sweep
-from efcnlib.attempts import lease_on, resume_folder
+from efcnlib.attempts import resume_folder
 from efcnlib.checkpoints import Saved
+from efcnlib.leases import lease_on
 from efcnlib.pauses import State
 from efcnlib.records import Store, key_of
 from efcnlib.runfolder import RECORD, WEIGHTS

@@ -50,7 +50,7 @@ def test_each_command_explains_itself(command):
         (["book", "quik"], "unknown study 'quik'"),
         (["data", "mnist"], "unknown data set 'mnist'"),
         (["run", "digits", "--device", "gpu"], "device 'gpu' is not here: choose one of cpu"),
-        (["run", "vanilla-cifar10-sgd"], "--yes-really"),
+        (["run", "digits", "--seeds", "0", "3"], "unknown seed of study digits 3: choose one of 0"),
         (["run", "digits", "--precision", "fp8"], "precision 'fp8'"),
         (
             ["run", "digits", "--precision", "tf32"],

@@ -138,7 +138,7 @@ def test_the_table_names_the_best_at_each_time():
 
 
 def test_sentences_follow_from_the_numbers():
-    best, above, lost, last = controls.said(LEADS, (0, 5))
+    best, above, lost, last = controls.said(LEADS, dict.fromkeys(LEADS, (0, 5)))
     low, high = 100 * np.array(stats.t.interval(0.95, 2, -0.01, stats.sem([-0.01, 0.0, -0.02])))
     said = f"at $t_w$ = 0 eLCN, −1.0 [{low:+.1f}, {high:+.1f}]".replace("-", "−")
     assert said in best
@@ -146,7 +146,7 @@ def test_sentences_follow_from_the_numbers():
     assert "By the mean at $t_w$ = 5; by the whole interval over each at $t_w$ = 5" in above
     assert lost == "Left out, where one of the two diverged in a seed: eLCN at $t_w$ = 5."
     assert "3 seeds" in last
-    best, above, *_, last = controls.said(ONE, (0, 5))
+    best, above, *_, last = controls.said(ONE, dict.fromkeys(ONE, (0, 5)))
     assert "−1.0; at 5 control, +1.0." in best
     assert "interval" not in best + above
     assert "one seed" in last
@@ -155,7 +155,7 @@ def test_sentences_follow_from_the_numbers():
 def test_without_a_single_lead_only_that_is_said():
     nothing = {"control": {}, "elcn": {}}
     assert controls.table(nothing)[1] == []
-    assert controls.said(nothing, (0, 5)) == [
+    assert controls.said(nothing, dict.fromkeys(nothing, (0, 5))) == [
         "Left out, where one of the two diverged in a seed: control at $t_w$ = 0 and 5; eLCN at $t_w$ = 0 and 5."
     ]
 
@@ -193,7 +193,7 @@ def test_the_page_says_where_there_is_only_one_control(store, tmp_path):
     plain = STUDY.model_copy(update={"controls": ("control",), "relax_optimiser": None})
     figures, words = shown(plain, store.root, tmp_path)
     (page,) = [figure for figure in figures if '<figure id="figure-3c"' in figure]
-    assert "trains no control beside that of Figure 3b" in page
+    assert "Of controls beside that of Figure 3b, study digits trains none." in page
     assert not any("Which of them is the best?" in text for text in words)
 
 

@@ -43,12 +43,12 @@ def unpacked(pack, entry, tw, place):
 
 
 def test_seeds_that_are_recorded_as_a_whole_are_packed(results, pack):
-    assert numbers.recorded(results) == (0, 4)
+    assert tuple(numbers.recorded(results)) == (0, 4)
     assert [entry["seed"] for entry in pack["seeds"]] == [0, 4]
-    with pytest.raises(UserError, match=r"no seed of study digits is recorded as a whole: .* efcn run digits"):
+    with pytest.raises(UserError, match=r"no seed of study digits has an eFCN with its control: .* efcn run digits"):
         numbers.recorded(explored.sweep.Results(explored.study(seeds=(7,)), results.store))
-    with pytest.raises(UserError, match=r"elcn.* of study digits is not there"):
-        numbers._history(results, explored.study().relaxed("elcn", 2, 1))
+    with pytest.raises(UserError, match=r"efcn tw=0 seed=1 of study digits is not there"):
+        numbers.gather(results, 1)
 
 
 def test_numbers_are_those_of_the_records(results, pack):

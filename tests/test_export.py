@@ -5,6 +5,7 @@ import pickle
 import shutil
 
 import pytest
+import torch
 from test_cli import efcn
 from test_runfolder import Bomb, forge
 from test_sweep import tiny
@@ -12,6 +13,7 @@ from toy_runs import names
 
 from efcnlib import export, recompute, studies, sweep
 from efcnlib.errors import UserError
+from efcnlib.kept import checkpoint
 from efcnlib.records import Store, key_of
 from efcnlib.runfolder import MANIFEST, RECORD
 
@@ -32,13 +34,14 @@ def recorded(done, tmp_path):
     return export.export(tiny(), done, tmp_path / "results", "efcn run digits")
 
 
-def test_an_export_holds_records_and_no_weights_and_says_how_it_was_made(done, recorded):
+def test_an_export_holds_records_and_weights_of_cnns_alone_and_says_how_it_was_made(done, recorded):
     assert recorded.name == "digits"
     keys = {key_of(run) for run in studies.runs(tiny())}
+    cnn = key_of(tiny().cnn(0))
     assert names(recorded) == keys | {"study.json"}
     for key in keys:
-        assert names(recorded / key) == PARTS
-        for name in PARTS:
+        assert names(recorded / key) == PARTS | ({"weights.safetensors"} if key == cnn else set())
+        for name in PARTS - ({"manifest.json"} if key == cnn else set()):
             assert (recorded / key / name).read_bytes() == (done.root / key / name).read_bytes()
     index = json.loads((recorded / "study.json").read_text())
     assert index["study"] == tiny().model_dump(mode="json")
@@ -95,6 +98,47 @@ def test_a_study_that_is_not_done_is_not_exported_by_accident(done, tmp_path):
     assert export.verify(folder) == []
     with pytest.raises(UserError, match=rf"^{COUNT} of {COUNT} runs .* efcn run digits$"):
         export.export(tiny(), Store(tmp_path / "none"), tmp_path / "results", "x", partial=True)
+
+
+def test_recorded_weights_are_those_of_the_relax_times_and_the_end_and_runs_start_from_them(recorded, done, tmp_path):
+    cnn = tiny().cnn(0)
+    store = Store(tmp_path / "mine", [recorded])
+    assert store.get(key_of(cnn)).info["weights_of"] == [0, 2, 4]
+    for epoch in (0, 2, 4):
+        mine, theirs = checkpoint(store, cnn, epoch), checkpoint(done, cnn, epoch)
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(value, theirs[name]) for name, value in mine.items())
+    assert store.has_weights(key_of(cnn), (0, 4))
+    assert not store.has_weights(key_of(cnn), (0, 3))
+    assert not store.has_weights(key_of(cnn))
+    with pytest.raises(UserError, match="the weights of cnn seed=0 are not in"):
+        checkpoint(store, cnn, 3)
+    more = tiny(controls=("control", "lowered"))
+    sweep.ensure(more, store, threads=1, progress=False)
+    assert names(store.root) == {key_of(more.relaxed("lowered", tw, 0)) for tw in (0, 2, 4)}  # no CNN again
+    copied = Store(tmp_path / "copied")
+    export.import_(recorded, copied)
+    assert copied.has_weights(key_of(cnn), (2,))
+    again = export.export(more, Store(store.root, [recorded]), tmp_path / "again", "efcn run digits")
+    assert (again / key_of(cnn) / "weights.safetensors").read_bytes() == (
+        recorded / key_of(cnn) / "weights.safetensors"
+    ).read_bytes()
+
+
+def test_weights_that_are_many_bytes_are_not_recorded(done, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "WEIGHTS_MOST", 100)
+    folder = export.export(tiny(), done, tmp_path / "results", "efcn run digits")
+    assert export.verify(folder) == []
+    assert not list(folder.rglob("weights.safetensors"))
+
+
+def test_a_run_is_trained_again_from_recorded_weights(recorded, monkeypatch):
+    trained, compute_all = [], sweep.here
+    monkeypatch.setattr(sweep, "here", lambda todo, *more: trained.extend(todo) or compute_all(todo, *more))
+    wanted = key_of(tiny().relaxed("efcn", 2, 0))
+    monkeypatch.setattr(recompute.random.Random, "sample", lambda *_: [wanted])
+    (again,) = recompute.recompute(recorded, 1)
+    assert (again.words, [run.label for run in trained]) == ("the same bytes", ["efcn tw=2 seed=0"])
 
 
 def test_a_recorded_study_serves_every_run_and_its_weights_are_made_again_only_if_needed(recorded, done, tmp_path):

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from efcnlib import architectures, embedding, layers, networks, runs, studies
 from efcnlib.configs import Data, Network
+from efcnlib.environment import REPOSITORY
 from efcnlib.errors import UserError
 from efcnlib.records import key_of
 
@@ -30,10 +31,17 @@ KEYS = {  # of runs that were recorded before there were networks and images of 
         "6a3a9ee0317274226a76365ce40dfcbeaf7e9ff2e6a0360db4766e75b86fcaa0",
         "f03276071222d3f52b9974d757c29554bb4bbcd172263aae14cbc6af8fb52195",
     ),
-    "alexnet-cifar100-sgd": (
-        "6a4ccaeb6c37b0197a6a1efc8953da023d02e0860d90bd9f205aec1627536156",
-        "4708d858ebf99a1bc1aca00885df6d4b429dfd7817bf674d080513142c9a5bcf",
+    "alexnet-cifar100-narrow": (
+        "e8815c5a0836cbedbd103cd7fac9b3d4de5bb172a02e66d70b2886d4d8f63a6a",
+        "b864b2960c152eabd0a5740e7dcf64229fa0a7f9597f86411f81e42f45d8ff35",
     ),
+}
+
+PATHS = {  # of recorded paths, from before strings could be relaxed until they rest
+    ("vanilla-cifar10-narrow", "string"): "12659909a20c6625eca5d59035af833a990a1036fca3d4c4c3e8ea3bb7b80df7",
+    ("vanilla-cifar10-narrow-rate", "string"): "5eecf9aaf8fc67a217eae91f417a75bc78f8e2c051fe2b8f16f42df4127d111d",
+    ("vanilla-cifar10-narrow-rate", "linear"): "e929d9935bcf401a9393eb2e249c4b63add97e10d19286091774ea6976dcb36a",
+    ("vanilla-cifar10-narrow-adam", "output"): "c6eb978f385033dcfd94084ed04071074e5b9bd3e40221a2c344a4e3570eb63a",
 }
 
 
@@ -44,6 +52,28 @@ def test_runs_of_known_networks_and_images_keep_their_keys(name):
     written = json.loads(study.cnn(0).model_dump_json())
     assert set(written["network"]) == {"architecture", "channels"}
     assert set(written["data"]) == {"name", "train", "test"}
+
+
+def test_the_recorded_cnn_of_the_papers_size_keeps_its_key():
+    cnn = studies.load("vanilla-cifar10-sgd-published").cnn(0)
+    assert key_of(cnn) == "4d4f7c277a9197b478551a78afaa4a156d84bde4a6dd2753f07cc3b3c22e2b67"
+    assert json.loads(cnn.model_dump_json())["evaluation"] == {"own_precision": True, "stride": 5}
+
+
+@pytest.mark.parametrize(("name", "method"), PATHS)
+def test_recorded_paths_keep_their_keys(name, method):
+    study = studies.load(name)
+    run, key = study.path(method, 0, 0), PATHS[name, method]
+    assert key_of(run) == key
+    assert (REPOSITORY / "results" / name / key / "record.json").exists()
+    until = studies.load(name, string={"rest": {"window": 50}}).path(method, 0, 0)
+    assert (key_of(until) == key) == (method != "string")
+    measured = studies.load(name, evaluation={"stride": 5}).path(method, 0, 0)
+    assert json.loads(measured.model_dump_json())["evaluation"] == {"own_precision": False, "stride": 5}
+    assert not {"evaluation", "rest"} & {
+        *json.loads(run.model_dump_json()),
+        *(run.string.model_dump() if run.string else ()),
+    }
 
 
 def test_an_architecture_written_down_is_the_same_network():

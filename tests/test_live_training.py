@@ -1,6 +1,7 @@
 """Training in the background: started, watched, stopped, resumed, killed; the bits are those of one left alone."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,9 @@ from test_records_killed import wait_for
 from test_sweep import tiny
 from toy_runs import PROCESSES, names
 
-from efcnlib import sweep
+from efcnlib import export, pace, sweep
 from efcnlib.errors import UserError
+from efcnlib.explorer import live as live_page
 from efcnlib.explorer.training import LiveTraining
 from efcnlib.records import Store, key_of
 from efcnlib.runfolder import ARRAYS, RECORD, WEIGHTS
@@ -278,13 +280,42 @@ def test_a_store_that_cannot_be_is_one_line(root, tmp_path):
     assert len(training.current.line.splitlines()) == 1
 
 
-def test_paper_scale_is_not_trained_on_a_cpu_by_a_click(tmp_path):
-    training = LiveTraining(study(needs_gpu=True), 0, Store(tmp_path / "runs"))
+def test_how_long_a_long_study_trains_is_measured_and_said(root, finished):
+    training = live(root, long=True)
+    training._known = None  # as if the CNN were not there to tell it
     training.start(TW)
     assert training.wait(120)
-    assert training.current.phase == "failed"
-    assert "is paper-scale, hours or days of work for a CPU" in training.current.line
-    assert not (tmp_path / "runs").exists()
+    lines = [stand.line for stand in training.told]
+    assert lines[1] == f"tw = {TW}: measuring how long it takes."
+    assert re.fullmatch(rf"tw = {TW}: it takes about [\d.]+ (s|min), 2 runs\.", lines[2])
+    assert content(training.store) == content(finished)
+
+
+def test_recorded_runs_tell_how_long_it_takes_and_nothing_is_measured(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(pace, "measure", lambda *_: pytest.fail("measured"))
+    training = LiveTraining(study(long=True), 0, Store(tmp_path, [finished.root]))
+    assert re.fullmatch(r"tw = 1 was never trained\. It takes about [\d.]+ (s|min)\.", training.look(1).line)
+    training.start(1)
+    assert training.wait(120)
+    assert training.current.phase == "done"
+
+
+def test_a_study_recorded_with_some_weights_is_trained_from_these(finished, tmp_path):
+    whole = study(relax_times=(0, 2, TW, 4))
+    folder = export.export(whole, finished, tmp_path / "results", "efcn run mine.json")
+    for run in LiveTraining(study(), 0, finished).runs(TW).values():
+        shutil.rmtree(folder / key_of(run))
+    training = LiveTraining(study(), 0, Store(tmp_path / "mine", [folder]))
+    assert training.starts() == [0, 2, TW, 4]
+    assert live_page._first(training) == TW  # offered, as its weights are there
+    told = training.look(1).line
+    assert "First its CNN has to be trained again, whose weights are in the store at tw = 0, 2, 3, 4 alone." in told
+    assert re.search(r" It takes about [\d.]+ (s|min)\.$", told)
+    assert "CNN" not in training.look(TW).line
+    training.start(TW)
+    assert training.wait(120)
+    assert names(tmp_path / "mine") == {key_of(run) for run in training.runs(TW).values()}  # and no CNN
+    assert content(training.store) == content(finished)
 
 
 def test_devices_and_seeds_are_checked_at_once(tmp_path):

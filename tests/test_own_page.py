@@ -39,9 +39,20 @@ def test_every_example_has_less_than_30_lines(language, name, text):
 def test_the_fields_of_a_training_are_there_and_do_what_is_said():
     table = PAGE.partition("## How it is trained")[2].partition("\n## ")[0]
     given = json.loads("{" + ", ".join(re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)) + "}")
-    assert set(given) == {"shuffle", "augment", "relax_optimiser", "carry", "controls", "fcn_control", "lowered"}
-    study = studies.load("digits", **given | {"optimiser": {"momentum": 0.9}, "relax_optimiser": MOMENTUM})
+    assert set(given) == {"shuffle", "augment", "relax_optimiser", "carry", "fcn_control", "lowered"} | {
+        "rates",
+        "controls",
+        "control_times",
+    }
+    searched = given | {"relax_times": (0, 2, 5), "path_times": (), "fcn_control": False, "relax_optimiser": None}
+    assert [run.label for run in studies.runs(studies.load("digits", **searched | {"carry": False}))][1:3] == [
+        "learning rate of efcn seed=0",
+        "learning rate of control seed=0",
+    ]
+    chosen = {"optimiser": {"momentum": 0.9}, "relax_optimiser": MOMENTUM, "tuned_rate": 0.05}
+    study = studies.load("digits", **given | chosen)
     assert (study.shuffle, study.augment, study.carry, study.controls) == (False, True, True, CONTROLS)
+    assert (study.times("elcn"), study.times("tuned")) == ((5,), (0, 2, 5, 20))
     assert study.control_fcn(0) in studies.runs(study)
     assert (
         studies.load("digits", relax_optimiser=given["relax_optimiser"]).relaxed("control", 2, 0).optimiser.lr == 0.01
@@ -50,10 +61,12 @@ def test_the_fields_of_a_training_are_there_and_do_what_is_said():
     unless = {name: plain[name].default for name in given}
     assert unless == given | {"shuffle": True, "augment": False, "carry": False, "fcn_control": False} | {
         "relax_optimiser": None,
+        "rates": None,
         "controls": ("control",),
+        "control_times": plain["control_times"].default,
     }
     for name, preset in studies.PRESETS.items():
-        assert (preset.needs_gpu or "narrow" in name) == (not preset.shuffle) == (preset.controls == CONTROLS), name
+        assert (preset.long or "narrow" in name) == (not preset.shuffle) == ("elcn" in preset.controls), name
 
 
 @pytest.fixture(scope="module")

@@ -194,7 +194,7 @@ def test_pages_of_all_studies_compute_nothing(name, root, tmp_path):
         assert "digits, [left](digits/off_local.ipynb#figure-5-left) and [right](" in words
         assert "200 times the 20 of the CNN of digits" in words
         assert "digits](digits/interpolation.ipynb#figure-6): on the linear path" in words
-    with pytest.raises(UserError, match=r"study quick has no seed whose runs are all there: .* efcn run quick"):
+    with pytest.raises(UserError, match=r"study quick has no seed with anything to show, .* efcn run quick"):
         run_notebook(path, out, {"studies": "quick", "root": root})
 
 

@@ -130,6 +130,23 @@ def test_relaxation_tells_how_far_strings_and_bands_fell():
     assert path_relaxation.relaxation({7: {"linear": path([1] * 3, [0.5] * 3)}}) == []
 
 
+def test_whether_strings_stopped_moving_is_said():
+    rest = {"string_stopped": True, "string_loss_ends": [9.0, 2.5], "string_elastic_ends": [1.0, 1.5]}
+    rest |= {"string_moved": [2.0, 0.25], "string_away": [2.0, 2.125]}
+    string = path([1] * 3, [0.5] * 3, string_loss=[9.0, 5.0, 2.5], string_elastic=[1.0, 2.0, 3.0], **rest)
+    (line,) = path_relaxation.relaxation({7: {"string": string}})
+    assert "**It stopped moving after 3 steps**; left is: loss 2.5 of 9, elastic energy 1.5 of 1; in the last" in line
+    assert "it moved by 0.25, and lies 2.12 from where it began." in line
+    assert path_relaxation.ending({7: {"string": string}}) == " Until it stopped moving, after 3 steps ($t_w$ = 7)."
+    moving = [string[0] | {"string_stopped": False}]
+    line, last = path_relaxation.relaxation({7: {"string": moving}})
+    assert last == "**Still moving** when its steps were used up is the string of some seed at $t_w$ = 7."
+    assert "**It did not stop within 3 steps**" in line
+    assert path_relaxation.ending({7: {"string": moving}}) == " It did not stop within 3 steps ($t_w$ = 7)."
+    assert path_relaxation.unfinished({0: {"string": string}, 7: {"string": moving}}) == [7]
+    assert path_relaxation.ending({7: {"linear": path([1] * 3, [0.5] * 3)}}) == ""
+
+
 def test_gentler_steps_than_the_training_are_said_to_be_some():
     (line,) = path_relaxation.gentler(load("quick"), ("linear", "string", "bezier"))
     assert "string by 0.02 on 250, Bezier curve by 0.005 with momentum 0.9 on 250" in line

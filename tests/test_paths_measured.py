@@ -48,6 +48,28 @@ def test_measures_along_a_curve_are_those_of_its_points(name, pictures):
             assert rows[f"{split}_accuracy"][i] == pytest.approx(accuracy, abs=1e-12)
 
 
+@pytest.mark.parametrize("name", ["curvilinear", "string"])
+def test_in_bf16_measures_are_those_of_bf16_networks_up_to_rounding(name, pictures):
+    path = {k: v.float() for k, v in random_path(4).items()}
+    ends = weights(0, torch.float32), weights(1, torch.float32)
+    curve = paths.through(path, 7) if name == "string" else paths.curvilinear(*ends, 7)
+    few = {split: type(images)(images.x.float(), images.y) for split, images in pictures.items()}
+    net = network(0, torch.float32)
+    rows = finish(paths.along(net, curve, few, precision="bf16"))
+    exact = finish(paths.along(net, curve, few))
+    assert rows["train_loss"] != exact["train_loss"]
+    for i in range(len(curve)):
+        loss, _ = measures.evaluate(net, few["train"], curve.at(i), "bf16").tolist()
+        assert rows["train_loss"][i] == pytest.approx(loss, rel=5e-3)
+        assert rows["train_loss"][i] == pytest.approx(exact["train_loss"][i], rel=2e-2)
+        assert rows["train_accuracy"][i] == pytest.approx(exact["train_accuracy"][i], abs=0.03)
+    out = finish(paths.output_space(net, *ends, 3, few, precision="bf16"))
+    for i, end in ((0, ends[0]), (2, ends[1])):
+        assert out["train_loss"][i] == pytest.approx(
+            measures.evaluate(net, few["train"], end, "bf16")[0].item(), rel=1e-6
+        )
+
+
 @pytest.mark.parametrize("name", CURVES)
 def test_the_ends_of_a_curve_are_the_networks_bit_for_bit(name):
     curve = CURVES[name]()

@@ -8,9 +8,10 @@ from test_records import mounted
 from test_sweep import tiny
 
 from efcnlib import checkpoints, plans, studies, survey, sweep
-from efcnlib.attempts import Progress, lease_on, progress_file, resume_folder
+from efcnlib.attempts import Progress, progress_file, resume_folder
 from efcnlib.checkpoints import Saved
 from efcnlib.errors import UserError
+from efcnlib.leases import lease_on
 from efcnlib.pauses import State
 from efcnlib.records import Store, key_of
 from efcnlib.runs import Workplace, compute
@@ -92,18 +93,9 @@ def test_what_a_study_will_need_is_said_before_it_starts(tmp_path, capsys):
     assert "B of disk at the most" in said
 
 
-def test_time_left_is_at_the_pace_of_what_is_done(done):
-    states = sweep.status(tiny(), done)
-    assert plans.seconds_left(states) == 0
-    more = sweep.status(tiny(seeds=(0, 1)), done)
-    taken = sum(state.seconds for state in states.values())
-    assert plans.seconds_left(more) == pytest.approx(taken, rel=0.01)  # the second seed is as much work as the first
-    assert plans.seconds_left(sweep.status(tiny(seeds=(1,)), done)) is None
-
-
 def test_status_shows_every_state(done, tmp_path):
     store, study = Store(tmp_path), tiny()
-    cnn, fcn, control, efcn_run = studies.runs(study)[:4]
+    cnn, fcn, efcn_run, control = studies.runs(study)[:4]
     store.ensure(cnn, lambda attempt: compute(cnn, Workplace(store), attempt))
     (tmp_path / key_of(fcn)).mkdir()
     (tmp_path / key_of(fcn) / "manifest.json").write_text("{}")
@@ -115,18 +107,13 @@ def test_status_shows_every_state(done, tmp_path):
         lines = survey.lines(study, store, each=True)
     first, rows = lines[0], {line[2:34].strip(): line[35:] for line in lines[1:]}
     total = len(studies.runs(study))
-    assert first.startswith(f"digits: 1 of {total} runs done, 1 damaged, 1 interrupted, 1 running, {total - 4} waiting")
+    assert first.startswith(f"digits: 1 of {total} runs done, 1 damaged, 1 running, 1 interrupted, {total - 4} waiting")
     assert "about" in first
     assert rows["cnn seed=0"].split()[0] == "done"
     assert rows["fcn seed=0"].split()[0] == "damaged"
     assert rows["control tw=0 seed=0"].endswith("25% done")
     assert "process 123 on node7 since 2026-01-01T00:00:00+00:00, 50% done, silent for " in rows["efcn tw=0 seed=0"]
     assert rows["efcn tw=2 seed=0"] == "waiting"
-
-
-@pytest.mark.parametrize(("seconds", "words"), [(3.2, "3 s"), (99, "99 s"), (600, "10 min"), (7200, "2.0 h")])
-def test_durations(seconds, words):
-    assert survey.duration(seconds) == words
 
 
 def test_status_of_a_study_file(tmp_path):

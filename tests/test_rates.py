@@ -163,7 +163,7 @@ def test_nothing_is_there_twice():
         ({"control_times": {"elcn": (3,)}}, "elcn control time 3 is no relax time of the study: choose among 0, 2, 4"),
         ({"control_times": {"control": (2,)}}, "control_times.control"),
         ({"first": (3,)}, "first time 3 is no relax time"),
-        ({"path_relaxed_times": (2,)}, "relaxed path time 2 is no path time of the study"),
+        ({"path_relaxed_times": (3,)}, "relaxed path time 3 is no relax time of the study"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(changes, reason):

@@ -110,7 +110,7 @@ def test_the_three_studies_are_variants_that_share_no_run_with_the_presets():
         assert (REPOSITORY / file).stem == study.name != preset.name
         assert study.relax_epochs == 100
         assert study.epochs == study.relax_times[-1] + 100
-        one, other = (with_rates(study, *study.rates.rates[1:3]) for study in (study, preset))
+        one, other = (with_rates(study, *study.rates.rates[2:4]) for study in (study, preset))
         keys = {key_of(run) for run in studies.runs(one)}
         shared = {run.label for run in studies.runs(other) if key_of(run) in keys}
         assert shared <= {"fcn seed=0", "fcn seed=1", "fcn seed=2"} | {run.label for run in fcns(other)}

@@ -8,7 +8,7 @@ from test_sweep import tiny
 from toy_runs import PROCESSES, names
 
 from efcnlib import studies, sweep
-from efcnlib.attempts import lease_on
+from efcnlib.leases import lease_on
 from efcnlib.records import Store, key_of
 
 COUNT = 4

@@ -100,9 +100,15 @@ def test_elcn_runs_from_the_same_parent(results):
     assert record.history["train_loss"][-1] != results.control(2, 0).history["train_loss"][-1]
 
 
-def test_a_paper_scale_study_refuses_politely_on_a_cpu(tmp_path):
-    with pytest.raises(UserError, match=r"vanilla-cifar10-sgd is paper-scale.*--yes-really"):
-        sweep.ensure(load("vanilla-cifar10-sgd"), Store(tmp_path / "none"))
+def test_some_seeds_are_computed_alone_at_the_rates_that_the_first_one_chooses(tmp_path):
+    study = tiny(seeds=(0, 1, 2), rates={"rates": (0.1, 0.05), "steps": 2}, path_times=(), relax_times=(2,))
+    done = sweep.ensure(study, Store(tmp_path), seeds=(1,), progress=False)
+    states = sweep.status(done.study, done.store)
+    there = [run.label for run, state in states.items() if state.name == "done"]
+    searched = ["cnn seed=0", "learning rate of efcn seed=0", "learning rate of control seed=0"]
+    assert there == [*searched, *(run.label for run in runs(done.study, (1,)))]
+    with pytest.raises(UserError, match="unknown seed of study digits 3: choose one of 0, 1, 2"):
+        sweep.ensure(study, Store(tmp_path / "none"), seeds=(3,))
     assert not (tmp_path / "none").exists()
 
 

@@ -39,7 +39,7 @@ def test_runs_of_a_sweep_come_once_and_after_all_others():
     assert runs[: len(first)] == first
     labels = [run.label for run in runs[len(first) :]]
     kinds = ("cnn", "control tw=2", "efcn tw=2")
-    assert labels == [f"{kind} seed={seed} {new}" for new in NEW for seed in (0, 1) for kind in kinds]
+    assert labels == [f"{kind} seed={seed} {new}" for seed in (0, 1) for new in NEW for kind in kinds]
     assert len(set(map(key_of, runs))) == len(runs)
 
 

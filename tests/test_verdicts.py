@@ -32,7 +32,7 @@ def test_relax_times_are_listed(times, said):
 
 def test_differences_carry_sign_error_and_unit():
     assert verdicts.points(-0.0123, 0.004) == "−1.2 ± 0.4 percentage points"
-    assert verdicts.points(-0.0123, float("nan")) == "−1.2 (seeds alike) percentage points"
+    assert verdicts.points(-0.0123, float("nan")) == "−1.2 (no interval) percentage points"
 
 
 def dynamics(efcn, control):

@@ -6,10 +6,12 @@ import pytest
 import torch
 from surfaces import interrupted, same
 
-from efcnlib import images, runs, sweep, walks
+from efcnlib import images, measures, plans, runs, sweep, walks
+from efcnlib.configs import Evaluation
 from efcnlib.errors import UserError
 from efcnlib.images import Split
 from efcnlib.methods import METHODS
+from efcnlib.paths import Rest
 from efcnlib.pauses import finish
 from efcnlib.records import Store, key_of
 from efcnlib.runs import Workplace
@@ -63,6 +65,44 @@ def test_every_method_is_measured_alike_between_the_same_networks(results, metho
     assert path["sharing"][-1] == pytest.approx(efcn["sharing"][-1], rel=1e-4)
     assert path["length"] >= path["straight"] * (1 - 1e-9)
     assert path["distance"][-1] == pytest.approx(path["straight"])
+
+
+@pytest.mark.parametrize("method", ["string", "output", "linear"])
+def test_a_study_says_on_which_images_and_in_which_precision_paths_are_measured(results, method):
+    before = results.path(method, 2, 0).history
+    run, place = results.study.path(method, 2, 0), Workplace(results.store)
+    assert run.evaluation is None
+    changed = run.model_copy(update={"evaluation": Evaluation(stride=3)})
+    history, arrays, _ = finish(runs.work(changed, place))
+    for name in ("held_loss", "test_loss", "test_accuracy"):
+        assert history[name] == before[name]
+    train, _ = place.splits(run.end.data)
+    net = runs.dense_end(run.end, results.store)
+    assert history["train_loss"] != before["train_loss"]
+    loss, accuracy = measures.evaluate(net, Split(train.x[::3], train.y[::3])).tolist()
+    assert (history["train_loss"][-1], history["train_accuracy"][-1]) == pytest.approx((loss, accuracy), rel=1e-5)
+    assert same(dict(arrays), dict(results.path(method, 2, 0).arrays))  # the plane is over few images anyway
+    assert plans.cost(changed) < plans.cost(run)
+    study = tiny(evaluation={"own_precision": True, "stride": 3}, precision="bf16")
+    assert study.path(method, 2, 0).evaluation == study.evaluation
+    own = run.model_copy(update={"evaluation": Evaluation(own_precision=True)})
+    rounded = own.model_copy(update={"end": run.end.model_copy(update={"precision": "bf16"})})
+    assert walks._precision(own) == walks._precision(run) == "float32"
+    assert walks._precision(rounded) == "bf16"
+
+
+@pytest.mark.parametrize("method", ["string", "band"])
+def test_a_path_that_is_to_rest_says_whether_it_does(results, method):
+    run, place = results.study.path(method, 2, 0), Workplace(results.store)
+    how = run.relaxation.model_copy(update={"rest": Rest(window=10, tolerance=0.5), "steps": 400, "lr": 0.05})
+    until = run.model_copy(update={method: how})
+    history, _, _ = finish(runs.work(until, place))
+    assert history[f"{method}_stopped"]
+    assert 30 <= len(history[f"{method}_loss"]) < 400 * getattr(how, "cycles", 1)
+    result, cuts = interrupted(lambda state: runs.work(until, place, state), 0, most=12)
+    assert cuts >= 1
+    assert same(result[0], history)
+    assert plans.disk(until).running > plans.disk(run).running
 
 
 def test_relaxed_paths_tell_how_they_fell(results):

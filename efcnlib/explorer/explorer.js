@@ -228,13 +228,20 @@ function fill(input, entries, chosen) {
   input.value = String(chosen);
 }
 
+/** For how many epochs the CNN was trained, and the standard FCN, if there is one. */
+function trained(study, fcn) {
+  const [cnn, other] = [study.epochs, study.fcn_epochs ?? study.epochs].map(arithmetic.epochs);
+  if (!fcn) return `CNN trained for ${cnn}`;
+  return cnn === other ? `CNN and standard FCN trained for ${cnn}` : `CNN trained for ${cnn}, standard FCN for ${other}`;
+}
+
 /** What was run, on what. */
 function caption({ study, seed, state }) {
   const [train, test] = [study.train_images, study.test_images].map((count) => count.toLocaleString("en"));
   const words = [
     `: ${study.title}`,
     `seed ${state.seed}`,
-    `CNN and standard FCN trained for ${arithmetic.epochs(study.epochs)}`,
+    trained(study, seed.fcn),
     `eFCN and control for ${study.relax_epochs} after the embedding`,
     `${study.channels} channels`,
     `${train} training and ${test} test images`,

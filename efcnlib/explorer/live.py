@@ -178,7 +178,7 @@ class Relay:
 def packed(training: LiveTraining) -> dict:
     """The pack of a study with all that was trained of the live seed beside the study's own relax times."""
     results = sweep.Results(training.study, training.store)
-    seeds = {seed: numbers.gather(results, seed) for seed in numbers.recorded(results)}
+    seeds = {seed: numbers.gather(one, seed) for seed, one in numbers.recorded(results).items()}
     choice(f"recorded seed of study {training.study.name}", training.seed, seeds)
     mine = seeds[training.seed]
     relaxed, arrays = {kind: dict(times) for kind, times in mine.relaxed.items()}, dict(mine.arrays)
@@ -194,10 +194,11 @@ def packed(training: LiveTraining) -> dict:
 
 
 def _first(training: LiveTraining) -> int:
-    """The relax time at work, or one that was left off, or the first epoch that is none yet."""
+    """The relax time at work, or one left off, or the first epoch that is none yet, if there is one with weights."""
     if training.current is not None:
         return training.current.tw
     if begun := training.begun():
         return begun[0]
     known = {*training.study.relax_times, *training.trained()}
-    return next((tw for tw in range(training.study.epochs + 1) if tw not in known), 0)
+    wanted = (*training.starts(), *range(training.study.epochs + 1))
+    return next((tw for tw in wanted if tw not in known), 0)

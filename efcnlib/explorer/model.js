@@ -1,10 +1,11 @@
 // What is looked at: one study, seed, relax time and epoch of what the packs hold; and the words for it.
 
 const models = (() => {
-  const KINDS = ["efcn", "control", "lowered", "elcn"];
+  const KINDS = ["efcn", "control", "tuned", "lowered", "elcn"];
   const STYLE = {
     efcn: { shape: "dot", css: "efcn-blue" },
     control: { shape: "ring", css: "efcn-red efcn-dashed" },
+    tuned: { shape: "square", css: "efcn-purple efcn-dotted" },
     lowered: { shape: "diamond", css: "efcn-orange efcn-dotted" },
     elcn: { shape: "triangle", css: "efcn-green efcn-dashdot" },
   };
@@ -20,6 +21,7 @@ const models = (() => {
 
   function label(kind, study) {
     const words = { efcn: "eFCN", control: "control: the CNN, trained on", elcn: "eLCN: local, not shared" };
+    if (kind === "tuned") return `control at its own learning rate, ${study.tuned_rate}`;
     return words[kind] ?? `control at ${study.lowered} of the learning rate`;
   }
 

@@ -15,11 +15,12 @@ import numpy as np
 from torch import Tensor
 
 from efcnlib import environment, evidence, notebook, studies, sweep
+from efcnlib.coverage import coverage
 from efcnlib.errors import UserError
 from efcnlib.explorer.pictures import FIRST, LEVELS, Dead, Scale, coded, deflated, scale_of, thinned
 from efcnlib.geometry import ConvGeometry
-from efcnlib.records import Store, default_root, key_of
-from efcnlib.studies import Run, Study
+from efcnlib.records import Store, default_root
+from efcnlib.studies import Study
 from efcnlib.telling import History, Times
 
 BUDGET = 340_000  # bytes of a pack; with its static figure, a study takes less than 400 kB of a page
@@ -47,36 +48,44 @@ class Seed:
 
 
 def load(name: str, root: str | None = None, /, **changes: object) -> dict:
-    """The pack of a preset study, or of one in a file: its first seed, computed if it is missing, and all recorded."""
+    """The pack of a preset study, or of one in a file: its first seed, computed if it is missing, and all recorded.
+
+    Of a long study nothing is computed.
+    """
     whole = studies.load(name, **changes)
     store = Store(root or default_root(), environment.recorded())
-    sweep.ensure(studies.load(name, **changes | {"seeds": whole.seeds[:1]}), store)
-    whole = studies.found(name, store, **changes)
-    results = sweep.Results(whole, store)
-    return pack(whole, {seed: gather(results, seed) for seed in recorded(results)})
+    if not whole.long:
+        sweep.ensure(studies.load(name, **changes | {"seeds": whole.seeds[:1]}), store)
+    found = recorded(sweep.Results(studies.found(name, store, **changes), store))
+    times = sorted({tw for one in found.values() for tw in one.study.relax_times})
+    shown = next(iter(found.values())).whole.model_copy(update={"relax_times": tuple(times)})
+    return pack(shown, {seed: gather(one, seed) for seed, one in found.items()})
 
 
-def recorded(results: sweep.Results) -> tuple[int, ...]:
-    """Seeds of a study all of whose trainings are there; UserError if there is none."""
-    study = results.study
-    nothing_else = {"path_times": (), "curvature": None, "sweep_channels": (), "sweep_train": ()}
-    trainings = study.model_copy(update=nothing_else)
-    found = evidence.complete_seeds(trainings, evidence.present(trainings, results.store))
+def recorded(results: sweep.Results) -> dict[int, sweep.Results]:
+    """By seed the trainings of a study, as far as they are there; UserError if nothing of any seed can be shown."""
+    nothing_else = {"path_times": (), "path_relaxed_times": None, "curvature": None, "curvature_times": None}
+    nothing_else |= {"sweep_time": None, "sweep_channels": (), "sweep_train": ()}
+    trainings = results.study.model_copy(update=nothing_else)
+    there = evidence.present(trainings, results.store)
+    each = (coverage(trainings, seed, there) for seed in trainings.seeds)
+    found = {one.seed: sweep.Results(one.study, results.store, one) for one in each if one.study}
     if not found:
-        raise UserError(f"no seed of study {study.name} is recorded as a whole: compute one with efcn run {study.name}")
+        name = results.study.name
+        raise UserError(f"no seed of study {name} has an eFCN with its control: compute one with efcn run {name}")
     return found
 
 
 def gather(results: sweep.Results, seed: int) -> Seed:
-    """All of a seed's recorded trainings; UserError for one that is not there."""
+    """All trainings of a seed that ``results`` speak of; UserError for one that is not there."""
     study = results.study
     efcns = {tw: results.efcn(tw, seed) for tw in study.relax_times}
     relaxed = {"efcn": {tw: record.history for tw, record in efcns.items()}}
     for kind in study.controls:
-        relaxed[kind] = {tw: _history(results, study.relaxed(kind, tw, seed)) for tw in study.relax_times}
-    cnn = results.cnn(seed)
+        relaxed[kind] = {tw: results.relaxed(kind, tw, seed).history for tw in results.times(kind)}
+    cnn, fcn = results.cnn(seed), results.fcn(seed).history if study.standard_fcn else None
     arrays = {tw: record.arrays for tw, record in efcns.items() if record.arrays.keys() >= set(PICTURES)}
-    return Seed(cnn.history, results.fcn(seed).history, relaxed, arrays, str(cnn.info["device"]))
+    return Seed(cnn.history, fcn, relaxed, arrays, str(cnn.info["device"]))
 
 
 def pack(study: Study, seeds: Mapping[int, Seed], budget: int = BUDGET) -> dict:
@@ -117,13 +126,6 @@ def text(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
-def _history(results: sweep.Results, run: Run) -> History:
-    record = results.store.get(key_of(run))
-    if record is None:
-        raise UserError(f"{run.label} of study {results.study.name} is not there: compute it with sweep.ensure")
-    return record.history
-
-
 def _choices(seeds: Mapping[int, Seed]) -> list[tuple[list[int], int]]:
     """Which seeds get pictures, and at how many times of each run: the first that fits is taken."""
     longest = max((len(run["heat"]) for seed in seeds.values() for run in seed.arrays.values()), default=0)
@@ -142,7 +144,8 @@ def _pictures(seed: Seed, coded_runs: Mapping[int, np.ndarray], most: int) -> di
 def _about(study: Study) -> dict:
     network = {"channels": study.network.channels, "classes": study.data.classes}
     images = {"train_images": study.data.train_images, "test_images": study.data.test_images}
-    fields = ("name", "title", "epochs", "relax_epochs", "relax_times", "precision", "lowered")
+    fields = ("name", "title", "epochs", "fcn_epochs", "relax_epochs", "relax_times", "precision", "lowered")
+    fields += ("tuned_rate",)
     return json.loads(study.model_dump_json(include=set(fields))) | network | images
 
 

@@ -75,7 +75,7 @@ def static(pack: dict) -> str:
     """Figure 3 of a pack's first seed with its caption, as HTML."""
     study, seed = pack["study"], pack["seeds"][0]
     efcn, control = ({int(tw): run for tw, run in seed["runs"][kind].items()} for kind in ("efcn", "control"))
-    best = max(seed["fcn"]["test_accuracy"]) if seed["fcn"] else float("nan")
+    best = max(seed["fcn"]["test_accuracy"]) if seed["fcn"] else None
     caption = (
         f"Test accuracy of the CNN (red) against its epochs. Above each relax time {notebook.TW}, crosses: test"
         " accuracy of the eFCN that stems from there, coloured by its epochs after the embedding; rings: its control."

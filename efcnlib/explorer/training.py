@@ -6,13 +6,14 @@ have if `efcn run` had computed them.
 
 import atexit
 import copy
+import functools
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from efcnlib import files, plans
+from efcnlib import files, pace, plans
 from efcnlib.attempts import Attempt, resume_folder
 from efcnlib.engine import check as check_engine
 from efcnlib.errors import UserError, shortened
@@ -125,12 +126,20 @@ class LiveTraining:
         part = _part(runs, states)
         if part:
             return Stand(tw, "interrupted", part, f"tw = {tw} was interrupted, {part:.0%} done: it can go on.")
-        return Stand(tw, "untrained", 0.0, f"tw = {tw} was never trained.")
+        line = " ".join(filter(None, (f"tw = {tw} was never trained.", self._before(tw), self._took(runs))))
+        return Stand(tw, "untrained", 0.0, line)
 
     def runs(self, tw: int) -> dict[str, Run]:
         """The runs of a relax time by kind, in order. UserError names the epochs that the CNN has."""
         study = with_times(self.study, [tw])
         return {kind: study.relaxed(kind, tw, self.seed) for kind in KINDS}
+
+    def starts(self) -> list[int]:
+        """The epochs of the CNN whose weights are in the store: there a training can start at once."""
+        return [tw for tw in range(self.study.epochs + 1) if self._starts(tw)]
+
+    def _starts(self, tw: int) -> bool:
+        return self.store.has_weights(key_of(self.cnn), None if self.study.carry else [tw])
 
     def trained(self) -> list[int]:
         """The relax times, beside the study's own, whose runs are in the store."""
@@ -151,6 +160,28 @@ class LiveTraining:
 
     def _has_begun(self, run: Run) -> bool:
         return resume_folder(self.store.root, key_of(run)).is_dir() or self._is_there(run)
+
+    def _before(self, tw: int) -> str:
+        """What has to be done first, if the CNN's weights at ``tw`` are not there although it was trained."""
+        if not self._is_there(self.cnn) or self._starts(tw):
+            return ""
+        starts = ", ".join(map(str, self.starts()))
+        there = f"at tw = {starts} alone" if starts else "at no tw"
+        return f"First its CNN has to be trained again, whose weights are in the store {there}."
+
+    def _took(self, runs: Mapping[str, Run]) -> str:
+        """How long the training takes, if that is known from runs in the store."""
+        if self._known is None:
+            return ""
+        todo = plans.todo(runs.values(), self.store)
+        return f"It takes about {pace.duration(sum(map(self._known.seconds, todo)))}."
+
+    @functools.cached_property
+    def _known(self) -> pace.Known | None:
+        """The pace of the seed's runs in the store, looked at once: there are many."""
+        times = self.study.times("efcn") if self.study.is_resolved else ()
+        there = [self.cnn, *(run for tw in times for run in self.runs(tw).values())]
+        return pace.known({run: self.store.state(key_of(run)) for run in there})
 
     def _say(self, stand: Stand) -> None:
         with self._saying:
@@ -175,6 +206,7 @@ class LiveTraining:
         todo = plans.todo(runs.values(), self.store)
         if todo:
             self._check(tw, todo)
+            self._forecast(tw, todo)
             self.place.splits(self.study.data)
         histories = {kind: self._history(run) for kind, run in runs.items() if run not in todo}
         costs = {run: plans.cost(run) for run in (*runs.values(), *todo)}
@@ -201,14 +233,20 @@ class LiveTraining:
         return self.store.get(key_of(run)).history
 
     def _check(self, tw: int, todo: list[Run]) -> None:
-        """UserError if training would take days, is not exact on the device, or has no room."""
-        if self.study.needs_gpu and self.place.device == "cpu":
-            raise UserError(
-                f"study {self.study.name} is paper-scale, hours or days of work for a CPU: train tw = {tw} on a GPU,"
-                " with device = cuda"
-            )
+        """UserError if training is not exact on the device, or has no room."""
         check_engine(todo[-1].optimiser, self.study.precision, self.place.engine, self.place.device)
         files.room(self.store.root, plans.needed(todo), f"tw = {tw}")
+
+    def _forecast(self, tw: int, todo: list[Run]) -> None:
+        """Say how long the training of a long study takes."""
+        if not self.study.long:
+            return
+        known = self._known
+        if known is None:
+            self._say(replace(self.current, line=f"tw = {tw}: measuring how long it takes."))
+            known = pace.measure(todo, self.place.device, self.place.engine)
+        line = f"tw = {tw}: it takes about {pace.duration(sum(map(known.seconds, todo)))}, {len(todo)} runs."
+        self._say(replace(self.current, line=line))
 
     def _passed(self, tw: int, run: Run, pause: Pause, part: float, histories: dict[str, Mapping]) -> None:
         """Tell how far a run is; raise Stopped at its pause if that was asked for."""

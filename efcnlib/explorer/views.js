@@ -4,6 +4,7 @@ const views = (() => {
   const { STYLE, LAYERS, label, best, last } = models;
   const { percent, after } = arithmetic;
   const TW = 't<tspan dy="3" font-size="9">w</tspan>'; // the paper's symbol, in SVG
+  const MARKED = 40; // measurements of a CNN of which each gets a dot; more are a line
   const AFTER = "epochs after the embedding";
 
   /** An element with attributes and children; children are nodes, or texts, which stay texts. */
@@ -106,7 +107,8 @@ const views = (() => {
       const x = charts.epochAxis(longest, `epochs of the CNN; relax time ${TW}`, made.clientWidth);
       chart.frame(x, charts.percentAxis(Math.max(0, low - 0.02), Math.min(1, high + 0.02)), () => {
         const course = charts.line(chart, cnn.epoch, cnn.test_accuracy, "efcn-red");
-        const points = charts.marks(chart, cnn.epoch, cnn.test_accuracy, "dot", "efcn-red efcn-small");
+        const dots = charts.marks(chart, cnn.epoch, cnn.test_accuracy, "dot", "efcn-red efcn-small");
+        const points = cnn.epoch.length > MARKED ? "" : dots;
         const others = `<g class="efcn-faint">${relax.map((tw) => crosses(at, tw)).join("")}</g>`;
         return charts.level(chart, best(fcn), "efcn-brown efcn-dashed") + course + points + others;
       });

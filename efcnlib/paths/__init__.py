@@ -6,6 +6,7 @@ supplement, and what the field has used since, on the same ends with the same ev
 - `points`, `curves`: stacked points; curves that mix a few of them. The linear path and the curvilinear one.
 - `slopes`: the loss at many points at once, and its gradients.
 - `springs`, `strings`: the string, equation (1).
+- `rest`: when either has stopped moving.
 - `bands`: the nudged elastic band, which redistributes its pivots and puts in new ones.
 - `chains`: Bezier curves and polygonal chains with trained bends.
 - `evaluation`, `outputs`: losses and accuracies on the way; the average of the two networks' outputs.
@@ -20,6 +21,7 @@ from efcnlib.paths.evaluation import along
 from efcnlib.paths.outputs import output_space
 from efcnlib.paths.plane import Plane
 from efcnlib.paths.points import linear
+from efcnlib.paths.rest import Rest
 from efcnlib.paths.slopes import Batched, Surface
 from efcnlib.paths.strings import Relaxed, string
 
@@ -28,6 +30,7 @@ __all__ = [
     "Curve",
     "Plane",
     "Relaxed",
+    "Rest",
     "Surface",
     "along",
     "alphas",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from efcnlib.errors import UserError, choice
 from efcnlib.paths.points import Path, Series, distances, inner, restored, size, stored, stretches
+from efcnlib.paths.rest import Rest, Watch
 from efcnlib.paths.slopes import Slopes
 from efcnlib.paths.strings import Relaxed
 from efcnlib.pauses import Pause, State, Work
@@ -28,6 +29,7 @@ def band(
     tangent: str = "improved",
     threshold: float = 0.2,
     most: int = 31,
+    rest: Rest | None = None,
     state: State | None = None,
 ) -> Work[Relaxed]:
     r"""Let the pivots of ``path`` fall across it, ``cycles`` times ``steps`` steps of size ``lr``; the ends stay fixed.
@@ -36,8 +38,12 @@ def band(
     straight line between theirs by more than ``threshold`` times the range of the loss over the path, until there are
     ``most``.
 
+    A cycle ends sooner where its pivots come to `rest <Rest>`; the energy is then the "loss" below.
+
     The history has, for each step and before it, the "loss" (mean over the inner pivots, nats), the "peak" (the
-    highest of them), the "length" of the path and the number of "pivots". A generator, see `pauses`. UserError.
+    highest of them), the "length" of the path and the number of "pivots". With ``rest`` also "cycle_steps", how many
+    steps each cycle took, whether the last one "stopped", what `Watch` saw, and "loss_ends" and "peak_ends": what there
+    was at first, and what is left, the mean over the last window. A generator, see `pauses`. UserError.
 
     With the gradients :math:`g_i`, unit tangents :math:`t_i` and ``lr`` :math:`\eta` a step is
     :math:`x_i \leftarrow x_i - \eta (g_i - (g_i \cdot t_i) t_i)`, then equal distances.
@@ -60,27 +66,46 @@ def band(
         raise UserError(f"threshold {threshold} is not allowed: give a number above 0")
     names = ("loss", "peak", "length", "pivots")
     history = {name: Series() for name in names}
+    done, cycled, watch = 0, [], Watch(rest, path)
     if state is not None:
         like = {name: points[:1] for name, points in path.items()}
         path = restored(state.tensors, like)
         slopes.restore(state.tensors)
         history = {name: Series(state.numbers[name]) for name in names}
-    done = len(history["loss"].known)
+        done = len(history["loss"].known)
+        cycled = list(state.numbers.get("cycle_steps", [steps] * (done // steps)))
+        watch.restore(state)
     gradients = _room(path)
 
     def now() -> State:
-        return State({name: series.values() for name, series in history.items()}, stored(path) | slopes.state())
+        seen = watch.state()
+        numbers = {name: series.values() for name, series in history.items()} | seen.numbers
+        if rest is not None:
+            numbers["cycle_steps"] = list(cycled)
+        return State(numbers, stored(path) | slopes.state() | seen.tensors)
 
-    for step in range(done, cycles * steps):
+    while len(cycled) < cycles:
         slopes.draw()
         fall = _fall(slopes, path, gradients, lr, tangent)
         for name, value in zip(names, fall, strict=True):
             history[name].append(value)
-        if (step + 1) % steps == 0 and step + 1 < cycles * steps:
-            path = with_pivots(slopes, path, threshold, most)
-            gradients = _room(path)
-        yield Pause((step + 1) / (cycles * steps), now)
-    return Relaxed(path, {name: series.values() for name, series in history.items()})
+        done += 1
+        if watch.is_due(done):
+            watch.look(path, history["loss"].values())
+        taken = done - sum(cycled)
+        if taken == steps or watch.is_at_rest:
+            cycled.append(taken)
+            taken = 0
+            if len(cycled) < cycles:
+                path = with_pivots(slopes, path, threshold, most)
+                gradients = _room(path)
+                watch.begin(path, done)
+        yield Pause((len(cycled) + taken / steps) / cycles, now)
+    values = {name: series.values() for name, series in history.items()}
+    if rest is not None:
+        left = {f"{name}_ends": watch.ends(values[name]) for name in ("loss", "peak")}
+        values |= watch.numbers | {"cycle_steps": cycled, "stopped": watch.is_at_rest} | left
+    return Relaxed(path, values)
 
 
 def _room(path: Path) -> Path:

@@ -8,20 +8,26 @@ from torch import Tensor, nn
 
 from efcnlib.errors import UserError
 from efcnlib.images import Split
-from efcnlib.measures import EVALUATION_BATCH, score
+from efcnlib.measures import at_once, score
 from efcnlib.networks import DROPOUT, DenseConv
 from efcnlib.paths.chains import mixed
 from efcnlib.paths.curves import Curve
 from efcnlib.pauses import Pause, State, Work
+from efcnlib.precision import products
 
 
 def along(
-    network: nn.Sequential, curve: Curve, splits: Mapping[str, Split], state: State | None = None
+    network: nn.Sequential,
+    curve: Curve,
+    splits: Mapping[str, Split],
+    state: State | None = None,
+    precision: str = "float32",
 ) -> Work[dict[str, list[float]]]:
     """Mean cross-entropy in nats and accuracy at every point of a curve: "train_loss", ... as lists over the points.
 
     ``splits`` are images by the first words of these names. The first matrix multiplies each batch once for every
-    control, not for every point. A generator, see `pauses`.
+    control, not for every point. With ``precision`` "bf16" products are of bf16 numbers and activations are rounded to
+    them, as in training; what mixes the controls, and the cross-entropy, is in float32. A generator, see `pauses`.
 
     >>> import torch
     >>> from efcnlib import images, paths
@@ -34,19 +40,16 @@ def along(
     >>> [round(loss, 4) for loss in rows["test_loss"]]  # ln 10: all outputs are alike at every point
     [2.3026, 2.3026, 2.3026]
     """
-    layers = _layers(network, curve)
-    batches = [
-        (row, x, y)
-        for row, split in enumerate(splits.values())
-        for x, y in zip(split.x.split(EVALUATION_BATCH), split.y.split(EVALUATION_BATCH), strict=True)
-    ]
+    layers = _layers(network, curve, precision)
+    batches = batched(splits, at_once(precision))
     device = batches[0][2].device
     totals, done = torch.zeros(len(splits), len(curve), 2, dtype=torch.float64, device=device), 0
     if state is not None:
         totals, done = state.tensors["totals"].to(device, copy=True), int(state.numbers["batches"])
     for number in range(done, len(batches)):
         row, x, y = batches[number]
-        totals[row] += _batch(layers, curve, x, y)
+        with products(precision, device):
+            totals[row] += _batch(layers, curve, x, y)
         reached = number + 1
         yield Pause(
             reached / len(batches), lambda reached=reached: State({"batches": reached}, {"totals": totals.clone()})
@@ -58,6 +61,22 @@ def along(
     return history
 
 
+def batched(splits: Mapping[str, Split], size: int) -> list[tuple[int, Tensor, Tensor]]:
+    """The number of a split, and ``size`` of its images with their classes, until all of all splits are through.
+
+    >>> import torch
+    >>> from efcnlib.paths.evaluation import Split, batched
+    >>> split = Split(torch.zeros(5, 2), torch.zeros(5))
+    >>> [(row, len(x)) for row, x, _ in batched({"train": split, "test": split}, 3)]
+    [(0, 3), (0, 2), (1, 3), (1, 2)]
+    """
+    return [
+        (row, x, y)
+        for row, split in enumerate(splits.values())
+        for x, y in zip(split.x.split(size), split.y.split(size), strict=True)
+    ]
+
+
 class _Layer:
     """A matrix of a curve's networks: its controls, and their mixtures at each point.
 
@@ -65,9 +84,13 @@ class _Layer:
     last: its rows are, once.
     """
 
-    def __init__(self, name: str, layer: nn.Module, curve: Curve):
+    def __init__(self, name: str, layer: nn.Module, curve: Curve, precision: str, is_first: bool):
         self.layer = layer
         self.weights, self.biases = curve.controls[f"{name}.weight"], curve.controls.get(f"{name}.bias")
+        self.masters = self.weights.dtype
+        self.operands = torch.bfloat16 if precision == "bf16" else self.masters
+        if is_first:  # its products are mixed, not its weights
+            self.weights = self.weights.to(self.operands)
         self.mix = {part: curve.coefficients(f"{name}.{part}").tolist() for part in ("weight", "bias")}
         self.last = isinstance(layer, DenseConv) and self.weights.device.type == "cpu"
         if self.last:
@@ -89,17 +112,19 @@ class _Layer:
         return None if self.biases is None else mixed(self.biases, self.mix["bias"][i])
 
     def products(self, x: Tensor) -> Tensor:
-        """What each control's matrix makes of the images, [controls, n, outputs]."""
-        return torch.stack([F.linear(x, weight) for weight in self.weights])
+        """What each control's matrix makes of the images, [controls, n, outputs], in the masters' type."""
+        x = x.to(self.operands)
+        return torch.stack([F.linear(x, weight) for weight in self.weights]).to(self.masters)
 
     def first(self, products: Tensor, i: int) -> Tensor:
         """The i-th point's output, from the controls' products."""
         y, bias = mixed(products, self.mix["weight"][i]), self.bias(i)
-        return self.image(y if bias is None else y.add_(bias))
+        return self.image((y if bias is None else y.add_(bias)).to(self.operands))
 
     def __call__(self, x: Tensor, i: int) -> Tensor:
         """The i-th point's output for its own input."""
-        return self.image(F.linear(self.flat(x), mixed(self.weights, self.mix["weight"][i]), self.bias(i)))
+        weight, bias = mixed(self.weights, self.mix["weight"][i]).to(self.operands), self.bias(i)
+        return self.image(F.linear(self.flat(x), weight, None if bias is None else bias.to(self.operands)))
 
 
 def _channels_last(values: Tensor, channels: int) -> Tensor:
@@ -107,11 +132,12 @@ def _channels_last(values: Tensor, channels: int) -> Tensor:
     return values.unflatten(1, (channels, -1)).transpose(1, 2).flatten(1, 2).contiguous()
 
 
-def _layers(network: nn.Sequential, curve: Curve) -> list[_Layer | nn.Module]:
+def _layers(network: nn.Sequential, curve: Curve, precision: str) -> list[_Layer | nn.Module]:
     layers = []
     for name, layer in network.named_children():
         if isinstance(layer, DenseConv | nn.Linear):
-            layers.append(_Layer(name, layer, curve))
+            is_first = not any(isinstance(before, _Layer) for before in layers)
+            layers.append(_Layer(name, layer, curve, precision, is_first))
         elif isinstance(layer, nn.Conv2d):
             raise UserError(f"layer {name} (Conv2d) is no matrix: paths lead through dense networks, embed it first")
         elif not isinstance(layer, DROPOUT):
@@ -132,5 +158,5 @@ def _batch(layers: list[_Layer | nn.Module], curve: Curve, x: Tensor, y: Tensor)
         z = first.first(products, i)
         for layer in layers[start + 1 :]:
             z = layer(z, i) if isinstance(layer, _Layer) else layer(z)
-        scores.append(score(z, y))
+        scores.append(score(z.to(first.masters), y))
     return torch.stack(scores)

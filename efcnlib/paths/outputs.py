@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from efcnlib.images import Split
-from efcnlib.measures import EVALUATION_BATCH, score
+from efcnlib.measures import at_once, score
 from efcnlib.paths.curves import alphas
+from efcnlib.paths.evaluation import batched
 from efcnlib.paths.points import Weights
 from efcnlib.pauses import Pause, State, Work
+from efcnlib.precision import products
 
 
 @torch.no_grad()
@@ -21,11 +23,13 @@ def output_space(
     count: int,
     splits: Mapping[str, Split],
     state: State | None = None,
+    precision: str = "float32",
 ) -> Work[dict[str, list[float]]]:
     """Losses and accuracies of the networks' averaged outputs, (1 - alpha) f_start + alpha f_end, at ``count`` alphas.
 
     Keys "train_loss", ... average logits, as the published code does; "probability_train_loss", ... probabilities.
-    ``splits`` are images by the first words of these names. A generator, see `pauses`.
+    ``splits`` are images by the first words of these names. With ``precision`` "bf16" the networks compute as in
+    `measures.evaluate`; outputs are averaged in float32. A generator, see `pauses`.
 
     >>> import torch
     >>> from efcnlib.images import Split
@@ -39,18 +43,16 @@ def output_space(
     """
     network.eval()
     steps = alphas(count).tolist()
-    batches = [
-        (row, x, y)
-        for row, split in enumerate(splits.values())
-        for x, y in zip(split.x.split(EVALUATION_BATCH), split.y.split(EVALUATION_BATCH), strict=True)
-    ]
+    batches = batched(splits, at_once(precision))
     device = batches[0][2].device
     totals, done = torch.zeros(2, len(splits), count, 2, dtype=torch.float64, device=device), 0
     if state is not None:
         totals, done = state.tensors["totals"].to(device, copy=True), int(state.numbers["batches"])
+    reduced = precision == "bf16"
+    ends = [{k: w.bfloat16() for k, w in weights.items()} if reduced else weights for weights in (start, end)]
     for number in range(done, len(batches)):
         row, x, y = batches[number]
-        a, b = functional_call(network, start, x), functional_call(network, end, x)
+        a, b = (_logits(network, weights, x, precision) for weights in ends)
         p, q = a.softmax(1), b.softmax(1)
         for i, alpha in enumerate(steps):
             mixed = ((1 - alpha) * a + alpha * b, ((1 - alpha) * p + alpha * q).log())
@@ -66,3 +68,9 @@ def output_space(
             history[f"{prefix}{name}_loss"] = (losses / len(split)).tolist()
             history[f"{prefix}{name}_accuracy"] = (right / len(split)).tolist()
     return history
+
+
+def _logits(network: nn.Module, weights: Weights, x: Tensor, precision: str) -> Tensor:
+    reduced = precision == "bf16"
+    with products(precision, x.device), torch.autocast(x.device.type, torch.bfloat16, enabled=reduced):
+        return functional_call(network, weights, x).to(x.dtype)

@@ -157,6 +157,7 @@ class Batched:
         self.generator = torch.Generator().manual_seed(seed)
         self.operands = torch.bfloat16 if precision == "bf16" else split.x.dtype
         self.anchor = torch.empty(0, device=split.x.device, requires_grad=True)
+        self.rounded: Path = {}  # room for weights in the operands' type, kept
         self._new_epoch()
 
     def _new_epoch(self) -> None:
@@ -197,16 +198,24 @@ class Batched:
     def _losses(self, points: Path, take: Take | None) -> Tensor:
         with products(self.precision, self.split.x.device):
             x, y = self.split.x[self.index].to(self.operands), self.split.y[self.index]
-            values = logits(self.network, points, x, take, self.anchor).to(self.split.x.dtype)
+            values = logits(self.network, points, x, take, self.anchor, self.rounded).to(self.split.x.dtype)
             n = size(points)
             return F.cross_entropy(values.flatten(0, 1), y.repeat(n), reduction="none").view(n, -1).mean(1)
 
 
-def logits(network: nn.Sequential, points: Path, x: Tensor, take: Take | None = None, anchor: Tensor | None = None):
+def logits(
+    network: nn.Sequential,
+    points: Path,
+    x: Tensor,
+    take: Take | None = None,
+    anchor: Tensor | None = None,
+    rounded: Path | None = None,
+) -> Tensor:
     """What n weights of a dense network answer to the images x [batch, channels, h, w]: [n, batch, classes].
 
     With ``take``, a backward pass hands every parameter's gradient to it; ``anchor`` is what autograd follows where
-    the images need no gradient. Products are computed in the images' type.
+    the images need no gradient. Products are computed in the images' type; ``rounded`` is where the weights are put
+    that have another, if they are to be put into the same memory each time.
 
     >>> import torch
     >>> from efcnlib.paths.slopes import logits, nn
@@ -221,7 +230,8 @@ def logits(network: nn.Sequential, points: Path, x: Tensor, take: Take | None = 
             x = layer.flat(x) if isinstance(layer, DenseConv) else x
             x = x.expand(n, *x.shape) if shared else x.unflatten(0, (n, batch))
             bias = points.get(f"{name}.bias")
-            x = _Matrices.apply(x, anchor, points[f"{name}.weight"], bias, take, name).flatten(0, 1)
+            operands = _operands(f"{name}.weight", points, x.dtype, rounded)
+            x = _Matrices.apply(x, anchor, operands, bias, take, name).flatten(0, 1)
             x = x.unflatten(1, layer.out) if isinstance(layer, DenseConv) else x
             shared = False
         elif isinstance(layer, nn.Conv2d):
@@ -231,18 +241,27 @@ def logits(network: nn.Sequential, points: Path, x: Tensor, take: Take | None = 
     return x.unflatten(0, (n, batch))
 
 
+def _operands(name: str, points: Path, dtype: torch.dtype, rounded: Path | None) -> Tensor:
+    """The points' matrices in the type of products: themselves, or a copy."""
+    weight = points[name].detach()
+    if weight.dtype == dtype or rounded is None:
+        return weight.to(dtype)
+    if name not in rounded or rounded[name].shape != weight.shape:
+        rounded[name] = torch.empty_like(weight, dtype=dtype)
+    return rounded[name].copy_(weight)
+
+
 class _Matrices(torch.autograd.Function):
     """A layer of n networks, y_i = x_i W_i^T + b_i, whose backward pass hands out the factors of its gradients."""
 
     @staticmethod
     def forward(ctx, x: Tensor, anchor: Tensor | None, weight: Tensor, bias: Tensor | None, take, name: str) -> Tensor:
-        operands = weight.detach().to(x.dtype)  # a copy only where products are computed in another type
-        ctx.weight, ctx.bias, ctx.take, ctx.name = operands, bias, take, name
+        ctx.weight, ctx.bias, ctx.take, ctx.name = weight, bias, take, name
         if take is not None:
             ctx.save_for_backward(x)
         if bias is None:
-            return torch.bmm(x, operands.mT)
-        return torch.baddbmm(bias.detach().to(x.dtype)[:, None], x, operands.mT)
+            return torch.bmm(x, weight.mT)
+        return torch.baddbmm(bias.detach().to(x.dtype)[:, None], x, weight.mT)
 
     @staticmethod
     def backward(ctx, dy: Tensor) -> tuple[Tensor | None, None, None, None, None, None]:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from efcnlib.errors import UserError, choice
-from efcnlib.paths.points import Path, size, stretches
+from efcnlib.paths.points import Gaps, Path, size, stretches
 
 SPRINGS = ("implicit", "published")
 
@@ -41,21 +41,28 @@ class Springs:
         choice("kind of springs", kind, SPRINGS)
         self.stiffness, self.strength, self.kind = stiffness, lr * stiffness, kind
         self.relax = implicit(size(path) - 2, self.strength, path)
+        self.gaps = Gaps()
+        self.rooms: dict[torch.Size, Tensor] = {}  # kept, as in `Gaps`
 
     def pull(self, path: Path) -> Tensor:
         """One step of the springs, in place; returns the energy after it, a float64 scalar on the path's device."""
         squares = []
         for (part,) in stretches(path):
             if self.kind == "implicit":
-                pull(part, self.relax, self.strength)
+                pull(part, self.relax, self.strength, self._room(part[1:-1]))
             else:
                 sweep(part, self.stiffness)
-            squares.append(_squares(part))
+            squares.append(self.gaps.squares(part).sum())
         return 0.5 * self.stiffness * torch.stack(squares).sum()
 
     def energy(self, path: Path) -> Tensor:
         """The energy k/2 sum_i (x_{i+1} - x_i)^2, a float64 scalar on the path's device."""
-        return 0.5 * self.stiffness * torch.stack([_squares(part) for (part,) in stretches(path)]).sum()
+        return 0.5 * self.stiffness * torch.stack([self.gaps.squares(part).sum() for (part,) in stretches(path)]).sum()
+
+    def _room(self, inner: Tensor) -> Tensor:
+        if inner.shape not in self.rooms:
+            self.rooms[inner.shape] = torch.empty_like(inner)
+        return self.rooms[inner.shape]
 
 
 def chain(inner: int) -> Tensor:
@@ -85,8 +92,10 @@ def implicit(inner: int, strength: float, path: Path) -> Tensor:
     return torch.linalg.inv(torch.eye(inner, dtype=torch.float64) + strength * chain(inner)).to(any_points)
 
 
-def pull(part: Tensor, relax: Tensor, strength: float) -> None:
+def pull(part: Tensor, relax: Tensor, strength: float, room: Tensor | None = None) -> None:
     """The implicit step of points [n, weights]: the inner ones solve their linear system, the ends stay.
+
+    ``room`` [n - 2, weights] is overwritten.
 
     >>> import torch
     >>> from efcnlib.paths.springs import implicit, pull
@@ -98,7 +107,7 @@ def pull(part: Tensor, relax: Tensor, strength: float) -> None:
     inner = part[1:-1]
     inner[0] += strength * part[0]
     inner[-1] += strength * part[-1]
-    inner.copy_(relax @ inner)
+    inner.copy_(torch.mm(relax, inner, out=room))
 
 
 def sweep(part: Tensor, stiffness: float) -> None:
@@ -113,7 +122,3 @@ def sweep(part: Tensor, stiffness: float) -> None:
     """
     for i in range(1, len(part) - 1):
         part[i].mul_(1 - 2 * stiffness).add_(part[i - 1] + part[i + 1], alpha=stiffness)
-
-
-def _squares(part: Tensor) -> Tensor:
-    return part.diff(dim=0).square().sum(dtype=torch.float64)

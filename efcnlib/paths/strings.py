@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from efcnlib.paths.points import Path, Series, inner, restored, stored
+from efcnlib.paths.rest import Rest, Watch
 from efcnlib.paths.slopes import Slopes
 from efcnlib.paths.springs import Springs
 from efcnlib.pauses import Pause, State, Work
@@ -23,6 +24,7 @@ def string(
     lr: float,
     steps: int,
     springs: str = "implicit",
+    rest: Rest | None = None,
     state: State | None = None,
 ) -> Work[Relaxed]:
     r"""Let the inner points of ``path`` fall down the loss, in place, tied by springs; the ends stay fixed.
@@ -35,7 +37,11 @@ def string(
     implicit ones any k >= 0 is stable: k -> infinity gives the linear path, k = 0 lets the points fall apart; ``lr``
     scales both parts.
 
-    The history has "loss", the sum of the inner points' batch losses in nats, and "elastic", before each step.
+    ``steps`` are taken, or fewer where the points come to `rest <Rest>` before, by the energy E.
+
+    The history has "loss", the sum of the inner points' batch losses in nats, and "elastic", before each step. With
+    ``rest`` also the "steps" that were taken, whether it "stopped", what `Watch` saw, and both parts' "loss_ends" and
+    "elastic_ends": what there was at first, on the straight line, and what is left, the mean over the last window.
     A generator, see `pauses`. UserError for a negative stiffness.
 
     >>> import torch
@@ -52,25 +58,37 @@ def string(
             [ 100,  100]], dtype=torch.int32)
     """
     pulling = Springs(path, stiffness, lr, springs)
-    losses, energies, done = Series(), Series(), 0
+    losses, energies, watch = Series(), Series(), Watch(rest, path)
     if state is not None:
         path = restored(state.tensors, path)
         slopes.restore(state.tensors)
         losses, energies = (Series(state.numbers[name]) for name in ("loss", "elastic"))
-        done = len(losses.known)
-    points = inner(path)
+        watch.restore(state)
+    done, points = len(losses.known), inner(path)
 
     def descend(name, gradient) -> None:
         gradient.add_to(points[name], alpha=-lr)
 
+    def parts() -> dict[str, list[float]]:
+        return {"loss": losses.values(), "elastic": energies.values()}
+
     def now() -> State:
-        return State({"loss": losses.values(), "elastic": energies.values()}, stored(path) | slopes.state())
+        seen = watch.state()
+        return State(parts() | seen.numbers, stored(path) | slopes.state() | seen.tensors)
 
     energy = pulling.energy(path)
-    for step in range(done, steps):
+    while done < steps and not watch.is_at_rest:
         energies.append(energy)
         slopes.draw()
         losses.append(slopes.gradients(points, descend).sum())
         energy = pulling.pull(path)
-        yield Pause((step + 1) / steps, now)
-    return Relaxed(path, {"loss": losses.values(), "elastic": energies.values()})
+        done += 1
+        if watch.is_due(done):
+            watch.look(path, [sum(both) for both in zip(*parts().values(), strict=True)])
+        yield Pause(done / steps, now)
+    history = parts()
+    if rest is not None:
+        left = {"loss_ends": watch.ends(history["loss"]), "elastic_ends": watch.ends(history["elastic"])}
+        left["elastic_ends"][0] = history["elastic"][0]  # which has no noise
+        history |= watch.numbers | {"steps": done, "stopped": watch.is_at_rest} | left
+    return Relaxed(path, history)
