@@ -1,107 +1,103 @@
-"""One study, recorded unattended: what is missing is computed, for so long, and what is done is written as records.
+"""Studies of the paper's size, recorded on a GPU that is lent for fifteen minutes, and that little can be carried to.
 
-    python benchmarks/record.py STUDY OUT [--seconds 470] [--device cuda] [--runs FOLDER] [--seeds 0 1] [--threads N]
+    python benchmarks/record.py pack FOLDER          # here: all that is carried, and a list of the calls to make
+    python benchmarks/record.py run OUT [STUDY ...]  # there: compute for --seconds, what is done comes back in OUT
+    python benchmarks/record.py unpack FOLDER        # here: what came back, into results/, verified
 
-Call it again until it says that all is done. Runs and checkpoints stay in ``--runs`` (weights are large); OUT gets
-STUDY.tar, the recorded study as `efcn export` writes it, sealed and without weights. Unpacked into results/, its runs
-are not computed again, also on a machine that has nothing else of them: only weights that a missing run needs are.
-The images are verified by their digest before anything is computed. The last thing printed is a table.
-Exit code: 0 when the study is complete, 1 when time ran out before, 2 for a mistake, told in a line.
+Without STUDY (a name or a study file) those in benchmarks/rental/: the paper's two networks, 100 epochs after the
+embedding. Several processes share the device; each begins a study as soon as its images are there. They outlive the
+call by --linger seconds, so that the next one finds them at work, and all that is done stays in the folder --base.
+Every 20 seconds OUT gets what is new: NAME.0.tar, ... with the records, and log.txt. Nothing there is half-written,
+whenever it ends.
+Exit code of run: 0 when all is done, 1 when it is not, 2 for a mistake, told in a line.
 """
 
-import argparse
-import os
-import signal
-import subprocess
-import sys
-import tarfile
 import time
-from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
+BEGAN = time.monotonic()  # PyTorch takes seconds to import, and they count
 
-from efcnlib import claims, evidence, export, files, images, studies, survey  # noqa: E402
-from efcnlib.environment import recorded  # noqa: E402
+import argparse  # noqa: E402
+import sys  # noqa: E402
+import tarfile  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from efcnlib.errors import UserError, plain_warnings  # noqa: E402
-from efcnlib.records import Store  # noqa: E402
-
-GRACE = 25  # seconds that an interrupted computation may take to end
 
 
-def main() -> int:
-    """Compute for the time that is given, then write and tell what there is."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("study", help="a study's name, or a study file")
-    parser.add_argument("out", type=Path, help="folder for STUDY.tar")
-    parser.add_argument("--seconds", type=float, default=470, help="for the whole call")
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--runs", type=Path, help="folder of the run store; else OUT/runs")
-    parser.add_argument("--seeds", type=int, nargs="+", help="those of the study that are to be computed; else all")
-    parser.add_argument("--threads", type=int, help="processor cores")
-    options = parser.parse_args()
+def main(arguments: list[str]) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
     try:
         with plain_warnings():
-            return record(options, time.monotonic() + options.seconds)
-    except (UserError, OSError) as mistake:
+            return options.do(options)
+    except (UserError, OSError, tarfile.TarError) as mistake:
         print(f"record: {mistake}", file=sys.stderr)
         return 2
 
 
-def record(options: argparse.Namespace, end: float) -> int:
-    """The whole of a call, until ``end`` of the monotonic clock."""
-    study = studies.load(options.study)
-    store = Store(options.runs or options.out / "runs", recorded())
-    loaded = images.load(study.data.name)
-    print(f"{study.data.name}: {len(loaded.train_y)} + {len(loaded.test_y)} images, verified", flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / f".{study.name}.json"
-    file.write_text(study.model_dump_json(), "utf-8")
-    complete = compute(file, store, options, end - GRACE)
-    file.unlink()
-    pack(study, store, options.out, f"python benchmarks/record.py {options.study} OUT --device {options.device}")
-    if evidence.complete_seeds(study, evidence.present(study, store)):
-        for finding in claims.findings(evidence.gather(study, store)):
-            print(f"{finding.claim:>2} {finding.verdict:<10} {finding.value:<50} {finding.statistic}")
-    print("\n".join(survey.lines(study, store, each=False)))
-    return 0 if complete else 1
+def _pack(options: argparse.Namespace) -> int:
+    from rental import prepare
+
+    print("\n".join(prepare.pack(options.folder, options.sets)))
+    return 0
 
 
-def compute(file: Path, store: Store, options: argparse.Namespace, end: float) -> bool:
-    """Run the study in a process of its own until ``end``; whether it was done by then. UserError if it failed."""
-    command = [sys.executable, "-m", "efcnlib.cli", "run", str(file), "--root", str(store.root)]
-    command += ["--device", options.device, "--yes"]
-    command += ["--threads", str(options.threads)] if options.threads else []
-    command += ["--seeds", *map(str, options.seeds)] if options.seeds else []
-    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
-    try:
-        code = process.wait(timeout=max(1.0, end - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)  # the last checkpoints stay
-        try:
-            process.wait(timeout=GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        return False
-    if code:
-        raise UserError(f"efcn run ended with {code}, see above")
-    return True
+def _run(options: argparse.Namespace) -> int:
+    from rental import call
+
+    return call.run(options, BEGAN)
 
 
-def pack(study: studies.Study, store: Store, out: Path, command: str) -> None:
-    """Write what is done of the study as OUT/NAME.tar; nothing if nothing is."""
-    try:
-        folder = export.export(study, store, out / "results", command, partial=True)
-    except UserError as nothing:
-        print(nothing)
-        return
-    partial = out / f".{study.name}.tar"
-    with tarfile.open(partial, "w") as tar:
-        tar.add(folder, arcname=study.name)
-    partial.replace(out / f"{study.name}.tar")
-    print(f"{study.name}.tar: {files.size((out / f'{study.name}.tar').stat().st_size)}")
+def _work(options: argparse.Namespace) -> int:
+    from rental import call, worker
+    from rental.base import Base
 
+    chosen = list(call.chosen(options.studies).values())
+    return worker.main(Base(options.base), options.number, chosen, options.device, options.threads)
+
+
+def _unpack(options: argparse.Namespace) -> int:
+    from rental import packs
+
+    for folder in packs.unpack(options.folder, options.results):
+        print(f"{folder}: verified")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True, metavar="pack | run | unpack")
+    pack = commands.add_parser("pack", help="prepare what is carried")
+    pack.add_argument("folder", type=Path, help="a new folder in the repository; git will ignore it")
+    pack.add_argument("--sets", nargs="*", default=["cifar10", "cifar100"], help="images that are carried, in order")
+    pack.set_defaults(do=_pack)
+    run = commands.add_parser("run", help="compute, and pack what is done")
+    run.add_argument("out", type=Path, help="folder for what comes back")
+    run.add_argument("--seconds", type=float, default=ENOUGH, help="for the call; 0: return once the workers run")
+    run.add_argument("--linger", type=float, default=0, help="seconds that the workers go on after the call")
+    run.add_argument("--carried", type=Path, nargs="+", default=[], help="folders of images that have arrived")
+    run.add_argument("--workers", type=int, default=4, help="processes that share the device")
+    run.add_argument("--kernel", choices=("auto", "torch", "triton"), default="auto", help="of Adam; auto: if gated")
+    run.add_argument("--tests", action="store_true", help="run the tests of the device beside, in tests.txt")
+    run.set_defaults(do=_run)
+    work = commands.add_parser("work")
+    work.add_argument("--number", type=int, default=0)
+    work.set_defaults(do=_work)
+    for each in (run, work):
+        each.add_argument("studies", nargs="*", help="names, or study files")
+        each.add_argument("--base", type=Path, help="folder of what outlives a call; else one in memory")
+        each.add_argument("--device", default="cuda")
+        each.add_argument("--threads", type=int, default=2, help="processor cores of each process")
+    unpack = commands.add_parser("unpack", help="put what came back into results/")
+    unpack.add_argument("folder", type=Path)
+    unpack.add_argument("--results", type=Path, default=Path(__file__).resolve().parents[1] / "results")
+    unpack.set_defaults(do=_unpack)
+    return parser
+
+
+ENOUGH = 560  # seconds of a long call, of the ten minutes that one may take
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

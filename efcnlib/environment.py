@@ -89,9 +89,9 @@ def _efcnlib_version() -> str | None:
 
 @functools.cache
 def _commit() -> str | None:
-    """The checked-out git commit, with "-dirty" when tracked files differ from it."""
+    """The checked-out git commit, with "-dirty" when tracked files differ from it; without git, EFCN_COMMIT."""
     if not (REPOSITORY / ".git").exists():  # git would find a repository around an installed package, not ours
-        return None
+        return os.environ.get("EFCN_COMMIT")
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)

@@ -35,6 +35,7 @@ from efcnlib.runfolder import (
     read_manifest,
     read_record,
 )
+from efcnlib.runs import untrained
 from efcnlib.studies import Run, Study, Training
 
 INDEX = "study.json"
@@ -266,7 +267,7 @@ def _record(study: Study, run: Run, store: Store, target: Path) -> dict[str, Dig
         arrays = {name: value for name, value in record.arrays.items() if name not in without}
         manifest.files[ARRAYS] = files.write_tensors(target / ARRAYS, arrays)
         manifest.info["left_out"] = sorted(without)
-    weights = _weights(study, run, store)
+    weights = _weights(study, run, store) if WEIGHTS in manifest.files else {}
     if weights:
         manifest.files[WEIGHTS] = files.write_tensors(target / WEIGHTS, weights)
         manifest.info[WEIGHTS_OF] = sorted({int(name.split("/")[0]) for name in weights})
@@ -278,12 +279,11 @@ def _weights(study: Study, run: Run, store: Store) -> dict[str, Tensor]:
     """Those weights of a run that are recorded with it; none where they are not there or too large."""
     if not (isinstance(run, Training) and run.kind == "cnn"):
         return {}
-    epochs = [tw for tw in (*study.relax_times, run.epochs) if store.has_weights(key_of(run), (tw,))]
-    each = [
-        {f"{epoch}/{name}": value for name, value in checkpoint(store, run, epoch).items()} for epoch in set(epochs)
-    ]
-    weights = {name: value for one in each for name, value in one.items()}
-    return weights if sum(value.nbytes for value in weights.values()) <= WEIGHTS_MOST else {}
+    epochs = {tw for tw in (*study.relax_times, run.epochs) if store.has_weights(key_of(run), (tw,))}
+    if len(epochs) * sum(value.nbytes for value in untrained(run).state_dict().values()) > WEIGHTS_MOST:
+        return {}  # unread: a CNN's file holds all epochs, AlexNet's 2.5 GB
+    each = [{f"{epoch}/{name}": value for name, value in checkpoint(store, run, epoch).items()} for epoch in epochs]
+    return {name: value for one in each for name, value in one.items()}
 
 
 def _holds(folder: Path, key: str) -> bool:

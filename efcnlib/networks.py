@@ -52,19 +52,26 @@ class DenseConv(nn.Module):
     (DenseConv(3888 -> 18496, padded), DenseConv(3072 -> 18496, live))
     """
 
-    def __init__(self, geometry: ConvGeometry, live: bool, bias: bool = True, dtype: torch.dtype | None = None):
+    def __init__(
+        self,
+        geometry: ConvGeometry,
+        live: bool,
+        bias: bool = True,
+        dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
+    ):
         super().__init__()
         self.geometry, self.live = geometry, live
         outputs, inputs = geometry.shape(live)
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, dtype=dtype))
-        self.bias = nn.Parameter(torch.empty(outputs, dtype=dtype)) if bias else None
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, dtype=dtype, device=device))
+        self.bias = nn.Parameter(torch.empty(outputs, dtype=dtype, device=device)) if bias else None
         for name, shape in (
             ("dead_mean", geometry.filter_shape),
             ("dead_spread", geometry.filter_shape),
             ("dead_off", ()),
             ("dead_bias", (geometry.c_out,)),
         ):
-            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64, device=device))
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, c_in, h, w] -> [n, c_out, rows, columns]."""
@@ -181,7 +188,7 @@ def trace(network: nn.Sequential, input_shape: Sequence[int]) -> list[Step]:
 
 
 def dense(network: nn.Sequential, input_shape: Sequence[int], live: bool = True) -> nn.Sequential:
-    """The fully-connected network of the same shape, uninitialised.
+    """The fully-connected network of the same shape, uninitialised, on the device of ``network``.
 
     >>> from efcnlib import architectures, networks
     >>> efcn = networks.dense(networks.cnn(architectures.vanilla(10), (3, 32, 32)), (3, 32, 32), live=False)
@@ -189,19 +196,25 @@ def dense(network: nn.Sequential, input_shape: Sequence[int], live: bool = True)
     110606602
     """
     return _counterpart(
-        network, input_shape, lambda conv, g: DenseConv(g, live, conv.bias is not None, conv.weight.dtype)
+        network,
+        input_shape,
+        lambda conv, g: DenseConv(g, live, conv.bias is not None, conv.weight.dtype, conv.weight.device),
     )
 
 
 def local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
-    """The locally-connected network (eLCN) of the same shape, uninitialised.
+    """The locally-connected network (eLCN) of the same shape, uninitialised, on the device of ``network``.
 
     >>> from efcnlib import architectures, networks
     >>> elcn = networks.local(networks.cnn(architectures.small(10), (1, 8, 8)), (1, 8, 8))
     >>> tuple(elcn[0].weight.shape)
     (1, 8, 1, 3, 3, 8, 8)
     """
-    return _counterpart(network, input_shape, lambda conv, g: LocalConv(g, conv.bias is not None, conv.weight.dtype))
+    return _counterpart(
+        network,
+        input_shape,
+        lambda conv, g: LocalConv(g, conv.bias is not None, conv.weight.dtype, conv.weight.device),
+    )
 
 
 def initialise(network: nn.Sequential, generator: torch.Generator) -> nn.Sequential:
@@ -241,8 +254,8 @@ def _counterpart(network, input_shape, replace_conv) -> nn.Sequential:
         if isinstance(layer, nn.Conv2d):
             new = replace_conv(layer, traced.geometry)
         elif isinstance(layer, nn.Linear):
-            bias, dtype = layer.bias is not None, layer.weight.dtype
-            new = nn.utils.skip_init(nn.Linear, layer.in_features, layer.out_features, bias, dtype=dtype)
+            like = {"bias": layer.bias is not None, "dtype": layer.weight.dtype, "device": layer.weight.device}
+            new = nn.utils.skip_init(nn.Linear, layer.in_features, layer.out_features, **like)
         else:
             new = copy.deepcopy(layer)
         result.add_module(traced.name, new)

@@ -33,9 +33,13 @@ def search(run: RateSearch, build, split: Split, engine: Engine, seed: int, stat
             return float(measures.evaluate(network, seen, precision=precision if own else "float32")[0])
 
     history = state.numbers["history"] if state else {"rate": [], "tw": [], "before": [], "after": []}
+    at = None
     wanted = [(tw, rate) for tw in run.times for rate in run.rates]
     for number, (tw, rate) in enumerate(wanted[len(history["rate"]) :], start=len(history["rate"]) + 1):
-        network = build(tw)
+        if tw != at:
+            network, at = build(tw), tw
+            start = {name: value.clone() for name, value in network.state_dict().items()}
+        network.load_state_dict(start)
         known = history["tw"].index(tw) if tw in history["tw"] else None
         before = loss(network) if known is None else history["before"][known]
         _train(network, images, run, rate, engine, seed)

@@ -85,8 +85,8 @@ def compute_together(
 ) -> Iterator[tuple[Training, Result]]:
     """Several trainings side by side in this process, an epoch of each in turn; yields each when it is done.
 
-    On a GPU each has a stream of its own, so that one's steps fill what the other's leave idle. The numbers are those
-    of `compute`.
+    On a GPU each has a stream of its own, so that one's steps fill what the other's leave idle: ``place`` must have the
+    images on it already, for no stream to wait for another. The numbers are those of `compute`.
 
     >>> import tempfile
     >>> from efcnlib.runs import Store, Workplace, compute_together
@@ -112,6 +112,8 @@ def compute_together(
                     continue
                 except StopIteration as end:
                     made = end.value
+            if stream is not None:
+                here.wait_stream(stream)  # from where its weights are fetched
             del works[run]
             result = _result(place, made, attempts[run])
             result.info["together"] = len(attempts)
@@ -148,7 +150,7 @@ def _result(place: Workplace, made: Made, attempt: Attempt) -> Result:
 
 def _train(run: Training, place: Workplace, state: State | None) -> Work[Made]:
     train_split, test_split = place.splits(run.data)
-    network = build(run, place.store).to(place.device)
+    network = build(run, place.store, place.device)
     how = run.evaluation or Evaluation()
     seen = train_split if how.stride == 1 else Split(train_split.x[:: how.stride], train_split.y[:: how.stride])
     is_dense = bool(networks.convolutions(network))
@@ -214,8 +216,8 @@ def untrained(run: Training) -> nn.Sequential:
     return networks.cnn(run.network.table(run.data.classes), run.data.shape)
 
 
-def build(run: Training, store: Store) -> nn.Sequential:
-    """The network of a run before its first step, on the CPU.
+def build(run: Training, store: Store, device: str = "cpu") -> nn.Sequential:
+    """The network of a run before its first step. Random starts are drawn on the CPU, the same for every device.
 
     >>> import tempfile
     >>> from efcnlib.runs import Store, build
@@ -225,11 +227,11 @@ def build(run: Training, store: Store) -> nn.Sequential:
     """
     network = untrained(run)
     if run.kind == "cnn":
-        return networks.initialise(network, torch.Generator().manual_seed(_seed(run)))
+        return networks.initialise(network, torch.Generator().manual_seed(_seed(run))).to(device)
     if run.kind == "fcn":
-        return standard_fcn(network, run.data.shape, _seed(run), live=run.optimiser.weight_decay == 0)
+        return standard_fcn(network, run.data.shape, _seed(run), run.optimiser.weight_decay == 0, device)
     network.load_state_dict(checkpoint(store, run.parent, run.tw))
-    return become(network, run)
+    return become(network.to(device), run)
 
 
 def become(network: nn.Sequential, run: Training) -> nn.Sequential:
@@ -247,7 +249,9 @@ def become(network: nn.Sequential, run: Training) -> nn.Sequential:
     return embedding.embed_local(network, run.data.shape) if run.kind == "elcn" else network
 
 
-def standard_fcn(network: nn.Sequential, shape: tuple[int, ...], seed: int, live: bool) -> nn.Sequential:
+def standard_fcn(
+    network: nn.Sequential, shape: tuple[int, ...], seed: int, live: bool, device: str = "cpu"
+) -> nn.Sequential:
     """A dense network with PyTorch's random start; drawn on the padded matrices, so that both layouts agree.
 
     >>> import torch
@@ -262,6 +266,7 @@ def standard_fcn(network: nn.Sequential, shape: tuple[int, ...], seed: int, live
     True
     """
     fcn = networks.initialise(networks.dense(network, shape, live=False), torch.Generator().manual_seed(seed))
+    fcn = fcn.to(device)  # which compacts the matrices sooner than a CPU
     if live:
         for name, layer in networks.convolutions(fcn):
             setattr(fcn, name, embedding.compact(layer))
@@ -271,7 +276,7 @@ def standard_fcn(network: nn.Sequential, shape: tuple[int, ...], seed: int, live
 def _walk(run: PathRun, place: Workplace, state: State | None) -> Work[Made]:
     train_split, test_split = place.splits(run.end.data)
     splits = walks.splits(run.end.data, train_split, test_split, place.device, place.data_root)
-    ends = {training: dense_end(training, place.store).to(place.device) for training in run.parents}
+    ends = {training: dense_end(training, place.store, place.device) for training in run.parents}
     start, end = (ends[training].state_dict() for training in (run.start, run.end))
     third = run.third and {name: value.detach() for name, value in ends[run.third].named_parameters()}
     return walks.walk(run, walks.Ground(ends[run.start], start, end, third, splits, _seed(run.end)), state)
@@ -280,8 +285,8 @@ def _walk(run: PathRun, place: Workplace, state: State | None) -> Work[Made]:
 def _curvature(run: Curvature, place: Workplace, state: State | None) -> Work[Made]:
     images, of = place.splits(run.of.data)[0], run.of
     moments = {
-        0: lambda: build(of, place.store).to(place.device),
-        of.epochs: lambda: dense_end(of, place.store).to(place.device),
+        0: lambda: build(of, place.store, place.device),
+        of.epochs: lambda: dense_end(of, place.store, place.device),
     }
     few, how = Split(images.x[: run.images], images.y[: run.images]), {"steps": run.steps, "count": run.count}
     history = yield from curvature.measure(moments, few, **how, seed=_seed(of), state=state)
@@ -292,17 +297,18 @@ def _search(run: RateSearch, place: Workplace, state: State | None) -> Work[Made
     def build(tw: int) -> nn.Sequential:
         network = untrained(run.parent)
         network.load_state_dict(checkpoint(place.store, run.parent, tw))
+        network = network.to(place.device)
         if run.of == "efcn":
             network = embedding.embed(network, run.parent.data.shape, live=run.parent.optimiser.weight_decay == 0)
-        return network.to(place.device)
+        return network
 
     split, _ = place.splits(run.parent.data)
     history = yield from rate_search.search(run, build, split, place.engine, _seed(run.parent), state)
     return history, {}, {}
 
 
-def dense_end(run: Training, store: Store) -> nn.Sequential:
-    """The network at a training's end as a dense one, a CNN embedded; on the CPU.
+def dense_end(run: Training, store: Store, device: str = "cpu") -> nn.Sequential:
+    """The network at a training's end as a dense one, a CNN embedded.
 
     >>> import tempfile
     >>> from efcnlib.runs import Store, Workplace, compute, dense_end
@@ -313,7 +319,7 @@ def dense_end(run: Training, store: Store) -> nn.Sequential:
     >>> dense_end(run, store)[0]
     DenseConv(64 -> 294, live)
     """
-    network, live = untrained(run), run.optimiser.weight_decay == 0
+    network, live = untrained(run).to(device), run.optimiser.weight_decay == 0
     if run.kind == "cnn":
         network.load_state_dict(checkpoint(store, run, run.epochs))
         return embedding.embed(network, run.data.shape, live)

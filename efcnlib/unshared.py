@@ -22,13 +22,19 @@ class LocalConv(nn.Module):
     (torch.Size([1, 2, 1, 3, 3, 3, 3]), torch.Size([4, 2, 3, 3]))
     """
 
-    def __init__(self, geometry: ConvGeometry, bias: bool = True, dtype: torch.dtype | None = None):
+    def __init__(
+        self,
+        geometry: ConvGeometry,
+        bias: bool = True,
+        dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
+    ):
         super().__init__()
         self.geometry = g = geometry
         c_out, c_in, kh, kw = g.filter_shape
         shape = (g.groups, c_out // g.groups, c_in, kh, kw, *g.out)
-        self.weight = nn.Parameter(torch.empty(shape, dtype=dtype))
-        self.bias = nn.Parameter(torch.empty((c_out, *g.out), dtype=dtype)) if bias else None
+        self.weight = nn.Parameter(torch.empty(shape, dtype=dtype, device=device))
+        self.bias = nn.Parameter(torch.empty((c_out, *g.out), dtype=dtype, device=device)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, c_in, h, w] -> [n, c_out, h_out, w_out]."""

@@ -52,6 +52,8 @@ def test_commit_is_that_of_our_own_checkout(tmp_path, monkeypatch):
     git("add", "file")
     git("commit", "-m", "one")
     assert commit() is None  # a repository around an installed package is not ours
+    monkeypatch.setenv("EFCN_COMMIT", "abc")  # what was copied without its git
+    assert commit() == "abc"
     monkeypatch.setattr(module, "REPOSITORY", tmp_path)
     head = git("rev-parse", "HEAD")
     assert commit() == head

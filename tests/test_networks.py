@@ -10,7 +10,7 @@ from torch import nn
 
 from efcnlib import architectures as tables
 from efcnlib import networks
-from efcnlib.embedding import fold
+from efcnlib.embedding import embed, embed_local, fold
 from efcnlib.geometry import Axis, ConvGeometry
 
 CIFAR = (3, 32, 32)
@@ -274,3 +274,10 @@ def test_counterparts_keep_names_types_and_missing_biases(make):
         (torch.float64, "first.weight"),
         (torch.float64, "last.weight"),
     ]
+
+
+@pytest.mark.parametrize("counterpart", [embed, embed_local])
+def test_a_counterpart_is_made_where_the_network_is(counterpart):
+    cnn = networks.cnn(tables.small(10, 2), (1, 8, 8)).to("meta")  # the one device that every machine has
+    tensors = counterpart(cnn, (1, 8, 8)).state_dict()
+    assert {str(value.device) for value in tensors.values()} == {"meta"}
