@@ -3,8 +3,8 @@
     results/<study>/study.json   the index: configuration, command, commit, environment, devices, every run's digests
     results/<study>/<key>/       a run, as in the run store
 
-Weights are recorded of CNNs alone, at the relax times and the end, where these are few bytes (`WEIGHTS_MOST`): whoever
-clones the repository trains an eFCN from there.
+Weights are recorded of CNNs alone, at the relax times and the end, where these are few bytes (``WEIGHTS_MOST``):
+whoever clones the repository trains an eFCN from there.
 
 Large pictures are most of a record's bytes, and every seed's look alike: those of the first seed are kept, and of
 whole blocks that of its last relax time. No page draws those of a sweep's variants. Numbers are kept for all.
@@ -267,7 +267,7 @@ def _record(study: Study, run: Run, store: Store, target: Path) -> dict[str, Dig
         arrays = {name: value for name, value in record.arrays.items() if name not in without}
         manifest.files[ARRAYS] = files.write_tensors(target / ARRAYS, arrays)
         manifest.info["left_out"] = sorted(without)
-    weights = _weights(study, run, store) if WEIGHTS in manifest.files else {}
+    weights = _weights(study, run, store) if WEIGHTS in manifest.files else {}  # some runs never had any
     if weights:
         manifest.files[WEIGHTS] = files.write_tensors(target / WEIGHTS, weights)
         manifest.info[WEIGHTS_OF] = sorted({int(name.split("/")[0]) for name in weights})

@@ -11,7 +11,7 @@ from math import isfinite
 
 from torch import Tensor
 
-from efcnlib import evidence, matrices, notebook, origins, profiles, seeds, sweep
+from efcnlib import evidence, matrices, notebook, origins, profiles, seeds
 from efcnlib.drawing import Drawing, Made
 from efcnlib.environment import default_root
 from efcnlib.environment import recorded as recorded_folders
@@ -38,16 +38,22 @@ def recorded(names: str = "", root: str | None = None, efcns: bool = False) -> t
         return evidence.several(names, root), []
     store, shown, absent = Store(root or default_root(), recorded_folders()), [], []
     for name in PAPER_SIZE:
-        study = found(name, store)
-        try:
-            shown.append(evidence.gather(study, store))
-        except UserError:
-            cnn = _cnn_alone(study, store)
-            if cnn is None or efcns:
-                absent.append(PRESETS[name].title)
-            else:
-                shown.append(cnn)
+        there = [_gathered(f"{name}{length}", store) for length in ("-100", "")]
+        there = [one for one in there if one and (one.efcn or not efcns)]
+        if there:
+            shown.append(max(there, key=lambda one: len(one.efcn)))
+        else:
+            absent.append(PRESETS[name].title)
     return shown, absent
+
+
+def _gathered(name: str, store: Store) -> Evidence | None:
+    """The evidence of a study as far as it is there, the CNN alone if there is no more; None if nothing is."""
+    study = found(name, store)
+    try:
+        return evidence.gather(study, store)
+    except UserError:
+        return _cnn_alone(study, store)
 
 
 def _cnn_alone(study: Study, store: Store) -> Evidence | None:
@@ -153,10 +159,9 @@ def filters(one: Evidence, times: Sequence[int], epochs: Sequence[int], root: st
 
     Where a study lacks one of ``times``, or of ``epochs``, its own first, middle and last are taken.
     """
-    there = sorted(one.efcn)
-    results = sweep.results(one.study.name, one.seeds[0], root)
-    times = _some(there, times)
-    records = {tw: results.efcn(tw, one.seeds[0]) for tw in times}
+    store, seed = Store(root or default_root(), recorded_folders()), one.seeds[0]
+    times = _some(sorted(tw for tw, of in one.efcn.items() if seed in of), times)
+    records = {tw: store.get(key_of(one.study.relaxed("efcn", tw, seed))) for tw in times}
     measured = records[times[0]].history["epoch"]
     epochs = _some(measured, epochs)
     pictures: list[Tensor] = [notebook.picture(record, "filters")[:, 0] for record in records.values()]

@@ -105,9 +105,9 @@ def test_studies_are_recorded_in_calls_that_are_cut_off(tmp_path):
 
 
 def test_the_three_studies_are_variants_that_share_no_run_with_the_presets():
-    for file, study in call.chosen([]).items():
-        preset = studies.PRESETS[study.name.removesuffix("-100")]
-        assert (REPOSITORY / file).stem == study.name != preset.name
+    for name, study in call.chosen([]).items():
+        preset = studies.PRESETS[name.removesuffix("-100")]
+        assert study == studies.PRESETS[name] != preset
         assert study.relax_epochs == 100
         assert study.epochs == study.relax_times[-1] + 100
         one, other = (with_rates(study, *study.rates.rates[2:4]) for study in (study, preset))

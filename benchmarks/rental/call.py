@@ -30,10 +30,7 @@ LAST = 10.0  # seconds that are kept for the last pack, or twice what one took
 
 def chosen(given: Sequence[str]) -> dict[str, Study]:
     """The studies of a call, by what `efcn run` knows them by; without any given, the three of the paper's size."""
-    if given:
-        return {Path(name).name if name.endswith(".json") else name: studies.load(name) for name in given}
-    files = [f"benchmarks/rental/{name}.json" for name in STUDIES]
-    return {file: studies.load(str(REPOSITORY / file)) for file in files}
+    return {Path(name).name if name.endswith(".json") else name: studies.load(name) for name in given or STUDIES}
 
 
 def run(options: argparse.Namespace, began: float) -> int:
