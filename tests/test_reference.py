@@ -15,12 +15,12 @@ def test_every_field_of_a_settings_class_is_listed_once(model):
 
 
 def test_field_is_shown_with_default_bounds_and_comment():
-    assert "epochs: int = Field(ge=1, le=100_000)  # of the CNN and of the standard FCN" in fields(Study)
+    assert "relax_epochs: int = Field(ge=1, le=100_000)  # after embedding, of the control too" in fields(Study)
 
 
 def test_choices_are_written_out_where_the_source_names_them():
     assert fields(Study)[5].startswith("precision: Literal['float32', 'tf32', 'bf16'] = ")
-    assert "controls: tuple[Literal['control', 'lowered', 'elcn'], ...]" in "\n".join(fields(Study))
+    assert "controls: tuple[Literal['control', 'tuned', 'lowered', 'elcn'], ...]" in "\n".join(fields(Study))
 
 
 def test_every_command_has_its_help():
