@@ -12,11 +12,12 @@ from math import isfinite
 from torch import Tensor
 
 from efcnlib import evidence, matrices, notebook, origins, profiles, seeds
+from efcnlib.derived import searches
 from efcnlib.drawing import Drawing, Made
 from efcnlib.environment import default_root
 from efcnlib.environment import recorded as recorded_folders
 from efcnlib.errors import UserError
-from efcnlib.evidence import Evidence, Seeds
+from efcnlib.evidence import Evidence, History, Seeds
 from efcnlib.intervals import interval
 from efcnlib.records import Store, key_of
 from efcnlib.studies import PRESETS, Study, found
@@ -64,6 +65,14 @@ def _cnn_alone(study: Study, store: Store) -> Evidence | None:
         return None
     made = origins.of(study, tuple(cnn), store.get)
     return Evidence(study, tuple(cnn), cnn, fcn={}, efcn={}, controls={"control": {}}, paths={}, origins=tuple(made))
+
+
+def rate_searches(one: Evidence, root: str | None = None) -> list[tuple[str, History]]:
+    """The recorded runs by which a study's learning rates after the embedding are chosen: label and history of each."""
+    store = Store(root or default_root(), recorded_folders())
+    whole = one.coverage[0].whole if one.coverage else one.study
+    records = [(search.label, store.get(key_of(search))) for search in searches(whole)]
+    return [(label, record.history) for label, record in records if record]
 
 
 def diverged_at_published_rate(root: str | None = None) -> list[str]:

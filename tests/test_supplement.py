@@ -125,4 +125,5 @@ def test_a_cnn_alone_is_shown_and_its_divergence_told(tmp_path, monkeypatch):
     assert supplement.findings(one)[-1] == "No eFCN is recorded yet."
     (said,) = supplement.diverged_at_published_rate(str(tmp_path / "runs"))
     assert "became NaN in epoch 2." in said
+    assert supplement.rate_searches(one, str(tmp_path / "runs")) == []
     assert key_of(published.cnn(0)) != key_of(studies.PRESETS["vanilla-cifar10-sgd"].cnn(0))
