@@ -1,6 +1,6 @@
 """Studies: the runs that make them up; presets by name, and study files.
 
-What a run is stands in `efcnlib.configs`, a study in ``efcnlib.study``. The presets' numbers are in ``efcnlib.presets``.
+What a run is stands in `efcnlib.configs`, a study in ``efcnlib.study``, the presets' numbers in ``efcnlib.presets``.
 """
 
 import difflib
