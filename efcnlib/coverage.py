@@ -47,7 +47,13 @@ class Coverage:
 
 
 def coverage(whole: Study, seed: int, there: Collection[str]) -> Coverage:
-    """What is there of a seed, given the keys of the runs that are ``there``."""
+    """What is there of a seed, given the keys of the runs that are ``there``.
+
+    >>> from efcnlib.coverage import coverage
+    >>> from efcnlib.studies import load
+    >>> coverage(load("digits"), 0, there=()).study is None
+    True
+    """
     runs = {key_of(run): run.label for run in studies.runs(of_seed(whole, seed))}
     missing = tuple(label for key, label in runs.items() if key not in there)
     study = restricted(whole, seed, lambda run: key_of(run) in there)
@@ -55,12 +61,28 @@ def coverage(whole: Study, seed: int, there: Collection[str]) -> Coverage:
 
 
 def complete_seeds(study: Study, there: Collection[str]) -> tuple[int, ...]:
-    """The seeds of a study the keys of whose runs are all ``there``."""
+    """The seeds of a study the keys of whose runs are all ``there``.
+
+    >>> from efcnlib.coverage import complete_seeds
+    >>> from efcnlib.records import key_of
+    >>> from efcnlib.studies import load, runs
+    >>> complete_seeds(load("digits", seeds=(0, 1)), {key_of(run) for run in runs(load("digits"))})
+    (0,)
+    """
     return tuple(seed for seed in study.seeds if not coverage(study, seed, there).missing)
 
 
 def shown_seeds(study: Study, there: Collection[str]) -> tuple[int, ...]:
-    """The seeds that pages can show without training: of a long study as far as they go, of others complete ones."""
+    """The seeds that pages can show without training: of a long study as far as they go, of others complete ones.
+
+    >>> from efcnlib.coverage import shown_seeds
+    >>> from efcnlib.records import key_of
+    >>> from efcnlib.studies import load
+    >>> study = load("digits", long=True)
+    >>> runs = (study.cnn(0), study.relaxed("efcn", 5, 0), study.relaxed("control", 5, 0))
+    >>> shown_seeds(study, set(map(key_of, runs)))
+    (0,)
+    """
     if not study.long:
         return complete_seeds(study, there)
     return tuple(seed for seed in study.seeds if coverage(study, seed, there).study)

@@ -137,7 +137,12 @@ def table(history: Mapping[str, Sequence[float]]) -> tuple[list[str], list[list[
 
 
 def said(rule: RateRule) -> str:
-    """The rule in a sentence, with what a study has given it."""
+    """The rule in words, with what a study has given it.
+
+    >>> from efcnlib.rates import RateRule, said
+    >>> said(RateRule(rates=(0.1, 0.03))).split(". ")[0]
+    'From each relax time the eFCN, and the CNN itself as a control, is trained for 80 steps at each rate'
+    """
     return (
         f"From each relax time the eFCN, and the CNN itself as a control, is trained for {rule.steps} steps at each"
         " rate. A rate is left out if at any relax time the train loss after these steps, on the images of the steps,"

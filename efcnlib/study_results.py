@@ -98,7 +98,16 @@ class Results:
 
 
 def available(whole: Study, seed: int, store: Store) -> Results:
-    """What can be shown of a study's seed as it is; nothing is computed. UserError if that is nothing."""
+    """What can be shown of a study's seed as it is; nothing is computed. UserError if that is nothing.
+
+    >>> import tempfile
+    >>> from efcnlib.study_results import Store, available
+    >>> from efcnlib.studies import load
+    >>> available(load("digits"), 0, Store(tempfile.mkdtemp()))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: seed 0 of study digits has nothing to show yet, no eFCN with its control: compute it...
+    """
     choice(f"seed of study {whole.name}", seed, whole.seeds)
     there = {key for key in map(key_of, runs(of_seed(whole, seed))) if store.get(key) is not None}
     found = coverage(whole, seed, there)
@@ -114,6 +123,14 @@ def by_time(every: Sequence[Results], kind: str) -> dict[int, dict[int, History]
     """Histories of the eFCNs, or of a kind of control, by relax time and seed; a seed counts where it has one.
 
     ``every`` holds the results of one seed each.
+
+    >>> import tempfile
+    >>> from efcnlib import results
+    >>> from efcnlib.study_results import by_time
+    >>> few = {"relax_times": (0,), "path_times": (), "curvature": None, "epochs": 1, "relax_epochs": 1}
+    >>> found = by_time([results("digits", 0, tempfile.mkdtemp(), **few)], "control")
+    >>> {tw: {seed: history["epoch"] for seed, history in of.items()} for tw, of in found.items()}
+    {0: {0: [0, 1]}}
     """
     times = sorted({tw for one in every for tw in one.times(kind)})
     return {
@@ -123,7 +140,17 @@ def by_time(every: Sequence[Results], kind: str) -> dict[int, dict[int, History]
 
 
 def paths(every: Sequence[Results], methods: Sequence[str]) -> dict[int, dict[str, list[Record]]]:
-    """Path runs by relax time and method, one for each seed that has it; without relax times that have none."""
+    """Path runs by relax time and method, one for each seed that has it; without relax times that have none.
+
+    >>> import tempfile
+    >>> from efcnlib.records import Result, Store
+    >>> from efcnlib.studies import load
+    >>> from efcnlib.study_results import Results, paths
+    >>> study, store = load("digits", path_times=(5,), path_methods=("linear",)), Store(tempfile.mkdtemp())
+    >>> _ = store.ensure(study.path("linear", 5, 0), lambda attempt: Result({"alpha": [0, 0.5, 1]}))
+    >>> paths([Results(study, store)], ["linear", "string"])[5]["linear"][0].history
+    {'alpha': [0, 0.5, 1]}
+    """
     times = sorted({tw for one in every for tw in one.study.path_times})
     found = {
         tw: {m: [one.path(m, tw, one.seed) for one in every if (m, tw) in one.study.paths] for m in methods}

@@ -161,7 +161,7 @@ def test_seeds_that_are_not_complete_are_left_out(store, tmp_path):
 
 
 def test_a_study_that_is_still_being_recorded_is_no_evidence_unless_it_is_named(store, tmp_path, monkeypatch):
-    begun = studies.load("digits", name="begun")
+    begun = studies.load("digits", name="begun", batch=60)  # which shares no run with the other
     store_of_begun = Store(tmp_path / "runs")
     store_of_begun.ensure(begun.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}, info=INFO))
     for study, there in ((STUDY, store), (begun, store_of_begun)):

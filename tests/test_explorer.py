@@ -58,7 +58,7 @@ def test_numbers_are_those_of_the_records(results, pack):
         pairs = [(entry["cnn"], results.cnn(seed).history), (entry["fcn"], results.fcn(seed).history)]
         for kind in ("efcn", "control", "lowered", "elcn"):
             for tw in study.relax_times:
-                record = results.store.get(numbers.key_of(study.relaxed(kind, tw, seed)))
+                record = results.relaxed(kind, tw, seed)
                 pairs.append((entry["runs"][kind][str(tw)], record.history))
         for packed, history in pairs:
             assert packed.keys() == history.keys() & set(numbers.SHOWN)
