@@ -16,13 +16,14 @@ from efcnlib.errors import UserError, choice
 from efcnlib.precision import available
 from efcnlib.records import Store
 from efcnlib.updates import Optimiser
+from efcnlib.validation import Frozen
 from efcnlib.variants import Setup
 
 LEARNING_RATES = {"sgd": 1e-3, "adam": 1e-5}  # low: nothing diverges, and times do not depend on them
 DATA = {"vanilla": "cifar10", "alexnet": "cifar100"}
 
 
-class Options(studies.Frozen):
+class Options(Frozen):
     """How `efcn bench` is to measure; None stands for what suits the device."""
 
     architecture: str = "vanilla"
