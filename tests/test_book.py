@@ -200,7 +200,7 @@ def test_recorded_studies_are_shown_only_if_nothing_need_be_trained(recorded, mo
     assert "changed is left out of the book: changed is no study of this version" in changed
     assert "damaged is left out of the book: " in damaged
     assert growing.endswith("growing is still being recorded: the book shows of its seeds 0")
-    assert partial.endswith("is left out of the book: runs of seed 0 are missing, control tw=1 seed=0 among them")
+    assert partial.endswith("is left out of the book: runs of seed 0 are missing, efcn tw=1 seed=0 among them")
 
 
 def test_pages_show_the_first_seed_of_a_study_and_only_named_studies_are_computed(tmp_path, monkeypatch):
