@@ -282,8 +282,9 @@ def _weights(study: Study, run: Run, store: Store) -> dict[str, Tensor]:
     epochs = {tw for tw in (*study.relax_times, run.epochs) if store.has_weights(key_of(run), (tw,))}
     if len(epochs) * sum(value.nbytes for value in untrained(run).state_dict().values()) > WEIGHTS_MOST:
         return {}  # unread: a CNN's file holds all epochs, AlexNet's 2.5 GB
-    each = [{f"{epoch}/{name}": value for name, value in checkpoint(store, run, epoch).items()} for epoch in epochs]
-    return {name: value for one in each for name, value in one.items()}
+    each = {epoch: checkpoint(store, run, epoch) for epoch in epochs}
+    finite = {epoch: of for epoch, of in each.items() if all(value.isfinite().all() for value in of.values())}
+    return {f"{epoch}/{name}": value for epoch, of in finite.items() for name, value in of.items()}
 
 
 def _holds(folder: Path, key: str) -> bool:

@@ -14,7 +14,7 @@ from toy_runs import names
 from efcnlib import export, recompute, studies, sweep
 from efcnlib.errors import UserError
 from efcnlib.kept import checkpoint
-from efcnlib.records import Store, key_of
+from efcnlib.records import Result, Store, key_of
 from efcnlib.runfolder import MANIFEST, RECORD
 
 COUNT = len(studies.runs(tiny()))
@@ -123,6 +123,17 @@ def test_recorded_weights_are_those_of_the_relax_times_and_the_end_and_runs_star
     assert (again / key_of(cnn) / "weights.safetensors").read_bytes() == (
         recorded / key_of(cnn) / "weights.safetensors"
     ).read_bytes()
+
+
+def test_weights_of_a_cnn_that_diverged_are_recorded_as_far_as_they_are_numbers(done, tmp_path):
+    cnn, store = tiny().cnn(0), Store(tmp_path / "runs")
+    weights = {f"{epoch}/w": torch.full((2,), 1.0 if epoch < 4 else torch.nan) for epoch in range(5)}
+    store.ensure(
+        cnn, lambda attempt: Result({"train_loss": [2.3, float("nan")]}, weights=weights, info={"seconds": 1.0})
+    )
+    folder = export.export(tiny(), store, tmp_path / "results", "efcn run digits", partial=True)
+    assert Store(folder).get(key_of(cnn)).info["weights_of"] == [0, 2]
+    assert export.verify(folder) == []
 
 
 def test_weights_that_are_many_bytes_are_not_recorded(done, tmp_path, monkeypatch):
