@@ -43,9 +43,10 @@ def test_contents_repeat_the_study_part_and_single_chapters(tmp_path):
     reference = ["api", *(f"api/{name}" for name in (*themes, "commands"))]
     behind = ["executed/performance", "executed/survival", "clusters", "executed/digits/environment"]
     before = ["executed/tutorial", "notation", "reading", "executed/explorer", "executed/playground", "own"]
+    before += [f"executed/figure_{number}" for number in (3, 4, 5, 6)]
     verdict = ["executed/claims", "executed/comparison"]
     assert files(one) == [*before, *study, *verdict, *reference, *behind, "references"]
-    assert [part["caption"] for part in two["parts"]][1:3] == ["Study: digits", "Study: quick"]
+    assert [part["caption"] for part in two["parts"]][2:4] == ["Study: digits", "Study: quick"]
     assert "executed/quick/interpolation" in files(two)
     assert "executed/quick/curvature" not in files(two)  # the study measures none
     assert "needs" not in yaml.safe_dump(two)

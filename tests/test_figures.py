@@ -145,3 +145,13 @@ def test_axis_of_epochs_shows_all_of_them_with_few_ticks(last):
     assert max(ticks) <= last
     assert len(ticks) <= 9
     assert [label.get_text() for label in ax.get_xticklabels()] == [str(int(tick)) for tick in ticks]
+
+
+@pytest.mark.parametrize(("count", "marker"), [(20, "."), (141, "None")])
+def test_a_cnn_that_is_measured_after_each_epoch_is_a_line_without_marks(count, marker):
+    cnn = {"epoch": list(range(count)), "test_accuracy": [0.5] * count}
+    efcn = {5: {"epoch": [0, 10], "test_accuracy": [0.5, 0.6]}}
+    ax, *_ = figures.dynamics(cnn, efcn, efcn, fcn_best=None).axes
+    (line,) = [line for line in ax.lines if line.get_label() == "CNN"]
+    assert (line.get_marker() or "None") == marker
+    assert not [line for line in ax.lines if "FCN" in line.get_label() and "eFCN" not in line.get_label()]
