@@ -32,7 +32,8 @@ class Drawing(Figure):
     def tell(self, names: Sequence[str], rows: Iterable[Sequence[object]]) -> "Drawing":
         """Keep ``rows`` of the drawn numbers under the columns' ``names``; None where a row has no such number."""
         rows = [[plain(value) for value in row] for row in rows]
-        self.columns = {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+        columns = zip(*rows, strict=True) if rows else [()] * len(names)
+        self.columns = {name: list(values) for name, values in zip(names, columns, strict=True)}
         return self
 
 

@@ -98,7 +98,7 @@ def show(
         page.without(number, "No study of the paper's size is recorded yet.")
         return
     if absent:
-        caption += f" {escape(_listed(absent))}: {NOT_YET}."
+        caption += f" {escape('; '.join(absent))}: {NOT_YET}."
     made = "; ".join(f"{one.study.name}: {origins.line(one.origins)}" for one in of)
     facts = {"studies": {one.study.name: one.study.model_dump(mode="json") for one in of}}
     page.show(number, figure, caption, alt, Made(f"<br><small>{made}.</small>", facts))
@@ -126,7 +126,7 @@ def each(of: Sequence[Evidence], template: str) -> str:
 
 def still_missing(absent: Sequence[str]) -> str:
     """Which studies are not there yet, as the reason for a difference."""
-    return f"{_listed(absent)}: {NOT_YET}" if absent else ""
+    return f"{'; '.join(absent)}: {NOT_YET}" if absent else ""
 
 
 def findings(one: Evidence) -> list[str]:
@@ -198,7 +198,7 @@ class Facts(dict):
         return getattr(self, f"_{name}")()
 
     def _times(self) -> str:
-        return ", ".join(map(str, sorted(self.one.efcn)))
+        return ", ".join(map(str, sorted(self.one.efcn))) or NOT_YET
 
     def _fcn(self) -> str:
         if not self.one.fcn:

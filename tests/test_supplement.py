@@ -108,6 +108,16 @@ def test_without_a_record_every_study_is_named_as_absent(tmp_path, monkeypatch):
         supplement.recorded("vanilla-cifar10-sgd", str(tmp_path / "runs"))
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_without_a_record_says_so(page, tmp_path, monkeypatch):
+    monkeypatch.setenv("EFCN_RESULTS", str(tmp_path))
+    monkeypatch.setenv("EFCN_ROOT", str(tmp_path / "runs"))
+    execution.run_notebook(REPOSITORY / "notebooks" / f"{page}.ipynb", tmp_path / f"{page}.ipynb", {}, "")
+    assert "of the paper's size is recorded yet" in (tmp_path / f"{page}.ipynb").read_text("utf-8").replace(
+        "&#x27;", "'"
+    )
+
+
 def test_a_cnn_alone_is_shown_and_its_divergence_told(tmp_path, monkeypatch):
     published = studies.PRESETS[supplement.PUBLISHED]
     losses = [2.3, 1.0, float("nan")]
