@@ -58,7 +58,7 @@ def imported(source: str) -> set[str]:
             modules |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             modules.add(node.module.split(".")[0])
-    own = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"efcnlib"}
+    own = {path.stem for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*")} | {"efcnlib"}
     return {WITH.get(name) or DISTRIBUTIONS.get(name, name) for name in modules - own - sys.stdlib_module_names}
 
 
