@@ -71,7 +71,7 @@ def ensure(
     that ask for the same study share the work: a run that one of them computes is left to it, and awaited at the end.
     ``seeds`` are those that are computed; None: all. ``threads`` is the number of processor cores each run computes
     with, by default PyTorch's own choice: all. Of a study that is ``long`` it says first how long its runs will take,
-    measured (`pace.agreed`), chooses the delay of the engine that is fastest, unless ``engine`` gives one, and asks
+    measured (``pace.agreed``), chooses the delay of the engine that is fastest, unless ``engine`` gives one, and asks
     whether to go on, unless ``yes``.
 
     Raises UserError if the answer is no or nobody can be asked, for an unknown or absent device, a precision or an

@@ -141,7 +141,7 @@ class Watch:
 
 
 def still_ahead(common: float, before: float) -> float:
-    """How far a drift goes on that shrinks as it did, from the squares s^2 and |d|^2 of `Rest`; perhaps infinite.
+    """How far a drift goes on that shrinks as it did, from the squares of s and d of `Rest`; perhaps infinite.
 
     >>> from efcnlib.paths.rest import still_ahead
     >>> still_ahead(common=8.0, before=16.0), still_ahead(common=4.0, before=4.0)  # of moves 4 and 2; of 2 and 2
