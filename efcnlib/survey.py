@@ -16,7 +16,7 @@ SILENT = 30.0  # seconds after which it is worth saying that a process gave no s
 def lines(study: Study, store: Store, each: bool) -> list[str]:
     """One line on the whole study, and with ``each`` one on every seed and on every run.
 
-    The time left is that of one process, at the pace of the runs there are, see ``pace.known``. Where the learning rates
+    The time left is that of one process, at the pace of the runs there are (``pace.known``). Where the learning rates
     are not chosen yet, the runs that follow are counted in it.
 
     >>> import tempfile
