@@ -90,7 +90,7 @@ def test_a_page_shows_a_partial_study_and_trains_nothing(page, store, file, tmp_
     before = sorted(path.name for path in store.root.iterdir())
     out = tmp_path / f"{page}.ipynb"
     notebook = REPOSITORY / "notebooks" / f"{page}.ipynb"
-    execution.run_notebook(notebook, out, {"studies": str(file), "root": str(store.root)}, "")
+    execution.run_notebook(notebook, out, {"only": str(file), "root": str(store.root)}, "")
     assert sorted(path.name for path in store.root.iterdir()) == before
     text = out.read_text("utf-8")
     assert f"Figure {page[-1]}" in text
@@ -137,3 +137,8 @@ def test_a_cnn_alone_is_shown_and_its_divergence_told(tmp_path, monkeypatch):
     assert "became NaN in epoch 2." in said
     assert supplement.rate_searches(one, str(tmp_path / "runs")) == []
     assert key_of(published.cnn(0)) != key_of(studies.PRESETS["vanilla-cifar10-sgd"].cnn(0))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_book_gives_these_pages_no_studies_of_its_own(page):
+    assert set(execution.parameters_of(REPOSITORY / "notebooks" / f"{page}.ipynb")) == {"only", "root"}
