@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: book test chaos lab lint clean help
 
 book: $(INSTALLED)  ## compute the quick study on real CIFAR-10 and build the book in build/
-	@$(RUN) -m efcnlib.cli book
+	@$(RUN) -m efcnlab.cli book
 
 # By whole files, so that what the tests of one file share is made once. A worker needs about 2 GB.
 test: lint  ## lint, then run every test, on up to four cores

@@ -19,9 +19,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 FIGURE3 = """
 import sys, time
-from efcnlib import studies, sweep
-from efcnlib.engine import Engine
-from efcnlib.records import Store
+from efcnlab.config import studies
+from efcnlab.run import sweep
+from efcnlib.training.trainer import Engine
+from efcnlab.store.run_store import Store
 start = time.perf_counter()
 study = studies.load("vanilla-cifar10-adam", seeds=(0,), path_times=())
 sweep.ensure(study, Store(sys.argv[1]), device=sys.argv[2], progress=False, together=int(sys.argv[3]), yes=True)
@@ -31,13 +32,13 @@ print(f"{len(studies.runs(study))} runs, {time.perf_counter() - start:.0f} s in 
 
 def steps(out: Path, device: str, synthetic: bool) -> dict[str, tuple[list[str], int]]:
     """Each step's command and time limit in seconds, most wanted first."""
-    efcn = [sys.executable, "-m", "efcnlib.cli", "bench"]
+    efcn = [sys.executable, "-m", "efcnlab.cli", "bench"]
     extra = ["--device", device, *(["--synthetic"] if synthetic else [])]
 
     def bench(name: str, *arguments: str) -> list[str]:
         return [*efcn, *arguments, *extra, "--out", str(out / f"{name}.json")]
 
-    tests = ["tests/test_engine.py", "tests/test_precision.py", "tests/kernels"]
+    tests = ["tests/lib/test_trainer.py", "tests/lib/test_precision.py", "tests/lib/kernels"]
     result = {
         "tests": ([sys.executable, "-m", "pytest", "-q", "-x", *tests], 120),
         "vanilla-sgd": (bench("vanilla-sgd"), 120),
@@ -58,7 +59,10 @@ def steps(out: Path, device: str, synthetic: bool) -> dict[str, tuple[list[str],
 def run(name: str, command: list[str], limit: float, out: Path) -> str:
     """Run one step; its output goes to OUT/NAME.log once it succeeded, else to OUT/NAME.failed.log."""
     partial = out / f".{name}.log"
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'benchmarks'}",
+        "PYTHONUNBUFFERED": "1",
+    }
     with partial.open("w", encoding="utf-8") as log:
         try:
             done = subprocess.run(

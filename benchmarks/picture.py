@@ -7,8 +7,9 @@ same records give the same bytes.
 import sys
 from pathlib import Path
 
-from efcnlib import drawing, overview, sweep
-from efcnlib.environment import REPOSITORY
+from efcnbook.figures import figure_export, overview
+from efcnlab.environment import REPOSITORY
+from efcnlab.run import sweep
 from efcnlib.errors import UserError
 
 
@@ -20,7 +21,7 @@ def main(study: str = "quick", seed: str = "0", out: str = str(REPOSITORY / "boo
     times = results.study.relax_times
     efcn, control = ({tw: of(tw, seed).history for tw in times} for of in (results.efcn, results.control))
     figure = overview.point(cnn, efcn, control, fcn_best=max(fcn["test_accuracy"]))
-    Path(out).write_bytes(drawing.svg(figure))
+    Path(out).write_bytes(figure_export.svg(figure))
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ import sys  # noqa: E402
 import tarfile  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
-from efcnlib.errors import UserError, plain_warnings  # noqa: E402
+from efcnlab.console import plain_warnings  # noqa: E402
+from efcnlib.errors import UserError  # noqa: E402
 
 
 def main(arguments: list[str]) -> int:

@@ -1,28 +1,43 @@
 """efcnlib: rewrite a trained CNN exactly as a fully-connected network, train on, and see how far it goes.
 
-The names below are imported when they are first used, so that the command line starts without PyTorch.
+It needs PyTorch, NumPy and safetensors. The data sets of `efcnlib.data.datasets` are fetched with what the extra
+``efcnlib[lab]`` installs, the kernels in `efcnlib.kernels` need Triton.
 """
 
-import importlib
+from efcnlib import landscape, networks
+from efcnlib.data.images import Images, Split, epoch_order, held_out, to_device
+from efcnlib.embedding import delta, deviation, embed, embed_local, project, sharing
+from efcnlib.errors import UserError
+from efcnlib.geometry import Axis, ConvGeometry
+from efcnlib.metrics import evaluate
+from efcnlib.networks import DenseConv, LocalConv, convolutions
+from efcnlib.training.loop import train
+from efcnlib.training.optimisers import Optimiser
+from efcnlib.training.trainer import Engine, Trainer
 
-_HOME = {
-    "embed": "embedding",
-    "embed_local": "embedding",
-    "project": "embedding",
-    "deviation": "embedding",
-    "delta": "embedding",
-    "sharing": "embedding",
-    "UserError": "errors",
-    "results": "sweep",
-}
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'efcnlib' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"efcnlib.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__all__ = [
+    "Axis",
+    "ConvGeometry",
+    "DenseConv",
+    "Engine",
+    "Images",
+    "LocalConv",
+    "Optimiser",
+    "Split",
+    "Trainer",
+    "UserError",
+    "convolutions",
+    "delta",
+    "deviation",
+    "embed",
+    "embed_local",
+    "epoch_order",
+    "evaluate",
+    "held_out",
+    "landscape",
+    "networks",
+    "project",
+    "sharing",
+    "to_device",
+    "train",
+]

@@ -1,10 +1,6 @@
 """The one exception a user ever meets: a line that names the wrong value and the allowed ones."""
 
-import contextlib
-import sys
-import warnings
-from collections.abc import Iterable, Iterator
-from typing import TextIO
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -63,16 +59,12 @@ def shortened(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
 
 
-@contextlib.contextmanager
-def plain_warnings(stream: TextIO | None = None) -> Iterator[None]:
-    """Show warnings as lines of text, by default on stderr, without the place in the source they come from.
+def enumerated(numbers: Iterable[int]) -> str:
+    """Numbers as in "0, 1 and 2"; nothing for none.
 
-    >>> import sys, warnings
-    >>> from efcnlib.errors import plain_warnings
-    >>> with plain_warnings(sys.stdout):
-    ...     warnings.warn("a run is damaged")
-    warning: a run is damaged
+    >>> from efcnlib.errors import enumerated
+    >>> enumerated([5]), enumerated([0, 1, 2])
+    ('5', '0, 1 and 2')
     """
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=stream or sys.stderr)
-        yield
+    *first, last = [str(number) for number in numbers] or [""]
+    return f"{', '.join(first)} and {last}" if first else last

@@ -27,17 +27,18 @@ from collections import Counter
 from pathlib import Path
 
 import promises
-
-from efcnlib import files, studies, sweep
-from efcnlib.environment import REPOSITORY, cpu_name, environment
+from efcnlab.config import studies
+from efcnlab.config.studies import Study
+from efcnlab.environment import REPOSITORY, cpu_name, environment
+from efcnlab.run import sweep
+from efcnlab.store import files
+from efcnlab.store.run_folder import ARRAYS, RECORD, WEIGHTS
+from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
-from efcnlib.records import Store, key_of
-from efcnlib.runfolder import ARRAYS, RECORD, WEIGHTS
-from efcnlib.studies import Study
 
 # Processes start from a server that has imported all there is to, so that what is killed is computing, not starting.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["efcnlib.sweep", "sklearn.datasets", "chaos"])
+PROCESSES.set_forkserver_preload(["efcnlab.run.sweep", "sklearn.datasets", "chaos"])
 WORKERS = 2
 LONGEST = 3.0  # seconds between two kills
 PARTS = RECORD, ARRAYS, WEIGHTS

@@ -5,8 +5,9 @@ import json
 import numpy as np
 from scipy import stats
 
-from efcnlib import studies, sweep
-from efcnlib.records import Store, key_of
+from efcnlab.config import studies
+from efcnlab.run import sweep
+from efcnlab.store.run_store import Store, key_of
 
 STUDY = studies.load(
     "digits",

@@ -4,9 +4,10 @@ import os
 import signal
 
 import torch
+from hypothesis import HealthCheck, settings
+
 from browser import axe, browser  # noqa: F401  # fixtures for every test
 from explored import packs, visit  # noqa: F401
-from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start: as many tests run as there are cores
@@ -20,5 +21,5 @@ settings.register_profile("ci", settings.get_profile("default"), derandomize=Tru
 settings.load_profile("ci" if "CI" in os.environ else "default")
 
 # Without a GPU the kernels' tests need Triton's interpreter, which must be chosen before Triton is imported:
-# test_kernels.py runs them so. By hand: TRITON_INTERPRET=1 pytest tests/kernels
-collect_ignore = [] if torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1" else ["kernels"]
+# lib/test_kernels.py runs them so. By hand: TRITON_INTERPRET=1 pytest tests/lib/kernels
+collect_ignore = [] if torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1" else ["lib/kernels"]

@@ -1,9 +1,9 @@
 """Networks and layers for the tests of embeddings, and what they are compared with, entry by entry."""
 
-import reference
 import torch
 from torch import nn
 
+import reference
 from efcnlib import embedding
 from efcnlib.networks import DenseConv
 

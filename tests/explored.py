@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from efcnlib import studies, sweep
-from efcnlib.explorer import numbers, page
-from efcnlib.records import Store
-from efcnlib.studies import Study
+from efcnbook.explorer import numbers, page
+from efcnlab.config import studies
+from efcnlab.config.studies import Study
+from efcnlab.run import sweep
+from efcnlab.store.run_store import Store
 
 DOCUMENT = (
     '<!doctype html><html lang="en"{html}><head><meta charset="utf-8"><title>t</title>'

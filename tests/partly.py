@@ -5,15 +5,17 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
-from claimed import INFO
-from test_sweep import tiny
 
-from efcnlib import notebook, sweep
-from efcnlib.derived import resolved, searches
-from efcnlib.drawing import Drawing, Made
-from efcnlib.environment import REPOSITORY
-from efcnlib.records import Result, Store
-from efcnlib.studies import Study
+from claimed import INFO
+from efcnbook import notebook
+from efcnbook.figures.figure_export import Drawing, Made
+from efcnlab.config.derived import searches
+from efcnlab.config.studies import Study
+from efcnlab.environment import REPOSITORY
+from efcnlab.run import sweep
+from efcnlab.store.resolve import resolved
+from efcnlab.store.run_store import Result, Store
+from test_sweep import tiny
 
 # All that the studies of the paper's width have: rates that are chosen, controls and relaxed paths at some times, ...
 STUDY = tiny(

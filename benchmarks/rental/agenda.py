@@ -3,12 +3,14 @@
 import contextlib
 from collections.abc import Hashable, Sequence
 
-from efcnlib import images, plans, studies
-from efcnlib.derived import resolved
-from efcnlib.engine import Engine
+from efcnlab.config import studies
+from efcnlab.config.studies import Run, Study, Training
+from efcnlab.run import schedule
+from efcnlab.store.resolve import resolved
+from efcnlab.store.run_store import Store, key_of
+from efcnlib.data import datasets
 from efcnlib.errors import UserError
-from efcnlib.records import Store, key_of
-from efcnlib.studies import Run, Study, Training
+from efcnlib.training.trainer import Engine
 from rental.base import Base
 
 DELAY = 8  # batches whose updates are written at once: a card's memory is what plain SGD waits for
@@ -17,7 +19,7 @@ DELAY = 8  # batches whose updates are written at once: a card's memory is what 
 def has_images(study: Study) -> bool:
     """Whether a study's images are on this machine, so that nothing would be fetched."""
     name = study.data.name
-    return name in (None, "digits") or images.cache_file(name).exists()
+    return name in (None, "digits") or datasets.cache_file(name).exists()
 
 
 def known(study: Study, store: Store) -> Study:
@@ -60,7 +62,7 @@ class Agenda:
                 continue
             study = known(study, self.store)
             runs = [run for run in studies.runs(study) if run not in self.done]
-            todo = plans.todo(runs, self.store)
+            todo = schedule.todo(runs, self.store)
             self.done |= set(runs).difference(todo)
             for run in todo:  # what two studies want is the first one's
                 rows.setdefault(run, ((run.training.seed, run.kind == "elcn", number), study))
@@ -69,7 +71,7 @@ class Agenda:
     def groups(self) -> list[tuple[Study, list[Run]]]:
         """What can be computed now, runs that are computed side by side together."""
         left = self.left()
-        ready, out, alone = set(plans.ready([run for _, run in left])), *map(self.base.marked, ("alone", "together"))
+        ready, out, alone = set(schedule.ready([run for _, run in left])), *map(self.base.marked, ("alone", "together"))
         result: dict[Hashable, tuple[Study, list[Run]]] = {}
         for study, run in left:
             key = key_of(run)

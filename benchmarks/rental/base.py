@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from efcnlib.environment import recorded
-from efcnlib.records import Store
+from efcnlab.environment import recorded
+from efcnlab.store.run_store import Store
 
 EVERY = 90.0  # seconds between checkpoints: a run takes less, and AlexNet's CNN keeps gigabytes
 MEMORY, ROOM = Path("/dev/shm"), 40e9  # bytes that three studies' weights, half a gigabyte each, may take

@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 from filelock import Timeout
 
-from efcnlib import studies, sweep
-from efcnlib.environment import REPOSITORY
-from efcnlib.records import key_of
-from efcnlib.studies import Study
+from efcnlab.config import studies
+from efcnlab.config.studies import Study
+from efcnlab.environment import REPOSITORY
+from efcnlab.run import sweep
+from efcnlab.store.run_store import key_of
 from rental import base as bases
 from rental import pieces, worker
 from rental.agenda import Agenda, has_images, known
@@ -23,7 +24,12 @@ from rental.base import Base
 from rental.packs import Packs
 
 STUDIES = ("vanilla-cifar10-sgd-100", "vanilla-cifar10-adam-100", "alexnet-cifar100-sgd-100")
-TESTS = ("tests/test_precision.py", "tests/test_augmentation.py", "tests/test_engine.py", "tests/kernels")
+TESTS = (
+    "tests/lib/test_precision.py",
+    "tests/lib/test_augmentation.py",
+    "tests/lib/test_trainer.py",
+    "tests/lib/kernels",
+)
 STOP = 5.0  # seconds in which workers end by themselves
 LAST = 10.0  # seconds that are kept for the last pack, or twice what one took
 
@@ -144,7 +150,7 @@ def _test(base: Base) -> None:
     paths = [str(REPOSITORY / part) for part in (".", "benchmarks", "tests")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", "pytest", "-q", "-n", "4", "-p", "rental.naming", "-p", "no:cacheprovider"]
-    command += ["--confcutdir", "tests/kernels", *TESTS]  # tests/conftest.py needs a browser
+    command += ["--confcutdir", "tests/lib/kernels", *TESTS]  # tests/conftest.py needs a browser
     with (base.root / "pytest.txt").open("w") as out:
         subprocess.Popen(
             command,

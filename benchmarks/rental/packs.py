@@ -7,12 +7,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from efcnlib import export, studies
-from efcnlib.environment import REPOSITORY
+from efcnlab.config import studies
+from efcnlab.config.studies import Study
+from efcnlab.environment import REPOSITORY
+from efcnlab.store import export
+from efcnlab.store.run_folder import MANIFEST
+from efcnlab.store.run_store import key_of
 from efcnlib.errors import UserError
-from efcnlib.records import key_of
-from efcnlib.runfolder import MANIFEST
-from efcnlib.studies import Study
 from rental.agenda import known
 from rental.base import Base
 

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from efcnlib import images
+from efcnlib.data import datasets
 from efcnlib.errors import UserError
 
 SHEET, ACROSS = 2000, 16  # images on a sheet, and side by side
@@ -26,7 +26,7 @@ PARTS = ("train_x", "train_y", "test_x", "test_y")
 
 def cut(name: str) -> Iterator[tuple[str, bytes]]:
     """The files that a data set travels as: its labels, then its sheets."""
-    loaded = images.load(name)
+    loaded = datasets.load(name)
     x, y = (torch.cat([getattr(loaded, f"{part}_{which}") for part in ("train", "test")]).numpy() for which in "xy")
     labels = io.BytesIO()
     np.save(labels, y.astype(np.uint8))
@@ -62,7 +62,7 @@ def take(piece: Path, folder: Path) -> list[str]:
     for file in piece.iterdir():
         shutil.copyfile(file, folder / f".{file.name}")
         (folder / f".{file.name}").replace(folder / file.name)
-    whole = [name for name in images.NAMES if all((folder / file).exists() for file in _files(name))]
+    whole = [name for name in datasets.NAMES if all((folder / file).exists() for file in _files(name))]
     for name in whole:
         _join(name, folder)
     return whole
@@ -71,17 +71,17 @@ def take(piece: Path, folder: Path) -> list[str]:
 def _join(name: str, folder: Path) -> None:
     """Put a data set into the cache, verified, and remove its pieces."""
     labels, *sheets = (folder / file for file in _files(name))
-    train, _, shape = images.SIZES[name]
+    train, _, shape = datasets.SIZES[name]
     y = torch.from_numpy(np.load(labels).astype(np.int64))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         x = torch.from_numpy(np.concatenate(list(pool.map(lambda sheet: _images(sheet, shape), sheets)))[: len(y)])
     parts = (x[:train], y[:train], x[train:], y[train:])
-    target = images.cache_file(name)
+    target = datasets.cache_file(name)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".joining-") as scratch:
-        joined = images.cache_file(name, scratch)
+        joined = datasets.cache_file(name, scratch)
         safetensors.torch.save_file({part: value.clone() for part, value in zip(PARTS, parts, strict=True)}, joined)
-        images.load(name, cache=scratch)
+        datasets.load(name, cache=scratch)
         joined.replace(target)
     for file in (labels, *sheets):
         file.unlink()
@@ -89,7 +89,7 @@ def _join(name: str, folder: Path) -> None:
 
 def _files(name: str) -> list[str]:
     """Names of the files that a data set travels as."""
-    train, test, _ = images.SIZES[name]
+    train, test, _ = datasets.SIZES[name]
     return [f"{name}.labels.npy", *(f"{name}.{number:02d}.webp" for number in range(-(-(train + test) // SHEET)))]
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from efcnlib.environment import REPOSITORY, environment
+from efcnlab.environment import REPOSITORY, environment
 from efcnlib.errors import UserError
 from rental import pieces
 

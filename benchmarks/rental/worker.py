@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from filelock import FileLock, Timeout
 
-from efcnlib import own, rates, sweep
-from efcnlib.attempts import Attempt
+from efcnlab.config import learning_rates
+from efcnlab.config.studies import Run, Study
+from efcnlab.run import study_images, sweep
+from efcnlab.run.execute import Workplace, compute, compute_together
+from efcnlab.store.run_lock import Attempt
+from efcnlab.store.run_store import Busy, Result, key_of
+from efcnlib.data.datasets import Images
 from efcnlib.errors import UserError
-from efcnlib.images import Images
-from efcnlib.pauses import Stopped
-from efcnlib.records import Busy, Result, key_of
-from efcnlib.runs import Workplace, compute, compute_together
-from efcnlib.studies import Run, Study
+from efcnlib.resumable import Stopped
 from rental.agenda import Agenda, engine, wants_kernel
 from rental.base import Base
 
@@ -65,7 +66,7 @@ def _go_on(base: Base, agenda: Agenda, device: str) -> int:
 def _place(base: Base, agenda: Agenda, study: Study, device: str) -> Workplace:
     """Where a study's runs are computed, its images there."""
     how = engine(study, base.read("kernel"))
-    place = Workplace(agenda.store, device, own.place(study.data), how)
+    place = Workplace(agenda.store, device, study_images.place(study.data), how)
     place.splits(study.data.anywhere)  # before any stream but the first reads them
     return place
 
@@ -107,7 +108,7 @@ def told(study: Study, run: Run, result: Result) -> str:
 
 def _chosen(history: dict) -> str:
     try:
-        return f"{rates.chosen(history):g} chosen"
+        return f"{learning_rates.chosen(history):g} chosen"
     except UserError as nothing:
         return str(nothing)
 
@@ -126,10 +127,10 @@ def _kernel(base: Base, chosen: Sequence[Study], device: str) -> str:
     study = next(filter(wants_kernel, chosen), None)
     if study is None or torch.device(device).type != "cuda" or study.network.architecture is None:
         return "torch"
-    from efcnlib import gate  # takes seconds to import
+    from efcnbench import correctness  # takes seconds to import
 
     try:
-        reason = gate.too_far(_trial(study, device))
+        reason = correctness.too_far(_trial(study, device))
     except Exception as failure:
         reason = f"{type(failure).__name__}: {str(failure)[:300]}"
     base.say(f"kernel for Adam: {f'torch, since with triton {reason}' if reason else 'triton, which passed its gate'}")
@@ -138,12 +139,12 @@ def _kernel(base: Base, chosen: Sequence[Study], device: str) -> str:
 
 def _trial(study: Study, device: str) -> Mapping:
     """What the gate finds of Adam's kernel in a network of the study's size, on noise."""
-    from efcnlib import gate, variants
+    from efcnbench import correctness, variants
 
     x = torch.randint(0, 256, (study.batch, *study.data.shape), dtype=torch.uint8)
     y = torch.arange(study.batch) % study.data.classes
     size = study.network.architecture, study.network.channels
     noise = Images("noise", x, y, x[:1], y[:1])
     setup = variants.Setup.of(*size, noise, study.batch, study.optimiser, study.batch, device)
-    trial, reference = gate.reference_of(setup)
-    return gate.checked(variants.all_of(device, study.optimiser)["GT"], trial, reference)
+    trial, reference = correctness.reference_of(setup)
+    return correctness.checked(variants.all_of(device, study.optimiser)["GT"], trial, reference)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from efcnlib.errors import UserError
-from efcnlib.precision import AMPERE
+from efcnlib.kernels.precision import AMPERE
 
 try:
     import triton

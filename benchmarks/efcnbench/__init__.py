@@ -1,0 +1,1 @@
+"""efcnbench: ways of training timed against each other, each checked against a float64 reference first."""

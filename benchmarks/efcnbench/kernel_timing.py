@@ -1,0 +1,91 @@
+"""Each kernel against plain PyTorch doing the same, by turns, on the layers of one network. On a GPU only."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from efcnbench import string_kernel, timing
+from efcnbench.variants import Setup
+from efcnlib import embedding, landscape, networks
+from efcnlib.kernels import norms
+from efcnlib.kernels.fused_adam import wgrad_adam
+from efcnlib.kernels.fused_sgd import split, wgrad_sgd
+from efcnlib.training.optimisers import Optimiser, Rows
+
+POINTS = 21  # of the string
+
+Pair = tuple[Callable[[], object], Callable[[], object]]
+
+
+def measure(setup: Setup, blocks: int, tell: Callable[[str], None]) -> dict:
+    """Milliseconds of each kernel and of PyTorch over all convolutions' matrices, and their ratio within blocks."""
+    timings, ratios = {}, {}
+    for name, (kernel, plain) in _pairs(setup).items():
+        for work in (kernel, plain):
+            work()  # compiles
+        times = timing.timed({"kernel": kernel, "plain": plain}, blocks, setup.device)
+        timings[name] = {who: timing.summary([1e3 * s for s in seconds]) for who, seconds in times.items()}
+        ratios[name] = timing.summary([a / b for a, b in zip(times["plain"], times["kernel"], strict=True)])
+        tell(
+            f"{name}: kernel {timings[name]['kernel']['median']:.3f} ms, PyTorch {timings[name]['plain']['median']:.3f}"
+        )
+    return {"kernels": timings, "ratios": ratios, "machine": timing.rates(setup.device)}
+
+
+def _pairs(setup: Setup) -> dict[str, Pair]:
+    """For each kernel, what runs it over all layers, and what does the same in PyTorch."""
+    layers = [layer for _, layer in networks.convolutions(setup.efcn(live=True))]
+    weights = [layer.weight.detach() for layer in layers]
+    factors = [[torch.randn(setup.batch, n, device=w.device).bfloat16() for n in w.shape] for w in weights]
+    halves = [split(weight) for weight in weights]
+    step = torch.ones(1, dtype=torch.int32, device=setup.device)
+    moments = [(torch.zeros_like(w), torch.zeros_like(w), w.bfloat16()) for w in weights]
+    scratch = torch.empty(max(w.numel() for w in weights), device=setup.device)
+    plain = {name: [Rows(w, Optimiser(name=name, lr=1e-4), scratch) for w in weights] for name in ("sgd", "adam")}
+
+    def fused_sgd() -> None:
+        for (hi, lo), (dy, x) in zip(halves, factors, strict=True):
+            wgrad_sgd(hi, lo, dy, x, 1e-4)
+
+    def fused_adam() -> None:
+        for w, (m, v, shadow), (dy, x) in zip(weights, moments, factors, strict=True):
+            wgrad_adam(w, m, v, dy, x, step, lr=1e-4, shadow=shadow)
+
+    def update(name: str) -> Callable[[], None]:
+        def run() -> None:
+            for rows, (_, _, shadow), (dy, x) in zip(plain[name], moments, factors, strict=True):
+                rows.update(dy, x)
+                shadow.copy_(rows.weight)
+
+        return run
+
+    def all_norms() -> list[Tensor]:
+        return [norms.norms(layer.weight.detach(), layer.geometry, layer.live) for layer in layers]
+
+    def plain_norms() -> list[Tensor]:
+        sums = []
+        for layer in layers:
+            off = embedding.off_squares(layer.geometry, layer.weight.detach(), layer.live)
+            sums.append(torch.stack([off, layer.weight.detach().square().sum(dtype=torch.float64) - off]))
+        return sums
+
+    return {
+        "wgrad_sgd": (fused_sgd, update("sgd")),
+        "wgrad_adam": (fused_adam, update("adam")),
+        "norms": (all_norms, plain_norms),
+        "string": _string(setup.device),
+    }
+
+
+def _string(device: torch.device) -> Pair:
+    """A step of a string of two million weights."""
+    path = torch.randn(POINTS, 2**21, device=device)
+    gradients = torch.randn(POINTS - 2, 2**21, device=device)
+    relax = landscape.implicit(POINTS - 2, 0.02, {"": path})
+
+    def plain() -> None:
+        path[1:-1].sub_(gradients, alpha=0.02)
+        landscape.pull(path, relax, 0.02)
+
+    return lambda: string_kernel.string_step(path, gradients, relax, lr=0.02, strength=0.02), plain

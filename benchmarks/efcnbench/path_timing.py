@@ -1,0 +1,245 @@
+"""Timing the string and its evaluation against a straightforward loop, by turns, gated by float64.
+
+Steps and evaluations are timed apart, on as few of either as a block allows; what a whole string of the `quick` study
+takes is their sum at that study's numbers of steps and images.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from efcnbench import correctness, timing
+from efcnbench.published_string import LoopedString
+from efcnbench.variants import Setup
+from efcnlab.config import studies
+from efcnlib import embedding, landscape, networks
+from efcnlib.data.datasets import Split
+from efcnlib.errors import UserError, at_least, choice
+from efcnlib.kernels.precision import speedup
+from efcnlib.landscape.points import Path, linear
+from efcnlib.metrics import EVALUATION_BATCH
+from efcnlib.resumable import finish
+
+STIFFNESS, LR = 0.2, 0.02  # springs that are explicit in all variants, so that all do the same
+TRIED = 1.0  # learning rate of a trial, where no kinks amplify anything: large moves stand out from rounding
+STEPS = 3  # in a block
+EVALUATED = 1e-4  # allowed relative error of an evaluated loss in float32; measured below 1e-6
+WHAT = {
+    "A": "a straightforward loop, re-created: one network and optimiser for each point, padded matrices",
+    "B": "the same loop on the live weights",
+    "C": "stacked points, updates without gradients, one product a control for all alphas",
+    "D": "C with bf16 products in the steps",
+}
+PAIRS = (("A", "C"), ("A", "D"), ("B", "C"), ("A", "B"))
+
+
+@dataclass(frozen=True)
+class Course:
+    """What all variants share: two ends, images, the size of a batch, of the string and of its evaluation."""
+
+    setup: Setup
+    points: int
+    alphas: int
+    lr: float = LR
+
+    def ends(self, live: bool, dtype: torch.dtype = torch.float32) -> tuple[nn.Sequential, nn.Sequential]:
+        """Two dense networks, the second one a little off the CNN subspace; the same function in both layouts."""
+        other = networks.initialise(_copy(self.setup.cnn), torch.Generator().manual_seed(1))
+        generator = torch.Generator().manual_seed(2)
+        result = []
+        for cnn, off in ((self.setup.cnn, 0.0), (other, 1e-3)):
+            padded = embedding.embed(cnn, self.setup.images.shape, live=False)
+            compact = embedding.embed(cnn, self.setup.images.shape, live=True)
+            for (_, wide), (_, narrow) in zip(*map(networks.convolutions, (padded, compact)), strict=True):
+                step = off * torch.randn(narrow.weight.shape, generator=generator)
+                narrow.weight.data += step
+                wide.geometry.crop(wide.weight.data).add_(step.view(narrow.geometry.shape6(True)))
+            result.append((compact if live else padded).to(dtype).to(self.setup.device).eval())
+        return result[0], result[1]
+
+    def batches(self) -> list[tuple[Tensor, Tensor]]:
+        """In the order of the images."""
+        split, batch = self.setup.split, self.setup.batch
+        return list(zip(split.x.split(batch), split.y.split(batch), strict=True))
+
+
+class Looped:
+    """Variants A and B."""
+
+    def __init__(self, course: Course, live: bool):
+        self.course = course
+        self.string = LoopedString(*course.ends(live), course.points, STIFFNESS, course.lr)
+
+    def steps(self, count: int) -> None:
+        """The first so many batches."""
+        for x, y in self.course.batches()[:count]:
+            self.string.step(x, y)
+
+    def evaluate(self, split: Split) -> list[float]:
+        """Losses along the string."""
+        return self.string.evaluate(split, landscape.alphas(self.course.alphas).tolist())
+
+    def moved(self) -> list[nn.Sequential]:
+        """The networks of all points."""
+        return self.string.points
+
+
+class Stacked:
+    """Variants C and D, and the float64 reference."""
+
+    def __init__(self, course: Course, precision: str = "float32", dtype: torch.dtype = torch.float32):
+        self.course = course
+        self.network, end = course.ends(live=True, dtype=dtype)
+        ends = ({name: value.detach() for name, value in net.named_parameters()} for net in (self.network, end))
+        self.path: Path = linear(*ends, course.points)
+        split = course.setup.split
+        self.split = Split(split.x.to(dtype), split.y)
+        self.slopes = _InOrder(self.network, self.split, course.setup.batch, 0, precision)
+
+    def steps(self, count: int) -> None:
+        """The first so many batches."""
+        self.slopes.used = 0
+        finish(
+            landscape.string(
+                self.slopes, self.path, stiffness=STIFFNESS, lr=self.course.lr, steps=count, springs="published"
+            )
+        )
+
+    def evaluate(self, split: Split) -> list[float]:
+        """Losses along the string."""
+        curve = landscape.through(self.path, self.course.alphas)
+        same = Split(split.x.to(self.split.x.dtype), split.y)
+        return finish(landscape.along(self.network, curve, {"some": same}))["some_loss"]
+
+    def linear(self, split: Split) -> list[float]:
+        """Losses along the linear path between the same ends."""
+        ends = [{name: points[i] for name, points in self.path.items()} for i in (0, -1)]
+        curve = landscape.straight(*ends, self.course.alphas)
+        return finish(landscape.along(self.network, curve, {"some": split}))["some_loss"]
+
+    def moved(self) -> list[nn.Sequential]:
+        """The networks of all points."""
+        result = []
+        for i in range(self.course.points):
+            network = _copy(self.network)
+            network.load_state_dict(network.state_dict() | {name: points[i] for name, points in self.path.items()})
+            result.append(network)
+        return result
+
+
+class _InOrder(landscape.Batched):
+    """Batches in the images' own order, as all variants take them."""
+
+    def _new_epoch(self) -> None:
+        super()._new_epoch()
+        self.order = torch.arange(len(self.split)).split(self.batch)
+
+
+def measure(
+    setup: Setup, blocks: int, tell: Callable[[str], None], names: Sequence[str] = (), points: int = 0, alphas: int = 0
+) -> dict:
+    """Gate and time the variants ``names`` (none: all that the device has); returns what a result holds of them.
+
+    ``points`` and ``alphas``, 0 for those of `quick`, are the string's and its evaluation's. UserError below five
+    blocks, and for fewer images than STEPS batches.
+    """
+    at_least(5, blocks=blocks)
+    quick = studies.load("quick")
+    course = Course(setup, points or quick.string.points, alphas or quick.path_points)
+    if len(setup.split) < STEPS * setup.batch:
+        raise UserError(f"{len(setup.split)} images are too few: {STEPS} batches of {setup.batch} are timed")
+    known = {"A": lambda c: Looped(c, live=False), "B": lambda c: Looped(c, live=True), "C": Stacked}
+    if speedup(str(setup.device)) > 1:
+        known["D"] = lambda c: Stacked(c, "bf16")
+    for name in names:
+        choice("variant", name, known)
+    results, running, failed = {}, {}, {}
+    trial = Course(setup.trial(correctness.TRIAL, 1.0), course.points, course.alphas, lr=TRIED)
+    reference = _tried(Stacked(trial, dtype=torch.float64), trial)
+    for name in names or known:
+        tell(f"{name}: {WHAT[name]}")
+        results[name] = {"what": WHAT[name], "precision": "bf16" if name == "D" else "float32"}
+        results[name] |= _gated(known[name](trial), trial, reference, results[name]["precision"])
+        reason = _too_far(results[name])
+        if reason is None:
+            running[name] = known[name](course)
+        else:
+            failed[name] = reason
+            del results[name]
+    return {"variants": results, "failed": failed, "left_out": {}} | _timed(running, results, course, blocks, tell)
+
+
+def _timed(running: dict, results: dict, course: Course, blocks: int, tell: Callable[[str], None]) -> dict:
+    split, quick = course.setup.split, studies.load("quick")
+    loops = {f"{name} steps": lambda way=way: way.steps(STEPS) for name, way in running.items()}
+    # D evaluates as C does.
+    loops |= {f"{n} evaluation": lambda way=way: way.evaluate(split) for n, way in running.items() if n != "D"}
+    if "C" in running:
+        loops["C linear"] = lambda: running["C"].linear(split)
+    for loop in loops.values():
+        loop()  # warm
+    tell(f"timing {blocks} blocks of {STEPS} steps and of {len(split)} images at {course.alphas} alphas")
+    seconds = timing.timed(loops, blocks, course.setup.device)
+    images = quick.data.train_images + quick.data.held_images + quick.data.test_images
+    times: dict[str, dict[str, list[float]]] = {"step": {}, "evaluation": {}, "string": {}}  # seconds
+    for name in running:
+        times["step"][name] = step = [s / STEPS for s in seconds[f"{name} steps"]]
+        results[name]["step_ms"] = timing.summary([1e3 * s for s in step])
+        by = "C" if name == "D" else name
+        if by not in running:
+            continue
+        times["evaluation"][name] = thousand = [1000 * s / len(split) for s in seconds[f"{by} evaluation"]]
+        results[name]["evaluation_ms"] = timing.summary([1e3 * s for s in thousand])
+        whole = [quick.string.steps * a + images / 1000 * b for a, b in zip(step, thousand, strict=True)]
+        times["string"][name] = whole
+        results[name]["string_s"] = timing.summary(whole)
+    if "C" in running:
+        times["linear"] = {"C": [1000 * s / len(split) for s in seconds["C linear"]]}
+        times["linear"] |= {name: thousand for name, thousand in times["evaluation"].items() if name == "A"}
+    size = {"points": course.points, "alphas": course.alphas, "steps": quick.string.steps, "images": images}
+    return {"ratios": _ratios(times), "string": size, "evaluation_batch": EVALUATION_BATCH}
+
+
+def _ratios(times: dict[str, dict[str, list[float]]]) -> dict[str, dict]:
+    """How many times longer one variant took than another, within each block, for the `PAIRS` there are."""
+    result = {}
+    for slow, fast in PAIRS:
+        for what, of in times.items():
+            if slow in of and fast in of:
+                within = [a / b for a, b in zip(of[slow], of[fast], strict=True)]
+                result[f"{slow}/{fast} {what}"] = timing.summary(within)
+    return result
+
+
+def _tried(way: Looped | Stacked, trial: Course) -> tuple[Tensor, Tensor]:
+    """How far a trial's steps move the points' live weights, and the losses along the string they make."""
+    start = [correctness.vector_of(net) for net in Stacked(trial, dtype=torch.float64).moved()]
+    way.steps(correctness.TRIAL)
+    moves = [correctness.vector_of(net) - before for net, before in zip(way.moved(), start, strict=True)]
+    few = Split(trial.setup.split.x[: trial.setup.batch], trial.setup.split.y[: trial.setup.batch])
+    return torch.stack(moves[1:-1]), torch.tensor(way.evaluate(few), dtype=torch.float64)
+
+
+def _gated(way: Looped | Stacked, trial: Course, reference: tuple[Tensor, Tensor], precision: str) -> dict:
+    moves, losses = _tried(way, trial)
+    loose = correctness.TOLERANCES[precision]
+    return {
+        "gate_error": ((moves - reference[0]).norm() / reference[0].norm()).item(),
+        "tolerance": loose,
+        "evaluation_error": ((losses - reference[1]).abs() / reference[1]).max().item(),
+        "evaluation_tolerance": EVALUATED if precision == "float32" else loose,
+    }
+
+
+def _too_far(result: dict) -> str | None:
+    for name, allowed in (("gate_error", "tolerance"), ("evaluation_error", "evaluation_tolerance")):
+        if not result[name] <= result[allowed]:
+            return f"its {name.replace('_', ' ')} is {result[name]:.2g}, {result[allowed]:.2g} is allowed"
+    return None
+
+
+def _copy(network: nn.Sequential) -> nn.Sequential:
+    return copy.deepcopy(network)

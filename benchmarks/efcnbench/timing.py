@@ -1,0 +1,227 @@
+"""Timing ways of training against each other: one process, variants in turn, each gated by a float64 reference.
+
+A block times one epoch of every variant, in an order that rotates from block to block, so that whatever else a machine
+is doing falls on all of them. Ratios are taken within blocks. Times are wall-clock, in milliseconds.
+"""
+
+import functools
+import gc
+import itertools
+import os
+import platform
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from efcnbench import correctness
+from efcnbench.cost_model import floor, works
+from efcnbench.variants import Engined, Loop, Setup, Variant, quiet
+from efcnlab.environment import cpu_name, environment
+from efcnlab.store.files import now
+from efcnlib.errors import UserError, at_least
+from efcnlib.kernels.precision import available, products
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler reports its own starts and stops
+SCHEMA = 1
+PEAK = "peak"  # the part of a profile in which memory is watched
+PAIRS = (
+    *(("A", "G", "epoch"), ("B", "G", "step"), ("B", "C", "step"), ("C", "D", "step"), ("D", "E", "step")),
+    *(("E", "F", "step"), ("E", "G", "step"), ("D", "G", "step"), ("F", "G", "step"), ("G32", "G", "step")),
+)
+
+
+def measure(setup: Setup, variants: Mapping[str, Variant], blocks: int, tell: Callable[[str], None]) -> dict:
+    """Build, gate, warm up and time ``variants``; returns the part of a result that they make.
+
+    The gate is a trial on noise: its change of the weights against float64's, see `gate`. What cannot be compiled
+    here is "left_out", what is beyond its tolerance has "failed"; neither is timed. UserError below five blocks, for
+    images that the batch does not divide, and where nothing is left to time.
+    """
+    at_least(5, blocks=blocks)
+    at_least(1, batch=setup.batch)
+    count = len(setup.split)
+    if count % setup.batch:
+        raise UserError(f"batch {setup.batch} does not divide {count} images: take a multiple of the batch")
+    with quiet():
+        trial, reference = correctness.reference_of(setup)
+        machine = rates(setup.device)
+        running, results, left_out, failed = {}, {}, {}, {}
+        for name, variant in variants.items():
+            tell(f"{name}: {variant.what}")
+            try:
+                result = correctness.checked(variant, trial, reference)
+                reason = correctness.too_far(result)
+                if reason is None:
+                    running[name], most = warm(lambda variant=variant: variant.build(setup), setup.device)
+                    results[name] = result | {"peak_bytes": most}
+                else:
+                    failed[name] = reason
+            except Exception as failure:
+                if not variant.compiled:
+                    raise
+                left_out[name] = f"torch.compile failed: {str(failure).splitlines()[0]}"  # no C++ compiler, say
+        if not running:
+            raise UserError(
+                "nothing is left to time: " + "; ".join(f"{n}: {r}" for n, r in (left_out | failed).items())
+            )
+        tell(f"timing {blocks} blocks of {count} images")
+        times = timed({name: loop.epoch for name, loop in running.items()}, blocks, setup.device)
+    for name, seconds in times.items():
+        results[name] |= _times(setup, variants[name], seconds, machine)
+    return {
+        "machine": machine,
+        "variants": results,
+        "ratios": ratios(times),
+        "left_out": left_out,
+        "failed": failed,
+    }
+
+
+def timed(loops: Mapping[str, Callable[[], None]], blocks: int, device: torch.device) -> dict[str, list[float]]:
+    """Seconds of each loop in each block; the order rotates."""
+    names, seconds = list(loops), {name: [] for name in loops}
+    for block in range(blocks):
+        turn = block % len(names)
+        for name in names[turn:] + names[:turn]:
+            gc.collect()  # what another one left behind is not this one's cost
+            synchronise(device)
+            start = time.perf_counter()
+            loops[name]()
+            synchronise(device)
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratios(times: Mapping[str, Sequence[float]]) -> dict[str, dict]:
+    """How many times longer one variant took than another, within each block, for the `PAIRS` there are."""
+    result = {}
+    for slow, fast, what in PAIRS:
+        if slow in times and fast in times:
+            within = [a / b for a, b in zip(times[slow], times[fast], strict=True)]
+            result[f"{slow}/{fast} {what}"] = summary(within)
+    return result
+
+
+def summary(values: Sequence[float]) -> dict:
+    """Median, least, largest and quartiles of at least two values, and the values."""
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    extremes = {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return extremes | {"quartiles": [low, high], "blocks": list(values)}
+
+
+def _times(setup: Setup, variant: Variant, seconds: Sequence[float], machine: Mapping) -> dict:
+    """A variant's times, and what they are measured against."""
+    steps = len(setup.split) // setup.batch
+    layers = setup.layers(variant.live)
+    done = works(layers, setup.batch, variant.way)
+    result = {"images": len(setup.split), "epoch_ms": summary([1e3 * s for s in seconds])}
+    result |= {"weights": sum(o * i for o, i in layers)}
+    if variant.has_steps:
+        least = 1e3 * floor(layers, setup.batch, variant.way, machine)
+        step = summary([1e3 * s / steps for s in seconds])
+        result |= {"step_ms": step, "floor_ms": least, "share_of_floor": least / step["median"]}
+        result |= {"bytes": sum(w.bytes for w in done), "operations": sum(w.operations for w in done)}
+    return result
+
+
+def warm(build: Callable[[], Loop | Engined], device: torch.device) -> tuple[Loop | Engined, int]:
+    """What ``build`` makes, warmed up by an epoch, and the most bytes of tensors it holds on ``device`` in the next.
+
+    What building and compiling needs for a while does not count, what is kept of it does.
+    """
+    gc.collect()
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        loop = build()
+        loop.epoch()
+        torch.cuda.synchronize(device)
+        gc.collect()
+        torch.cuda.reset_peak_memory_stats(device)
+        loop.epoch()
+        torch.cuda.synchronize(device)
+        return loop, torch.cuda.max_memory_allocated(device) - before
+    with watched() as profiled:
+        loop = build()
+        loop.epoch()
+        gc.collect()
+        with record_function(PEAK):
+            loop.epoch()
+    return loop, peak(profiled)
+
+
+def watched() -> profile:
+    """A profile of the CPU's memory; it must see the birth of all whose death it is to see."""
+    return profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+
+
+def peak(profiled: profile) -> int:
+    """Most bytes of tensors on the CPU, of those made in a `watched` profile, held within its part named `PEAK`."""
+    events = list(profiled.profiler.kineto_results.events())
+    (part,) = [event for event in events if event.name() == PEAK]
+    memory = sorted((event for event in events if event.name() == "[memory]"), key=lambda event: event.start_ns())
+    sums = [0, *itertools.accumulate(event.nbytes() for event in memory)]
+    return max(sums[sum(event.start_ns() < part.start_ns() for event in memory) :])
+
+
+@functools.cache
+def rates(device: torch.device) -> dict:
+    """What the machine can do, medians of seven, measured once in a process.
+
+    The copy bandwidth in bytes a second, read and written; and the operations a second of large products in each
+    precision that the device has.
+    """
+    is_cuda = device.type == "cuda"
+    source = torch.ones(2**28 if is_cuda else 2**26, device=device)  # 1 GB, or 256 MB: beyond any cache
+    target = torch.empty_like(source)
+    copied = 2 * source.numel() * source.element_size() / _median(lambda: target.copy_(source), device)
+    size = 8192 if is_cuda else 2048
+    a, b = (torch.randn(size, size, generator=torch.Generator().manual_seed(i)).to(device) for i in range(2))
+    found = {}
+    for precision in available(device):
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        x, y = a.to(dtype), b.to(dtype)
+        with products(precision, device):
+            found[precision] = 2 * size**3 / _median(lambda x=x, y=y: torch.mm(x, y), device)
+    return {"copy_bytes_per_s": copied, "rates": found, "matrix": size}
+
+
+def _median(work: Callable[[], object], device: torch.device) -> float:
+    return statistics.median(timed({"": work}, 8, device)[""][1:])
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for a GPU; a CPU has nothing to wait for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def command(arguments: Sequence[str]) -> str:
+    """The command line without what names places on this machine."""
+    shown, skip = ["efcn"], False
+    for argument in arguments:
+        is_place = argument.split("=")[0] in ("--out", "--data-root")
+        if not is_place and not skip:
+            shown.append(argument)
+        skip = is_place and "=" not in argument
+    return shlex.join(shown)
+
+
+def result(subject: str, device: torch.device | str, settings: Mapping) -> dict:
+    """The head of a result: what was run, by which command, on what, when."""
+    device = torch.device(device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+    return {
+        "schema": SCHEMA,
+        "subject": subject,
+        "command": command(sys.argv[1:]),
+        "date": now(),
+        "environment": environment(),
+        "device": name or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "settings": dict(settings),
+    }

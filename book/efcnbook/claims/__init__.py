@@ -1,0 +1,1 @@
+"""The claims of the supplement: statistics, verdicts, controls, and what others published."""

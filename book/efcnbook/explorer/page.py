@@ -1,0 +1,111 @@
+"""The explorer as a piece of HTML that needs nothing else: no network, no other file, and to be read no JavaScript."""
+
+import functools
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+
+import matplotlib as mpl
+import numpy as np
+from IPython.display import display
+from matplotlib.colors import to_hex
+
+from efcnbook import notebook
+from efcnbook.explorer.numbers import text
+from efcnbook.figures import training_curves
+from efcnlib.errors import UserError
+
+SCRIPTS = ("arithmetic", "charts", "canvases", "model", "views", "panels", "explorer")
+# Dark where the book or JupyterLab says so, and where nobody says anything but the system.
+DARK = 'html[data-theme="dark"] .efcn-root, body[data-jp-theme-light="false"] .efcn-root'
+AUTO = 'html:not([data-theme="light"], [data-theme="dark"]) body:not([data-jp-theme-light]) .efcn-root'
+
+
+@functools.cache
+def script() -> str:
+    """JavaScript that defines `efcnExplorer`, with `mount(element, packs, options)`, and nothing else.
+
+    It is a statement of a plain script or of a module; within a function, it leaves the page's names alone.
+    """
+    viridis = [to_hex(colour) for colour in mpl.colormaps["viridis"](np.arange(256))]
+    parts = [f"const COLOURS = {json.dumps({'viridis': viridis}, separators=(',', ':'))};", *map(_read, _names("js"))]
+    return "const efcnExplorer = (() => {\n" + "\n".join(parts) + "\nreturn { mount, arithmetic, models };\n})();\n"
+
+
+@functools.cache
+def style() -> str:
+    """The style sheet of all that `efcnExplorer` makes; beyond it, only the output of a notebook that `html` is in."""
+    dark = _read("dark.css")
+    system = f"@media (prefers-color-scheme: dark) {{\n{AUTO} {{\n{dark}}}\n}}\n"
+    return f"{_read('explorer.css')}\n{DARK} {{\n{dark}}}\n{system}"
+
+
+def html(packs: Sequence[dict]) -> str:
+    """The explorer of the studies in ``packs``, see `numbers.pack`; static figures, until the script has replaced them.
+
+    UserError without a study.
+    """
+    _check(packs)
+    return (
+        f'<div class="efcn-explorer">\n<style>\n{style()}</style>\n'
+        f'<div class="efcn-static">{"".join(map(static, packs))}</div>\n'
+        f'<script type="application/json" class="efcn-packs">[{",".join(map(text, packs))}]</script>\n'
+        f"<script>\n(() => {{\n{script()}{START}}})();\n</script>\n</div>"
+    )
+
+
+START = """const box = document.currentScript.parentElement;
+const packs = JSON.parse(box.querySelector(".efcn-packs").textContent);
+try {
+  box.efcnExplorer = efcnExplorer.mount(box, packs);
+  box.querySelector(".efcn-static").remove();
+} catch (error) { // the figure stays
+  box.querySelector(".efcn-root")?.remove();
+  throw error;
+}
+"""
+
+
+def show(packs: Sequence[dict]) -> None:
+    """Display the explorer in a notebook, and so in its page of the book."""
+    names = ", ".join(pack["study"]["name"] for pack in packs)
+    display({"text/html": html(packs), "text/plain": f"The explorer of {names}, for a browser."}, raw=True)
+
+
+def static(pack: dict) -> str:
+    """Figure 3 of a pack's first seed with its caption, as HTML."""
+    study, seed = pack["study"], pack["seeds"][0]
+    efcn, control = ({int(tw): run for tw, run in seed["runs"][kind].items()} for kind in ("efcn", "control"))
+    best = max(seed["fcn"]["test_accuracy"]) if seed["fcn"] else None
+    caption = (
+        f"Test accuracy of the CNN (red) against its epochs. Above each relax time {notebook.TW}, crosses: test"
+        " accuracy of the eFCN that stems from there, coloured by its epochs after the embedding; rings: its control."
+        f"<br><small>Study <b>{study['name']}</b>: {_escaped(study['title'])}; seed {seed['seed']}; on"
+        f" {_escaped(seed['device'])}. With JavaScript, this figure becomes the explorer.</small>"
+    )
+    alt = (
+        f"Test accuracy curve of a CNN over {study['epochs']} epochs, with the histories of {len(efcn)} eFCNs above it."
+    )
+    figure = training_curves.dynamics(seed["cnn"], efcn, control, fcn_best=best)
+    return notebook.framed(figure, caption, alt, colours=128)
+
+
+def _check(packs: Sequence[dict]) -> None:
+    if not packs:
+        raise UserError("no study to explore: name one at least, as in quick, digits")
+    names = [pack["study"]["name"] for pack in packs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"study {twice[0]} is given twice: name each study once")
+
+
+def _names(ending: str) -> list[str]:
+    return [f"{name}.{ending}" for name in SCRIPTS]
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _escaped(words: str) -> str:
+    return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,1 @@
+"""Arrays -> figures, with the numbers that they draw."""

@@ -1,0 +1,1 @@
+"""What figures show, in sentences computed from the numbers."""

@@ -1,0 +1,271 @@
+"""The book: every notebook run for every study, then one site of plain files that needs no network to be read."""
+
+import html
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import yaml
+from tqdm import tqdm
+
+from efcnbook.pages.execution import digest, inputs_of, is_current, parameters_of, run_notebook, software
+from efcnbook.pages.shown_studies import complete, ensure, shown
+from efcnbook.statistics import evidence
+from efcnlab.config import studies
+from efcnlab.environment import REPOSITORY, recorded
+from efcnlab.run.coverage import shown_seeds
+from efcnlab.store.resolve import found as found_study
+from efcnlab.store.run_store import Store
+from efcnlib.data import npm
+from efcnlib.data.datasets import Unavailable
+from efcnlib.errors import UserError
+
+DEFAULT, FALLBACK = "quick", "digits"
+MATHJAX = "3.2.2"
+MENDED = (  # in each page: a pattern, and what is to stand there
+    (r'<link rel="preload" as="font"[^>]*>\n?', ""),  # browsers refuse it for pages opened as files, and say so
+    (r'role="doc-biblioentry"', 'role="listitem"'),  # the only thing that a list may hold
+    (r"<dl>\s*((?:<dd>[^\n]*</dd>\s*)+)</dl>", lambda found: _lines(found[1])),  # parameters: no terms, no list of them
+)
+MATHJAX_PARTS = ("tex-mml-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")
+
+
+def build(
+    names: Sequence[str] = (),
+    source: Path = REPOSITORY,
+    out: Path | None = None,
+    device: str = "cpu",
+    data_root: str | None = None,
+) -> Path:
+    """Compute what is missing of the studies ``names``, run the notebooks, build the site; returns its first page.
+
+    A study is a preset's name, or that of a study file.
+
+    ``source`` holds notebooks/, book/ and _config.yml; ``out`` is by default its folder build/. Without ``names`` the
+    default study is taken, or, loudly, the fallback where its images cannot be had; after it every study that is
+    recorded (`complete`). What has not changed is not done again. Raises UserError.
+    """
+    if not (source / "book" / "_toc.yml").exists():
+        raise UserError(f"no book/_toc.yml in {source}: the book is built from a clone of the repository")
+    names, notice = _compute(names, device, data_root)
+    template = yaml.safe_load((source / "book" / "_toc.yml").read_text("utf-8"))
+    given = {studies.load(name).name: name for name in names}  # a study file's name is not the study's
+    toc = contents(template, given)
+    execute(source, toc, given)
+    page = render(source, (out or source / "build").resolve(), toc, notice)
+    print(f"the book is ready, open {page}\n  {page.as_uri()}")
+    return page
+
+
+def contents(template: dict, given: Mapping[str, str]) -> dict:
+    """The table of contents for the studies ``given``, a file or preset for each name: {study} is repeated for each.
+
+    A part whose caption holds it is repeated as a whole; elsewhere single chapters are. A chapter that ``needs`` an
+    attribute of its study is left out where that is None or empty; of a long study, of what is recorded of it.
+    """
+    parts, store = [], Store(None, recorded())
+    there = {name: shown(found_study(path, store), store) for name, path in given.items()}
+    for part in template["parts"]:
+        for whole in _for_each(part, given) if "{study}" in part["caption"] else [part]:
+            chapters = [copy for chapter in whole["chapters"] for copy in _for_each(chapter, given)]
+            parts.append({**whole, "chapters": [_plain(chapter) for chapter in chapters if _is_met(chapter, there)]})
+    return {**template, "parts": parts}
+
+
+def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Run the notebook behind each page executed/[STUDY/]NAME of ``toc``, unless that was done with the same inputs.
+
+    A page without a study is given all of them if it has a parameter ``studies``, as in "quick, digits"; else it reads
+    what is recorded in results/. ``given`` names the files of studies that come from one.
+    """
+    waiting, pages, store = [], _executed(toc), Store(None, recorded())
+    every = dict.fromkeys(given.get(name, name) for name in pages.values() if name)
+    there = {name: set(evidence.present(found_study(name, store), store)) for name in every}
+    for page, name in pages.items():
+        notebook = source / "notebooks" / f"{Path(page).name}.ipynb"
+        known = parameters_of(notebook)
+        if name:
+            study = given.get(name, name)
+            parameters, reads = _parameters(study, there[study], known), sorted(there[study])
+        elif "studies" in known:
+            parameters, reads = {"studies": ", ".join(every)}, sorted(set().union(*there.values()))
+        else:
+            parameters, reads = {}, _recorded(source)
+        inputs = inputs_of(notebook, parameters, reads)
+        out = source / "book" / f"{page}.ipynb"
+        if not is_current(out, inputs):
+            waiting.append((notebook, out, parameters, inputs))
+    with tqdm(waiting, desc="notebooks", unit="notebook", disable=not waiting) as bar:
+        for notebook, out, parameters, inputs in bar:
+            bar.set_postfix_str("/".join([*map(str, parameters.values()), notebook.stem]))
+            run_notebook(notebook, out, parameters, inputs)
+
+
+def render(source: Path, out: Path, toc: dict, notice: str = "") -> Path:
+    """Build the site from book/ and the executed notebooks into ``out``/html; returns its first page.
+
+    ``notice`` stands on top of every page. Warnings are errors: UserError, after they were printed; the site that was
+    there before then stays. A site built from the same inputs is left as it is.
+    """
+    page = out / "html" / "index.html"
+    config = configuration(source, mathjax(out), notice)
+    inputs = digest(config, toc, _pages(source, toc), software())
+    stamp = out / "html" / ".inputs"
+    if stamp.exists() and stamp.read_text("utf-8") == inputs:
+        return page
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False, allow_unicode=True), "utf-8")
+    (out / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), "utf-8")
+    print("rendering the pages, about half a minute", file=sys.stderr)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".building-") as scratch:
+        site = _sphinx(source, out, Path(scratch))
+        _mend(site)
+        (site / stamp.name).write_text(inputs, "utf-8")
+        shutil.rmtree(page.parent, ignore_errors=True)
+        site.rename(page.parent)
+    return page
+
+
+def configuration(source: Path, static: Path | None, notice: str = "") -> dict:
+    """_config.yml with what belongs to one build: the folder with MathJax, where there is one, and the ``notice``."""
+    config = yaml.safe_load((source / "_config.yml").read_text("utf-8"))
+    if static is not None:
+        sphinx = config["sphinx"]["config"]
+        sphinx["html_static_path"] = [*sphinx.get("html_static_path", ()), str(static)]
+        sphinx["mathjax_path"] = f"mathjax/{MATHJAX_PARTS[0]}"
+    if notice:
+        config["sphinx"]["config"]["html_theme_options"]["announcement"] = html.escape(notice)
+    return config
+
+
+def mathjax(out: Path) -> Path | None:
+    """A folder holding mathjax/ with the scripts and fonts that pages need, fetched from npm the first time.
+
+    None, and a warning, where npm cannot be reached: formulas then need a network when a page is read.
+    """
+    static = out / f"mathjax-{MATHJAX}"
+    if static.exists():
+        return static
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".mathjax-") as scratch:
+        try:
+            package = npm.pack("mathjax", MATHJAX, Path(scratch))
+        except npm.Unreachable as problem:
+            print(f"WARNING: formulas in this book will need a network to be read: {problem}", file=sys.stderr)
+            return None
+        for part in MATHJAX_PARTS:
+            target = Path(scratch, "static", "mathjax", part)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (package / "es5" / part).rename(target)
+        Path(scratch, "static").rename(static)
+    return static
+
+
+def _compute(names: Sequence[str], device: str, data_root: str | None) -> tuple[Sequence[str], str]:
+    """Make sure that what pages show of the studies is there; returns these, and what to say on every page."""
+    others = [] if names else complete(recorded())
+    try:
+        for name in names or [DEFAULT]:
+            ensure(studies.load(name), device, data_root)
+        return names or list(dict.fromkeys([DEFAULT, *others])), ""
+    except Unavailable as problem:
+        if names:
+            raise
+        notice = (
+            f"This book shows the small study '{FALLBACK}' instead of '{DEFAULT}', because its images could not be had."
+            " Build it again with a network."
+        )
+        print(f"\n{'!' * 80}\n{problem}\n{notice}\n{'!' * 80}\n", file=sys.stderr)
+        ensure(studies.load(FALLBACK), device, None)
+        return list(dict.fromkeys([FALLBACK, *others])), notice
+
+
+def _parameters(name: str, there: set[str], known: Iterable[str]) -> dict[str, object]:
+    """The parameters of a study's page, as far as its notebook has them.
+
+    A page shows the study's first seed, and where it can the means over all seeds whose runs are ``there``; of a long
+    study the first of those with something to show, and the others.
+    """
+    study = found_study(name, Store(None, recorded()))
+    seeds = shown_seeds(study, there)
+    first = seeds[0] if study.long and seeds else study.seeds[0]
+    others = [seed for seed in seeds if seed != first]
+    parameters = {"study": name, "seed": first, "more_seeds": ", ".join(map(str, others))}
+    return {key: value for key, value in parameters.items() if key in known and value != ""}
+
+
+def _is_met(chapter: dict, there: Mapping[str, studies.Study | None]) -> bool:
+    """Whether what is shown of a chapter's study has what the chapter needs."""
+    if "needs" not in chapter:
+        return True
+    study = there[Path(chapter["file"]).parts[1]]
+    return getattr(study, chapter["needs"], None) not in (None, ())
+
+
+def _plain(chapter: dict) -> dict:
+    """A chapter as Jupyter Book knows it."""
+    return {key: value for key, value in chapter.items() if key != "needs"}
+
+
+def _for_each(entry: dict, names: Iterable[str]) -> list[dict]:
+    """``entry`` once for each name if it holds {study} anywhere, else once."""
+    text = yaml.safe_dump(entry)
+    return [yaml.safe_load(text.replace("{study}", name)) for name in names] if "{study}" in text else [entry]
+
+
+def _executed(toc: dict) -> dict[str, str | None]:
+    """The pages that come from notebooks, each with its study, if it has one."""
+    files = [Path(chapter["file"]) for part in toc["parts"] for chapter in part["chapters"]]
+    run = [file for file in files if file.parts[0] == "executed"]
+    return {str(file): file.parts[1] if len(file.parts) == 3 else None for file in run}
+
+
+def _recorded(source: Path) -> list[str]:
+    """Name and digest of every file in results/."""
+    found = sorted(path for path in (source / "results").rglob("*") if path.is_file())
+    return [f"{path.relative_to(source)} {digest(path.read_bytes().hex())}" for path in found]
+
+
+def _pages(source: Path, toc: dict) -> list[list[str]]:
+    """Name and digest of every file the site is made from."""
+    book = source / "book"
+    written = [path for path in book.rglob("*") if path.is_file() and "executed" not in path.relative_to(book).parts]
+    run = [book / f"{page}.ipynb" for page in _executed(toc)]
+    return [[str(path.relative_to(book)), digest(path.read_bytes().hex())] for path in sorted(written + run)]
+
+
+def _sphinx(source: Path, out: Path, scratch: Path) -> Path:
+    """Run Jupyter Book, always from nothing: an incremental build would forget the warnings of unchanged pages."""
+    options = ["-W", "-n", "--keep-going", "--config", out / "_config.yml", "--toc", out / "_toc.yml"]
+    options += ["--path-output", scratch]
+    program = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    log = out / "jupyter-book.log"
+    with log.open("w", encoding="utf-8") as stream:
+        done = subprocess.run([*program, "build", source / "book", *options], stdout=stream, stderr=subprocess.STDOUT)
+    if done.returncode:
+        lines = [
+            line for line in log.read_text("utf-8").splitlines() if re.search("warning|error", line, re.IGNORECASE)
+        ]
+        print("\n".join(lines), file=sys.stderr)
+        raise UserError(f"the book has mistakes, listed above; all that Jupyter Book said is in {log}")
+    return scratch / "_build" / "html"
+
+
+def _lines(parameters: str) -> str:
+    """A signature's parameters, each in a line of its own."""
+    lines = parameters.replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+    return f'<span class="sig-lines">{lines}</span>'
+
+
+def _mend(site: Path) -> None:
+    """Replace in every page what browsers, or those who cannot see it, stumble over."""
+    for page in site.rglob("*.html"):
+        text = page.read_text("utf-8")
+        for wrong, right in MENDED:
+            text = re.sub(wrong, right, text)
+        page.write_text(text, "utf-8")

@@ -1,0 +1,1 @@
+"""Numbers over seeds: means, intervals, where runs come from."""

@@ -1,0 +1,78 @@
+"""Where runs come from, as manifests have it: devices, machines, commits and dates; for captions and for the claims."""
+
+import html
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from efcnbook.statistics.seeds import enumerated, in_words
+from efcnlab.config import studies
+from efcnlab.config.derived import of_seed
+from efcnlab.config.studies import Study
+from efcnlab.store.run_store import Record, key_of
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where and when runs were computed: on one device of a machine, with the same software.
+
+    ``runs`` counts them by seed; ``first`` and ``last`` are the times at which a run was finished, in ISO 8601.
+    """
+
+    device: str
+    environment: Mapping
+    runs: Mapping[int, int]
+    first: str
+    last: str
+    seconds: float
+
+    @property
+    def machine(self) -> str:
+        """The device with the processor's model and instructions, or the GPU's name: "cpu (AMD EPYC, AVX2)"."""
+        kind, _, number = self.device.partition(":")
+        processor = filter(None, (self.environment["cpu"], self.environment.get("instructions")))  # older: not known
+        names = self.environment["cuda"] if kind == "cuda" else [", ".join(processor)]
+        name = dict(enumerate(names)).get(int(number or 0))
+        return f"{self.device} ({name})" if name else self.device
+
+    @property
+    def commit(self) -> str:
+        """Seven digits of the commit, and "-dirty" where files differed from it; "unknown" outside of a clone."""
+        digits, *rest = (self.environment["commit"] or "unknown").split("-")
+        return "-".join([digits[:7], *rest])
+
+
+def of(study: Study, seeds: Sequence[int], get: Callable[[str], Record | None]) -> list[Origin]:
+    """Where the runs of ``seeds`` were computed, paths and sizes too, the earliest first; ``get`` has their records."""
+    groups: dict[str, dict[str, tuple[int, dict]]] = {}
+    for seed in seeds:
+        for run in studies.runs(of_seed(study, seed)):
+            if record := get(key_of(run)):
+                where = json.dumps([record.info[part] for part in ("device", "environment")], sort_keys=True)
+                groups.setdefault(where, {}).setdefault(record.key, (seed, record.info))
+    found = []
+    for where, members in groups.items():
+        owners, infos = zip(*members.values(), strict=True)
+        dates, seconds = [info["date"] for info in infos], sum(info["seconds"] for info in infos)
+        found.append(Origin(*json.loads(where), dict(Counter(owners)), min(dates), max(dates), seconds))
+    return sorted(found, key=lambda one: one.first)
+
+
+def line(found: Sequence[Origin]) -> str:
+    """HTML of a line: which machines computed the runs (if several, of which seeds), from when to when, which commits.
+
+    >>> from efcnbook.statistics.provenance import Origin, line
+    >>> where = {"cpu": "AMD EPYC", "cuda": [], "commit": "3d8d493a8c5c008ce3fb75d940b791b78746950f-dirty"}
+    >>> line([Origin("cpu", where, {0: 3}, "2026-11-24T18:43:07+00:00", "2026-11-26T12:57:14+00:00", 90.0)])
+    'computed on cpu (AMD EPYC), 2026-11-24 to 2026-11-26, commit <code>3d8d493-dirty</code>'
+    """
+    machines: dict[str, set[int]] = {}
+    for one in found:
+        machines.setdefault(html.escape(one.machine), set()).update(one.runs)
+    if len(machines) > 1:
+        machines = {f"{name} for {in_words(sorted(of))}": of for name, of in machines.items()}
+    dates = dict.fromkeys([min(one.first for one in found)[:10], max(one.last for one in found)[:10]])
+    commits = list(dict.fromkeys(f"<code>{html.escape(one.commit)}</code>" for one in found))
+    many = "s" if len(commits) > 1 else ""
+    return f"computed on {enumerated(machines)}, {' to '.join(dates)}, commit{many} {enumerated(commits)}"

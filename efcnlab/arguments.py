@@ -1,0 +1,35 @@
+"""The arguments that the commands of `efcn` share, with their help."""
+
+from typing import Annotated, Literal
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+
+def option(metavar: str | None, text: str) -> object:
+    """How an argument is shown in the help; ``text`` says what happens without it, so tyro need not."""
+    return arg(metavar=metavar, help=text, help_behavior_hint="")
+
+
+Study = Annotated[Positional[str], option("STUDY", "a study: quick, digits, ..., or the name of a .json file")]
+Studies = Annotated[Positional[tuple[str, ...]], option("[STUDY ...]", "studies; without any: quick")]
+Named = Annotated[Positional[tuple[str, ...]], option("[STUDY ...]", "studies; without any: a line each")]
+Root = Annotated[str | None, option("DIR", "folder where runs are kept; else $EFCN_ROOT, else runs/ in the clone")]
+DataRoot = Annotated[str | None, option("DIR", "folder with the images as torchvision lays them out; else $EFCN_DATA")]
+Device = Annotated[str, option("DEVICE", "where to compute: cpu, cuda, cuda:1; without it: cpu")]
+RunDevice = Annotated[str | None, option("DEVICE", "cpu, cuda, cuda:1; else cpu, or with ray the GPUs there are")]
+GoOn = Annotated[FlagCreatePairsOff[bool], option(None, "compute a long study without being asked")]
+Seeds = Annotated[tuple[int, ...], option("N ...", "compute these seeds of the study alone; without it: all")]
+Precision = Annotated[str | None, option("NAME", "of products: float32, tf32 (GPU) or bf16; else the study's own")]
+Delay = Annotated[
+    int | None,
+    option("STEPS", "write eFCN weights every 1, 2, 4 or 8 steps, exactly; plain SGD; else 1, or timed if it is long"),
+]
+Kernel = Annotated[str, option("NAME", "of the fused update: torch, or triton (GPU, not measured yet); else torch")]
+Together = Annotated[int, option("N", "eFCNs trained side by side, which may pay on a GPU; without it: 1")]
+Threads = Annotated[int | None, option("N", "processor cores for each run; else all, or 1 with ray")]
+Where = Annotated[Literal["local", "ray"], option("NAME", "local, this process, or ray, a cluster; else local")]
+Address = Annotated[str | None, option("HOST:PORT", "of a running Ray cluster, or auto; else one is started here")]
+GpusPerRun = Annotated[float | None, option("X", "GPUs of a run, such as 0.25, on a Ray cluster; else 1")]
+Yes = Annotated[FlagCreatePairsOff[bool], option(None, "remove it; else it is only shown")]
+Folders = Annotated[Positional[tuple[str, ...]], option("[FOLDER ...]", "recorded studies; else those in results/")]
+Results = Annotated[str | None, option("DIR", "folder of recorded studies; else results/ in the clone")]

@@ -1,0 +1,272 @@
+"""The command `efcn`: thin commands over the library, which is imported only when a command needs it.
+
+Exit codes: 0, done; 2, a mistake the user can mend, told in one line; 130, interrupted.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional
+
+from efcnlab.arguments import (
+    Address,
+    DataRoot,
+    Delay,
+    Device,
+    Folders,
+    GoOn,
+    GpusPerRun,
+    Kernel,
+    Named,
+    Precision,
+    Results,
+    Root,
+    RunDevice,
+    Seeds,
+    Study,
+    Threads,
+    Together,
+    Where,
+    Yes,
+    option,
+)
+from efcnlab.console import plain_warnings
+
+ABOUT = """From a trained CNN to the equivalent fully-connected network, and on.
+
+Start with: efcn book. It needs some minutes on two CPU cores."""
+
+app = tyro.extras.SubcommandApp()
+
+
+@app.command
+def data(
+    name: Annotated[Positional[str], option("NAME", "cifar10, cifar100, digits, or a .safetensors file of your own")],
+    data_root: DataRoot = None,
+) -> None:
+    """Fetch a set of images, verify it, and show what it holds and where it is kept.
+
+    Of a file of your own, show what makes a study file train on it.
+    """
+    from efcnlab.run import study_images
+    from efcnlib.data import datasets
+
+    if name.endswith(".safetensors"):
+        print(study_images.entry(Path(name)))
+        return
+    loaded = datasets.load(name, data_root)
+    for part, x, y in (("train", loaded.train_x, loaded.train_y), ("test", loaded.test_x, loaded.test_y)):
+        means = x.double().mean((0, 2, 3)) / (16 if name == "digits" else 255)
+        print(f"{part}: {len(y)} images {tuple(x.shape[1:])}, channel means {' '.join(f'{m:.8f}' for m in means)}")
+    print(f"{loaded.classes} classes, verified by SHA-256 {datasets.DIGESTS[name]}")
+    file = datasets.cache_file(name)
+    print(f"kept in {file}" if file.exists() else "not kept: it is read from its source each time")
+
+
+@app.command
+def run(
+    study: Study,
+    root: Root = None,
+    device: RunDevice = None,
+    data_root: DataRoot = None,
+    yes: GoOn = False,
+    seeds: Seeds = (),
+    precision: Precision = None,
+    delay: Delay = None,
+    kernel: Kernel = "torch",
+    together: Together = 1,
+    threads: Threads = None,
+    engine: Where = "local",
+    address: Address = None,
+    gpus_per_run: GpusPerRun = None,
+) -> None:
+    """Compute the runs of a study that are not there yet. Interrupt it whenever you like: it goes on where it was.
+
+    How long a long study takes is measured and told first.
+    """
+    from efcnlab.config import studies
+    from efcnlab.config.validation import validated
+    from efcnlab.run import sweep
+    from efcnlib.errors import UserError
+    from efcnlib.training.trainer import Engine
+
+    if engine == "local" and (address or gpus_per_run is not None):
+        raise UserError(f"{'--address' if address else '--gpus-per-run'} is for a cluster: add --engine ray")
+    if engine == "ray" and together != 1:
+        raise UserError(f"--together {together} is for one process: with ray, take --gpus-per-run {1 / together:g}")
+    config, store = _study(study, precision), _store(root)
+    steps = validated(Engine, {"kernel": kernel} | ({} if delay is None else {"delay": delay}))
+    options = {"data_root": data_root, "yes": yes, "seeds": seeds or None, "engine": steps}
+    if engine == "ray":
+        from efcnlab.run import ray_cluster
+
+        asked = {"address": address, "threads": threads, "gpus": gpus_per_run}
+        where = validated(ray_cluster.Cluster, {name: value for name, value in asked.items() if value is not None})
+        done = ray_cluster.ensure(config, store, where, device=device, **options)
+    else:
+        done = sweep.ensure(config, store, device=device or "cpu", together=together, threads=threads, **options)
+    of = f" of seed {', '.join(map(str, seeds))}" if seeds else ""
+    print(f"{config.name}: all {len(studies.runs(done.study, seeds or None))} runs{of} are in {store.root}")
+
+
+@app.command
+def status(studies: Named = (), root: Root = None) -> None:
+    """Count the runs there are of every study; of named ones list each run's state, progress and size on disk."""
+    from efcnlab.config.studies import PRESETS
+    from efcnlab.run.status import lines
+
+    store = _store(root)
+    for name in studies or PRESETS:
+        print("\n".join(lines(_found(name, store), store, each=bool(studies))))
+
+
+@app.command
+def show(study: Study, precision: Precision = None) -> None:
+    """Print a study as JSON: a file with it, changed, is a study of your own."""
+    print(_study(study, precision).model_dump_json(indent=1))
+
+
+@app.command
+def gc(
+    studies: Annotated[Positional[tuple[str, ...]], option("[STUDY ...]", "studies; without any: all presets")] = (),
+    root: Root = None,
+    yes: Yes = False,
+    damaged: Annotated[FlagCreatePairsOff[bool], option(None, "also what was damaged and set aside")] = False,
+) -> None:
+    """Show what nothing needs any more of studies, weights above all, and with --yes remove it. Never a record."""
+    from efcnlab.config.studies import PRESETS
+    from efcnlab.store import garbage
+    from efcnlab.store.files import size
+
+    store = _store(root)
+    found = garbage.find([_found(name, store) for name in studies or PRESETS], store, damaged)
+    for waste in found:
+        print(f"  {size(waste.bytes):>10}  {waste.what}")
+    total = size(sum(waste.bytes for waste in found))
+    if not found:
+        print(f"nothing in {store.root} can go")
+    elif yes:
+        print(f"{size(garbage.remove(found, store))} of {total} freed in {store.root}")
+    else:
+        print(f"{total} in {store.root} can go; add --yes to remove it. Weights that a run needs later are made again")
+
+
+@app.command
+def export(
+    study: Study,
+    root: Root = None,
+    out: Results = None,
+    precision: Precision = None,
+    partial: Annotated[FlagCreatePairsOff[bool], option(None, "also if some runs are not done")] = False,
+) -> None:
+    """Write the records of a study, without weights, into results/, sealed; from there every figure can be drawn."""
+    from efcnlab.environment import REPOSITORY
+    from efcnlab.store import export as exports
+    from efcnlab.store.files import size
+
+    store = _store(root)
+    config = _found(study, store, precision)
+    command = f"efcn run {study if study == config.name else 'study.json'}"
+    command += f" --precision {precision}" if precision else ""
+    folder = exports.export(config, store, Path(out) if out else REPOSITORY / "results", command, partial)
+    index = exports.read_index(folder)
+    total = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    print(f"{config.name}: {len(index.runs)} runs recorded in {folder}, {size(total)}")
+
+
+@app.command(name="import")
+def import_(folders: Folders, root: Root = None) -> None:
+    """Copy recorded runs into the run store, where it lacks them; each is verified first."""
+    from efcnlab.store import export as exports
+
+    store = _store(root)
+    for folder in folders:
+        done = exports.import_(Path(folder), store)
+        print(f"{folder}: {done.new} runs imported, {done.there} were there, {done.damaged} are damaged and left out")
+
+
+@app.command
+def verify(
+    folders: Folders = (),
+    recompute: Annotated[int, option("N", "train N of the runs again and compare; without it: 0")] = 0,
+    seed: Annotated[int | None, option("N", "draws those runs; without it: at random")] = None,
+    device: Device = "cpu",
+    data_root: DataRoot = None,
+) -> None:
+    """Check recorded studies against their digests, and runs drawn from them by training them again."""
+    from efcnlab.environment import recorded
+    from efcnlab.run.recompute import recompute as train_again
+    from efcnlab.store import export as exports
+    from efcnlib.errors import UserError, at_least
+
+    at_least(0, recompute=recompute)
+    wrong, chosen = 0, [Path(folder) for folder in folders] or recorded()
+    if not chosen:
+        print("no study is recorded: efcn export records one")
+    for folder in chosen:
+        index, problems = exports.read_index(folder), exports.verify(folder)
+        for problem in problems:
+            print(f"{folder}: {problem}", file=sys.stderr)
+        wrong += len(problems)
+        print(f"{folder}: {len(index.runs)} runs, {len(problems) or 'nothing'} wrong, recorded {index.date}")
+        for comparison in train_again(folder, recompute, seed=seed, device=device, data_root=data_root):
+            verdict = "same" if comparison.same else "close" if comparison.close else "DIFFERENT"
+            print(f"  {comparison.label:<28} {verdict:<10} {comparison.words}")
+            wrong += not comparison.same and not comparison.close
+    if wrong:
+        raise UserError(f"{wrong} mistakes in recorded studies, listed above")
+
+
+def _study(name: str, precision: str | None = None) -> object:
+    from efcnlab.config import studies
+
+    return studies.load(name, **({} if precision is None else {"precision": precision}))
+
+
+def _found(name: str, store: object, precision: str | None = None) -> object:
+    from efcnlab.store.resolve import resolved
+
+    return resolved(_study(name, precision), store)
+
+
+def _store(root: str | None) -> object:
+    from efcnlab.environment import recorded
+    from efcnlab.store.run_store import Store
+
+    return Store(root, recorded())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, by default that of the process; returns the exit code."""
+    try:
+        with plain_warnings():
+            app.cli(prog="efcn", description=ABOUT, args=arguments)
+    except KeyboardInterrupt:
+        print("\ninterrupted: finished runs are kept, and how far others were", file=sys.stderr)
+        return 130
+    except Exception as mistake:
+        from efcnlib.errors import UserError  # loads PyTorch, which --help can do without
+
+        if not isinstance(
+            mistake, UserError | OSError
+        ):  # OSError: a full disk, an unwritable folder; it names the file
+            raise
+        print(f"efcn: {mistake}", file=sys.stderr)
+        return 2
+    return 0
+
+
+# What stands above this package in the house brings its own command, where it is installed.
+for _name, _module in {"book": "efcnbook.command", "bench": "efcnbench.command"}.items():
+    try:
+        app.command(getattr(importlib.import_module(_module), _name))
+    except ModuleNotFoundError as _missing:
+        if _missing.name not in (_module, _module.partition(".")[0]):
+            raise
+
+if __name__ == "__main__":
+    sys.exit(main())

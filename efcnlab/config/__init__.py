@@ -1,0 +1,1 @@
+"""What a study and a run are: plain, frozen, validated data, and the presets."""

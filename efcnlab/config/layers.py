@@ -1,0 +1,181 @@
+"""A network of one's own as a study file writes it: a list of layers, plain data, validated; nothing is executed.
+
+    [{"conv": 8, "kernel": 3, "padding": 1}, "relu", {"pool": 3, "stride": 2}, {"linear": "classes"}]
+
+The same list always has the same canonical form, defaults written out, since it is part of a run's key. Where images
+become vectors, before the first linear layer, nothing is written: it follows.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
+
+from efcnlab.config.validation import Frozen
+from efcnlib import networks
+from efcnlib.errors import UserError, shortened
+from efcnlib.networks import architectures as tables
+
+MOST = 10**10  # weights of an eFCN, 40 GB; beyond, nothing here can train it
+LAST = '{"linear": "classes"}'
+KINDS = '"relu", {"conv": 8, "kernel": 3}, {"pool": 2}, {"dropout": 0.5}, {"linear": 64}'
+
+
+def _pair(value: object) -> object:
+    """A size of rows and columns from the one number that stands for both."""
+    return value if isinstance(value, list | tuple) else (value, value)
+
+
+def _short(pair: tuple[int, int]) -> int | tuple[int, int]:
+    return pair[0] if pair[0] == pair[1] else pair
+
+
+def _size(least: int) -> object:
+    number = Annotated[int, Field(ge=least, le=256)]
+    return Annotated[tuple[number, number], BeforeValidator(_pair), PlainSerializer(_short)]
+
+
+Size, Padding = _size(1), _size(0)  # pixels: a number, or [rows, columns]
+
+
+class _Layer(Frozen):
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_other_fields(cls, fields: object) -> object:
+        for name in fields if isinstance(fields, dict) else ():
+            if name not in cls.model_fields:
+                known = ", ".join(cls.model_fields)
+                raise ValueError(f"{shortened(name)} is no part of such a layer: it has {known}")
+        return fields
+
+
+class Conv(_Layer):
+    """A convolution with so many channels, biases and zero padding."""
+
+    conv: int = Field(ge=1, le=4096)
+    kernel: Size
+    stride: Size = (1, 1)
+    padding: Padding = (0, 0)
+
+    def layer(self, classes: int) -> tables.Layer:
+        """As it stands in a table."""
+        return tables.Conv(self.conv, _short(self.kernel), _short(self.stride), _short(self.padding))
+
+
+class Pool(_Layer):
+    """The largest or the mean value in windows, which lie side by side unless there is a stride."""
+
+    pool: Size
+    stride: Size
+    kind: Literal["max", "avg"] = "max"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _side_by_side(cls, fields: object) -> object:
+        return {"stride": fields["pool"]} | fields if isinstance(fields, dict) and "pool" in fields else fields
+
+    def layer(self, classes: int) -> tables.Layer:
+        """As it stands in a table."""
+        return tables.Pool(_short(self.pool), _short(self.stride), self.kind)
+
+
+class Dropout(_Layer):
+    """Dropout with this probability."""
+
+    dropout: float = Field(ge=0, lt=1)
+
+    def layer(self, classes: int) -> tables.Layer:
+        """As it stands in a table."""
+        return tables.Dropout(self.dropout)
+
+
+class Linear(_Layer):
+    """A fully-connected layer with so many features, and biases."""
+
+    linear: int = Field(ge=1, le=65_536)
+
+    def layer(self, classes: int) -> tables.Layer:
+        """As it stands in a table."""
+        return tables.Linear(self.linear)
+
+
+class Classes(_Layer):
+    """The last layer: fully-connected, with biases, an output for each class."""
+
+    linear: Literal["classes"] = "classes"
+
+    def layer(self, classes: int) -> tables.Layer:
+        """As it stands in a table."""
+        return tables.Linear(classes)
+
+
+MODELS = {"conv": Conv, "pool": Pool, "dropout": Dropout, "linear": Linear, "classes": Classes}
+
+
+def _kind(value: object) -> str | None:
+    """Which layer something written is meant to be."""
+    if isinstance(value, _Layer):
+        return next(kind for kind, model in MODELS.items() if type(value) is model)
+    if not isinstance(value, dict):
+        return "relu" if value == "relu" else None
+    if isinstance(word := value.get("linear"), str) and not word.isdecimal():
+        return "classes"
+    return next((kind for kind in MODELS if kind in value), None)
+
+
+Layer = Annotated[
+    Annotated[Literal["relu"], Tag("relu")]
+    | Annotated[Conv, Tag("conv")]
+    | Annotated[Pool, Tag("pool")]
+    | Annotated[Dropout, Tag("dropout")]
+    | Annotated[Linear, Tag("linear")]
+    | Annotated[Classes, Tag("classes")],
+    Discriminator(
+        _kind,
+        custom_error_type="layer",
+        custom_error_message=f"give one of {KINDS}; vectors are made of images before the first linear layer by itself",
+    ),
+]
+
+
+def checked(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """ValueError unless these can be a network: convolutions, then linear layers, the last of them for the classes."""
+    kinds = [_kind(layer) for layer in layers]
+    if "conv" not in kinds:
+        raise ValueError('there is no convolution in it, and so nothing to embed: give {"conv": 8, "kernel": 3}, say')
+    if kinds[-1] != "classes":
+        raise ValueError(f"layer {len(layers) - 1} is the last and must be {LAST}, which has an output for each class")
+    first = min(i for i, kind in enumerate(kinds) if kind in ("linear", "classes"))
+    for number, kind in enumerate(kinds):
+        if number > first and kind in ("conv", "pool"):
+            raise ValueError(f"layer {number} is a {kind} behind layer {first}, linear, where there are no images left")
+        if number < len(kinds) - 1 and kind == "classes":
+            raise ValueError(f"layer {number} is {LAST}, which comes last, but layer {number + 1} follows")
+    return layers
+
+
+Layers = Annotated[tuple[Layer, ...], Field(min_length=1, max_length=100), AfterValidator(checked)]
+
+
+def table(layers: Sequence[Layer], classes: int) -> tuple[tables.Layer, ...]:
+    """The layers as `efcnlib.networks.architectures` has them, images made vectors before the first linear one."""
+    made = [tables.ReLU() if layer == "relu" else layer.layer(classes) for layer in layers]
+    made.insert(next(i for i, layer in enumerate(made) if isinstance(layer, tables.Linear)), tables.Flatten())
+    return tuple(made)
+
+
+def check(layers: Sequence[tables.Layer], shape: Sequence[int]) -> None:
+    """ValueError, naming the layer, unless a table fits images of [channels, height, width]; allocates nothing."""
+    try:
+        steps = networks.trace(networks.cnn(layers, shape, device="meta"), shape)
+    except UserError as error:  # which pydantic would not take for one of its own
+        raise ValueError(f"the network does not fit the images: {error}") from None
+    weights = 0
+    for step in steps:
+        if step.geometry is not None:
+            rows, columns = step.geometry.shape(live=False)
+            weights += rows * columns
+        else:
+            weights += sum(parameter.numel() for parameter in step.layer.parameters())
+    if weights > MOST:
+        raise ValueError(f"its eFCN would have {weights:,} weights: {MOST:,} are allowed, take fewer channels")

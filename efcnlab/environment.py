@@ -1,0 +1,116 @@
+"""Where results are computed and kept: this machine and its software, in words, and the folder of the run store."""
+
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy
+import platformdirs
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def default_root() -> Path:
+    """Folder of the run store: EFCN_ROOT, else runs/ in the clone of the repository, else the user's data folder.
+
+    >>> import os
+    >>> from efcnlab.environment import default_root
+    >>> os.environ["EFCN_ROOT"] = "/data/runs"
+    >>> default_root().as_posix()
+    '/data/runs'
+    """
+    if chosen := os.environ.get("EFCN_ROOT"):
+        return Path(chosen).expanduser()
+    if (REPOSITORY / "notebooks").is_dir():
+        return REPOSITORY / "runs"
+    return Path(platformdirs.user_data_dir("efcnlib", appauthor=False)) / "runs"
+
+
+def recorded() -> list[Path]:
+    """Folders with recorded studies, which are only read: those in EFCN_RESULTS, else in results/ in the clone.
+
+    >>> import os, tempfile
+    >>> from pathlib import Path
+    >>> from efcnlab.environment import recorded
+    >>> os.environ["EFCN_RESULTS"] = tempfile.mkdtemp()
+    >>> Path(os.environ["EFCN_RESULTS"], "quick").mkdir()
+    >>> Path(os.environ["EFCN_RESULTS"], "quick", "study.json").touch()
+    >>> [folder.name for folder in recorded()]
+    ['quick']
+    """
+    chosen = os.environ.get("EFCN_RESULTS")
+    folder = Path(chosen).expanduser() if chosen else REPOSITORY / "results"
+    return sorted(manifest.parent for manifest in folder.glob("*/study.json"))
+
+
+def environment() -> dict[str, str | int | list[str] | None]:
+    """What a result may depend on beside its configuration, as plain JSON; no user name and no path.
+
+    >>> from efcnlab.environment import environment
+    >>> sorted(environment())
+    ['commit', 'cpu', 'cuda', 'efcnlib', 'instructions', 'numpy', 'platform', 'python', 'threads', 'torch']
+    """
+    return {
+        "efcnlib": _efcnlib_version(),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": numpy.__version__,
+        "platform": platform.platform(),
+        "cpu": cpu_name(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),  # which decides how bf16 is multiplied: ``widened``
+        "threads": torch.get_num_threads(),
+        "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def machine(environment: Mapping[str, object]) -> str:
+    """Processor, its instructions and the GPUs of an `environment`, in words: what decides how fast a run is.
+
+    >>> from efcnlab.environment import machine
+    >>> machine({"cpu": "AMD EPYC", "instructions": "AVX512", "cuda": [], "threads": 2})
+    'AMD EPYC, AVX512'
+    """
+    parts = (environment.get("cpu"), environment.get("instructions"), *(environment.get("cuda") or ()))
+    return ", ".join(str(part) for part in parts if part)
+
+
+def _efcnlib_version() -> str | None:
+    try:
+        return importlib.metadata.version("efcnlib")
+    except importlib.metadata.PackageNotFoundError:  # imported from a folder
+        return None
+
+
+@functools.cache
+def _commit() -> str | None:
+    """The checked-out git commit, with "-dirty" when tracked files differ from it; without git, EFCN_COMMIT."""
+    if not (REPOSITORY / ".git").exists():  # git would find a repository around an installed package, not ours
+        return os.environ.get("EFCN_COMMIT")
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+@functools.cache
+def cpu_name() -> str:
+    """The processor's model, as the system calls it.
+
+    >>> from efcnlab.environment import cpu_name
+    >>> isinstance(cpu_name(), str)
+    True
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())

@@ -1,0 +1,88 @@
+"""How far the seeds of a study are recorded: what can be shown of each, and which runs are missing."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from efcnlab.config import studies
+from efcnlab.config.derived import of_seed, restricted
+from efcnlab.config.study import Study
+from efcnlab.store.run_store import key_of
+from efcnlib.errors import enumerated
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What is there of one ``seed`` of the ``whole`` study.
+
+    ``study`` is the whole one cut down to what can be shown, None if nothing can; of ``planned`` runs those called
+    ``missing`` are not recorded.
+
+    >>> from efcnlab.run.coverage import coverage
+    >>> from efcnlab.store.run_store import key_of
+    >>> from efcnlab.config.studies import load, runs
+    >>> study = load("digits", path_times=(), curvature=None)
+    >>> there = {key_of(run) for run in runs(study)} - {key_of(study.relaxed("control", 5, 0))}
+    >>> coverage(study, 0, there).words
+    'Seed 0 is incomplete: 9 of 10 runs are recorded; shown are the relax times 0, 2 and 20.'
+    """
+
+    seed: int
+    whole: Study
+    study: Study | None
+    planned: int
+    missing: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """A sentence on what is missing; nothing for a complete seed."""
+        if not self.missing:
+            return ""
+        recorded = f"{self.planned - len(self.missing)} of {self.planned} runs are recorded"
+        if self.study is None:
+            return f"Seed {self.seed} is not shown: {recorded}."
+        times = self.study.relax_times
+        shown = f"the relax times {enumerated(times)}" if len(times) > 1 else f"the relax time {times[0]}"
+        are = "are" if len(times) > 1 else "is"
+        return f"Seed {self.seed} is incomplete: {recorded}; shown {are} {shown}."
+
+
+def coverage(whole: Study, seed: int, there: Collection[str]) -> Coverage:
+    """What is there of a seed, given the keys of the runs that are ``there``.
+
+    >>> from efcnlab.run.coverage import coverage
+    >>> from efcnlab.config.studies import load
+    >>> coverage(load("digits"), 0, there=()).study is None
+    True
+    """
+    runs = {key_of(run): run.label for run in studies.runs(of_seed(whole, seed))}
+    missing = tuple(label for key, label in runs.items() if key not in there)
+    study = restricted(whole, seed, lambda run: key_of(run) in there)
+    return Coverage(seed, whole, study, len(runs), missing)
+
+
+def complete_seeds(study: Study, there: Collection[str]) -> tuple[int, ...]:
+    """The seeds of a study the keys of whose runs are all ``there``.
+
+    >>> from efcnlab.run.coverage import complete_seeds
+    >>> from efcnlab.store.run_store import key_of
+    >>> from efcnlab.config.studies import load, runs
+    >>> complete_seeds(load("digits", seeds=(0, 1)), {key_of(run) for run in runs(load("digits"))})
+    (0,)
+    """
+    return tuple(seed for seed in study.seeds if not coverage(study, seed, there).missing)
+
+
+def shown_seeds(study: Study, there: Collection[str]) -> tuple[int, ...]:
+    """The seeds that pages can show without training: of a long study as far as they go, of others complete ones.
+
+    >>> from efcnlab.run.coverage import shown_seeds
+    >>> from efcnlab.store.run_store import key_of
+    >>> from efcnlab.config.studies import load
+    >>> study = load("digits", long=True)
+    >>> runs = (study.cnn(0), study.relaxed("efcn", 5, 0), study.relaxed("control", 5, 0))
+    >>> shown_seeds(study, set(map(key_of, runs)))
+    (0,)
+    """
+    if not study.long:
+        return complete_seeds(study, there)
+    return tuple(seed for seed in study.seeds if coverage(study, seed, there).study)

@@ -1,0 +1,198 @@
+"""A path run: its method, then what is measured along the path that it found. Written to be interrupted, see `pauses`.
+
+Stages: relaxing the path, where the method does; losses and accuracies along it; the plane through it. The state of a
+walk holds the networks that the path mixes, once they are found, and what was measured so far.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from efcnlab.config.studies import Data, PathRun
+from efcnlab.run import study_images
+from efcnlib import landscape
+from efcnlib.data import datasets
+from efcnlib.data.datasets import Split
+from efcnlib.errors import UserError
+from efcnlib.landscape.points import Path, Weights
+from efcnlib.resumable import Pause, State, Work
+
+Made = tuple[dict, dict[str, Tensor], dict[str, Tensor]]  # history, arrays, weights
+SHARES = (0.0, 0.5, 0.9, 1.0)  # of the work, where the stages begin and end; estimated
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a walk is given, on one device: a dense network, its two ends' states, and images by what they are for."""
+
+    network: nn.Sequential
+    start: Weights
+    end: Weights
+    third: Weights | None  # spans a plane with the two ends; None: the path's own middle does
+    splits: dict[str, Split]  # see `splits`
+    seed: int  # decides batches and places
+
+
+@functools.lru_cache(maxsize=2)
+def _held_out(data: Data, device: str, data_root: str | None) -> Split:
+    return datasets.held_out(study_images.load(data, data_root), device, data.train_images, data.held_images)
+
+
+def splits(data: Data, train: Split, test: Split, device: str, data_root: str | None = None) -> dict[str, Split]:
+    """The "train" images, and those that a point is chosen on ("held"), apart from those it is then reported on.
+
+    The latter are the "test" images, and the held-out ones the training images that follow those in use. Where all are
+    in use, the first half of the test images is held out, and the second half, "report", is reported on.
+
+    >>> import torch
+    >>> from efcnlab.config.studies import Data
+    >>> from efcnlab.run.path_run import Split, splits
+    >>> train, test = (Split(torch.zeros(n, 1, 8, 8), torch.zeros(n, dtype=torch.int64)) for n in (1000, 360))
+    >>> {name: len(split) for name, split in splits(Data(name="digits", train=1000), train, test, "cpu").items()}
+    {'train': 1000, 'held': 360, 'test': 360}
+    >>> {name: len(split) for name, split in splits(Data(name="digits"), train, test, "cpu").items()}
+    {'train': 1000, 'held': 180, 'report': 180}
+    """
+    if data.held_images:
+        return {"train": train, "held": _held_out(data, device, data_root), "test": test}
+    half = len(test) // 2
+    if not half:
+        raise UserError(f"{len(test)} test images cannot be halved to choose a point on one half: take at least 2")
+    return {"train": train, "held": Split(test.x[:half], test.y[:half]), "report": Split(test.x[half:], test.y[half:])}
+
+
+def walk(run: PathRun, ground: Ground, state: State | None = None) -> Work[Made]:
+    """Compute a path run; returns its history, arrays and weights (none)."""
+    names = [name for name, _ in ground.network.named_parameters()]
+    start, end = ({name: weights[name] for name in names} for weights in (ground.start, ground.end))
+    history: dict = {"alpha": landscape.alphas(run.points).tolist()}
+    if run.method == "output":
+        images, precision = _seen(run, ground.splits), _precision(run)
+        rows = yield from landscape.output_space(ground.network, start, end, run.points, images, state, precision)
+        return history | complete(rows, images), {}, {}
+    stage, done, controls, inner = _unpacked(state, start)
+    if stage == 0 and run.relaxation is not None:
+        relaxed = yield from _staged(0, _relax(run, ground, start, end, inner), {}, None)
+        controls, inner = relaxed.path, None
+        done = {f"{run.method}_{name}": values for name, values in relaxed.history.items()}
+    curve = _curve(run, start, end, controls)
+    if stage < 2:
+        images = _seen(run, ground.splits)
+        rows = yield from _staged(
+            1, landscape.along(ground.network, curve, images, inner, _precision(run)), done, controls
+        )
+        done |= complete(rows, ground.splits) | landscape.lengths(curve)
+        done |= landscape.subspace(ground.network, curve, (ground.start, ground.end), landscape.alphas(run.points))
+        inner = None
+    arrays = {}
+    if run.plane is not None:
+        arrays = yield from _plane(run, ground, curve, lambda work: _staged(2, work, done, controls), inner)
+    return history | done, arrays, {}
+
+
+def complete(rows: dict[str, list[float]], splits: dict[str, Split]) -> dict[str, list[float]]:
+    """``rows`` with what follows from them: reports where all test images are held for them, else all test images.
+
+    >>> from efcnlab.run.path_run import complete
+    >>> halves = {"held": range(180), "report": range(180)}
+    >>> complete({"held_accuracy": [0.5], "report_accuracy": [0.75]}, halves)
+    {'held_accuracy': [0.5], 'report_accuracy': [0.75], 'test_accuracy': [0.625]}
+    """
+    result = dict(rows)
+    held = len(splits["held"]) / (len(splits["held"]) + len(splits.get("report", ())))
+    for name, values in rows.items():
+        if "test_" in name:
+            result[name.replace("test_", "report_")] = values
+        elif "report_" in name:
+            firsts = rows[name.replace("report_", "held_")]
+            result[name.replace("report_", "test_")] = [
+                held * a + (1 - held) * b for a, b in zip(firsts, values, strict=True)
+            ]
+    return result
+
+
+def _seen(run: PathRun, splits: dict[str, Split]) -> dict[str, Split]:
+    """The images on which points of a path are measured: of those for training perhaps a part."""
+    stride = run.evaluation.stride if run.evaluation else 1
+    train = splits["train"]
+    return splits if stride == 1 else splits | {"train": Split(train.x[::stride], train.y[::stride])}
+
+
+def _precision(run: PathRun) -> str:
+    """That in which points of a path are measured."""
+    return run.end.precision if run.evaluation and run.evaluation.own_precision else "float32"
+
+
+def _relax(run: PathRun, ground: Ground, start: Weights, end: Weights, state: State | None) -> Work[landscape.Relaxed]:
+    how = run.relaxation
+    slopes = landscape.Batched(ground.network, ground.splits["train"], how.batch, ground.seed, run.end.precision)
+    path = landscape.linear(start, end, how.points)
+    settings = how.model_dump(exclude={"batch", "points", "bends", "rest"})
+    if run.chain is None:
+        settings["rest"] = how.rest
+    match run.method:
+        case "string":
+            return landscape.string(slopes, path, **settings, state=state)
+        case "band":
+            return landscape.band(slopes, path, **settings, state=state)
+        case shape:
+            return landscape.chain(slopes, path, shape=shape, seed=ground.seed, **settings, state=state)
+
+
+def _curve(run: PathRun, start: Weights, end: Weights, controls: Path | None) -> landscape.Curve:
+    if controls is None:
+        return (landscape.curvilinear if run.method == "curvilinear" else landscape.straight)(start, end, run.points)
+    return landscape.through(controls, run.points, "bezier" if run.method == "bezier" else "polygon")
+
+
+def _plane(run: PathRun, ground: Ground, curve: landscape.Curve, staged: Callable, inner: State | None) -> Work[dict]:
+    """Train loss on the plane through the ends and the third network, and where the path passes over it."""
+    third = ground.third if run.third is not None else curve.at(len(curve) // 2)
+    try:
+        plane = landscape.Plane.of(curve.at(0), curve.at(len(curve) - 1), third)
+    except UserError:  # a stiff string may have stayed straight
+        return {}
+    grid, x, y = plane.grid(run.plane.size)
+    train = ground.splits["train"]
+    few = Split(train.x[: run.plane.images], train.y[: run.plane.images])
+    rows = yield from staged(landscape.along(ground.network, grid, {"train": few}, inner, _precision(run)))
+    loss = torch.tensor(rows["train_loss"], dtype=torch.float64).view(len(y), len(x))
+    over = {"plane_path": plane.over(curve)}
+    if run.method == "linear":
+        bent = landscape.curvilinear(curve.at(0), curve.at(len(curve) - 1), run.points)
+        over["plane_curvilinear"] = plane.over(bent)
+    return {"plane_loss": loss, "plane_x": x, "plane_y": y, "plane_corners": plane.corners} | over
+
+
+def _staged(stage: int, work: Work, done: dict, controls: Path | None) -> Work:
+    """A stage's work, its pauses those of the whole walk; ``done`` and ``controls`` are what came before it."""
+    first, width = SHARES[stage], SHARES[stage + 1] - SHARES[stage]
+
+    def state(pause: Pause) -> State:
+        inner = pause.state()
+        tensors = {f"inner/{name}": value for name, value in inner.tensors.items()}
+        tensors |= {f"controls/{name}": points.clone() for name, points in (controls or {}).items()}
+        return State({"stage": stage, "done": dict(done), "inner": inner.numbers}, tensors)
+
+    while True:
+        try:
+            pause = next(work)
+        except StopIteration as end:
+            return end.value
+        yield Pause(first + width * pause.part, lambda pause=pause: state(pause))
+
+
+def _unpacked(state: State | None, like: Weights) -> tuple[int, dict, Path | None, State | None]:
+    """The stage, what came before it, and the state to go on from within it."""
+    if state is None:
+        return 0, {}, None, None
+    parts = {"inner": {}, "controls": {}}
+    for name, value in state.tensors.items():
+        part, _, rest = name.partition("/")
+        parts[part][rest] = value
+    controls = {name: value.to(like[name], copy=True) for name, value in parts["controls"].items()}
+    controls = {name: controls[name] for name in like} if controls else None  # in the parameters' own order
+    return state.numbers["stage"], dict(state.numbers["done"]), controls, State(state.numbers["inner"], parts["inner"])

@@ -1,0 +1,62 @@
+"""The run behind the choice of a learning rate: short trainings from every relax time, at every rate."""
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from efcnlab.config.learning_rates import RateSearch
+from efcnlib import metrics
+from efcnlib.data.datasets import Split, epoch_order
+from efcnlib.kernels.precision import products
+from efcnlib.resumable import Pause, State, Work
+from efcnlib.training.trainer import Engine, Trainer
+
+LOOK = 10  # steps after which a training that has diverged is ended
+
+
+def search(run: RateSearch, build, split: Split, engine: Engine, seed: int, state: State | None = None) -> Work[dict]:
+    """The history of a search, one row a relax time and rate; ``build(tw)`` gives the network that is to be trained.
+
+    ``split`` holds the training images, ``seed`` decides their order, where the CNN's were shuffled. A generator, see
+    `pauses`.
+    """
+    cnn = run.parent
+    how, precision = cnn.evaluation, cnn.precision
+    order = torch.Generator().manual_seed(seed) if cnn.shuffle else None
+    first = epoch_order(len(split), cnn.batch, order)[: run.steps * cnn.batch]
+    images = Split(split.x[first.to(split.x.device)], split.y[first.to(split.y.device)])
+    stride = how.stride if how else 1
+    seen = Split(images.x[::stride], images.y[::stride])
+
+    def loss(network: nn.Module) -> float:
+        with products(precision, images.x.device):
+            own = how is not None and how.own_precision
+            return float(metrics.evaluate(network, seen, precision=precision if own else "float32")[0])
+
+    history = state.numbers["history"] if state else {"rate": [], "tw": [], "before": [], "after": []}
+    at = None
+    wanted = [(tw, rate) for tw in run.times for rate in run.rates]
+    for number, (tw, rate) in enumerate(wanted[len(history["rate"]) :], start=len(history["rate"]) + 1):
+        if tw != at:
+            network, at = build(tw), tw
+            start = {name: value.clone() for name, value in network.state_dict().items()}
+        network.load_state_dict(start)
+        known = history["tw"].index(tw) if tw in history["tw"] else None
+        before = loss(network) if known is None else history["before"][known]
+        _train(network, images, run, rate, engine, seed)
+        for name, value in {"rate": rate, "tw": tw, "before": before, "after": loss(network)}.items():
+            history[name].append(value)
+        yield Pause(number / len(wanted), lambda: State({"history": history}))
+    return history | {"images": len(images)}
+
+
+def _train(network: nn.Module, images: Split, run: RateSearch, rate: float, engine: Engine, seed: int) -> None:
+    """Train in place over ``images`` once, or until the loss is no longer finite."""
+    optimiser = replace(run.parent.optimiser, lr=rate)
+    trainer = Trainer(network, optimiser, run.parent.precision, engine, batch=run.parent.batch, seed=seed)
+    for part in torch.arange(len(images)).split(LOOK * run.parent.batch):
+        trainer.epoch(images, part)
+        if not torch.isfinite(trainer.loss()):
+            break
+    trainer.settle()

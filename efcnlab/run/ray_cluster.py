@@ -1,0 +1,251 @@
+"""A study's runs on a Ray cluster: this machine's cores and GPUs, or those of all its nodes.
+
+Ray sees one function, `_ensure`, which computes one run if it is missing. All else is the run store's, in a folder that
+all nodes share: who computes what, where to go on after a kill, how far each run is.
+"""
+
+import faulthandler
+import importlib.util
+import os
+import platform
+import socket
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from tqdm import tqdm
+
+from efcnlab.config.studies import Run, Study
+from efcnlab.console import plain_warnings
+from efcnlab.run import schedule, study_images, time_estimate
+from efcnlab.run.execute import Workplace, compute
+from efcnlab.run.progress import Meter
+from efcnlab.run.sweep import LOOK, Results, computing, in_order, prepare, using
+from efcnlab.store import files
+from efcnlab.store.resolve import resolved
+from efcnlab.store.run_lock import Attempt
+from efcnlab.store.run_store import Result, Store, key_of
+from efcnlib.errors import UserError, choice
+from efcnlib.training.trainer import Engine
+
+RETRIES = 3  # of a run whose process or node died
+START = "started"  # the line with which each attempt begins its part of a run's log
+
+
+class Cluster(BaseModel):
+    """Where a study is computed: ``address`` of a running cluster (None: one is started here, and ended again).
+
+    Each run gets ``threads`` cores, and ``gpus`` GPUs, which may be a part of one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str | None = None
+    threads: int = Field(1, ge=1)
+    gpus: float = Field(0.0, ge=0)
+
+
+def ensure(
+    study: Study,
+    store: Store,
+    cluster: Cluster,
+    *,
+    device: str | None = None,
+    data_root: str | None = None,
+    yes: bool = False,
+    seeds: Sequence[int] | None = None,
+    engine: Engine | None = None,
+    progress: bool = True,
+) -> Results:
+    """What `sweep.ensure` does, on a cluster. ``device`` None: a GPU where the cluster has any, else the CPU.
+
+    How long a long study will take is measured only where the cluster is this machine.
+
+    The store's folder, the images and this library must be the same on all nodes. Raises UserError where there is no
+    Ray, no such cluster or nothing in it that can take a run, and, with the name of the run and of its log, for a run
+    that failed or whose process died more than RETRIES times.
+    """
+    if device is not None:
+        choice("device on a cluster", device, ("cpu", "cuda"))  # which GPU is Ray's to say
+    data_root = study_images.place(study.data, data_root or os.environ.get("EFCN_DATA"))  # as here, not as on the nodes
+    with connected(cluster) as ray:
+        has = ray.cluster_resources()
+        device = device or ("cuda" if has.get("GPU") else "cpu")
+        gpus = (cluster.gpus or 1.0) if device == "cuda" else 0.0
+        wants = {"CPU": float(cluster.threads), "GPU": gpus}
+        if not any(_fits(wants, node["Resources"]) for node in ray.nodes() if node["Alive"]):
+            offer = ", ".join(f"{has.get(name, 0):g} {name}" for name in wants)
+            raise UserError(
+                f"no node of the cluster can take a run of {cluster.threads} threads and {gpus:g} GPUs: it has"
+                f" {offer} in all; take a smaller --threads or --gpus-per-run, or another --device"
+            )
+        workers = max(1, int(min(has.get(name, 0) / want for name, want in wants.items() if want)))
+        task = ray.remote(num_cpus=wants["CPU"], num_gpus=gpus, max_retries=RETRIES)(_ensure)
+        engine, study = engine or Engine(), resolved(study, store)
+        if study.long and (ahead := schedule.ahead(study, store, seeds)):
+            if cluster.address is None:
+                with using(cluster.threads):
+                    engine = time_estimate.agreed(study, ahead, device, engine, yes=yes, workers=workers)
+            else:
+                time_estimate.confirm(f"{study.name}: {len(ahead)} runs on the cluster, hours or days of work", yes)
+        how = {
+            "root": str(store.root.absolute()),
+            "fallbacks": [str(path.absolute()) for path in store.fallbacks],
+            "every": store.every,
+            "lease": store.lease,
+            "device": device,
+            "data_root": data_root and str(Path(data_root).absolute()),
+            "engine": asdict(engine),
+            "threads": cluster.threads,
+        }
+
+        def compute_all(study: Study, runs: Sequence[Run]) -> None:
+            todo = prepare(
+                study,
+                runs,
+                store,
+                device=device,
+                engine=engine,
+                progress=progress,
+                workers=workers,
+                check=device == "cpu" or torch.cuda.is_available(),  # the GPUs may all be elsewhere
+            )
+            if todo:
+                study_images.load(
+                    study.data, data_root
+                )  # fetched here, once, rather than by every process at the same time
+            with Meter(todo, show=progress) as meter:
+                _drive(ray, task, todo, how, store, meter)
+
+        return in_order(study, store, compute_all, seeds)
+
+
+@contextmanager
+def connected(cluster: Cluster) -> Iterator[object]:
+    """Ray's module, connected; what was started here is ended again."""
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("the engine ray is not installed: pip install 'efcnlib[ray]', or take --engine local")
+    if cluster.address not in (None, "auto"):
+        _knock(cluster.address)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    options = {"include_dashboard": False} if cluster.address is None else {"address": cluster.address}
+    try:
+        ray.init(log_to_driver=False, logging_level="ERROR", **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"at {cluster.address}" if cluster.address else "on this machine"
+        raise UserError(f"no Ray cluster {where}: {str(error).splitlines()[0]}") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """UserError unless somebody listens at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise UserError(f"address {address!r} is not allowed: give HOST:PORT, or auto for a cluster on this machine")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"no Ray cluster at {address}: {error}") from None
+
+
+def _drive(ray, task, todo: list[Run], how: dict, store: Store, meter: Meter) -> None:
+    """Hand in each run as soon as its parents are done, and watch them; the first failure ends it all."""
+    waiting, going = list(todo), {}
+    while waiting:
+        for run in schedule.ready(waiting):
+            if run not in going.values():
+                named = how | {"variant": getattr(run, "variant", "")}  # no part of its JSON
+                going[task.remote(type(run).__name__, run.model_dump_json(), named)] = run
+        done, _ = ray.wait(list(going), timeout=LOOK)
+        for reference in done:
+            run = going.pop(reference)
+            log = log_file(store.root, key_of(run))
+            try:
+                failure, said = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                failure, said = f"its process died {RETRIES + 1} times ({_first_line(error)})", ()
+            for line in said:
+                tqdm.write(f"{run.label}: {line}", file=sys.stderr)
+            if failure:
+                raise UserError(f"{run.label}: {failure}; log: {log}")
+            waiting.remove(run)
+            meter.tell(run, 1.0)
+        running = meter.look(list(going.values()), store)
+        meter.at(f"{len(running)} running" + (f", {running[0].label} first" if running else ""))
+
+
+def _ensure(kind: str, text: str, how: dict) -> tuple[str | None, list[str]]:
+    """Compute a run, in a process of Ray's: what went wrong, in a line, or None; and what it had to say."""
+    run = {model.__name__: model for model in Run.__args__}[kind].model_validate_json(text)
+    if how.get("variant"):
+        run = run.model_copy(update={"variant": how["variant"]})
+    place = _place(how["device"], how["data_root"])
+    place.store = Store(how["root"], how["fallbacks"], every=how["every"], lease=how["lease"])
+    place.engine = Engine.model_validate(how["engine"])
+    log = log_file(place.store.root, key_of(run))
+    with files.writing(log.parent):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        stream = log.open("a", encoding="utf-8", buffering=1)
+    with stream:
+        print(f"{START} {files.now()}, {platform.node()}, process {os.getpid()}, {how['device']}", file=stream)
+        failure = _logged(run, place, how["threads"], stream)
+    if failure:
+        return failure, []
+    said = [line for line in log.read_text("utf-8").splitlines() if not line.startswith(START)]
+    log.unlink()
+    return None, said
+
+
+def _logged(run: Run, place: Workplace, threads: int, stream: TextIO) -> str | None:
+    """Compute a run; all that Python, or a crash of it, says goes to ``stream``."""
+    faulthandler.enable(stream)
+    try:
+        with plain_warnings(stream), redirect_stderr(stream), redirect_stdout(stream), using(threads), computing(run):
+            place.store.ensure_all([run], lambda attempts: _compute(attempts, place), weights=True)
+    except UserError as mistake:
+        print(mistake, file=stream)
+        return str(mistake)
+    except Exception as error:
+        traceback.print_exc(file=stream)
+        return _first_line(error)
+    finally:
+        faulthandler.disable()
+    return None
+
+
+def _compute(attempts: Mapping[Run, Attempt], place: Workplace) -> Iterator[tuple[Run, Result]]:
+    for run, attempt in attempts.items():
+        yield run, compute(run, place, attempt)
+
+
+_places: dict[tuple, Workplace] = {}
+
+
+def _place(device: str, data_root: str | None) -> Workplace:
+    """Where this process computes: Ray keeps processes for one run after the other, and the images stay."""
+    return _places.setdefault((device, data_root), Workplace(Store("."), device, data_root))
+
+
+def log_file(root: Path, key: str) -> Path:
+    """Where a run on a cluster writes what it has to say; it is removed when the run is done."""
+    return root / f"{key}.log"
+
+
+def _fits(wants: dict[str, float], has: dict[str, float]) -> bool:
+    return all(has.get(name, 0) >= want for name, want in wants.items())
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -1,0 +1,161 @@
+"""What pages read of a study: the records of its runs by name, as far as they are there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from efcnlab.config.derived import of_seed, searches
+from efcnlab.config.studies import Run, Study, runs
+from efcnlab.run.coverage import Coverage, coverage
+from efcnlab.store.run_store import Record, Store, key_of
+from efcnlib.errors import UserError, choice
+
+History = Mapping[str, Sequence]  # quantity -> its values, one for each measured epoch
+
+
+@dataclass(frozen=True)
+class Results:
+    """A study's records by name; UserError names the allowed values of a wrong tw, seed or method.
+
+    Of a study that is still being recorded, ``study`` is cut down to what is there, as ``coverage`` says.
+
+    >>> import tempfile
+    >>> from efcnlab.store.run_store import Store
+    >>> from efcnlab.config.studies import load
+    >>> from efcnlab.run.study_results import Results
+    >>> Results(load("digits"), Store(tempfile.mkdtemp())).efcn(tw=3, seed=0)
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: unknown relax time of study digits 3: choose one of 0, 2, 5, 20
+    """
+
+    study: Study
+    store: Store
+    coverage: Coverage | None = None
+
+    @property
+    def whole(self) -> Study:
+        """The study with all its runs."""
+        return self.coverage.whole if self.coverage else self.study
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Names of the runs of this seed that are not there."""
+        return self.coverage.missing if self.coverage else ()
+
+    @property
+    def seed(self) -> int:
+        """The first seed, as a number even if it was given as text."""
+        return self.study.seeds[0]
+
+    def cnn(self, seed: int) -> Record:
+        """The CNN."""
+        return self._record(self.study.cnn(seed))
+
+    def fcn(self, seed: int) -> Record:
+        """The standard FCN."""
+        return self._record(self.study.fcn(seed))
+
+    def control_fcn(self, seed: int) -> Record:
+        """The standard FCN trained with the eFCN's optimiser."""
+        return self._record(self.study.control_fcn(seed))
+
+    def efcn(self, tw: int, seed: int) -> Record:
+        """The eFCN that stems from the CNN at ``tw``."""
+        return self._record(self.study.relaxed("efcn", tw, seed))
+
+    def control(self, tw: int, seed: int) -> Record:
+        """The CNN resumed at ``tw`` the way the eFCN is trained."""
+        return self._record(self.study.relaxed("control", tw, seed))
+
+    def times(self, kind: str) -> tuple[int, ...]:
+        """The relax times, ascending, at which there is an eFCN, or a control of this kind."""
+        return tuple(sorted(self.study.times(kind))) if kind in ("efcn", *self.study.controls) else ()
+
+    def relaxed(self, kind: str, tw: int, seed: int) -> Record:
+        """The eFCN, or one of the study's controls, that stems from the CNN at ``tw``."""
+        return self._record(self.study.relaxed(kind, tw, seed))
+
+    def path(self, method: str, tw: int, seed: int) -> Record:
+        """The path between the CNN's and the eFCN's end."""
+        return self._record(self.study.path(method, tw, seed))
+
+    def curvature(self, tw: int | None, seed: int) -> Record:
+        """The curvature around the eFCN of ``tw``, at its embedding and its end; None: around the standard FCN."""
+        return self._record(self.study.curved(tw, seed))
+
+    def rates(self) -> dict[str, Record]:
+        """The searches by which the learning rates were chosen, "efcn" and "control"; none where they were given."""
+        return {search.of: self._record(search) for search in searches(self.whole)}
+
+    def variant(self, *, channels: int | None = None, train: int | None = None) -> "Results":
+        """Those of the study's sweep with so many channels or training images: a CNN, a control and an eFCN a seed."""
+        return Results(self.study.variant(channels=channels, train=train), self.store)
+
+    def _record(self, run: Run) -> Record:
+        record = self.store.get(key_of(run))
+        if record is None:
+            raise UserError(f"{run.label} of study {self.study.name} is not there: compute it with sweep.ensure")
+        return record
+
+
+def available(whole: Study, seed: int, store: Store) -> Results:
+    """What can be shown of a study's seed as it is; nothing is computed. UserError if that is nothing.
+
+    >>> import tempfile
+    >>> from efcnlab.run.study_results import Store, available
+    >>> from efcnlab.config.studies import load
+    >>> available(load("digits"), 0, Store(tempfile.mkdtemp()))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: seed 0 of study digits has nothing to show yet, no eFCN with its control: compute it...
+    """
+    choice(f"seed of study {whole.name}", seed, whole.seeds)
+    there = {key for key in map(key_of, runs(of_seed(whole, seed))) if store.get(key) is not None}
+    found = coverage(whole, seed, there)
+    if found.study is None:
+        raise UserError(
+            f"seed {seed} of study {whole.name} has nothing to show yet, no eFCN with its control: compute it with"
+            f" efcn run {whole.name}"
+        )
+    return Results(found.study, store, found)
+
+
+def by_time(every: Sequence[Results], kind: str) -> dict[int, dict[int, History]]:
+    """Histories of the eFCNs, or of a kind of control, by relax time and seed; a seed counts where it has one.
+
+    ``every`` holds the results of one seed each.
+
+    >>> import tempfile
+    >>> from efcnlab.run.sweep import results
+    >>> from efcnlab.run.study_results import by_time
+    >>> few = {"relax_times": (0,), "path_times": (), "curvature": None, "epochs": 1, "relax_epochs": 1}
+    >>> found = by_time([results("digits", 0, tempfile.mkdtemp(), **few)], "control")
+    >>> {tw: {seed: history["epoch"] for seed, history in of.items()} for tw, of in found.items()}
+    {0: {0: [0, 1]}}
+    """
+    times = sorted({tw for one in every for tw in one.times(kind)})
+    return {
+        tw: {one.seed: one.relaxed(kind, tw, one.seed).history for one in every if tw in one.times(kind)}
+        for tw in times
+    }
+
+
+def paths(every: Sequence[Results], methods: Sequence[str]) -> dict[int, dict[str, list[Record]]]:
+    """Path runs by relax time and method, one for each seed that has it; without relax times that have none.
+
+    >>> import tempfile
+    >>> from efcnlab.store.run_store import Result, Store
+    >>> from efcnlab.config.studies import load
+    >>> from efcnlab.run.study_results import Results, paths
+    >>> study, store = load("digits", path_times=(5,), path_methods=("linear",)), Store(tempfile.mkdtemp())
+    >>> _ = store.ensure(study.path("linear", 5, 0), lambda attempt: Result({"alpha": [0, 0.5, 1]}))
+    >>> paths([Results(study, store)], ["linear", "string"])[5]["linear"][0].history
+    {'alpha': [0, 0.5, 1]}
+    """
+    times = sorted({tw for one in every for tw in one.study.path_times})
+    found = {
+        tw: {m: [one.path(m, tw, one.seed) for one in every if (m, tw) in one.study.paths] for m in methods}
+        for tw in times
+    }
+    found = {tw: {method: of for method, of in each.items() if of} for tw, each in found.items()}
+    return {tw: each for tw, each in found.items() if each}

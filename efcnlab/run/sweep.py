@@ -1,0 +1,273 @@
+"""A study's runs, each computed once: here, or on a cluster (``cluster``), by as many processes as ask for it."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from tqdm.auto import tqdm
+
+from efcnlab.config import studies
+from efcnlab.config.derived import of_seed, searches
+from efcnlab.config.studies import Run, Study, Training
+from efcnlab.environment import recorded
+from efcnlab.run import schedule, study_images, time_estimate
+from efcnlab.run.execute import Workplace, compute, compute_together, needed
+from efcnlab.run.progress import Meter
+from efcnlab.run.study_results import Results, available
+from efcnlab.store import files
+from efcnlab.store.parent_checkpoints import gathered
+from efcnlab.store.resolve import found as found_study
+from efcnlab.store.resolve import resolved
+from efcnlab.store.run_lock import Attempt
+from efcnlab.store.run_store import Busy, Result, State, Store, default_root, key_of
+from efcnlib.errors import UserError, at_least
+from efcnlib.kernels.precision import speedup
+from efcnlib.training import memory
+from efcnlib.training.trainer import Engine
+from efcnlib.training.trainer import check as check_engine
+
+LOOK = 0.5  # seconds between two looks at runs that other processes compute
+
+
+def results(study: str, seed: int, root: str | None = None, /, **changes: object) -> Results:
+    """What a notebook reads: the records of a preset study with one seed, computed here if they are missing.
+
+    Of a long study nothing is computed: what there is of that seed is returned, and UserError raised where that is
+    nothing. ``root`` is the run store's folder, by default `environment.default_root`; recorded studies
+    (`environment.recorded`) are read where it lacks a run. ``changes`` are fields of the study.
+
+    >>> import tempfile
+    >>> from efcnlab.run.sweep import results
+    >>> few = {"relax_times": (0,), "path_times": (), "epochs": 1, "relax_epochs": 1, "measurements": 2}
+    >>> found = results("digits", 0, tempfile.mkdtemp(), **few)  # four trainings of an epoch
+    >>> efcn = found.efcn(tw=0, seed=0).history
+    >>> efcn["epoch"], efcn["delta"][0], efcn["delta"][1] > 0
+    ([0, 1], 0.0, True)
+    """
+    store = Store(root or default_root(), recorded())
+    seed = studies.load(study, seeds=(seed,), **changes).seeds[0]  # as a number, even if it was given as text
+    whole = found_study(study, store, **changes)
+    if whole.long:
+        return available(whole, seed, store)
+    if not whole.is_resolved:  # the first seed's searches decide for all
+        ensure(of_seed(whole, whole.seeds[0]), store)
+        whole = resolved(whole, store)
+    return ensure(of_seed(whole, seed), store)
+
+
+def ensure(
+    study: Study,
+    store: Store,
+    *,
+    device: str = "cpu",
+    data_root: str | None = None,
+    yes: bool = False,
+    seeds: Sequence[int] | None = None,
+    engine: Engine | None = None,
+    together: int = 1,
+    threads: int | None = None,
+    progress: bool = True,
+) -> Results:
+    """Compute what is missing of a study, in this process, and return its records.
+
+    ``together`` eFCNs of different relax times are trained side by side, which a GPU may be faster at. Other processes
+    that ask for the same study share the work: a run that one of them computes is left to it, and awaited at the end.
+    ``seeds`` are those that are computed; None: all. ``threads`` is the number of processor cores each run computes
+    with, by default PyTorch's own choice: all. Of a study that is ``long`` it says first how long its runs will take,
+    measured (``pace.agreed``), chooses the delay of the engine that is fastest, unless ``engine`` gives one, and asks
+    whether to go on, unless ``yes``.
+
+    Raises UserError if the answer is no or nobody can be asked, for an unknown or absent device, a precision or an
+    engine that the device cannot do, too little memory or disk, and whatever the data, the disk or a run have to say.
+    Finished runs are kept whatever happens, and the last checkpoints of others.
+
+    >>> import tempfile
+    >>> from efcnlab.store.run_store import Store
+    >>> from efcnlab.run.sweep import ensure, studies
+    >>> few = {"relax_times": (0,), "path_times": (), "epochs": 1, "relax_epochs": 1, "measurements": 2}
+    >>> found = ensure(studies.load("digits", **few), Store(tempfile.mkdtemp()), progress=False)
+    >>> efcn, control = (getattr(found, kind)(tw=0, seed=0).history["test_accuracy"] for kind in ("efcn", "control"))
+    >>> efcn[0] == control[0]  # the embedding is exact
+    True
+    """
+    check_device(device)
+    at_least(1, together=together)
+    place = Workplace(store, device, study_images.place(study.data, data_root), engine or Engine())
+
+    study = resolved(study, store)
+    if study.long and (ahead := schedule.ahead(study, store, seeds)):
+        with using(threads):
+            place.engine = time_estimate.agreed(study, ahead, device, place.engine, yes=yes)
+
+    def compute_all(study: Study, runs: Sequence[Run]) -> None:
+        todo = prepare(study, runs, store, device=device, engine=place.engine, progress=progress)
+        if todo:
+            place.splits(study.data.anywhere)  # fetched and loaded before the clock starts, with a bar of its own
+        with using(threads), Meter(todo, show=progress) as meter:
+            here(todo, place, together, meter)
+
+    return in_order(study, store, compute_all, seeds)
+
+
+def in_order(
+    study: Study,
+    store: Store,
+    compute_all: Callable[[Study, Sequence[Run]], None],
+    seeds: Sequence[int] | None = None,
+) -> Results:
+    """Compute a study's runs by ``compute_all``; first, where learning rates are searched, those that search them.
+
+    ``seeds``: as in `studies.runs`.
+    """
+    studies.runs(study, seeds)  # or UserError, before anything is computed
+    study = resolved(study, store)
+    if not study.is_resolved:
+        compute_all(study, searches(study))
+        study = resolved(study, store)
+    compute_all(study, studies.runs(study, seeds))
+    return Results(study, store)
+
+
+def prepare(
+    study: Study,
+    runs: Sequence[Run],
+    store: Store,
+    *,
+    device: str,
+    engine: Engine | None = None,
+    progress: bool = True,
+    workers: int = 1,
+    check: bool = True,
+) -> list[Run]:
+    """Those of ``runs`` that are to be computed, once all is checked that can be, and what they will take was said.
+
+    Without ``check`` the device is left unchecked: it is elsewhere.
+    """
+    todo = schedule.todo(runs, store)
+    if not todo:
+        return todo
+    for optimiser in {study.optimiser, study.relax_optimiser or study.optimiser} if check else ():
+        check_engine(optimiser, study.precision, engine or Engine(), device)
+    if check and study.precision == "bf16" and (faster := speedup(device)) < 1:
+        _say(f"bf16 products are {faster:.1f} times as fast as float32 ones on {device} (measured)")
+    for run in todo:
+        if isinstance(run, Training) and run.carry and run.parent not in todo:
+            gathered(store, run.parent, run.tw)  # or UserError
+    need = schedule.needed(todo, workers)
+    files.room(store.root, need, f"study {study.name}")
+    if progress:
+        _say(f"{study.name}: {len(todo)} of {len(runs)} runs to compute, {files.size(need)} of disk at the most")
+    again = [run.label for run in todo if store.get(key_of(run)) is not None]
+    if again:
+        _say(f"{study.name}: for their weights, which were cleaned away, {', '.join(again)} are computed again")
+    return todo
+
+
+def here(todo: list[Run], place: Workplace, together: int, meter: Meter) -> None:
+    """Compute, in this process, all that no other one is computing, then wait for the others."""
+    waiting, said = list(todo), set()
+    while waiting:
+        elsewhere = []
+        for group in schedule.groups(schedule.ready(waiting), together):
+            try:
+                _compute(group, place, meter)
+            except Busy as busy:
+                elsewhere.append((group, busy))
+                continue
+            waiting = [run for run in waiting if run not in group]
+            break  # what is ready now may come before what was
+        else:
+            for group, busy in elsewhere:
+                if group[0] not in said:
+                    said.add(group[0])
+                    _say(f"waiting for {busy}")
+            meter.look([run for group, _ in elsewhere for run in group], place.store)
+            time.sleep(LOOK)
+
+
+def _compute(group: list[Run], place: Workplace, meter: Meter) -> None:
+    """Compute runs whose parents are there; Busy if another process is at one of them."""
+
+    def start(attempts: Mapping[Run, Attempt]) -> Iterator[tuple[Run, Result]]:
+        meter.at(", ".join(run.label for run in attempts))
+        if len(attempts) == 1:
+            ((run, attempt),) = attempts.items()
+            yield run, compute(run, place, attempt, lambda pause: meter.tell(run, pause.part))
+            return
+        need, free = sum(needed(run, place) for run in attempts), memory.free(torch.device(place.device))
+        room = "" if free is None else f", {files.size(free)} are free"
+        _say(f"{len(attempts)} eFCNs at once need {files.size(need)} on {place.device}{room}")
+        if free is not None and need > free:
+            raise UserError(f"{len(attempts)} runs at once do not fit on {place.device}: take a smaller --together")
+        yield from compute_together(attempts, place, meter.tell)
+
+    with computing(group[0]):
+        place.store.ensure_all(group, start, wait=False, weights=True)
+    for run in group:
+        meter.tell(run, 1.0)
+
+
+@contextlib.contextmanager
+def computing(run: Run) -> Iterator[None]:
+    """What PyTorch says when the memory is full, in one line."""
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's has no class of its own
+        if "out of memory" not in str(error).lower() and "allocate memory" not in str(error):
+            raise
+        words = run.training.network.words
+        raise UserError(f"{run.label}: not enough memory for {words}: take fewer") from error
+
+
+@contextlib.contextmanager
+def using(threads: int | None) -> Iterator[None]:
+    """Compute with so many processor cores: their number decides how sums are rounded.
+
+    >>> from efcnlab.run.sweep import torch, using
+    >>> with using(2):
+    ...     torch.get_num_threads()
+    2
+    """
+    if threads is None:
+        yield
+        return
+    at_least(1, threads=threads)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def check_device(device: str) -> None:
+    """UserError unless PyTorch can compute on ``device`` here.
+
+    >>> from efcnlab.run.sweep import check_device
+    >>> check_device("cpu")
+    >>> check_device("gpu")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: device 'gpu' is not here: choose one of cpu...
+    """
+    found = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if device not in found and not (device == "cuda" and len(found) > 1):
+        raise UserError(f"device {device!r} is not here: choose one of {', '.join(found)}")
+
+
+def status(study: Study, store: Store) -> dict[Run, State]:
+    """How it stands with each run of a study.
+
+    >>> import tempfile
+    >>> from efcnlab.store.run_store import Store
+    >>> from efcnlab.run.sweep import status, studies
+    >>> {state.name for state in status(studies.load("digits"), Store(tempfile.mkdtemp())).values()}
+    {'waiting'}
+    """
+    return {run: store.state(key_of(run)) for run in studies.runs(study)}
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)

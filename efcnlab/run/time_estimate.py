@@ -1,0 +1,279 @@
+"""How long runs take: known from runs that are done, or measured in half a minute before a long study begins."""
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from efcnlab.config.studies import PathRun, Run, Study, Training
+from efcnlab.environment import environment, machine
+from efcnlab.run import schedule
+from efcnlab.run.execute import become
+from efcnlab.store.run_store import State
+from efcnlib import metrics, networks
+from efcnlib.data.datasets import Split
+from efcnlib.errors import UserError, shortened
+from efcnlib.kernels.precision import products
+from efcnlib.training.trainer import Engine, Trainer
+
+STEPS = 8  # of a training that is timed: a whole cycle of every delay
+LEAST = 0.2  # seconds that are timed at the least
+DELAYS = (1, 4, 8)  # between which a long study chooses
+CLEARLY = 0.95  # of the time without delay is what one must take at most: less is noise
+IMAGES = metrics.EVALUATION_BATCH  # in a timed evaluation
+NAMES = {"cnn": "CNN", "efcn": "eFCN", "elcn": "eLCN"}
+
+
+class Pace(Protocol):
+    """Tells how long a run takes here."""
+
+    def seconds(self, run: Run) -> float:
+        """In one process, from its beginning."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """The pace of runs that are done or going on: seconds for a unit of `plans.cost`, by kind of run and over all.
+
+    ``where``: on which machine that was, if it was another one than this; else nothing.
+    """
+
+    kinds: Mapping[str, float]
+    overall: float
+    where: str = ""
+
+    def seconds(self, run: Run) -> float:
+        """At the pace of its kind, or, if there was none of it, at that of all."""
+        return schedule.cost(run) * self.kinds.get(kind(run), self.overall)
+
+
+def known(states: Mapping[Run, State]) -> Known | None:
+    """The pace of what is done or running; None before there is any. Where runs of this machine are there, theirs.
+
+    >>> from efcnlab.run.time_estimate import State, known
+    >>> from efcnlab.config.studies import load
+    >>> done, waiting = (load("digits").relaxed("efcn", tw, seed=0) for tw in (0, 2))
+    >>> round(known({done: State(name="done", part=1, seconds=20.0, machine="a PDP-11")}).seconds(waiting), 9)
+    20.0
+    """
+    here = machine(environment())
+    found: dict[bool, list[tuple[Run, float, float, str]]] = {True: [], False: []}
+    for run, state in states.items():
+        if state.seconds:
+            found[state.machine == here].append((run, state.seconds, schedule.cost(run), state.machine))
+        elif state.progress and state.progress.part and state.progress.seconds:
+            part, seconds = state.progress.part, state.progress.seconds
+            found[True].append((run, seconds, part * schedule.cost(run), here))
+    taken = found[True] or found[False]
+    if not taken:
+        return None
+    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for run, seconds, cost, _ in taken:
+        for name in (kind(run), ""):
+            sums[name] = [sums[name][0] + seconds, sums[name][1] + cost]
+    kinds = {name: seconds / cost for name, (seconds, cost) in sums.items()}
+    where = "" if found[True] else " and ".join(sorted({where or "an unknown machine" for *_, where in taken}))
+    return Known(kinds, kinds.pop(""), where)
+
+
+def kind(run: Run) -> str:
+    """What runs have in common that are equally fast for their `plans.cost`.
+
+    >>> from efcnlab.run.time_estimate import kind
+    >>> from efcnlab.config.studies import load
+    >>> study = load("digits")
+    >>> kind(study.relaxed("control", 5, 0)), kind(study.fcn(0)), kind(study.path("string", 5, 0))
+    ('cnn', 'efcn', 'string')
+    """
+    if isinstance(run, PathRun):
+        return run.method
+    return _network(run) if isinstance(run, Training) else run.kind
+
+
+def seconds_left(states: Mapping[Run, State], pace: Pace | None) -> float | None:
+    """Work left, in seconds of one process; None if there is some and the pace is not known.
+
+    >>> from efcnlab.run.time_estimate import State, known, seconds_left
+    >>> from efcnlab.config.studies import load
+    >>> done, half = (load("digits").relaxed("efcn", tw, seed=0) for tw in (0, 2))
+    >>> states = {done: State(name="done", part=1, seconds=20.0), half: State(name="interrupted", part=0.5)}
+    >>> seconds_left(states, known(states))
+    10.0
+    """
+    left = {run: 1 - state.part for run, state in states.items() if state.part < 1}
+    if pace is None and left:
+        return None
+    return sum(pace.seconds(run) * part for run, part in left.items())
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What was measured of one kind of training, in seconds for an image and a unit of `plans.forward`.
+
+    ``looks`` are its evaluations by the precision of their products; ``epoch`` is one of its training, in seconds.
+    """
+
+    step: float
+    looks: Mapping[str, float]
+    epoch: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The pace of this machine: what was `Timed`, by kind of network and optimiser, with ``engine``."""
+
+    timed: Mapping[tuple[str, str], Timed]
+    engine: Engine
+
+    def seconds(self, run: Run) -> float:
+        """From the counts of its steps and evaluations."""
+        work, timed = schedule.work(run), self.timed[_what(run)]
+        one = schedule.forward(schedule.sample(run))
+        return one * (work.trained * timed.step + work.seen * timed.looks[work.precision])
+
+    @property
+    def words(self) -> str:
+        """What was measured: "CNN 9 s, eFCN 65 s with delay 1, eLCN 60 s an epoch"."""
+        several = len({optimiser for _, optimiser in self.timed}) > 1
+        told = []
+        for (network, optimiser), timed in self.timed.items():
+            name = f"{NAMES[network]} by {optimiser}" if several else NAMES[network]
+            how = f" with delay {self.engine.delay}" if network == "efcn" else ""
+            told.append(f"{name} {duration(timed.epoch)}{how}")
+        return f"{', '.join(told)} an epoch"
+
+
+def measure(
+    runs: Iterable[Run], device: str = "cpu", engine: Engine | None = None, delays: Sequence[int] = ()
+) -> Measured:
+    """Time a few steps and evaluations of each kind of network and optimiser among ``runs``, on noise.
+
+    Of ``delays`` the one is chosen with which eFCNs are trained fastest; without any the engine's own is kept.
+
+    >>> from efcnlab.run.time_estimate import measure
+    >>> from efcnlab.config.studies import load
+    >>> study = load("digits")
+    >>> measured = measure([study.cnn(0), study.relaxed("efcn", 5, 0)], delays=(1, 4))
+    >>> [network for network, _ in measured.timed], measured.engine.delay in (1, 4), measured.seconds(study.cnn(0)) > 0
+    (['cnn', 'efcn'], True, True)
+    """
+    alike: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        alike[_what(run)].append(run)
+    chosen, timed = engine or Engine(), {}
+    for what, group in sorted(alike.items()):
+        run = max(map(schedule.sample, group), key=schedule.forward)
+        network = networks.initialise(run.untrained(), torch.Generator().manual_seed(0))
+        network, noise = become(network, run).to(device), _noise(run, STEPS * run.batch, device)
+        engines = [replace(chosen, delay=delay) for delay in delays] if what[0] == "efcn" else []
+        steps = {each: _step(network, run, noise, each) for each in engines or [chosen]}
+        if engines:
+            chosen = min(steps, key=lambda each: steps[each] * (CLEARLY if each.delay == 1 else 1))
+        precisions = {schedule.work(each).precision for each in group}
+        looks = {precision: _look(network, run, precision) / schedule.forward(run) for precision in precisions}
+        timed[what] = Timed(steps[chosen] / schedule.forward(run), looks, steps[chosen] * run.data.train_images)
+    return Measured(timed, chosen)
+
+
+def agreed(study: Study, runs: Sequence[Run], device: str, engine: Engine, *, yes: bool, workers: int = 1) -> Engine:
+    """Say how long ``runs`` of a study will take, measured, and ask whether to compute them; returns the engine to use.
+
+    ``workers`` are computed at a time. UserError if the answer is no, or nobody can be asked. With ``yes`` nobody is.
+    """
+    optimisers = (study.optimiser, study.relax_optimiser or study.optimiser)
+    is_open = "delay" not in engine.model_fields_set and engine.kernel == "torch" and engine.update == "fused"
+    delays = DELAYS if is_open and all(optimiser.plain for optimiser in optimisers) else ()
+    measured = measure(runs, device, engine, delays)
+    hours = duration(sum(map(measured.seconds, runs)) / workers)
+    confirm(f"{study.name}: {len(runs)} runs, about {hours} on this machine (measured: {measured.words})", yes)
+    return measured.engine
+
+
+def confirm(line: str, yes: bool) -> None:
+    """Show a line and, without ``yes``, ask whether to go on. UserError if not, or if nobody is there to be asked.
+
+    >>> from efcnlab.run.time_estimate import confirm
+    >>> confirm("mine: 39 runs, about 14 h", yes=False)
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: mine: 39 runs, about 14 h: add --yes to compute them
+    """
+    if not yes and not (sys.stdin and sys.stdin.isatty()):
+        raise UserError(f"{line}: add --yes to compute them")
+    tqdm.write(line, file=sys.stderr)
+    if yes:
+        return
+    print("go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline().strip()
+    if answer.lower() not in ("y", "yes"):
+        raise UserError(f"nothing is computed: the answer was {shortened(answer)}, and y goes on")
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: "40 s", "12 min", "3.5 h", "14 h".
+
+    >>> from efcnlab.run.time_estimate import duration
+    >>> duration(0.25), duration(40), duration(720), duration(12_600), duration(50_000)
+    ('0.25 s', '40 s', '12 min', '3.5 h', '14 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 1 or not seconds else f"{seconds:.2g} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 36_000 else f"{seconds / 3600:.0f} h"
+
+
+def _network(training: Training) -> str:
+    """The kind of network that a training trains."""
+    return "efcn" if training.kind in schedule.DENSE else "elcn" if training.kind == "elcn" else "cnn"
+
+
+def _what(run: Run) -> tuple[str, str]:
+    """What of a run decides how long its steps take."""
+    training = schedule.sample(run)
+    return _network(training), training.optimiser.name
+
+
+def _noise(run: Training, count: int, device: str) -> Split:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(count, *run.data.shape, generator=generator)
+    return Split(x.to(device), torch.randint(0, run.data.classes, (count,), generator=generator).to(device))
+
+
+def _step(network: nn.Sequential, run: Training, noise: Split, engine: Engine) -> float:
+    """Seconds of an image in a training step. The learning rate is small: noise must not make the network diverge."""
+    optimiser = replace(run.optimiser, lr=1e-6)
+    how = {"batch": run.batch, "augment": run.augment}
+    trainer, order = Trainer(network, optimiser, run.precision, engine, **how), torch.arange(len(noise))
+
+    def train(order: torch.Tensor) -> None:
+        trainer.epoch(noise, order)
+        trainer.settle()
+
+    train(order if noise.x.is_cuda else order[: run.batch])  # a GPU's first epoch records its steps
+    return _seconds(lambda: train(order), noise.x.device) / len(noise)
+
+
+def _look(network: nn.Sequential, run: Training, precision: str) -> float:
+    """Seconds of an image in an evaluation."""
+    noise = _noise(run, IMAGES, next(network.parameters()).device)
+    with products(run.precision, noise.x.device):
+        metrics.evaluate(network, noise, precision=precision)
+        return _seconds(lambda: metrics.evaluate(network, noise, precision=precision), noise.x.device) / IMAGES
+
+
+def _seconds(compute: Callable[[], object], device: torch.device) -> float:
+    """Of one call, the mean over as many as take `LEAST`."""
+    start, calls = time.perf_counter(), 0
+    while (passed := time.perf_counter() - start) < LEAST:
+        compute()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        calls += 1
+    return passed / calls

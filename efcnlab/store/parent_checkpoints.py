@@ -1,0 +1,50 @@
+"""What a CNN's run keeps in its weights file, for what starts from there: its state after each epoch. ::
+
+    EPOCH/PARAMETER                  its weights
+    moments/EPOCH/PARAMETER/NAME     what its optimiser has gathered, where it gathers anything
+
+A relax time, any epoch of the CNN, is where an eFCN or a control starts.
+"""
+
+from torch import Tensor
+
+from efcnlab.config.runs import Training
+from efcnlab.store.run_folder import WEIGHTS
+from efcnlab.store.run_store import Store, key_of
+from efcnlib.errors import UserError
+from efcnlib.training.optimisers import below
+
+MOMENTS = "moments"
+
+
+def checkpoint(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
+    """The CNN's weights after ``epoch`` epochs; UserError names the epochs there are.
+
+    >>> import tempfile
+    >>> from efcnlab.store.parent_checkpoints import Store, checkpoint
+    >>> from efcnlab.config.studies import load
+    >>> checkpoint(Store(tempfile.mkdtemp()), load("digits").cnn(seed=0), epoch=30)
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: relax time 30 has no checkpoint: the CNN was trained for epochs 0 to 20
+    """
+    if not 0 <= epoch <= cnn.epochs:
+        raise UserError(f"relax time {epoch} has no checkpoint: the CNN was trained for epochs 0 to {cnn.epochs}")
+    prefix = f"{epoch}/"
+    return {name.removeprefix(prefix): value for name, value in store.weights(key_of(cnn), prefix).items()}
+
+
+def gathered(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
+    """What the CNN's optimiser had gathered after ``epoch`` epochs, "PARAMETER/NAME"; UserError if it was not kept.
+
+    Nothing after 0 epochs, and nothing ever of plain SGD.
+    """
+    prefix = f"{MOMENTS}/{epoch}/"
+    found = below(prefix, store.weights(key_of(cnn), prefix))
+    if epoch and cnn.optimiser.gathers and not found:
+        file = store.root / key_of(cnn) / WEIGHTS
+        raise UserError(
+            f"{cnn.label} was computed before its optimiser was kept with its weights: remove {file}, and they are"
+            " computed again"
+        )
+    return found

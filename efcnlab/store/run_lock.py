@@ -1,0 +1,162 @@
+"""One process's attempt at a run, which it alone makes: who makes it, how far it is, where to go on after a kill.
+
+Beside the run's folder ``<root>/<key>`` there are, while it is computed,
+
+    <key>.lock       the lease (`leases`) of the process that computes it
+    <key>.progress   who computes it, since when, how far it is: for people and progress bars
+    <key>.resume     the rolling checkpoint, which outlives the process
+"""
+
+import contextlib
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from filelock import SoftFileLease
+from pydantic import BaseModel
+
+from efcnlab.store import checkpoints, files
+from efcnlab.store.checkpoints import Saved
+from efcnlib.resumable import Pause, State, Stopped, Work
+
+EVERY = 20.0  # seconds of work, at least, between two checkpoints
+DEAR = 20  # and at least so many times what the last one took: they cost 5 % of the time at most
+
+T = TypeVar("T")
+
+
+class LeaseLostError(Exception):
+    """Another process took a run over, since this one gave no sign of life for so long: its result is not wanted."""
+
+
+class Progress(BaseModel):
+    """Who computes a run, and how far it is."""
+
+    host: str
+    process: int
+    since: str
+    part: float = 0.0  # 0 to 1
+    seconds: float = 0.0  # of work so far, those of earlier attempts included
+    attempts: int = 1  # this one included
+
+    def __str__(self) -> str:
+        return f"process {self.process} on {self.host} since {self.since}, {self.part:.0%} done"
+
+
+class Attempt:
+    """An attempt at the run ``key`` in the store ``root``; ``lease`` is held, ``every`` as in `EVERY`."""
+
+    def __init__(self, root: Path, key: str, label: str, lease: SoftFileLease, every: float = EVERY):
+        self.root, self.key, self.label, self.lease, self.every = root, key, label, lease, every
+        self.folder = resume_folder(root, key)
+        self.saved = self._load()
+        self.start = self.noted = self.kept = time.monotonic()
+        self.cost = 0.0  # seconds the last checkpoint took
+        before = self.saved or Saved(State({}), 0.0, 0.0, 0)
+        dead = progress_of(root, key)  # its note may be all there is of one that died before its first checkpoint
+        self.attempts, self.before = max(before.attempts, dead.attempts if dead else 0) + 1, before.seconds
+        self.progress = Progress(
+            host=platform.node(), process=os.getpid(), since=files.now(), part=before.part, attempts=self.attempts
+        )
+        self._note(before.part)
+
+    @property
+    def state(self) -> State | None:
+        """Where an earlier attempt left off."""
+        return self.saved and self.saved.state
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the run, by earlier attempts too as far as it was not lost with them."""
+        return self.before + time.monotonic() - self.start
+
+    def pause(self, pause: Pause) -> None:
+        """Note how far the run is, at most once a second, and keep a checkpoint when it is time to.
+
+        Raises LeaseLostError if the run is no longer this attempt's, UserError if the disk is full.
+        """
+        self.check()
+        now = time.monotonic()
+        if now - self.noted >= 1 or self.every == 0:
+            self._note(pause.part)
+        if now - self.kept >= max(self.every, DEAR * self.cost) or self.every == 0:
+            self.keep(pause)
+
+    def keep(self, pause: Pause) -> None:
+        """Keep a checkpoint, however recent the last one is."""
+        start = time.monotonic()
+        checkpoints.save(self.folder, self.key, Saved(pause.state(), pause.part, self.seconds, self.attempts))
+        self.kept = time.monotonic()
+        self.cost = self.kept - start
+
+    def check(self) -> None:
+        """LeaseLostError unless the run is still this attempt's."""
+        if self.lease.compromise:
+            raise LeaseLostError(f"{self.label} was taken over by another process")
+
+    def finish(self, work: Work[T], tick: Callable[[Pause], None] = lambda pause: None) -> T:
+        """The result of a computation, kept on the way; ``tick`` sees each pause.
+
+        If it raises Stopped, a checkpoint of that pause is kept first.
+        """
+        while True:
+            try:
+                pause = next(work)
+            except StopIteration as end:
+                return end.value
+            self.pause(pause)
+            try:
+                tick(pause)
+            except Stopped:
+                self.keep(pause)
+                raise
+
+    def done(self) -> None:
+        """Remove the checkpoint: the run is committed."""
+        checkpoints.clear(self.folder)
+
+    def over(self) -> None:
+        """Remove the note of who computes it."""
+        with contextlib.suppress(OSError):
+            progress_file(self.root, self.key).unlink()
+
+    def _load(self) -> Saved | None:
+        try:
+            return checkpoints.load(self.folder, self.key)
+        except files.UNREADABLE as error:
+            with files.writing(self.root):
+                aside = files.set_aside(self.folder)
+            message = f"the checkpoint of {self.label} in {self.folder} is damaged ({files.reason(error)}):"
+            warnings.warn(f"{message} set aside as {aside.name}, and the run is started again", stacklevel=2)
+            return None
+
+    def _note(self, part: float) -> None:
+        self.noted = time.monotonic()
+        self.progress.part, self.progress.seconds = part, round(self.seconds, 1)
+        file = progress_file(self.root, self.key)
+        partial = file.with_name(f"{files.PARTIAL}-{file.name}")
+        with files.writing(self.root):
+            partial.write_text(self.progress.model_dump_json(), "utf-8")
+            os.replace(partial, file)
+
+
+def resume_folder(root: Path, key: str) -> Path:
+    """Where the rolling checkpoint of a run is."""
+    return root / f"{key}.resume"
+
+
+def progress_file(root: Path, key: str) -> Path:
+    """Where the process that computes a run says how far it is."""
+    return root / f"{key}.progress"
+
+
+def progress_of(root: Path, key: str) -> Progress | None:
+    """What the process that computes a run, or was killed at it, last said."""
+    try:
+        return files.parse(Progress, "progress", progress_file(root, key).read_bytes())
+    except files.UNREADABLE:
+        return None

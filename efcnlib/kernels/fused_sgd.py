@@ -1,0 +1,125 @@
+"""Plain SGD fused into the product of its gradient, W <- W - lr dY^T X, on a master that is kept in two halves.
+
+A float32 master is split into `hi`, bfloat16, and `lo`, int16, with bits(master) = (bits(hi) << 16) + lo in int32
+arithmetic. `hi` is the master rounded to nearest, ties away from zero (for a tie to even, lo would need 32768): the
+copy that forward and backward products read, so that no further shadow is needed. The gradient is never stored.
+
+`join` gives back every float32 that is not NaN, infinities included, bit for bit; every NaN comes back as the same
+NaN. A finite master above bfloat16's range, from 2^128 - 2^119 = 3.3962e38, has an infinite `hi`, as by any rounding
+to nearest, and is still joined exactly.
+"""
+
+import torch
+from torch import Tensor
+
+from efcnlib.kernels.launch import Tile, require, start, tl, triton
+from efcnlib.kernels.norms import Norms, place, sums
+from efcnlib.kernels.weight_gradient import gradient, prepare
+
+NAN = 0x7FC00000  # the one NaN that is kept: rounding others could carry into the sign and make them zero
+
+
+def split(master: Tensor) -> tuple[Tensor, Tensor]:
+    """(hi bfloat16, lo int16) of a float32 tensor, of its shape."""
+    require("master", master, (torch.float32,), tuple(master.shape))
+    bits = torch.where(master.isnan(), NAN, master.view(torch.int32))
+    hi = (bits + 0x8000) >> 16
+    return hi.to(torch.int16).view(torch.bfloat16), (bits - (hi << 16)).to(torch.int16)
+
+
+def join(hi: Tensor, lo: Tensor) -> Tensor:
+    """The float32 master of ``hi`` and ``lo``, of their shape."""
+    require("hi", hi, (torch.bfloat16,), tuple(hi.shape))
+    require("lo", lo, (torch.int16,), tuple(hi.shape))
+    return ((hi.view(torch.int16).int() << 16) + lo.int()).view(torch.float32)
+
+
+def wgrad_sgd(
+    hi: Tensor,
+    lo: Tensor,
+    dy: Tensor,
+    x: Tensor,
+    lr: float,
+    *,
+    norms: Norms | None = None,
+    precision: str = "tf32",
+    tile: Tile | None = None,
+) -> None:
+    """One step in place of the master in ``hi`` and ``lo`` [outputs, inputs], with the gradient dy^T x.
+
+    ``dy`` [n, outputs] and ``x`` [n, inputs] are both bfloat16 or both float32; of float32 the product is computed in
+    ``precision``, "tf32" or "ieee" (all bits). Sums are float32. ``norms`` gets those of the updated master. Compiled
+    anew for each n. UserError for other types, shapes or strides, and where Triton cannot run.
+    """
+    require("hi", hi, (torch.bfloat16,), (-1, -1))
+    require("lo", lo, (torch.int16,), tuple(hi.shape))
+    tile, tiles, partials, constants = prepare(hi, dy, x, norms, precision, tile)
+    tensors = (hi.view(torch.int16), lo, dy, x, partials)
+    start(_wgrad_sgd, tiles, tensors, (float(lr), *hi.shape), tile, **constants)
+
+
+def reference(weight: Tensor, dy: Tensor, x: Tensor, lr: float) -> Tensor:
+    """The updated weights [outputs, inputs] in plain PyTorch, in ``weight``'s type."""
+    return weight - lr * (dy.to(weight.dtype).t() @ x.to(weight.dtype))
+
+
+@triton.jit
+def rounded(weight):
+    """(bits of the bfloat16 nearest to each float32, int32 with the sign; bits of the float32), ties away from zero."""
+    bits = tl.where(weight != weight, 0x7FC00000, weight.to(tl.int32, bitcast=True))
+    return (bits + 0x8000) >> 16, bits
+
+
+@triton.jit
+def _wgrad_sgd(
+    hi,
+    lo,
+    dy,
+    x,
+    partials,
+    lr,
+    outputs,
+    inputs,
+    BATCH: tl.constexpr,
+    G: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    DEPTH: tl.constexpr,
+    PRECISION: tl.constexpr,
+    UPCAST: tl.constexpr,
+):
+    tile = tl.program_id(0)
+    left, right = gradient(dy, x, tile, outputs, inputs, BATCH, ROWS, COLUMNS, DEPTH, PRECISION, UPCAST)
+    off_1, local_1 = _update(hi, lo, left, lr, tile, 0, outputs, inputs, G, ROWS, COLUMNS)
+    off_2, local_2 = _update(hi, lo, right, lr, tile, 1, outputs, inputs, G, ROWS, COLUMNS)
+    if G is not None:
+        tl.store(partials + 2 * tile, off_1 + off_2)
+        tl.store(partials + 2 * tile + 1, local_1 + local_2)
+
+
+@triton.jit
+def _update(
+    hi,
+    lo,
+    gradient,
+    lr,
+    tile,
+    HALF: tl.constexpr,
+    outputs,
+    inputs,
+    G: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Update one half of a tile; its (off-local, local) sums of squares."""
+    rows, columns, at, inside = place(tile, outputs, inputs, ROWS, COLUMNS, HALF, 2)
+    high = tl.load(hi + at, mask=inside, other=0).to(tl.int32)
+    low = tl.load(lo + at, mask=inside, other=0).to(tl.int32)
+    weight = ((high << 16) + low).to(tl.float32, bitcast=True) - lr * gradient
+    high, bits = rounded(weight)
+    tl.store(hi + at, high.to(tl.int16), mask=inside)
+    tl.store(lo + at, (bits - (high << 16)).to(tl.int16), mask=inside)
+    off_local, local = 0.0, 0.0
+    if G is not None:
+        off_local, local = sums(weight, rows, columns, G)
+    return off_local, local

@@ -1,0 +1,113 @@
+"""In which precision matrix products are computed: chosen by name, never assumed, recorded with a run.
+
+The weights, their gradients' sums and every optimiser state are float32 masters in all of them.
+
+- "float32": products in the masters' own type (float64 masters are multiplied in float64: the tests' references).
+- "tf32": float32 operands, of which a GPU's tensor cores read 10 bits of mantissa; sums in float32.
+- "bf16": operands and activations rounded to bfloat16, 7 bits of mantissa; sums in float32.
+"""
+
+import contextlib
+import functools
+import statistics
+import time
+from collections.abc import Iterator
+
+import torch
+
+from efcnlib.errors import UserError, choice
+from efcnlib.kernels import bf16_emulation
+
+PRECISIONS = ("float32", "tf32", "bf16")
+AMPERE = (8, 0)  # compute capability of the first GPUs with tf32 and bf16 tensor cores
+
+
+def available(device: torch.device | str) -> tuple[str, ...]:
+    """The precisions that ``device`` can compute in. A CPU's bf16 may be slow: see `speedup`.
+
+    >>> from efcnlib.kernels.precision import available
+    >>> available("cpu")
+    ('float32', 'bf16')
+    """
+    device = torch.device(device)
+    if device.type != "cuda":
+        return ("float32", "bf16")
+    return PRECISIONS if torch.cuda.get_device_capability(device) >= AMPERE else ("float32",)
+
+
+def check(precision: str, device: torch.device | str) -> None:
+    """UserError unless ``device`` can compute in ``precision``; it names those that it can.
+
+    >>> from efcnlib.kernels.precision import check
+    >>> check("tf32", "cpu")
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: precision 'tf32' is not to be had on cpu: choose one of float32, bf16
+    """
+    choice("precision", precision, PRECISIONS)
+    allowed = available(device)
+    if precision not in allowed:
+        raise UserError(f"precision {precision!r} is not to be had on {device}: choose one of {', '.join(allowed)}")
+
+
+@contextlib.contextmanager
+def products(precision: str, device: torch.device | str) -> Iterator[None]:
+    """How products are computed within: float32 ones on a GPU keep all their bits in "float32" alone, elsewhere tf32's.
+
+    bf16 products on a CPU without instructions for them come from its float32 kernels (``widened``).
+
+    >>> import torch
+    >>> from efcnlib.kernels.precision import products
+    >>> with products("float32", "cpu"):  # a CPU keeps them all
+    ...     torch.ones(1, 3) @ torch.ones(3, 1)
+    tensor([[3.]])
+    """
+    if torch.device(device).type != "cuda":
+        with (
+            bf16_emulation.Widened()
+            if precision == "bf16" and bf16_emulation.needed(device)
+            else contextlib.nullcontext()
+        ):
+            yield
+        return
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee" if precision == "float32" else "tf32"
+        yield
+    finally:
+        for backend, value in zip(backends, before, strict=True):
+            backend.fp32_precision = value
+
+
+@functools.cache
+def speedup(device: str) -> float:
+    """How many times faster a bf16 product is than a float32 one on this device, measured (0.1 s on a CPU).
+
+    CPUs with avx512_bf16 or AMX gain a factor of two or more; others convert each operand and lose a little.
+
+    >>> from efcnlib.kernels.precision import speedup
+    >>> speedup("cpu") > 0
+    True
+    """
+    if "bf16" not in available(device):
+        return 0.0
+    size = 1024 if torch.device(device).type == "cpu" else 8192
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(size, size, generator=generator).to(device) for _ in range(2))
+    single = _seconds(a, b)
+    with products("bf16", device):
+        return single / _seconds(a.bfloat16(), b.bfloat16())
+
+
+def _seconds(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Median over five products, after one to warm up."""
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        torch.mm(a, b)
+        if a.is_cuda:
+            torch.cuda.synchronize(a.device)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])

@@ -1,0 +1,274 @@
+"""The loss at many points at once, and its gradients, handed over parameter by parameter so that none need be stored.
+
+A `Slopes` is what the methods of relaxing a path see of the landscape they move in: a network's loss on one batch of
+images after the other (`Batched`), or any energy that PyTorch can differentiate (`Surface`).
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from efcnlib.data.images import Split, epoch_order
+from efcnlib.errors import UserError
+from efcnlib.kernels.precision import products
+from efcnlib.landscape.points import Path, size
+from efcnlib.networks import DROPOUT, DenseConv
+from efcnlib.training.optimisers import ROWS, accumulate
+
+
+class Gradient(Protocol):
+    """The gradient of the points' losses with respect to one parameter, [n, ...]."""
+
+    def add_to(self, target: Tensor, alpha: float, beta: float = 1.0) -> None:
+        """In place, target <- beta target + alpha gradient."""
+
+
+Take = Callable[[str, Gradient], None]
+
+
+class Slopes(Protocol):
+    """A landscape. ``draw`` goes on to the next batch; between two draws it is a fixed function."""
+
+    def draw(self) -> None:
+        """Go on to the next batch, if there are any."""
+
+    def losses(self, points: Path) -> Tensor:
+        """The loss at each point, [n]."""
+
+    def gradients(self, points: Path, take: Take) -> Tensor:
+        """The same, with the gradient of every parameter handed to ``take``, which may change the points."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What decides the batches to come."""
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on as the one did whose `state` this was."""
+
+
+class Whole:
+    """A gradient that is there as a tensor.
+
+    >>> import torch
+    >>> from efcnlib.landscape.batched_loss import Whole
+    >>> target = torch.ones(3)
+    >>> Whole(torch.tensor([1.0, 2.0, 3.0])).add_to(target, alpha=-0.5)
+    >>> target
+    tensor([ 0.5000,  0.0000, -0.5000])
+    """
+
+    def __init__(self, value: Tensor):
+        self.value = value
+
+    def add_to(self, target: Tensor, alpha: float, beta: float = 1.0) -> None:
+        """In place, target <- beta target + alpha gradient."""
+        if beta == 0:
+            torch.mul(self.value, alpha, out=target)
+        else:
+            (target if beta == 1 else target.mul_(beta)).add_(self.value, alpha=alpha)
+
+
+class Product:
+    """The gradient of n matrices as a product: dy [n, batch, outputs], x [n, batch, inputs], perhaps expanded.
+
+    >>> import torch
+    >>> from efcnlib.landscape.batched_loss import Product
+    >>> target = torch.zeros(1, 1, 2)
+    >>> Product(torch.tensor([[[1.0]]]), torch.tensor([[[2.0, 3.0]]])).add_to(target, alpha=-0.5)
+    >>> target
+    tensor([[[-1.0000, -1.5000]]])
+    """
+
+    def __init__(self, dy: Tensor, x: Tensor):
+        self.dy, self.x = dy, x
+
+    def add_to(self, target: Tensor, alpha: float, beta: float = 1.0) -> None:
+        """In place, target <- beta target + alpha dy^T x, target [n, outputs, inputs]."""
+        if self.dy.dtype == target.dtype:
+            target.baddbmm_(self.dy.mT, self.x, beta=beta, alpha=alpha)
+            return
+        for matrix, dy, x in zip(target, self.dy, self.x, strict=True):
+            for rows, columns in zip(matrix.split(ROWS), dy.split(ROWS, dim=1), strict=True):
+                accumulate(rows, columns, x, beta=beta, alpha=alpha)
+
+
+class Surface:
+    """An energy given as a function of points {name: [n, ...]} that returns [n]; it has no batches.
+
+    >>> import torch
+    >>> from efcnlib.landscape import Surface
+    >>> found = {}
+    >>> surface = Surface(lambda points: points["w"].square().sum(1))
+    >>> point = {"w": torch.tensor([[1.0, 2.0]])}
+    >>> surface.gradients(point, lambda name, gradient: found.update({name: gradient.value}))
+    tensor([5.])
+    >>> found
+    {'w': tensor([[2., 4.]])}
+    """
+
+    def __init__(self, energy: Callable[[Path], Tensor]):
+        self.energy = energy
+
+    def draw(self) -> None:
+        """Nothing changes."""
+
+    @torch.no_grad()
+    def losses(self, points: Path) -> Tensor:
+        """The energy at each point, [n]."""
+        return self.energy(points)
+
+    def gradients(self, points: Path, take: Take) -> Tensor:
+        """The energies, and their gradients by autograd."""
+        leaves = {name: value.detach().clone().requires_grad_() for name, value in points.items()}
+        energies = self.energy(leaves)
+        gradients = torch.autograd.grad(energies.sum(), list(leaves.values()))
+        for name, gradient in zip(leaves, gradients, strict=True):
+            take(name, Whole(gradient))
+        return energies.detach()
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing is to come."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Nothing to go on with."""
+
+
+class Batched:
+    """The mean cross-entropy, in nats, of a dense network over batches of a split, in an order that ``seed`` decides.
+
+    All points see the same batch, without dropout: they are compared. One product for each layer serves all of them.
+
+    >>> import torch
+    >>> from efcnlib.data import datasets
+    >>> from efcnlib import landscape
+    >>> from efcnlib.landscape.batched_loss import Batched, nn
+    >>> train, _ = datasets.to_device(datasets.load("digits"))
+    >>> slopes = Batched(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), train, batch=100, seed=0)
+    >>> zeros = {"1.weight": torch.zeros(10, 64), "1.bias": torch.zeros(10)}
+    >>> slopes.draw()
+    >>> slopes.losses(landscape.linear(zeros, zeros, 3))  # ln 10: all classes are as likely
+    tensor([2.3026, 2.3026, 2.3026])
+    """
+
+    def __init__(self, network: nn.Sequential, split: Split, batch: int, seed: int, precision: str = "float32"):
+        self.network, self.split, self.batch, self.precision = network, split, batch, precision
+        self.generator = torch.Generator().manual_seed(seed)
+        self.operands = torch.bfloat16 if precision == "bf16" else split.x.dtype
+        self.anchor = torch.empty(0, device=split.x.device, requires_grad=True)
+        self.rounded: Path = {}  # room for weights in the operands' type, kept
+        self._new_epoch()
+
+    def _new_epoch(self) -> None:
+        self.before = self.generator.get_state()  # from which this epoch's order follows
+        self.order = epoch_order(len(self.split), self.batch, self.generator).split(self.batch)
+        self.used = 0
+        self.index = None
+
+    def draw(self) -> None:
+        """Go on to the next batch, of the next epoch where one is through."""
+        if self.used == len(self.order):
+            self._new_epoch()
+        self.index = self.order[self.used].to(self.split.x.device)
+        self.used += 1
+
+    @torch.no_grad()
+    def losses(self, points: Path) -> Tensor:
+        """The mean loss of each point over the batch, [n]."""
+        return self._losses(points, None)
+
+    def gradients(self, points: Path, take: Take) -> Tensor:
+        """The same, with the gradients."""
+        losses = self._losses(points, take)
+        with products(self.precision, self.split.x.device):
+            losses.sum().backward()
+        return losses.detach()
+
+    def state(self) -> dict[str, Tensor]:
+        """The generator as it was before this epoch, and how many batches of the epoch are used."""
+        return {"generator": self.before.clone(), "used": torch.tensor(self.used)}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on behind the batch that was the last one when `state` was asked for."""
+        self.generator.set_state(state["generator"].cpu())
+        self._new_epoch()
+        self.used = int(state["used"])
+
+    def _losses(self, points: Path, take: Take | None) -> Tensor:
+        with products(self.precision, self.split.x.device):
+            x, y = self.split.x[self.index].to(self.operands), self.split.y[self.index]
+            values = logits(self.network, points, x, take, self.anchor, self.rounded).to(self.split.x.dtype)
+            n = size(points)
+            return F.cross_entropy(values.flatten(0, 1), y.repeat(n), reduction="none").view(n, -1).mean(1)
+
+
+def logits(
+    network: nn.Sequential,
+    points: Path,
+    x: Tensor,
+    take: Take | None = None,
+    anchor: Tensor | None = None,
+    rounded: Path | None = None,
+) -> Tensor:
+    """What n weights of a dense network answer to the images x [batch, channels, h, w]: [n, batch, classes].
+
+    With ``take``, a backward pass hands every parameter's gradient to it; ``anchor`` is what autograd follows where
+    the images need no gradient. Products are computed in the images' type; ``rounded`` is where the weights are put
+    that have another, if they are to be put into the same memory each time.
+
+    >>> import torch
+    >>> from efcnlib.landscape.batched_loss import logits, nn
+    >>> points = {"0.weight": torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])}
+    >>> logits(nn.Sequential(nn.Linear(2, 1, bias=False)), points, torch.tensor([[3.0, 5.0]])).flatten()
+    tensor([3., 5.])
+    """
+    n, batch = size(points), len(x)
+    shared = True  # by all points, up to the first matrix
+    for name, layer in network.named_children():
+        if isinstance(layer, DenseConv | nn.Linear):
+            x = layer.flat(x) if isinstance(layer, DenseConv) else x
+            x = x.expand(n, *x.shape) if shared else x.unflatten(0, (n, batch))
+            bias = points.get(f"{name}.bias")
+            operands = _operands(f"{name}.weight", points, x.dtype, rounded)
+            x = _Matrices.apply(x, anchor, operands, bias, take, name).flatten(0, 1)
+            x = x.unflatten(1, layer.out) if isinstance(layer, DenseConv) else x
+            shared = False
+        elif isinstance(layer, nn.Conv2d):
+            raise UserError(f"layer {name} (Conv2d) is no matrix: paths lead through dense networks, embed it first")
+        elif not isinstance(layer, DROPOUT):
+            x = layer(x)
+    return x.unflatten(0, (n, batch))
+
+
+def _operands(name: str, points: Path, dtype: torch.dtype, rounded: Path | None) -> Tensor:
+    """The points' matrices in the type of products: themselves, or a copy."""
+    weight = points[name].detach()
+    if weight.dtype == dtype or rounded is None:
+        return weight.to(dtype)
+    if name not in rounded or rounded[name].shape != weight.shape:
+        rounded[name] = torch.empty_like(weight, dtype=dtype)
+    return rounded[name].copy_(weight)
+
+
+class _Matrices(torch.autograd.Function):
+    """A layer of n networks, y_i = x_i W_i^T + b_i, whose backward pass hands out the factors of its gradients."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, anchor: Tensor | None, weight: Tensor, bias: Tensor | None, take, name: str) -> Tensor:
+        ctx.weight, ctx.bias, ctx.take, ctx.name = weight, bias, take, name
+        if take is not None:
+            ctx.save_for_backward(x)
+        if bias is None:
+            return torch.bmm(x, weight.mT)
+        return torch.baddbmm(bias.detach().to(x.dtype)[:, None], x, weight.mT)
+
+    @staticmethod
+    def backward(ctx, dy: Tensor) -> tuple[Tensor | None, None, None, None, None, None]:
+        (x,) = ctx.saved_tensors
+        dx = torch.bmm(dy, ctx.weight) if ctx.needs_input_grad[0] else None  # before ``take`` may change the weights
+        if ctx.bias is not None:
+            ctx.take(f"{ctx.name}.bias", Whole(dy.sum(1).to(ctx.bias.dtype)))
+        ctx.take(f"{ctx.name}.weight", Product(dy, x))
+        return dx, None, None, None, None, None

@@ -1,0 +1,163 @@
+"""Losses and accuracies at every point of a curve, a batch of images at a time."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from efcnlib.data.images import Split
+from efcnlib.errors import UserError
+from efcnlib.kernels.precision import products
+from efcnlib.landscape.curves import Curve
+from efcnlib.landscape.trained_curves import mixed
+from efcnlib.metrics import at_once, score
+from efcnlib.networks import DROPOUT, DenseConv
+from efcnlib.resumable import Pause, State, Work
+
+
+def along(
+    network: nn.Sequential,
+    curve: Curve,
+    splits: Mapping[str, Split],
+    state: State | None = None,
+    precision: str = "float32",
+) -> Work[dict[str, list[float]]]:
+    """Mean cross-entropy in nats and accuracy at every point of a curve: "train_loss", ... as lists over the points.
+
+    ``splits`` are images by the first words of these names. The first matrix multiplies each batch once for every
+    control, not for every point. With ``precision`` "bf16" products are of bf16 numbers and activations are rounded to
+    them, as in training; what mixes the controls, and the cross-entropy, is in float32. A generator, see `pauses`.
+
+    >>> import torch
+    >>> from efcnlib.data import datasets
+    >>> from efcnlib import landscape
+    >>> from efcnlib.resumable import finish
+    >>> _, test = datasets.to_device(datasets.load("digits"))
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    >>> start, end = ({name: torch.full_like(w, s) for name, w in network.named_parameters()} for s in (0.0, 1.0))
+    >>> curve = landscape.straight(start, end, 3)
+    >>> rows = finish(landscape.along(network, curve, {"test": test}))
+    >>> [round(loss, 4) for loss in rows["test_loss"]]  # ln 10: all outputs are alike at every point
+    [2.3026, 2.3026, 2.3026]
+    """
+    layers = _layers(network, curve, precision)
+    batches = batched(splits, at_once(precision))
+    device = batches[0][2].device
+    totals, done = torch.zeros(len(splits), len(curve), 2, dtype=torch.float64, device=device), 0
+    if state is not None:
+        totals, done = state.tensors["totals"].to(device, copy=True), int(state.numbers["batches"])
+    for number in range(done, len(batches)):
+        row, x, y = batches[number]
+        with products(precision, device):
+            totals[row] += _batch(layers, curve, x, y)
+        reached = number + 1
+        yield Pause(
+            reached / len(batches), lambda reached=reached: State({"batches": reached}, {"totals": totals.clone()})
+        )
+    history = {}
+    for (name, split), (losses, right) in zip(splits.items(), totals.transpose(1, 2), strict=True):
+        history[f"{name}_loss"] = (losses / len(split)).tolist()
+        history[f"{name}_accuracy"] = (right / len(split)).tolist()
+    return history
+
+
+def batched(splits: Mapping[str, Split], size: int) -> list[tuple[int, Tensor, Tensor]]:
+    """The number of a split, and ``size`` of its images with their classes, until all of all splits are through.
+
+    >>> import torch
+    >>> from efcnlib.landscape.evaluation import Split, batched
+    >>> split = Split(torch.zeros(5, 2), torch.zeros(5))
+    >>> [(row, len(x)) for row, x, _ in batched({"train": split, "test": split}, 3)]
+    [(0, 3), (0, 2), (1, 3), (1, 2)]
+    """
+    return [
+        (row, x, y)
+        for row, split in enumerate(splits.values())
+        for x, y in zip(split.x.split(size), split.y.split(size), strict=True)
+    ]
+
+
+class _Layer:
+    """A matrix of a curve's networks: its controls, and their mixtures at each point.
+
+    On a CPU the outputs of a convolution's matrix are put into the order in which PyTorch pools them fastest, channels
+    last: its rows are, once.
+    """
+
+    def __init__(self, name: str, layer: nn.Module, curve: Curve, precision: str, is_first: bool):
+        self.layer = layer
+        self.weights, self.biases = curve.controls[f"{name}.weight"], curve.controls.get(f"{name}.bias")
+        self.masters = self.weights.dtype
+        self.operands = torch.bfloat16 if precision == "bf16" else self.masters
+        if is_first:  # its products are mixed, not its weights
+            self.weights = self.weights.to(self.operands)
+        self.mix = {part: curve.coefficients(f"{name}.{part}").tolist() for part in ("weight", "bias")}
+        self.last = isinstance(layer, DenseConv) and self.weights.device.type == "cpu"
+        if self.last:
+            channels, *_ = layer.out
+            self.weights = _channels_last(self.weights, channels)
+            self.biases = None if self.biases is None else _channels_last(self.biases, channels)
+
+    def flat(self, x: Tensor) -> Tensor:
+        return self.layer.flat(x) if isinstance(self.layer, DenseConv) else x
+
+    def image(self, y: Tensor) -> Tensor:
+        """[n, outputs] -> [n, channels, rows, columns] where that is what the next layer reads."""
+        if not isinstance(self.layer, DenseConv):
+            return y
+        channels, rows, columns = self.layer.out
+        return y.view(-1, rows, columns, channels).permute(0, 3, 1, 2) if self.last else y.unflatten(1, self.layer.out)
+
+    def bias(self, i: int) -> Tensor | None:
+        return None if self.biases is None else mixed(self.biases, self.mix["bias"][i])
+
+    def products(self, x: Tensor) -> Tensor:
+        """What each control's matrix makes of the images, [controls, n, outputs], in the masters' type."""
+        x = x.to(self.operands)
+        return torch.stack([F.linear(x, weight) for weight in self.weights]).to(self.masters)
+
+    def first(self, products: Tensor, i: int) -> Tensor:
+        """The i-th point's output, from the controls' products."""
+        y, bias = mixed(products, self.mix["weight"][i]), self.bias(i)
+        return self.image((y if bias is None else y.add_(bias)).to(self.operands))
+
+    def __call__(self, x: Tensor, i: int) -> Tensor:
+        """The i-th point's output for its own input."""
+        weight, bias = mixed(self.weights, self.mix["weight"][i]).to(self.operands), self.bias(i)
+        return self.image(F.linear(self.flat(x), weight, None if bias is None else bias.to(self.operands)))
+
+
+def _channels_last(values: Tensor, channels: int) -> Tensor:
+    """Rows [m, channels * pixels, ...] in the order [m, pixels * channels, ...], copied."""
+    return values.unflatten(1, (channels, -1)).transpose(1, 2).flatten(1, 2).contiguous()
+
+
+def _layers(network: nn.Sequential, curve: Curve, precision: str) -> list[_Layer | nn.Module]:
+    layers = []
+    for name, layer in network.named_children():
+        if isinstance(layer, DenseConv | nn.Linear):
+            is_first = not any(isinstance(before, _Layer) for before in layers)
+            layers.append(_Layer(name, layer, curve, precision, is_first))
+        elif isinstance(layer, nn.Conv2d):
+            raise UserError(f"layer {name} (Conv2d) is no matrix: paths lead through dense networks, embed it first")
+        elif not isinstance(layer, DROPOUT):
+            layers.append(layer)
+    return layers
+
+
+@torch.no_grad()
+def _batch(layers: list[_Layer | nn.Module], curve: Curve, x: Tensor, y: Tensor) -> Tensor:
+    """Summed loss and number of correct answers of a batch at every point, float64 [points, 2]."""
+    start = next(i for i, layer in enumerate(layers) if isinstance(layer, _Layer))
+    for layer in layers[:start]:
+        x = layer(x)
+    first = layers[start]
+    products = first.products(first.flat(x))
+    scores = []
+    for i in range(len(curve)):
+        z = first.first(products, i)
+        for layer in layers[start + 1 :]:
+            z = layer(z, i) if isinstance(layer, _Layer) else layer(z)
+        scores.append(score(z.to(first.masters), y))
+    return torch.stack(scores)

@@ -1,0 +1,209 @@
+"""How steep and how curved the loss is around a dense network: its gradient, and the top eigenvalues of its Hessian.
+
+The loss is the mean cross-entropy over given images, dropout off, as a function of all weights and biases, one flat
+vector [n] in the order of the network's parameters. Its entries fall into three parts: the "local" and the "off_local"
+weights of the layers that come from convolutions, and the "rest": all biases, and the layers that were linear before.
+
+Networks with ReLU or max pooling are smooth only in pieces. The Hessian here is that of the piece a network is in,
+which is what differentiating twice gives; what the borders between pieces add is not seen.
+
+Products are in float32 even where the network was trained in less. Of an eigenvalue rounding then changes about 1e-6
+of the largest one's modulus (tested against float64).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from efcnlib.data.images import Split
+from efcnlib.errors import UserError, at_least
+from efcnlib.kernels.precision import products
+from efcnlib.landscape.lanczos import lanczos
+from efcnlib.networks import convolutions
+from efcnlib.resumable import Pause, State, Work
+from efcnlib.training import memory
+
+PARTS = ("local", "off_local", "rest")
+BATCH = 1000  # images whose graph is one: enough to be fast, and few graphs, each of which holds a gradient
+
+
+class Slope:
+    """The loss of ``network`` over ``split`` where it stands: its value, gradient [n], and products with the Hessian.
+
+    The weights must stay as they are meanwhile. What the two forward and backward passes leave is kept, so that a
+    product costs no more than what depends on its vector.
+    """
+
+    def __init__(self, network: nn.Sequential, split: Split, batch: int = BATCH):
+        at_least(1, batch=batch)
+        self.parameters = list(network.parameters())
+        self.sizes = [parameter.numel() for parameter in self.parameters]
+        self.device = self.parameters[0].device
+        self.slopes: list[tuple[Tensor, ...]] = []
+        training = network.training
+        network.eval()
+        self.loss = self.accuracy = 0.0
+        with products("float32", self.device):
+            for x, y in zip(split.x.split(batch), split.y.split(batch), strict=True):
+                logits = network(x)
+                loss = F.cross_entropy(logits, y, reduction="sum") / len(split)
+                self.slopes.append(torch.autograd.grad(loss, self.parameters, create_graph=True))
+                self.loss += loss.item()
+                self.accuracy += (logits.argmax(1) == y).sum().item() / len(split)
+        network.train(training)
+        self.gradient = self._flat(tuple(part.detach() for part in slope) for slope in self.slopes)
+
+    def product(self, vector: Tensor) -> Tensor:
+        """The Hessian times ``vector`` [n], [n]."""
+        along = [part.view_as(like) for part, like in zip(vector.split(self.sizes), self.parameters, strict=True)]
+        with products("float32", self.device):
+            return self._flat(
+                torch.autograd.grad(slope, self.parameters, along, retain_graph=True, materialize_grads=True)
+                for slope in self.slopes
+            )
+
+    def _flat(self, batches: Iterator[tuple[Tensor, ...]]) -> Tensor:
+        """The sum over batches of what belongs to the parameters."""
+        total = self.parameters[0].new_zeros(sum(self.sizes))
+        for batch in batches:
+            for part, piece in zip(total.split(self.sizes), batch, strict=True):
+                part += piece.reshape(-1)
+        return total.detach()
+
+
+def masks(network: nn.Sequential) -> dict[str, Tensor]:
+    """Which entries of the flat vector belong to each of `PARTS`: bool [n], of which each entry is True in one."""
+    dense = {f"{name}.weight": layer for name, layer in convolutions(network)}
+    found: dict[str, list[Tensor]] = {part: [] for part in PARTS}
+    for name, parameter in network.named_parameters():
+        rest = torch.ones(parameter.numel(), dtype=torch.bool, device=parameter.device)
+        local = ~rest
+        if layer := dense.get(name):
+            shape = layer.geometry.shape6(layer.live)
+            local = layer.geometry.local_mask(layer.live, parameter.device).expand(shape).reshape(-1)
+            rest = torch.zeros_like(rest)
+        for part, mask in (("local", local), ("off_local", ~(local | rest)), ("rest", rest)):
+            found[part].append(mask)
+    return {part: torch.cat(pieces) for part, pieces in found.items()}
+
+
+def measure(
+    moments: Mapping[int, Callable[[], nn.Sequential]],
+    split: Split,
+    *,
+    steps: int,
+    count: int,
+    seed: int,
+    state: State | None = None,
+) -> Work[dict]:
+    """Gradient and curvature at each of ``moments``, by epoch; networks are built when they are needed, one at a time.
+
+    Returns a history, one entry for each "epoch":
+
+    - "loss" (nats) and "accuracy" over ``split``; "weights_local" and so on, how many there are in each of `PARTS`;
+    - "gradient_norm", and "gradient_local" and so on, the norms of its parts; "along_gradient" = g'Hg / g'g, and
+      "along_off_local", the same along the off-local part of the gradient; nan where the gradient is zero;
+    - "eigenvalues", the ``count`` largest of the Hessian after ``steps`` Lanczos steps from random vectors of ``seed``,
+      with their "residuals" (`lanczos.Spectrum`); "lowest", the smallest one, with "lowest_residual"; "top_local" and
+      so on, the squared weight of each part in the unit eigenvector of the largest;
+    - "local_eigenvalues" and so on, "off_local_eigenvalues" and so on: the same of the Hessian restricted to a part.
+      None where a part has no weights.
+
+    It pauses between the Lanczos processes, not within: half a minute of work at 15 million weights on one CPU core,
+    while the vectors that would have to be stored are 60 MB each. UserError if there is not enough memory.
+    """
+    at_least(1, steps=steps, count=count)
+    epochs, stages = list(moments), ("gradient", "all", "local", "off_local")
+    done, rows = (state.numbers["done"], [dict(row) for row in state.numbers["rows"]]) if state else (0, [])
+    total = len(epochs) * len(stages)
+    while done < total:
+        network = moments[epochs[done // len(stages)]]()
+        check(network, len(split), steps)
+        slope, parts = Slope(network, split), masks(network)
+        for stage in stages[done % len(stages) :]:
+            if stage == "gradient":
+                rows.append(_gradient(slope, parts))
+            else:
+                rows[-1] |= _spectrum(slope, parts, stage, steps, count, seed)
+            done += 1
+            yield Pause(done / total, partial(_paused, done, rows))
+        del network, slope, parts
+    return {"epoch": epochs} | {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def needed(network: nn.Sequential, images: int, steps: int) -> int:
+    """Bytes that `measure` takes beside the network's weights: a lower bound."""
+    size = next(network.parameters()).element_size()
+    count, batches = sum(parameter.numel() for parameter in network.parameters()), -(-images // BATCH)
+    passing = sum(sum(layer.weight.shape) for _, layer in convolutions(network))  # numbers of an image, in and out
+    # Vectors: the basis, the gradient, a product, its argument, one to spare. Graphs: measured to hold each number of
+    # an image about six times, and the gradient of a batch.
+    return count * (size * (steps + 4 + batches) + len(PARTS)) + 6 * size * images * passing
+
+
+def check(network: nn.Sequential, images: int, steps: int) -> None:
+    """UserError if `measure` does not fit into what is free."""
+    device = next(network.parameters()).device
+    need, there = needed(network, images, steps), memory.free(device)
+    if there is not None and need > there:
+        raise UserError(
+            f"curvature with {steps} steps over {images} images needs {need / 1e9:.1f} GB on {device},"
+            f" {there / 1e9:.1f} GB are free: take fewer steps or images"
+        )
+
+
+def _paused(done: int, rows: list[dict]) -> State:
+    return State({"done": done, "rows": [dict(row) for row in rows]})
+
+
+def _gradient(slope: Slope, parts: Mapping[str, Tensor]) -> dict:
+    gradient = slope.gradient
+    row = {"loss": slope.loss, "accuracy": slope.accuracy}
+    row |= {f"weights_{part}": int(mask.sum()) for part, mask in parts.items()}
+    row["gradient_norm"] = _square(gradient) ** 0.5
+    row |= {f"gradient_{part}": value**0.5 for part, value in _squares(gradient, parts).items()}
+    row["along_gradient"] = _along(slope, gradient)
+    row["along_off_local"] = _along(slope, gradient * parts["off_local"])
+    return row
+
+
+def _spectrum(slope: Slope, parts: Mapping[str, Tensor], stage: str, steps: int, count: int, seed: int) -> dict:
+    mask = parts.get(stage)  # None: all weights
+    prefix = "" if mask is None else f"{stage}_"
+    names = [f"{prefix}{name}" for name in ("eigenvalues", "residuals", "lowest", "lowest_residual")]
+    dimensions = len(slope.gradient) if mask is None else int(mask.sum())
+    if not dimensions:
+        return dict.fromkeys(names)
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw() -> Tensor:
+        vector = torch.randn(len(slope.gradient), generator=generator).to(slope.gradient)
+        return vector if mask is None else vector * mask
+
+    def product(vector: Tensor) -> Tensor:
+        image = slope.product(vector)
+        return image if mask is None else image * mask
+
+    found = lanczos(product, draw, min(steps, dimensions))
+    values, residuals = found.values.tolist(), found.residuals.tolist()
+    row = dict(zip(names, (values[:count], residuals[:count], values[-1], residuals[-1]), strict=True))
+    if mask is None:
+        row |= {f"top_{part}": value for part, value in _squares(found.top, parts).items()}
+    return row
+
+
+def _along(slope: Slope, direction: Tensor) -> float:
+    """The second derivative along a direction, per unit of length."""
+    square = _square(direction)
+    return (direction * slope.product(direction)).sum(dtype=torch.float64).item() / square if square else float("nan")
+
+
+def _squares(vector: Tensor, parts: Mapping[str, Tensor]) -> dict[str, float]:
+    return {part: _square(vector * mask) for part, mask in parts.items()}
+
+
+def _square(vector: Tensor) -> float:
+    return vector.square().sum(dtype=torch.float64).item()

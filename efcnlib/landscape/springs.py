@@ -1,0 +1,124 @@
+"""The elastic part of the string's energy, and its two ways of being stepped: implicitly, and as published."""
+
+import torch
+from torch import Tensor
+
+from efcnlib.errors import UserError, choice
+from efcnlib.landscape.points import Gaps, Path, size, stretches
+
+SPRINGS = ("implicit", "published")
+
+
+class Springs:
+    r"""Springs of one stiffness k between the points of a path; their energy is that of equation (1).
+
+    .. math:: E = \frac{k}{2} \sum_{i=0}^{n-2} \lVert x_{i+1} - x_i \rVert_2^2
+
+    "implicit": the inner points solve :math:`(1 + \eta k T) x = x_\text{now} + \eta k x_\text{ends}` with ``lr``
+    :math:`\eta` and the chain's tridiagonal T = (-1, 2, -1), which is stable for every k >= 0.
+
+    "published": :math:`x_i \leftarrow x_i + k (x_{i-1} - 2 x_i + x_{i+1})`, one point after the other as a loop over
+    them goes, not scaled by the learning rate. That is successive over-relaxation with the factor 2 k: stable below
+    k = 1, where no mode shrinks, so that nothing ever relaxes. That the points go in turn is inferred from just that:
+    all at once the step would be unstable from k = 1/2 on, and k = 1 is where the published code is known to be
+    marginal.
+
+    UserError for a negative k and an unknown kind.
+
+    >>> import torch
+    >>> from efcnlib.landscape.springs import Springs
+    >>> path = {"w": torch.tensor([[0.0], [3.0], [0.0]])}
+    >>> springs = Springs(path, stiffness=1.0, lr=0.25)
+    >>> springs.energy(path).item(), springs.pull(path).item()
+    (9.0, 4.0)
+    >>> path["w"][1]  # (1 + lr k 2) x = 3
+    tensor([2.])
+    """
+
+    def __init__(self, path: Path, stiffness: float, lr: float, kind: str = "implicit"):
+        if stiffness < 0:
+            raise UserError(f"stiffness {stiffness} is not allowed: give a number of at least 0")
+        choice("kind of springs", kind, SPRINGS)
+        self.stiffness, self.strength, self.kind = stiffness, lr * stiffness, kind
+        self.relax = implicit(size(path) - 2, self.strength, path)
+        self.gaps = Gaps()
+        self.rooms: dict[torch.Size, Tensor] = {}  # kept, as in `Gaps`
+
+    def pull(self, path: Path) -> Tensor:
+        """One step of the springs, in place; returns the energy after it, a float64 scalar on the path's device."""
+        squares = []
+        for (part,) in stretches(path):
+            if self.kind == "implicit":
+                pull(part, self.relax, self.strength, self._room(part[1:-1]))
+            else:
+                sweep(part, self.stiffness)
+            squares.append(self.gaps.squares(part).sum())
+        return 0.5 * self.stiffness * torch.stack(squares).sum()
+
+    def energy(self, path: Path) -> Tensor:
+        """The energy k/2 sum_i (x_{i+1} - x_i)^2, a float64 scalar on the path's device."""
+        return 0.5 * self.stiffness * torch.stack([self.gaps.squares(part).sum() for (part,) in stretches(path)]).sum()
+
+    def _room(self, inner: Tensor) -> Tensor:
+        if inner.shape not in self.rooms:
+            self.rooms[inner.shape] = torch.empty_like(inner)
+        return self.rooms[inner.shape]
+
+
+def chain(inner: int) -> Tensor:
+    """T = (-1, 2, -1) over the ``inner`` points of a chain with fixed ends, float64 [inner, inner].
+
+    >>> from efcnlib.landscape.springs import chain
+    >>> chain(3)
+    tensor([[ 2., -1.,  0.],
+            [-1.,  2., -1.],
+            [ 0., -1.,  2.]], dtype=torch.float64)
+    """
+    eye = torch.eye(inner, dtype=torch.float64)
+    return 2 * eye - eye.roll(1, 1).triu(1) - eye.roll(-1, 1).tril(-1)
+
+
+def implicit(inner: int, strength: float, path: Path) -> Tensor:
+    """(1 + strength * T)^-1 over the inner points, [inner, inner] in the path's type.
+
+    Computed in float64: at large stiffness the matrix is nearly singular relative to its size.
+
+    >>> import torch
+    >>> from efcnlib.landscape.springs import implicit
+    >>> implicit(1, 0.5, {"w": torch.zeros(3, 1)})
+    tensor([[0.5000]])
+    """
+    any_points = next(iter(path.values()))
+    return torch.linalg.inv(torch.eye(inner, dtype=torch.float64) + strength * chain(inner)).to(any_points)
+
+
+def pull(part: Tensor, relax: Tensor, strength: float, room: Tensor | None = None) -> None:
+    """The implicit step of points [n, weights]: the inner ones solve their linear system, the ends stay.
+
+    ``room`` [n - 2, weights] is overwritten.
+
+    >>> import torch
+    >>> from efcnlib.landscape.springs import implicit, pull
+    >>> part = torch.tensor([[0.0], [3.0], [0.0]])
+    >>> pull(part, implicit(1, 0.25, {"w": part}), 0.25)
+    >>> part.T
+    tensor([[0., 2., 0.]])
+    """
+    inner = part[1:-1]
+    inner[0] += strength * part[0]
+    inner[-1] += strength * part[-1]
+    inner.copy_(torch.mm(relax, inner, out=room))
+
+
+def sweep(part: Tensor, stiffness: float) -> None:
+    """The published step of points [n, weights]: each inner point in turn, seeing those before it as they are now.
+
+    >>> import torch
+    >>> from efcnlib.landscape.springs import sweep
+    >>> part = torch.tensor([[0.0], [3.0], [0.0]])
+    >>> sweep(part, stiffness=0.25)
+    >>> part.T
+    tensor([[0.0000, 1.5000, 0.0000]])
+    """
+    for i in range(1, len(part) - 1):
+        part[i].mul_(1 - 2 * stiffness).add_(part[i - 1] + part[i + 1], alpha=stiffness)

@@ -1,0 +1,1 @@
+"""Training: optimisers, one step, a CUDA graph of them, the loop; resumable."""

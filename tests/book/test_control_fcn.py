@@ -1,0 +1,145 @@
+"""A second standard FCN, trained as the eFCNs are: when there is one, what it is, and where it is compared."""
+
+import nbformat
+import numpy as np
+import pytest
+
+from claimed import of, words
+from efcnbook.claims import claim_verdicts
+from efcnbook.figures import training_curves
+from efcnbook.findings import accuracy_findings
+from efcnbook.pages.execution import run_notebook
+from efcnbook.statistics import evidence
+from efcnlab.config import studies
+from efcnlab.environment import REPOSITORY
+from efcnlab.run import sweep
+from efcnlab.store.run_store import Store, key_of
+from efcnlib.errors import UserError
+from pictured import columns, saved
+from test_sweep import tiny
+from toy_runs import names
+
+LATER = {"name": "sgd", "lr": 0.02}
+STUDY = tiny(relax_optimiser=LATER, fcn_control=True, relax_times=(0, 4), path_times=(), curvature=None, seeds=(0, 1))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return sweep.ensure(STUDY, Store(tmp_path_factory.mktemp("runs")), progress=False, threads=1).store
+
+
+def test_it_differs_from_the_standard_fcn_in_its_optimiser_alone():
+    own, control = STUDY.fcn(1), STUDY.control_fcn(1)
+    assert control.optimiser == STUDY.relax_optimiser != own.optimiser
+    assert control.model_copy(update={"optimiser": own.optimiser, "variant": ""}) == own
+    assert key_of(control) != key_of(own)
+    assert control.label == "fcn seed=1 lr=0.02"
+    labels = [run.label for run in studies.runs(STUDY)]
+    assert [label for label in labels if "lr=" in label] == ["fcn seed=0 lr=0.02", "fcn seed=1 lr=0.02"]
+    without = STUDY.model_copy(update={"fcn_control": False})
+    assert [run.label for run in studies.runs(without)] == [label for label in labels if "lr=" not in label]
+
+
+def test_where_the_optimiser_stays_there_is_none():
+    for same in (None, tiny().optimiser.model_dump()):
+        with pytest.raises(UserError, match="fcn_control: the eFCN's optimiser is the standard FCN's own"):
+            tiny(fcn_control=True, relax_optimiser=same)
+    with pytest.raises(UserError, match="study digits has no control of its standard FCN: give it one, fcn_control"):
+        tiny().control_fcn(0)
+
+
+def test_a_sweep_does_without():
+    swept = STUDY.model_copy(update={"sweep_time": 4, "sweep_channels": (2,)})
+    assert not swept.variant(channels=2).fcn_control
+    assert sum("lr=" in run.label for run in studies.runs(swept)) == 2
+
+
+def test_it_starts_where_the_standard_fcn_does_and_goes_another_way(store):
+    found = sweep.Results(STUDY, store)
+    for seed in STUDY.seeds:
+        own, control = (run(seed).history for run in (found.fcn, found.control_fcn))
+        assert own["train_loss"][0] == control["train_loss"][0]
+        assert own["train_loss"][1:] != control["train_loss"][1:]
+
+
+def gathered(store):
+    def accuracies(run):
+        return store.get(key_of(run)).history["test_accuracy"]
+
+    bests = [max(accuracies(STUDY.control_fcn(seed))) for seed in STUDY.seeds]
+    ends = {tw: [accuracies(STUDY.relaxed("efcn", tw, seed))[-1] for seed in STUDY.seeds] for tw in STUDY.relax_times}
+    return bests, ends
+
+
+def test_claim_5_is_judged_against_it_too(store):
+    bests, ends = gathered(store)
+    found = claim_verdicts.findings(evidence.gather(STUDY, store))
+    control = of(found, 5, 1)
+    assert control.ours
+    assert "(rate 0.02, 4 epochs)" in control.statistic
+    assert control.each == tuple(f"tw = {tw}: {words(np.subtract(end, bests))}" for tw, end in ends.items())
+    assert claim_verdicts.verdicts(found, ours=True)[5] == control.verdict
+    without = claim_verdicts.findings(evidence.gather(STUDY.model_copy(update={"fcn_control": False}), store))
+    assert 5 not in claim_verdicts.verdicts(without, ours=True)
+
+
+def test_that_it_diverged_is_a_headline(store):
+    whole = evidence.gather(STUDY, store)
+    said = "The standard FCN trained as the eFCN is **diverged** in seed 1; its best is from before."
+    assert said not in claim_verdicts.headlines([], whole)
+    lost = dict(whole.control_fcn[1]) | {"train_loss": [2.3, float("nan")]}
+    broken = evidence.replace(whole, control_fcn=whole.control_fcn | {1: lost})
+    assert said in claim_verdicts.headlines([], broken)
+    assert broken.diverged_fcn == whole.diverged_fcn
+
+
+def test_figure_3_has_a_line_for_it():
+    cnn = {"epoch": [0, 1], "test_accuracy": [0.1, 0.3]}
+    efcn = control = {0: {"epoch": [0, 5], "test_accuracy": [0.1, 0.5]}}
+    plain, figure = (training_curves.dynamics(cnn, efcn, control, 0.35, best) for best in (None, 0.25))
+    drawn = {line.get_label(): line.get_ydata()[0] for line in figure.axes[0].lines}
+    assert drawn["standard FCN, best"] == pytest.approx(35)
+    assert drawn["the same, trained as the eFCN is"] == pytest.approx(25)
+    assert "the same, trained as the eFCN is" not in [line.get_label() for line in plain.axes[0].lines]
+    name = "standard FCN trained as the eFCN is, best"
+    at = list(figure.columns["network"]).index(name)
+    assert figure.columns["test accuracy (%)"][at] == pytest.approx(25)
+    assert name not in plain.columns["network"]
+
+
+def test_sentences_compare_with_it():
+    cnn, fcn, control_fcn = ({"test_accuracy": [0.1, best]} for best in (0.7, 0.5, 0.9))
+    efcn, control = ({5: {"test_accuracy": [0.6, end]}} for end in (0.8, 0.7))
+    said = accuracy_findings.dynamics(cnn, efcn, control, fcn, 10_000, control_fcn)
+    assert "the standard FCN's best is 50.0 %, and 90.0 % where it is trained as the eFCN is." in said[0]
+    assert [line.split("?")[0] for line in said if "standard FCN" in line][1:] == [
+        "**Does it beat the standard FCN",
+        "**Does it beat a standard FCN trained as it is itself",
+    ]
+    assert ": Above at $t_w$ = 5" in said[2]
+    assert ": Below at $t_w$ = 5" in said[3]
+    assert accuracy_findings.dynamics(cnn, efcn, control, fcn, 10_000)[3] == said[4]
+
+
+@pytest.mark.parametrize("page", ["dynamics", "findings"])
+def test_pages_show_it(page, store, tmp_path):
+    before = names(store.root)
+    path, out = tmp_path / "mine.json", tmp_path / "out.ipynb"
+    path.write_text(STUDY.model_dump_json(), "utf-8")
+    run_notebook(
+        REPOSITORY / "notebooks" / f"{page}.ipynb",
+        out,
+        {"study": str(path), "root": str(store.root), "more_seeds": "1"},
+    )
+    assert names(store.root) == before
+    data = [o.data for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o]
+    bests, _ = gathered(store)
+    text = "".join(of.get("text/markdown", "") for of in data)
+    assert f"and {100 * np.mean(bests):.1f} % where it is trained as the eFCN is" in text
+    assert "Does it beat a standard FCN trained as it is itself?" in text
+    if page == "dynamics":
+        (figure,) = [html for html in (of.get("text/html", "") for of in data) if '<figure id="figure-3"' in html]
+        assert f"dashed at the CNN's rate, {STUDY.optimiser.lr}, dotted at the eFCN's, 0.02" in figure
+        last = columns(saved(figure)["CSV"])[-1]
+        assert last[0] == "standard FCN trained as the eFCN is, best"
+        assert float(last[3]) == pytest.approx(100 * np.mean(bests))

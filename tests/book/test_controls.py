@@ -1,0 +1,215 @@
+"""Leads over every control: by hand, from records, as drawn, told and said; and the page that shows them."""
+
+from math import nan
+
+import nbformat
+import numpy as np
+import pytest
+from scipy import stats
+
+from efcnbook.claims import controls
+from efcnbook.pages.execution import run_notebook
+from efcnbook.statistics import seeds
+from efcnlab.config import studies
+from efcnlab.environment import REPOSITORY
+from efcnlab.run import sweep
+from efcnlab.store.run_store import Result, Store, key_of
+from pictured import columns, content, saved
+from test_diverged import spoiled
+from test_sweep import tiny
+from test_training_curves import assert_labelled, legend
+from toy_runs import names
+
+STUDY = tiny(
+    controls=("control", "lowered", "elcn"),
+    relax_times=(0, 4),
+    relax_optimiser={"name": "sgd", "lr": 0.05},
+    path_times=(),
+    curvature=None,
+    seeds=(0, 1),
+)
+
+
+def run(last, loss=1.0):
+    return {"epoch": [0, 2], "test_accuracy": [0.1, last], "train_loss": [2.0, loss]}
+
+
+LEADS = {
+    "control": {0: [0.02, 0.04, 0.06], 5: [0.010, 0.011, 0.012]},
+    "lowered": {0: [0.01, 0.01, 0.01], 5: [0.020, 0.021, 0.022]},
+    "elcn": {0: [-0.01, 0.00, -0.02]},  # at 5 it diverged
+    "cnn": {0: [0.2, 0.3, 0.4], 5: [0.030, 0.032, 0.034]},
+}
+ONE = {name: {tw: values[:1] for tw, values in of.items()} for name, of in LEADS.items()}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return sweep.ensure(STUDY, Store(tmp_path_factory.mktemp("runs")), progress=False, threads=1).store
+
+
+def of_seed(store, seed):
+    return sweep.Results(STUDY.model_copy(update={"seeds": (seed,)}), store)
+
+
+@pytest.mark.parametrize(("after", "last"), [(0, 0), (1, 1), (2, 2), (5, 2), (6, 3), (9, 3)])
+def test_a_cnn_is_measured_after_no_fewer_epochs_or_at_its_end(after, last):
+    cnn = {"epoch": [0, 1, 5, 7], "test_accuracy": [0.1, 0.2, 0.3, 0.4], "train_loss": [4.0, 3.0, 2.0, 1.0]}
+    cut = seeds.until(cnn, after)
+    assert cut == {name: values[: last + 1] for name, values in cnn.items()}
+
+
+def test_leads_are_last_differences_within_each_seed():
+    efcn = {0: [run(0.5), run(0.6)], 5: [run(0.7), run(0.8)]}
+    elcn = {0: [run(0.4), run(0.7)], 5: [run(0.7), run(0.6)]}
+    assert controls.over(efcn, {"elcn": elcn}) == {
+        "elcn": {0: pytest.approx([0.1, -0.1]), 5: pytest.approx([0.0, 0.2])}
+    }
+
+
+@pytest.mark.parametrize("lost", ["efcn", "elcn"])
+def test_where_one_seed_diverged_there_is_no_lead(lost):
+    whole, spoiled = ({0: [run(0.5), run(0.6)], 5: [run(0.7), run(0.1, loss)]} for loss in (1.0, nan))
+    efcn, elcn = (spoiled if name == lost else whole for name in ("efcn", "elcn"))
+    found = controls.over(efcn, {"control": whole, "elcn": elcn})
+    assert list(found["elcn"]) == [0]
+    assert list(found["control"]) == ([0] if lost == "efcn" else [0, 5])
+
+
+def test_leads_of_a_study_are_those_of_its_records(store):
+    found = controls.leads([of_seed(store, seed) for seed in STUDY.seeds])
+    assert list(found) == ["control", "lowered", "elcn", "cnn"]
+    for tw in STUDY.relax_times:
+        ends = {
+            kind: [store.get(key_of(STUDY.relaxed(kind, tw, seed))).history["test_accuracy"][-1] for seed in (0, 1)]
+            for kind in ("efcn", *STUDY.controls)
+        }
+        cnns = [store.get(key_of(STUDY.cnn(seed))).history for seed in (0, 1)]
+        at = {0: 2, 4: 4}[tw]  # two epochs later, or at the end
+        ends["cnn"] = [cnn["test_accuracy"][cnn["epoch"].index(at)] for cnn in cnns]
+        for name, of in found.items():
+            assert of[tw] == pytest.approx(np.subtract(ends["efcn"], ends[name]))
+    unchanged = sweep.Results(tiny(relax_times=(0, 4), path_times=(), curvature=None), store)
+    assert list(controls.leads([sweep.ensure(unchanged.study, store, progress=False, threads=1)])) == ["control"]
+
+
+def test_means_and_students_intervals_are_drawn_beside_each_other():
+    figure = controls.draw(LEADS)
+    ax = figure.axes[0]
+    assert legend(figure) == ["control", "lowered rate", "eLCN", "CNN as it went on"]
+    assert ax.lines[0].get_ydata()[0] == 0
+    assert_labelled(figure)
+    low, high = ax.get_ylim()
+    for container, of in zip(ax.containers, LEADS.values(), strict=True):
+        points, _, (bars,) = container
+        np.testing.assert_array_equal(points.get_xdata(), list(of))
+        np.testing.assert_allclose(points.get_ydata(), [100 * np.mean(values) for values in of.values()])
+        spread = [v for v in of.values() if np.ptp(v)]  # seeds that are alike get no bar
+        expected = [100 * np.array(stats.t.interval(0.95, 2, np.mean(v), stats.sem(v))) for v in spread]
+        drawn = [segment[:, 1] for segment in bars.get_segments() if np.isfinite(segment).all() and len(segment)]
+        np.testing.assert_allclose(drawn, expected)
+        assert low < np.min(expected)
+        assert np.max(expected) < high
+    figure.draw_without_rendering()
+    at = [container[0].get_transform().transform([(0, 0)])[0, 0] for container in ax.containers]
+    assert min(np.diff(at)) >= 0.05 * figure.dpi  # inches: caps do not cover each other
+
+
+def test_of_one_seed_there_are_no_bars():
+    figure = controls.draw(ONE)
+    assert all(not container.has_yerr for container in figure.axes[0].containers)
+    assert list(figure.columns) == ["against", "tw (epochs)", "seeds", "lead (percentage points)"]
+    assert figure.columns["lead (percentage points)"][:2] == pytest.approx([2, 1])
+
+
+def test_what_is_drawn_is_told():
+    told = controls.draw(LEADS).columns
+    assert list(told)[-1] == "half of Student's 95 % interval (percentage points)"
+    rows = list(zip(*told.values(), strict=True))
+    assert [row[:3] for row in rows[:3]] == [("control", 0, 3), ("control", 5, 3), ("lowered rate", 0, 3)]
+    half = 100 * stats.t.ppf(0.975, 2) * stats.sem([0.02, 0.04, 0.06])
+    assert rows[0][3:] == (pytest.approx(4), pytest.approx(half))
+    assert len(rows) == 7
+
+
+def test_the_table_names_the_best_at_each_time():
+    header, (first, second) = controls.table(LEADS)
+    assert header == ["$t_w$", "control", "lowered rate", "eLCN", "CNN as it went on", "best of them"]
+    assert (first[0], first[2], first[-1]) == (0, "+1.0 (3 seeds alike)", "eLCN")
+    assert (second[0], second[3], second[-1]) == (5, "–", "control")
+    assert controls.table(ONE)[1][0][1:3] == ["+2.0", "+1.0"]
+
+
+def test_sentences_follow_from_the_numbers():
+    best, above, lost, last = controls.said(LEADS, dict.fromkeys(LEADS, (0, 5)))
+    low, high = 100 * np.array(stats.t.interval(0.95, 2, -0.01, stats.sem([-0.01, 0.0, -0.02])))
+    said = f"at $t_w$ = 0 eLCN, −1.0 [{low:+.1f}, {high:+.1f}]".replace("-", "−")
+    assert said in best
+    assert "; at 5 control, +1.1 [+0.9, +1.3]." in best
+    assert "By the mean at $t_w$ = 5; by the whole interval over each at $t_w$ = 5" in above
+    assert lost == "Left out, where one of the two diverged in a seed: eLCN at $t_w$ = 5."
+    assert "3 seeds" in last
+    best, above, *_, last = controls.said(ONE, dict.fromkeys(ONE, (0, 5)))
+    assert "−1.0; at 5 control, +1.0." in best
+    assert "interval" not in best + above
+    assert "one seed" in last
+
+
+def test_without_a_single_lead_only_that_is_said():
+    nothing = {"control": {}, "elcn": {}}
+    assert controls.table(nothing)[1] == []
+    assert controls.said(nothing, dict.fromkeys(nothing, (0, 5))) == [
+        "Left out, where one of the two diverged in a seed: control at $t_w$ = 0 and 5; eLCN at $t_w$ = 0 and 5."
+    ]
+
+
+def shown(study, root, folder, **parameters):
+    """The figures and the words of the page for ``study``, whose runs are in ``root``."""
+    path, out = folder / "mine.json", folder / "out.ipynb"
+    path.write_text(study.model_dump_json(), "utf-8")
+    run_notebook(REPOSITORY / "notebooks" / "dynamics.ipynb", out, {"study": str(path), "root": str(root)} | parameters)
+    data = [o.data for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o]
+    return [of["text/html"] for of in data if "text/html" in of], [of.get("text/markdown", "") for of in data]
+
+
+@pytest.mark.parametrize("more", ["", "1"])
+def test_the_page_shows_the_leads_over_all_controls(more, store, tmp_path):
+    before = names(store.root)
+    figures, words = shown(STUDY, store.root, tmp_path, more_seeds=more)
+    assert names(store.root) == before
+    (page,) = [figure for figure in figures if '<figure id="figure-3c"' in figure]
+    seeds = (0, 1) if more else (0,)
+    leads = controls.leads([of_seed(store, seed) for seed in seeds])
+    drawn = {(of, int(tw)): float(value) for of, tw, _, value, *_ in columns(saved(page)["CSV"])[1:]}
+    for name, of in leads.items():
+        for tw, values in of.items():
+            assert drawn[controls.NAMES[name], tw] == pytest.approx(100 * np.mean(values))
+    assert content(saved(page)["JSON"])["figure"] == "3c"
+    assert "lowered rate: the same at 0.005 instead of 0.05" in page
+    assert "after at least <i>t</i><sub>w</sub> + 2 epochs, or at its end" in page
+    assert ("Bars: Student's 95 % interval over 2 seeds" in page) == bool(more)
+    assert ("One seed: no bars" in page) == (not more)
+    assert any("**Which of them is the best?**" in text for text in words)
+
+
+def test_the_page_says_where_there_is_only_one_control(store, tmp_path):
+    plain = STUDY.model_copy(update={"controls": ("control",), "relax_optimiser": None})
+    figures, words = shown(plain, store.root, tmp_path)
+    (page,) = [figure for figure in figures if '<figure id="figure-3c"' in figure]
+    assert "Of controls beside that of Figure 3b, study digits trains none." in page
+    assert not any("Which of them is the best?" in text for text in words)
+
+
+def test_the_page_says_where_every_efcn_diverged(store, tmp_path):
+    bad = Store(tmp_path / "bad")
+    for each in studies.runs(STUDY):
+        record = store.get(key_of(each))
+        history = spoiled(record.history, since=1) if each.kind == "efcn" else record.history
+        made = Result(history, record.arrays, {}, record.info)
+        bad.ensure(each, lambda _, made=made: made)
+    figures, words = shown(STUDY, bad.root, tmp_path)
+    (page,) = [figure for figure in figures if '<figure id="figure-3c"' in figure]
+    assert "In study digits there is no such lead: networks diverged at every relax time." in page
+    assert any(
+        "Left out, where one of the two diverged in a seed: control at $t_w$ = 0 and 4;" in text for text in words
+    )

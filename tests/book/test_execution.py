@@ -1,0 +1,127 @@
+"""Running one notebook: strict parameters, this Python, nothing half-written."""
+
+import json
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from efcnbook.pages.execution import inputs_of, is_current, run_notebook
+from efcnlib.errors import UserError
+
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+def write_notebook(path: Path, *code: str, text: str = "") -> Path:
+    """A notebook with a title and ``text``, a parameters cell for study and seed, and ``code`` cells."""
+    parameters = new_code_cell('study = "digits"  # a study\nseed = 0  # a seed', metadata={"tags": ["parameters"]})
+    cells = [new_markdown_cell(f"# A page\n\n{text}"), parameters, *map(new_code_cell, code)]
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": KERNEL}), path)
+    return path
+
+
+def printed(path: Path) -> str:
+    """What the notebook at ``path`` printed."""
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+
+
+def test_runs_with_the_parameters_in_this_python_and_without_widgets(tmp_path, monkeypatch):
+    # A kernel the user has installed under the usual name must not be taken.
+    foreign = tmp_path / "jupyter" / "kernels" / "python3"
+    foreign.mkdir(parents=True)
+    foreign.joinpath("kernel.json").write_text(
+        json.dumps({"argv": ["false"], "display_name": "x", "language": "python"})
+    )
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    monkeypatch.setenv("EFCN_ROOT", "a root")
+    bar = "from tqdm.auto import tqdm\nfor _ in tqdm(range(3)): pass"
+    told = "import os, sys\nprint(study, seed, os.environ['EFCN_ROOT'], sys.executable)"
+    notebook = write_notebook(tmp_path / "a.ipynb", told, bar)
+    out = tmp_path / "deep" / "folder" / "a.ipynb"
+    inputs = inputs_of(notebook, {"seed": 3}, ["a key"])
+    run_notebook(notebook, out, {"seed": 3}, inputs)
+    assert printed(out) == f"digits 3 a root {sys.executable}\n"
+    given = next(cell for cell in nbformat.read(out, 4).cells if "seed = 3" in cell.source)
+    assert "hide-input" in given.metadata.tags  # folded away in the book
+    assert "widget" not in out.read_text()
+    assert is_current(out, inputs)
+    assert [file.name for file in out.parent.iterdir()] == ["a.ipynb"]
+
+
+def test_unknown_parameter_is_named_with_the_known_ones(tmp_path):
+    notebook = write_notebook(tmp_path / "a.ipynb")
+    with pytest.raises(UserError, match=r"a\.ipynb 'sede': choose one of study, seed"):
+        run_notebook(notebook, tmp_path / "out.ipynb", {"sede": 1})
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("1 / 0", r"a\.ipynb: ZeroDivisionError: division by zero \(failed copy: .*out\.failed\.ipynb\)"),
+        (
+            "from efcnlib.errors import choice\nchoice('study', 'x', 'ab')",
+            r"a\.ipynb: unknown study 'x': choose one of",
+        ),
+    ],
+)
+def test_failure_leaves_what_was_there(tmp_path, code, message):
+    notebook = write_notebook(tmp_path / "a.ipynb", "print('before')", code)
+    out = tmp_path / "out.ipynb"
+    out.write_text("the last good one")
+    with pytest.raises(UserError, match=message) as caught:
+        run_notebook(notebook, out, {})
+    assert len(str(caught.value).splitlines()) == 1
+    assert out.read_text() == "the last good one"
+    assert "before" in printed(tmp_path / "out.failed.ipynb")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.ipynb", "out.failed.ipynb", "out.ipynb"]
+    run_notebook(write_notebook(notebook, "print('mended')"), out, {})
+    assert printed(out) == "mended\n"
+    assert not (tmp_path / "out.failed.ipynb").exists()
+
+
+def test_killed_kernel_is_told_in_a_line(tmp_path):
+    notebook = write_notebook(tmp_path / "a.ipynb", "import os\nos.kill(os.getpid(), 9)")
+    with pytest.raises(UserError, match="was killed"):
+        run_notebook(notebook, tmp_path / "out.ipynb", {})
+    assert [file.name for file in tmp_path.iterdir()] == ["a.ipynb"]
+
+
+def test_missing_and_broken_notebooks(tmp_path):
+    write_notebook(tmp_path / "a.ipynb")
+    with pytest.raises(UserError, match=r"no notebook .*b\.ipynb; in that folder: a\.ipynb"):
+        run_notebook(tmp_path / "b.ipynb", tmp_path / "out.ipynb", {})
+    (tmp_path / "a.ipynb").write_text("{")
+    with pytest.raises(UserError, match=r"a\.ipynb is not a notebook"):
+        run_notebook(tmp_path / "a.ipynb", tmp_path / "out.ipynb", {})
+
+
+def test_inputs_follow_cells_parameters_and_records_but_not_outputs(tmp_path):
+    notebook = write_notebook(tmp_path / "a.ipynb", "print(1)")
+    inputs = inputs_of(notebook, {"seed": 0}, ["key"])
+    assert inputs != inputs_of(notebook, {"seed": 1}, ["key"])
+    assert inputs != inputs_of(notebook, {"seed": 0}, ["other"])
+    run = nbformat.read(notebook, as_version=4)
+    run.cells[-1].outputs = [nbformat.v4.new_output("stream", text="1\n")]
+    nbformat.write(run, notebook)
+    assert inputs == inputs_of(notebook, {"seed": 0}, ["key"])
+    assert inputs != inputs_of(write_notebook(notebook, "print(2)"), {"seed": 0}, ["key"])
+    assert not is_current(notebook, inputs)
+
+
+def test_a_damaged_executed_notebook_is_not_current(tmp_path):
+    out = tmp_path / "out.ipynb"
+    out.write_text("")
+    assert not is_current(out, "")
+
+
+def test_what_a_kernel_says_by_itself_is_told_only_if_it_dies(tmp_path, capfd):
+    talk = "import os; os.write(2, b'a trace as it ends')"
+    run_notebook(write_notebook(tmp_path / "well.ipynb", talk), tmp_path / "out.ipynb", {})
+    assert "a trace" not in capfd.readouterr().err
+    with pytest.raises(UserError, match="its Python process was killed"):
+        run_notebook(write_notebook(tmp_path / "ill.ipynb", f"{talk}; os._exit(3)"), tmp_path / "out.ipynb", {})
+    assert "a trace as it ends" in capfd.readouterr().err

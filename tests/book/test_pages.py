@@ -1,0 +1,350 @@
+"""The notebooks themselves, run with parameters of their own, good and bad."""
+
+import ast
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import nbformat
+import pytest
+
+from efcnbook.findings import accuracy_findings
+from efcnbook.pages.execution import run_notebook
+from efcnlab import environment
+from efcnlab.config import studies
+from efcnlab.environment import REPOSITORY
+from efcnlab.run import sweep
+from efcnlab.store import run_store
+from efcnlab.store.export import export
+from efcnlib.errors import UserError
+from pictured import columns, content, saved
+from test_run_store import mounted
+from toy_runs import names
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A run store with nothing in it: what the notebooks below show is recorded, in a folder that cannot be written."""
+    folder = tmp_path_factory.mktemp("recorded")
+    study, store = studies.load("digits"), run_store.Store(folder / "runs")
+    sweep.ensure(study, store, progress=False)
+    export(study, store, folder / "results", "efcn run digits")
+    shutil.rmtree(store.root)
+    results = mounted(folder / "mount", "--bind", "-o", "ro", folder / "results")
+    with results as mount, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EFCN_RESULTS", str(mount))
+        yield str(folder / "mine")
+
+
+def assert_saved(pages, name):
+    """Every figure has a number and an anchor of its own, and saves four files that can be read."""
+    anchors = [re.search(r'<figure id="(figure-[\w-]+)"', page)[1] for page in pages]
+    assert len(set(anchors)) == len(pages)
+    for page, anchor in zip(pages, anchors, strict=True):
+        number = re.search(r"<b>Figure ([^<]+)\.</b>", page)[1]
+        assert anchor == f"figure-{number.replace(', ', '-')}"
+        files = saved(page)
+        assert [label for _, label, *_ in files.values()] == [
+            f"Figure {number} as {name}" for name in ("SVG", "PDF", "CSV", "JSON")
+        ]
+        assert ElementTree.fromstring(files["SVG"][3]).tag.endswith("svg")
+        assert files["PDF"][3].startswith(b"%PDF-")
+        header, *rows = columns(files["CSV"])
+        said = content(files["JSON"])
+        assert rows
+        assert header == list(said["columns"])
+        assert (said["figure"], said["page"]) == (number, name)
+        assert len(page) < 2_000_000
+
+
+@pytest.mark.parametrize("name", ["findings", "interpolation"])
+def test_a_study_without_paths_says_so(name, root, tmp_path):
+    pathless, out = tmp_path / "pathless.json", tmp_path / "out.ipynb"
+    pathless.write_text(studies.load("digits", path_times=()).model_copy(update={"name": "pathless"}).model_dump_json())
+    run_notebook(REPOSITORY / "notebooks" / f"{name}.ipynb", out, {"study": str(pathless), "root": root})
+    assert "has no paths" in out.read_text("utf-8")
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.01])
+def test_another_rate_after_the_embedding_is_said(rate, root, tmp_path):
+    slower, out = tmp_path / "slower.json", tmp_path / "out.ipynb"
+    slower.write_text(f'{{"like": "digits", "relax_optimiser": {{"name": "sgd", "lr": {rate}}}, "path_times": []}}')
+    changes = studies.load(str(slower))
+    assert (changes.relax_optimiser == changes.optimiser) == (rate == 0.1)
+    run_notebook(REPOSITORY / "notebooks" / "dynamics.ipynb", out, {"study": str(slower), "root": root})
+    said = "The learning rate is 0.01 after the embedding, for eFCN and control alike, and was 0.1 for the CNN"
+    assert (said in out.read_text("utf-8")) == (rate == 0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "figure_count"),
+    [
+        ("embedding", {"input_size": 5, "kernel": 2, "stride": 2, "padding": 1, "relax_time": 2}, 2),
+        ("findings", {}, 1),
+        ("dynamics", {}, 2),
+        ("delta", {}, 3),
+        ("off_local", {"relax_times": "5", "output": "centre"}, 2),
+        ("interpolation", {"relax_times": 2, "methods": "string", "others": "none"}, 4),
+        ("curvature", {}, 3),
+        ("tutorial", {}, 1),
+    ],
+)
+def test_notebooks_run_with_their_parameters(name, parameters, figure_count, root, tmp_path, monkeypatch):
+    out, before = tmp_path / "out.ipynb", names(Path(root))
+    monkeypatch.setenv("EFCN_ROOT", root)  # the tutorial has no parameter for it
+    study = {"study": "digits", "root": root} if name != "tutorial" else {}
+    run_notebook(REPOSITORY / "notebooks" / f"{name}.ipynb", out, study | parameters)
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    pages = [o.data["text/html"] for o in outputs if "<img" in o.get("data", {}).get("text/html", "")]
+    assert len(pages) == figure_count
+    assert_saved(pages, name)
+    command = shlex.split(outputs[-1].data["text/markdown"].removeprefix("```bash\n").removesuffix("\n```"))
+    assert command[:3] == [".venv/bin/papermill", f"notebooks/{name}.ipynb", "out.ipynb"]
+    expected = ({"seed": 0} if study else {}) | study | parameters
+    assert dict(zip(command[4::3], command[5::3], strict=True)) == {k: str(v) for k, v in expected.items()}
+    assert all(re.search(r'<img alt="[^"]{20,}"', page) for page in pages)
+    assert "seed 0" in pages[-1]
+    assert studies.load("digits").title in pages[-1].replace("&#x27;", "'")
+    said = [output.text for output in outputs if output.output_type == "stream"]
+    assert name == "tutorial" or not [text for text in said if "runs to compute" not in text]  # no warnings
+    assert said or names(Path(root)) == before  # what is recorded is not computed
+
+
+def test_the_numbers_saved_are_those_of_the_records(root, tmp_path):
+    run_notebook(REPOSITORY / "notebooks" / "dynamics.ipynb", tmp_path / "out.ipynb", {"study": "digits", "root": root})
+    outputs = [output for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells for output in cell.get("outputs", [])]
+    page = next(output.data["text/html"] for output in outputs if "text/html" in output.get("data", {}))
+    files, results = saved(page), sweep.results("digits", 0, root)
+    rows = [(*row[:3], float(row[3])) for row in columns(files["CSV"])[1:]]
+    expected = []
+    for name, of in (("eFCN", results.efcn), ("control", results.control)):
+        for tw in results.study.relax_times:
+            history = of(tw, 0).history
+            expected += [
+                (name, str(tw), str(epoch), 100 * accuracy)
+                for epoch, accuracy in zip(history["epoch"], history["test_accuracy"], strict=True)
+            ]
+    assert [row for row in rows if row[0] in ("eFCN", "control")] == expected
+    said, info = content(files["JSON"]), results.cnn(0).info
+    assert said["study"] == results.study.model_dump(mode="json")
+    assert said["seeds"] == [0]
+    assert info["environment"] in [origin["environment"] for origin in said["computed"]]
+    assert {origin["device"] for origin in said["computed"]} == {info["device"]}
+    assert sum(origin["runs"]["0"] for origin in said["computed"]) == len(studies.runs(results.study))
+
+
+def test_the_explorer_runs_unattended_and_trains_nothing(root, tmp_path):
+    out, before = tmp_path / "out.ipynb", names(Path(root))
+    run_notebook(REPOSITORY / "notebooks" / "explorer.ipynb", out, {"studies": "digits", "root": root})
+    output, command = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    assert "explorer.ipynb out.ipynb -p studies digits" in command.data["text/markdown"]  # and no live panel
+    assert '<div class="efcn-explorer">' in output.data["text/html"]
+    assert not re.search(r"(src|href)=\"(?!data:)", output.data["text/html"])
+    assert "widget-view" not in out.read_text("utf-8")
+    assert names(Path(root)) == before
+
+
+def test_means_over_seeds_are_drawn_and_said(root, tmp_path):
+    for name in ("dynamics", "delta", "off_local", "findings", "curvature"):
+        out = tmp_path / f"{name}.ipynb"
+        given = {"study": "digits", "root": root, "more_seeds": "1"}
+        run_notebook(REPOSITORY / "notebooks" / f"{name}.ipynb", out, given)
+        outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+        pages = [o.data["text/html"] for o in outputs if "<img" in o.get("data", {}).get("text/html", "")]
+        assert "seeds 0, 1;" in pages[-1]
+        words = "".join(o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {}))
+        assert any("from the least to the most of 2 seeds, whose means are drawn" in page for page in pages) or (
+            name in ("findings", "curvature")
+        )
+        assert "are means over 2 seeds" in words
+        assert accuracy_findings.ONE_SEED not in words
+        assert all(
+            "from the least to the most of 2 seeds" in page for page in pages if name in ("findings", "curvature")
+        )
+        assert "-p seed 0 -p more_seeds 1" in words
+
+
+def test_the_environment_of_every_seed_is_listed(root, tmp_path):
+    out = tmp_path / "out.ipynb"
+    given = {"study": "digits", "root": root, "more_seeds": "1"}
+    run_notebook(REPOSITORY / "notebooks" / "environment.ipynb", out, given)
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    study, listed, machines, *_ = [o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})]
+    assert "| `seeds` | `(0, 1)` |" in study
+    runs = len(studies.runs(studies.load("digits", seeds=(0,))))
+    for seed in (0, 1):
+        assert sum(map(int, re.findall(rf"(\d+) of seed {seed}", listed))) == runs
+    here = environment.environment()
+    assert f"| 1 | cpu ({here['cpu']}, {here['instructions']}): " in machines
+    digits, *dirty = environment.environment()["commit"].split("-")
+    assert f"| `{'-'.join([digits[:7], *dirty])}` |" in listed
+
+
+@pytest.mark.parametrize("name", ["claims", "comparison"])
+def test_pages_of_all_studies_compute_nothing(name, root, tmp_path):
+    out, before = tmp_path / "out.ipynb", names(Path(root))
+    path = REPOSITORY / "notebooks" / f"{name}.ipynb"
+    run_notebook(path, out, {"studies": "digits", "root": root})
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    words = "".join(o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {}))
+    assert names(Path(root)) == before
+    assert ("| 1 | The embedding is exact | holds |" if name == "claims" else "VanillaCNN, best") in words
+    assert "digits/dynamics.ipynb#figure-3" in words
+    if name == "comparison":
+        assert "digits, [left](digits/off_local.ipynb#figure-5-left) and [right](" in words
+        assert "200 times the 20 of the CNN of digits" in words
+        assert "digits](digits/interpolation.ipynb#figure-6): on the linear path" in words
+    with pytest.raises(UserError, match=r"study quick has no seed with anything to show, .* efcn run quick"):
+        run_notebook(path, out, {"studies": "quick", "root": root})
+
+
+@pytest.mark.parametrize(
+    ("given", "times", "epochs"),
+    [
+        ({}, [0, 5, 20], ["just after embedding", "after 3 epochs", "after 10 epochs"]),
+        ({"moments": "1"}, [0, 5, 20], ["after 1 epoch"]),
+        ({"relax_times": "2, 0", "moments": "10, 0"}, [2, 0], ["after 10 epochs", "just after embedding"]),
+    ],
+)
+def test_filters_are_those_of_chosen_moments(given, times, epochs, root, tmp_path):
+    out = tmp_path / "out.ipynb"
+    run_notebook(REPOSITORY / "notebooks" / "off_local.ipynb", out, {"study": "digits", "root": root} | given)
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    page = next(o.data["text/html"] for o in outputs if "text/html" in o.get("data", {}))
+    assert f"= {', '.join(map(str, times))} (rows), {', '.join(epochs)} (columns)" in page
+    rows = columns(saved(page)["CSV"])[1:]
+    assert list(dict.fromkeys((row[0], row[1]) for row in rows)) == [
+        (f"tw = {tw}", at) for tw in times for at in epochs
+    ]
+    assert not any("No weight of this output moved" in o.get("data", {}).get("text/markdown", "") for o in outputs)
+
+
+def test_filters_are_the_supplements_where_these_are_recorded(root, tmp_path):
+    study = studies.load("digits", epochs=115, relax_times=(0, 3, 13, 50, 115), path_times=(), data={"train": 50})
+    study = study.model_copy(update={"name": "long", "curvature": None, "relax_epochs": 100, "measurements": 20})
+    (tmp_path / "long.json").write_text(study.model_dump_json(), "utf-8")
+    out, given = tmp_path / "out.ipynb", {"study": str(tmp_path / "long.json"), "root": str(tmp_path / "runs")}
+    run_notebook(REPOSITORY / "notebooks" / "off_local.ipynb", out, given)
+    words = "= 0, 13, 115 (rows), just after embedding, after 11 epochs, after 78 epochs (columns)"
+    assert words in out.read_text("utf-8")
+
+
+def test_paths_between_other_ends_and_over_seeds_are_computed(root, tmp_path):
+    out, here = tmp_path / "out.ipynb", str(tmp_path / "runs")
+    ends = {"start": "efcn 0", "more_seeds": 1, "methods": "linear", "others": "none"}
+    run_notebook(REPOSITORY / "notebooks" / "interpolation.ipynb", out, {"study": "digits", "root": here} | ends)
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    pages = [o.data["text/html"] for o in outputs if "<img" in o.get("data", {}).get("text/html", "")]
+    assert len(pages) == 3  # Figure 6, distances, planes
+    assert "For each of 3 relax times" in pages[0]  # not from the eFCN of 0 to itself
+    assert "From eFCN(0) (α = 0) to eFCN (α = 1)" in pages[0]
+    assert all("seeds 0, 1" in page for page in pages)
+    assert all("bands: one standard deviation of the seeds to each side" in page for page in pages[:2])
+    assert "Of the first seed." in pages[2]
+    words = "".join(output.data["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {}))
+    assert "All are means over 2 seeds" in words
+
+
+def test_a_study_without_curvature_says_so(root, tmp_path):
+    (tmp_path / "plain.json").write_text('{"like": "digits", "curvature": null}', "utf-8")
+    out = tmp_path / "out.ipynb"
+    parameters = {"study": str(tmp_path / "plain.json"), "root": root}
+    run_notebook(REPOSITORY / "notebooks" / "curvature.ipynb", out, parameters)
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    said, _ = [output.data["text/markdown"] for output in outputs if output.output_type == "display_data"]
+    assert said == "- Study plain measures no curvature: give it one with its field `curvature`."
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("dynamics", {"study": "digit"}, "unknown study 'digit': choose one of quick, digits"),
+        ("delta", {"seed": -1}, "seeds"),
+        ("embedding", {"kernel": 7}, "kernel 7"),
+        ("embedding", {"relax_time": 3}, "unknown relax time of study digits 3: choose one of 0, 2, 5, 20"),
+        ("off_local", {"output": "edge"}, "unknown output 'edge': choose one of corner, centre"),
+        ("off_local", {"moments": "0, 4"}, "unknown measured epoch after the embedding '4': choose one of 0, 1, 2, 3"),
+        (
+            "interpolation",
+            {"methods": "linear, spline"},
+            "unknown method 'spline': choose one of linear, curvilinear, string, band, bezier, polygon, output",
+        ),
+        ("interpolation", {"end": "elcn"}, "a path's end 'elcn' is not known: give cnn, fcn, efcn"),
+        ("interpolation", {"more_seeds": "one"}, "more_seeds 'one' is not allowed: give whole numbers"),
+        ("interpolation", {"relax_times": 3}, "unknown relax time '3': choose one of 0, 2, 5, 20"),
+        ("explorer", {"studies": "digits, digit"}, "unknown study 'digit': choose one of quick, digits"),
+        ("explorer", {"studies": ""}, "no study to explore: name one at least, as in quick, digits"),
+        ("explorer", {"live_study": "quick"}, "live study quick is not among those shown: choose one of digits"),
+        ("explorer", {"live_seed": 7}, "unknown seed of study digits 7: choose one of 0"),
+        ("explorer", {"device": "tpu"}, "device 'tpu' is not here: choose one of cpu"),
+    ],
+)
+def test_notebooks_answer_bad_parameters_in_a_line(name, parameters, message, root, tmp_path):
+    path = REPOSITORY / "notebooks" / f"{name}.ipynb"
+    usual = {"studies" if name == "explorer" else "study": "digits", "root": root}
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        run_notebook(path, tmp_path / "out.ipynb", usual | parameters)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "Error" not in str(caught.value)
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks_begin_with_a_title_and_commented_parameters(path):
+    cells = nbformat.read(path, 4).cells
+    assert cells[0].source.startswith("# ")
+    assert "\n\n" in cells[0].source
+    parameters = next(cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    for line in parameters.source.splitlines():
+        name, value = re.fullmatch(r"(\w+) = ([^#]+?)  # .+", line).groups()
+        assert isinstance(ast.literal_eval(value), str | int), name
+
+
+def papermill(command, out):
+    """Run a command line that a page shows, with this Python and into ``out``."""
+    _, path, _, *options = shlex.split(command)
+    program = [sys.executable, "-m", "papermill", path, str(out), *options]
+    return subprocess.run(program, cwd=REPOSITORY, capture_output=True, text=True)
+
+
+def test_the_command_of_a_page_makes_the_same_page_and_is_strict(root, tmp_path):
+    def markup(path):
+        cells = nbformat.read(path, 4).cells
+        return [output.data for cell in cells for output in cell.get("outputs", []) if output.output_type != "stream"]
+
+    first, again = tmp_path / "first.ipynb", tmp_path / "again.ipynb"
+    run_notebook(REPOSITORY / "notebooks" / "dynamics.ipynb", first, {"study": "digits", "root": root, "seed": 1})
+    command = markup(first)[-1]["text/markdown"].removeprefix("```bash\n").removesuffix("\n```")
+    done = papermill(command, again)
+    assert done.returncode == 0, done.stderr
+    assert markup(again) == markup(first)  # to the byte
+    assert "seed 1;" in again.read_text("utf-8")
+    done = papermill(command.replace("-p seed", "-p sede"), tmp_path / "wrong.ipynb")
+    assert done.returncode != 0
+    assert "unknown parameter of this notebook 'sede': choose one of study, seed, more_seeds, root" in done.stderr
+
+
+def test_the_tutorial_runs_what_it_tells_to_run(root, tmp_path, monkeypatch):
+    cells = nbformat.read(REPOSITORY / "notebooks" / "tutorial.ipynb", 4).cells
+    (command,) = re.findall(r"```bash\n(.+papermill.+)\n```", "".join(cell.source for cell in cells))
+    monkeypatch.setenv("EFCN_ROOT", root)
+    done = papermill(command, tmp_path / "out.ipynb")
+    assert done.returncode == 0, done.stderr
+    assert "-p study digits -p seed 0 -p kernel 2" in (tmp_path / "out.ipynb").read_text("utf-8")
+
+
+def test_the_speed_page_shows_what_is_recorded(tmp_path):
+    out = tmp_path / "out.ipynb"
+    run_notebook(REPOSITORY / "notebooks" / "performance.ipynb", out, {})
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    pages = [o.data["text/html"] for o in outputs if "<img" in o.get("data", {}).get("text/html", "")]
+    assert len(pages) >= 3
+    assert_saved(pages, "performance")
+    assert all(re.search(r'<img alt="[^"]{20,}"', page) and "efcn bench" in page for page in pages)
+    assert not [output for output in outputs if output.output_type == "stream"]
+    with pytest.raises(UserError, match="no timings in"):
+        run_notebook(REPOSITORY / "notebooks" / "performance.ipynb", out, {"folder": str(tmp_path)})

@@ -1,0 +1,239 @@
+"""Long studies of which a part is recorded: what is shown of them, and that nothing is trained for it."""
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+import partly
+from efcnbook.claims import claim_verdicts
+from efcnbook.explorer import numbers
+from efcnbook.pages import build_book
+from efcnbook.statistics import evidence, seeds
+from efcnbook.statistics.intervals import FAILS, HOLDS, UNDECIDED, against, throughout
+from efcnlab.config import derived, studies
+from efcnlab.environment import REPOSITORY
+from efcnlab.run import coverage, study_results, sweep
+from efcnlab.store import export
+from efcnlab.store.resolve import found as found_study
+from efcnlab.store.run_store import Store, key_of
+from efcnlib.errors import UserError
+
+PAGES = ("findings", "embedding", "dynamics", "delta", "off_local", "interpolation", "curvature", "sizes")
+INCOMPLETE = (
+    "Seed 0 is incomplete: 17 of 23 runs are recorded; shown are the relax times 0 and 2.",
+    "Seed 1 is incomplete: 4 of 21 runs are recorded; shown is the relax time 2.",
+)
+
+
+@pytest.fixture(scope="module")
+def part(tmp_path_factory):
+    """The study, the file it is in, and a store with a part of both seeds."""
+    folder = tmp_path_factory.mktemp("partly")
+    study, store = partly.recorded(folder / "runs", partly.FIRST | partly.SECOND)
+    (folder / "partly.json").write_text(partly.STUDY.model_copy(update={"name": "partly"}).model_dump_json(), "utf-8")
+    return SimpleNamespace(study=study, store=store, file=str(folder / "partly.json"))
+
+
+@pytest.fixture(scope="module")
+def few(part, tmp_path_factory):
+    """The same with a single relax time of the first seed: no standard FCN, no paths, one control."""
+    folder = tmp_path_factory.mktemp("few")
+    runs = {run for run in studies.runs(part.study) if run.label in partly.FEW} | {*derived.searches(part.study)}
+    for key in map(key_of, runs):
+        shutil.copytree(part.store.root / key, folder / key)
+    return SimpleNamespace(study=part.study, store=Store(folder), file=part.file)
+
+
+def shown(of, name, monkeypatch, **parameters):
+    return partly.page(name, monkeypatch, study=of.file, root=str(of.store.root), **parameters)
+
+
+def test_a_seed_is_cut_down_to_what_is_there(part):
+    first = sweep.results(part.file, 0, str(part.store.root))
+    assert first.study.relax_times == (0, 2)  # of 4 the eFCN is there, its control is not
+    assert {kind: first.times(kind) for kind in ("efcn", *first.whole.controls)} == {
+        "efcn": (0, 2),
+        "control": (0, 2),
+        "tuned": (2,),
+        "lowered": (0, 2),
+        "elcn": (2,),
+    }
+    assert (first.study.standard_fcn, first.study.path_times, first.study.path_relaxed_times) == (False, (2,), (2,))
+    assert first.whole.seeds == (0, 1)
+    assert {"fcn seed=0", "control tw=4 seed=0", "output path tw=0 seed=0"} <= {*first.missing}
+    assert first.coverage.words == INCOMPLETE[0]
+    assert first.relaxed("tuned", 2, 0).config["optimiser"]["lr"] == 0.2
+    with pytest.raises(UserError, match="unknown relax time of study partly 4: choose one of 0, 2"):
+        first.efcn(4, 0)
+
+
+def test_of_nothing_a_line_says_what_to_do(part, tmp_path):
+    with pytest.raises(UserError, match=r"^seed 0 of study partly has nothing to show yet.*efcn run partly$"):
+        sweep.results(part.file, 0, str(tmp_path))
+    with pytest.raises(UserError, match="unknown seed of study partly 7: choose one of 0, 1"):
+        sweep.results(part.file, 7, str(part.store.root))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_shows_what_there_is_and_trains_nothing(name, part, monkeypatch):
+    more = {} if name == "embedding" else {"more_seeds": "1"}
+    page = shown(part, name, monkeypatch, **more)
+    assert [page.words.count(words) for words in INCOMPLETE] == [1, len(more)]
+    for words in page.captions.values():
+        assert "CNN trained for 7 epochs, eFCN" in words or "study" not in words.lower()  # the first seed has no FCN
+    expected = {
+        "findings": {"0"},
+        "embedding": {"1", "2"},
+        "dynamics": {"3", "3b", "3c"},
+        "delta": {"4", "4b", "4c"},
+        "off_local": {"5, left", "5, right"},
+        "interpolation": {"6", "6b", "6c", "6h"},
+    }
+    assert set(page.figures) == expected.get(name, set())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_without_standard_fcn_and_paths_nothing_is_said_of_them(name, few, monkeypatch):
+    page = shown(few, name, monkeypatch)
+    said = page.words + "".join(page.captions.values())
+    assert "standard FCN" not in said
+    assert "barrier" not in said
+    if name == "interpolation":
+        assert "Study partly has no paths yet: none is recorded." in page.words
+    if name == "dynamics":
+        assert set(page.figures["3c"].columns["against"]) == {"control", "CNN as it went on"}
+
+
+def test_a_seed_counts_where_it_is_there(part, monkeypatch):
+    every = [sweep.results(part.file, seed, str(part.store.root)) for seed in (0, 1)]
+    found = study_results.by_time(every, "efcn")
+    assert {tw: [*of] for tw, of in found.items()} == {0: [0], 2: [0, 1]}
+    means = seeds.means(found)
+    assert seeds.counts(means) == [1, 2]
+    both = [found[2][seed]["test_accuracy"][-1] for seed in (0, 1)]
+    assert means[2]["test_accuracy"][-1] == pytest.approx(sum(both) / 2)
+    assert means[0]["test_accuracy:low"] == means[0]["test_accuracy"] == found[0][0]["test_accuracy"]
+    page = shown(part, "dynamics", monkeypatch, more_seeds="1")
+    columns = page.figures["3c"].columns
+    counts = dict(zip(zip(columns["against"], columns["tw (epochs)"], strict=True), columns["seeds"], strict=True))
+    assert counts["control", 2] == 2
+    assert counts["eLCN", 2] == counts["CNN resumed at its own rate", 2] == counts["control", 0] == 1
+    assert ("eLCN", 0) not in counts
+    assert "CNN resumed at its own rate: the same at 0.2, which" in page.captions["3c"]
+    assert (
+        "Compared with at some $t_w$ only: CNN resumed at its own rate at $t_w$ = 2; eLCN at $t_w$ = 2." in page.words
+    )
+    assert "from the least to the most of 1 to 2 seeds" in page.captions["3"]
+    assert "measured after <i>t</i><sub>w</sub> + 2 epochs, as many as CNN and eFCN together" in page.captions["3c"]
+
+
+def test_the_rates_and_their_rule_stand_on_the_page_of_the_environment(part, monkeypatch):
+    page = shown(part, "environment", monkeypatch, more_seeds="1")
+    assert page.words.count("## The learning rate after the embedding") == 1
+    assert "| 0.2 | 3 (rises) | 3 (rises) | 3 (rises) |  | left out |" in page.words
+    assert page.words.count("**chosen**") == 2
+    assert "is trained for 4 steps at each rate" in page.words
+
+
+def test_the_claims_take_every_seed_as_far_as_it_goes(part, few, monkeypatch):
+    found = evidence.gather(found_study(part.file, part.store), part.store)
+    assert (found.seeds, found.study.relax_times, found.study.path_times) == ((0, 1), (0, 2), (2,))
+    assert {tw: [*of] for tw, of in found.controls["control"].items()} == {0: [0], 2: [0, 1]}
+    assert {kind: {tw: [*of] for tw, of in found.controls[kind].items()} for kind in ("tuned", "elcn")} == {
+        "tuned": {2: [0]},
+        "elcn": {2: [0]},
+    }
+    assert [*found.fcn] == [1]
+    assert {method: [*of] for method, of in found.paths.items()} == {name: [2] for name in part.study.path_methods}
+    assert tuple(one.words for one in found.incomplete) == INCOMPLETE
+    parts = claim_verdicts.findings(found)
+    assert {one.claim for one in parts} == set(range(1, 12))
+    five = next(one for one in parts if one.claim == 5)
+    assert five.each == tuple(f"tw = {tw}: {value}" for tw, value in [(2, five.value.removesuffix(" at tw = 2"))])
+    assert not any("diverged" in one.statistic for one in parts)
+    page = partly.page("claims", monkeypatch, studies=part.file, root=str(part.store.root))
+    assert all(f"**partly**: {words}" in page.words for words in INCOMPLETE)
+    assert "partly/interpolation.ipynb" in page.words
+    lacking = evidence.gather(found_study(few.file, few.store), few.store)
+    unknown = {
+        one.claim for one in claim_verdicts.findings(lacking) if one.value == "no number" and one.verdict == UNDECIDED
+    }
+    assert unknown == {5, 7, 9, 10, 11}
+    page = partly.page("claims", monkeypatch, studies=few.file, root=str(few.store.root))
+    assert "partly/interpolation.ipynb" not in page.words  # such a page is not in the book
+    assert "Seed 1 is not shown: 0 of 21 runs are recorded." in page.words
+    assert (
+        "interpolation" not in partly.page("comparison", monkeypatch, studies=few.file, root=str(few.store.root)).words
+    )
+
+
+def test_a_relax_time_that_lacks_a_rival_holds_no_claim_against_all():
+    sure, unsure = [0.5, 0.51, 0.52], [-0.1, 0.0, 0.1]
+    assert against({"control": {0: sure, 5: unsure}, "elcn": {5: unsure}}).verdict == UNDECIDED
+    assert against({"control": {0: sure, 5: sure}, "elcn": {5: sure}}).tw == 5
+    assert against({"control": {0: sure, 5: sure}, "elcn": {5: sure}}).verdict == HOLDS
+    below = [-value for value in sure]
+    assert against({"control": {0: below, 5: sure}, "elcn": {5: below}}).verdict == FAILS
+    assert throughout({"control": {0: sure, 5: sure}, "elcn": {5: unsure}}).verdict == UNDECIDED
+    assert throughout({"control": {0: sure, 5: sure}, "elcn": {5: sure}}).verdict == HOLDS
+
+
+def test_the_explorer_shows_what_there_is(part, few, monkeypatch):
+    monkeypatch.setattr(sweep, "ensure", lambda *_, **__: pytest.fail("something is to be computed"))
+    pack = json.loads(numbers.text(numbers.load(part.file, str(part.store.root))))
+    first, second = pack["seeds"]
+    assert pack["study"]["relax_times"] == [0, 2]
+    assert {kind: [*runs] for kind, runs in first["runs"].items()} == {
+        "efcn": ["0", "2"],
+        "control": ["0", "2"],
+        "tuned": ["2"],
+        "lowered": ["0", "2"],
+        "elcn": ["2"],
+    }
+    assert (first["fcn"], [*second["runs"]]) == (None, ["efcn", "control"])
+    assert second["fcn"]
+    assert numbers.load(few.file, str(few.store.root))["study"]["relax_times"] == [2]
+
+
+@pytest.fixture
+def results(part, few, tmp_path, monkeypatch):
+    """The folder of a recorded part, which the book shows; the study is a preset there."""
+    study = part.study.model_copy(update={"name": "partly"})
+    folder = export.export(study, few.store, tmp_path / "results", "efcn run partly", partial=True)
+    preset = partly.STUDY.model_copy(update={"name": "partly"})
+    monkeypatch.setitem(studies.PRESETS, "partly", preset)
+    monkeypatch.setenv("EFCN_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("EFCN_ROOT", str(tmp_path / "runs"))
+    monkeypatch.setattr(sweep, "ensure", lambda *_, **__: pytest.fail("something is to be computed"))
+    return folder
+
+
+def test_the_book_shows_a_long_study_as_far_as_it_is_recorded(results, tmp_path, monkeypatch, capsys):
+    assert build_book.complete([results]) == ["partly"]
+    assert capsys.readouterr().err.endswith("partly is still being recorded: the book shows of its seeds 0\n")
+    assert build_book._compute(["partly"], "cpu", None) == (["partly"], "")
+    toc = build_book.contents(
+        yaml.safe_load((REPOSITORY / "book" / "_toc.yml").read_text("utf-8")), {"partly": "partly"}
+    )
+    pages = [Path(chapter["file"]).name for part in toc["parts"] for chapter in part["chapters"]]
+    assert {"findings", "dynamics", "delta", "off_local"} <= {*pages}
+    assert not {"interpolation", "curvature", "sizes"} & {*pages}
+    ran = []
+    monkeypatch.setattr(build_book, "run_notebook", lambda path, out, parameters, inputs: ran.append(parameters))
+    shutil.copytree(REPOSITORY / "notebooks", tmp_path / "notebooks")
+    build_book.execute(tmp_path, {"parts": [{"caption": "", "chapters": [{"file": "executed/partly/delta"}]}]})
+    assert ran == [{"study": "partly", "seed": 0}]
+    shutil.rmtree(results)
+    with pytest.raises(UserError, match=r"study partly is long, and nothing of it is recorded .*: efcn run partly"):
+        build_book._compute(["partly"], "cpu", None)
+
+
+def test_seeds_of_a_long_study_are_shown_in_part_and_those_of_others_as_a_whole(part):
+    there = {key_of(run) for run in studies.runs(part.study) if part.store.get(key_of(run))}
+    assert coverage.shown_seeds(part.study, there) == (0, 1)
+    assert coverage.complete_seeds(part.study, there) == ()
+    assert coverage.shown_seeds(part.study.model_copy(update={"long": False}), there) == ()

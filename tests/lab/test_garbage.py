@@ -1,0 +1,115 @@
+"""What `efcn gc` finds and removes: weights that nothing needs, leftovers; never a record, never what is in use."""
+
+import pytest
+
+from efcnlab.config import studies
+from efcnlab.run import schedule, sweep
+from efcnlab.store import checkpoints, garbage
+from efcnlab.store.checkpoints import Saved
+from efcnlab.store.leases import lease_on
+from efcnlab.store.run_folder import RECORD, WEIGHTS
+from efcnlab.store.run_lock import resume_folder
+from efcnlab.store.run_store import Store, key_of
+from efcnlib.resumable import State
+from test_cli import efcn
+from test_sweep import tiny
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "runs")
+    sweep.ensure(tiny(), store, threads=1, progress=False)
+    return store
+
+
+def everything(store: Store) -> dict:
+    return {path.relative_to(store.root): path.read_bytes() for path in store.root.rglob("*") if path.is_file()}
+
+
+def test_weights_of_a_finished_study_can_go_and_nothing_else(store):
+    before = everything(store)
+    found = garbage.find([tiny()], store)
+    trainings = [run for run in studies.runs(tiny()) if run.kind not in ("path", "curvature")]
+    assert {waste.key for waste in found} == {key_of(run) for run in trainings}
+    assert all(waste.path.name == WEIGHTS and waste.bytes > 0 for waste in found)
+    assert everything(store) == before  # only looked at
+    assert garbage.remove(found, store) == sum(waste.bytes for waste in found)
+    after = everything(store)
+    assert set(before) - set(after) == {waste.path.relative_to(store.root) for waste in found}
+    assert all(before[path] == data for path, data in after.items())
+    assert garbage.find([tiny()], store) == []
+    assert all(state.name == "done" for state in sweep.status(tiny(), store).values())
+
+
+def test_weights_that_a_missing_run_needs_stay(store):
+    more = tiny(path_times=(2, 4))
+    kept = {key_of(run) for run in (more.cnn(0), more.fcn(0), more.relaxed("efcn", 4, 0))}
+    found = garbage.find([more], store)
+    assert found
+    assert not kept & {waste.key for waste in found}
+    more = tiny(relax_times=(0, 2, 3, 4))
+    assert key_of(more.cnn(0)) not in {waste.key for waste in garbage.find([more], store)}
+
+
+def test_weights_that_went_are_made_again_when_a_run_needs_them_and_records_stay(store, capsys):
+    garbage.remove(garbage.find([tiny()], store), store)
+    records = {path: path.stat().st_mtime_ns for path in store.root.glob(f"*/{RECORD}")}
+    more = tiny(path_times=(2, 4))
+    todo = schedule.todo(studies.runs(more), store)
+    new = [run for run in studies.runs(more) if run not in studies.runs(tiny())]
+    parents = {parent for run in new for parent in run.parents}
+    assert {run.label for run in parents} == {"cnn seed=0", "fcn seed=0", "efcn tw=4 seed=0"}
+    assert set(todo) == {*parents, *new}
+    sweep.ensure(more, store, threads=1, progress=False)
+    assert "cnn seed=0, efcn tw=4 seed=0, fcn seed=0 are computed again" in capsys.readouterr().err
+    assert all(path.stat().st_mtime_ns == time for path, time in records.items())
+    assert schedule.todo(studies.runs(more), store) == []
+
+
+def test_leftovers_of_kills_go_and_what_was_damaged_only_when_asked_for(store):
+    garbage.remove(garbage.find([tiny()], store), store)
+    key = key_of(tiny().cnn(0))
+    checkpoints.save(resume_folder(store.root, key), key, Saved(State({"at": 1}), 0.5, 1.0, 1))
+    (store.root / key / ".tmpAb12").write_bytes(b"half")
+    aside = store.root / f"{key}.damaged-1"
+    aside.mkdir()
+    (aside / RECORD).write_bytes(b"x")
+    found = garbage.find([tiny()], store)
+    assert {waste.path.name for waste in found} == {f"{key}.resume", ".tmpAb12"}
+    assert [waste.path for waste in garbage.find([tiny()], store, damaged=True) if waste not in found] == [aside]
+    garbage.remove(garbage.find([tiny()], store, damaged=True), store)
+    assert not aside.exists()
+    assert not resume_folder(store.root, key).exists()
+    assert store.state(key).name == "done"
+
+
+def test_a_checkpoint_of_an_unfinished_run_stays(store):
+    run = tiny(relax_times=(0, 2, 3, 4)).relaxed("efcn", 3, 0)
+    checkpoints.save(resume_folder(store.root, key_of(run)), key_of(run), Saved(State({}), 0.5, 1.0, 1))
+    found = garbage.find([tiny(relax_times=(0, 2, 3, 4))], store)
+    assert resume_folder(store.root, key_of(run)) not in {waste.path for waste in found}
+
+
+def test_what_a_process_is_at_is_left_alone(store):
+    found = garbage.find([tiny()], store)
+    with lease_on(store.root, found[0].key):
+        garbage.remove(found, store)
+    assert found[0].path.exists()
+    assert not any(waste.path.exists() for waste in found[1:])
+
+
+def test_the_command_shows_first_and_removes_only_with_yes(store, tmp_path):
+    file = tmp_path / "tiny.json"
+    file.write_text(tiny().model_dump_json())
+    weights = list(store.root.glob(f"*/{WEIGHTS}"))
+    shown = efcn("gc", file, "--root", store.root)
+    assert shown.returncode == 0
+    assert "weights of cnn seed=0" in shown.stdout
+    assert "add --yes to remove it" in shown.stdout
+    assert all(path.exists() for path in weights)
+    freed = efcn("gc", file, "--root", store.root, "--yes")
+    assert " freed in " in freed.stdout
+    assert not any(path.exists() for path in weights)
+    assert "nothing in" in efcn("gc", file, "--root", store.root).stdout
+    total = len(studies.runs(tiny()))
+    assert f"{total} of {total} runs done" in efcn("status", file, "--root", store.root).stdout

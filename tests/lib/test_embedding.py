@@ -1,0 +1,310 @@
+"""The embedding against PyTorch's convolution in float64: outputs, gradients, training; distances by brute force."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import assume, given, settings
+from torch import nn
+from torch.func import functional_call
+
+import reference
+from efcnlib import embedding, networks
+from efcnlib.embedding import deviation, embed, embed_local, fold
+from efcnlib.errors import UserError
+from efcnlib.networks import LocalConv, architectures, convolutions
+from efcns import SHAPE, close, example, move, random_pair
+
+# The same function
+
+
+@settings(max_examples=150)
+@given(reference.networks())
+def test_all_counterparts_compute_the_same(example):
+    network, shape = example
+    x = reference.random(3, *shape)
+    expected = network(x)
+    for other in (
+        fold(network, shape),
+        embed_local(network, shape),
+        embed(network, shape),
+        embed(network, shape, live=False),
+    ):
+        y = other(x)
+        assert y.shape == expected.shape
+        assert close(y, expected)
+
+
+@settings(max_examples=60)
+@given(reference.networks())
+def test_gradients_over_shared_weights_add_up_to_the_cnns(example):
+    network, shape = example
+    network = fold(network, shape)
+    convs = [layer for layer in network if isinstance(layer, nn.Conv2d)]
+    assume(convs)
+    x = reference.random(3, *shape)
+    y = network(x)
+    cotangent = reference.random(*y.shape, seed=1)
+    y.backward(cotangent)
+    scale = max(p.grad.abs().max() for p in network.parameters())
+
+    for live in (True, False):
+        dense = embed(network, shape, live)
+        dense(x).backward(cotangent)
+        for conv, (_, layer) in zip(convs, convolutions(dense), strict=True):
+            g = layer.geometry
+            assert close(reference.orbit_sums(layer.weight.grad, g, live), conv.weight.grad, scale)
+            if conv.bias is not None:
+                assert close(layer.bias.grad.view(g.c_out, -1).sum(1), conv.bias.grad, scale)
+            if not live:
+                dead = layer.weight.grad.clone()
+                g.crop(dead).zero_()
+                assert not dead.any()  # exactly
+
+    local = embed_local(network, shape)
+    local(x).backward(cotangent)
+    layers = [layer for layer in local if isinstance(layer, LocalConv)]
+    for conv, layer in zip(convs, layers, strict=True):
+        assert close(layer.weight.grad.sum((-2, -1)).flatten(0, 1), conv.weight.grad, scale)
+        if conv.bias is not None:
+            assert close(layer.bias.grad.sum((1, 2)), conv.bias.grad, scale)
+
+
+def test_the_example_has_dead_rows_and_columns():
+    geometries = [layer.geometry for _, layer in convolutions(embed(example(), SHAPE))]
+    assert all(g.shape(True)[1] < g.shape(False)[1] for g in geometries)
+    assert [(g.out, g.live_out) for g in geometries] == [((11, 12), (11, 11)), ((6, 5), (5, 5)), ((3, 2), (3, 2))]
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda p: torch.optim.SGD(p, 0.1),
+        lambda p: torch.optim.SGD(p, 0.05, momentum=0.9),
+        lambda p: torch.optim.Adam(p, 0.01),
+    ],
+    ids=["sgd", "momentum", "adam"],
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_training_the_live_part_is_exact(start, bias):
+    network = example(bias=bias)
+    x, labels = reference.random(20, *SHAPE), torch.arange(20) % 5
+    trained = {}
+    for live in (True, False):
+        dense = embed(network, SHAPE, live)
+        optimiser = start(list(dense.parameters()))
+        for _ in range(40):
+            optimiser.zero_grad()
+            F.cross_entropy(dense(x), labels).backward()
+            optimiser.step()
+        trained[live] = dense
+    live, padded = trained[True], trained[False]
+    assert (live(x) - network(x)).abs().max() > 0.1  # it did move
+    assert close(live(x), padded(x))
+    assert close(live[-1].weight, padded[-1].weight)
+    for (_, part), (_, layer) in zip(convolutions(live), convolutions(padded), strict=True):
+        g = part.geometry
+        assert close(part.weight.view(g.shape6(True)), g.crop(layer.weight))
+        for a, b in zip(vars(deviation(part)).values(), vars(deviation(layer)).values(), strict=True):
+            assert close(a, b, scale=deviation(layer).local)
+    for key, value in embedding.project(padded).items():
+        assert close(embedding.project(live)[key], value)
+
+
+def test_dead_local_weights_stand_at_the_filter():
+    network = example()
+    dense = embed(network, SHAPE, live=False)
+    for _ in range(3):
+        dense.zero_grad()
+        dense(reference.random(4, *SHAPE)).square().sum().backward()
+        for parameter in dense.parameters():
+            parameter.data -= 0.01 * parameter.grad
+    convs = [layer for layer in network if isinstance(layer, nn.Conv2d)]
+    for conv, (_, layer) in zip(convs, convolutions(dense), strict=True):
+        g = layer.geometry
+        dead = layer.weight.detach() - reference.dense_matrix(conv.weight.detach(), g, live=False)
+        assert dead.any()
+        g.crop(dead).zero_()
+        assert not dead.any()
+
+
+def test_the_result_is_a_copy_in_the_same_mode():
+    network = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Dropout(), nn.Flatten(), nn.Linear(72, 3)
+    )
+    before = copy.deepcopy(network.state_dict())
+    for make in (embed, embed_local):
+        for training in (True, False):
+            result = make(network.train(training), (1, 8, 8))
+            assert all(layer.training == training for layer in result)
+            assert network.training == network[1].training == training
+            for parameter in result.parameters():
+                assert parameter.requires_grad
+                parameter.data.fill_(7)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_a_folded_network_is_in_evaluation_mode_and_trainable():
+    """The bias that comes from the batch normalisation too."""
+    network = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2), nn.Sequential(nn.ReLU(), nn.Dropout()))
+    result = fold(network, (1, 8, 8))
+    assert [name for name, p in result.named_parameters() if p.requires_grad] == ["0.weight", "0.bias"]
+    assert not any(layer.training for layer in result.modules())
+    assert network.training
+
+
+def test_batch_normalisation_is_used_as_in_evaluation():
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).double()
+    network[1].running_mean.fill_(3)
+    network.train()
+    x = reference.random(2, 1, 6, 6)
+    result = embed(network, (1, 6, 6))
+    assert close(result(x), network.eval()(x))
+
+
+def test_layers_used_twice():
+    relu, norm, pool = nn.ReLU(), nn.BatchNorm2d(2), nn.MaxPool2d(2)
+    conv, twice = nn.Conv2d(2, 2, 3, padding=1), nn.Sequential(nn.Conv2d(2, 2, 1), nn.Tanh())
+    norm.running_mean.fill_(0.3)
+    network = (
+        nn.Sequential(conv, norm, relu, pool, twice, conv, norm, relu, pool, twice, nn.Sequential(relu)).double().eval()
+    )
+    x = reference.random(3, 2, 9, 9)
+    for make in (fold, embed, embed_local):
+        assert close(make(network, (2, 9, 9))(x), network(x))
+
+
+def test_parametrised_layers():
+    normed = nn.utils.parametrizations.weight_norm
+    network = nn.Sequential(normed(nn.Conv2d(1, 2, 3)), nn.Tanh(), nn.Flatten(), normed(nn.Linear(32, 3))).double()
+    x = reference.random(3, 1, 6, 6)
+    for make in (embed, embed_local):
+        assert close(make(network, (1, 6, 6))(x), network(x))
+
+
+@pytest.mark.parametrize("name", architectures.TABLES)
+def test_the_papers_networks_at_few_channels(name):
+    shape = (3, 32, 32)
+    network = networks.cnn(architectures.table(name, 7, 2), shape)
+    networks.initialise(network, torch.Generator().manual_seed(3)).double().eval()
+    x = reference.random(2, *shape)
+    for other in (embed_local(network, shape), embed(network, shape), embed(network, shape, live=False)):
+        assert close(other(x), network(x))
+
+
+def test_dtypes_stay():
+    for dtype in (torch.float32, torch.float64):
+        for make in (embed, embed_local):
+            result = make(example().to(dtype), SHAPE)
+            assert {p.dtype for p in result.parameters()} == {dtype}
+
+
+# Parts
+
+
+@given(reference.geometries())
+def test_masked_parts_add_up(g):
+    padded, live = random_pair(g)
+    for layer in (padded, live):
+        local, off = (embedding.masked(nn.Sequential(layer), keep)["0.weight"] for keep in ("local", "off-local"))
+        mask = reference.local_mask(g, layer.live)
+        assert torch.equal(local, torch.where(mask, layer.weight, 0))
+        assert torch.equal(off, torch.where(mask, 0, layer.weight))
+        assert torch.equal(local + off, layer.weight)
+
+
+def test_masked_weights_stand_in():
+    x, results = reference.random(3, *SHAPE), []
+    for live in (True, False):
+        dense = embed(example(), SHAPE, live)
+        expected = dense(x)
+        assert close(functional_call(dense, embedding.masked(dense, "local"), x), expected)  # all an eFCN has is local
+        results.append(functional_call(dense, embedding.masked(dense, "off-local"), x))
+        assert not close(results[-1], expected)
+        assert torch.equal(dense(x), expected)
+    assert close(*results)
+
+
+def test_block_is_the_padded_one():
+    network = nn.Sequential(
+        nn.Conv2d(2, 3, (3, 2), (2, 1), padding=(2, 1)), nn.MaxPool2d(2), nn.Conv2d(3, 2, 2, padding=1)
+    )
+    layers = zip(*(convolutions(embed(network.double(), SHAPE, live)) for live in (False, True)), strict=True)
+    for (_, padded), (_, live) in layers:
+        g = padded.geometry
+        move(padded, live)
+        for o, i in itertools.product(range(g.c_out), range(g.c_in)):
+            expected = padded.weight.detach().view(g.shape6(False))[o, :, :, i]
+            for layer in (padded, live):
+                block = embedding.block(layer, o, i)
+                assert torch.allclose(block, expected, rtol=0, atol=1e-14)
+                block.fill_(7)
+            assert not (padded.weight == 7).any()
+            assert not (live.weight == 7).any()
+
+
+# What the user can get wrong
+
+
+def fails(text):
+    """One line of UserError that contains ``text``."""
+    return pytest.raises(UserError, match=rf"^(?=[^\n]*\Z).*{text}")
+
+
+@pytest.mark.parametrize("make", [embed, embed_local])
+@pytest.mark.parametrize(
+    ("layers", "text"),
+    [
+        ([nn.BatchNorm2d(2)], r"layer 0 \(BatchNorm2d\) stands at the start: .* only right behind a Conv2d or Linear"),
+        (
+            [nn.ReLU(), nn.BatchNorm2d(2)],
+            r"layer 1 \(BatchNorm2d\) stands behind a ReLU: .* right behind a Conv2d or Linear",
+        ),
+        ([nn.Flatten(), nn.BatchNorm1d(180)], r"layer 1 \(BatchNorm1d\) stands behind a Flatten"),
+        ([nn.Flatten(), nn.Linear(180, 3), nn.BatchNorm2d(3)], "stands behind a Linear"),
+        ([nn.Conv2d(2, 3, 3), nn.BatchNorm1d(3)], "stands behind a Conv2d"),
+        ([nn.Conv2d(2, 3, 3), nn.BatchNorm2d(5)], "takes 5 channels, its input has 3"),
+        ([nn.Flatten(), nn.Linear(180, 3), nn.BatchNorm1d(4)], "takes 4 channels, its input has 3"),
+        ([nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, track_running_stats=False)], "no running statistics to fold in"),
+        (
+            [nn.AdaptiveAvgPool2d(4)],
+            r"\(AdaptiveAvgPool2d\): its output \[4, 4\] must divide its input \[9, 10\] evenly",
+        ),
+        ([nn.AdaptiveAvgPool2d((3, 20))], r"output \[3, 20\] must divide its input \[9, 10\]"),
+        ([nn.AdaptiveAvgPool2d(0)], r"output \[0, 0\] must divide"),
+        ([nn.Flatten(), nn.AdaptiveAvgPool2d(1)], r"\(AdaptiveAvgPool2d\): it takes images.* shape \[180\]"),
+        (
+            [nn.Sequential(nn.ReLU()), nn.Sequential(nn.Sequential(nn.LSTM(3, 3)))],
+            r"layer 1.0.0 \(LSTM\) has no dense counterpart",
+        ),
+    ],
+)
+def test_layers_that_cannot_be_folded(make, layers, text):
+    with fails(text):
+        make(nn.Sequential(*layers), SHAPE)
+
+
+class Residual(nn.Sequential):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+@pytest.mark.parametrize("make", [embed, embed_local])
+@pytest.mark.parametrize(
+    "network", [nn.Conv2d(2, 2, 3), nn.ModuleList([nn.ReLU()]), None, "vanilla", Residual(nn.ReLU())]
+)
+def test_networks_without_an_order_of_layers(make, network):
+    with fails(f"a {type(network).__name__} has no known order of layers: give a torch.nn.Sequential"):
+        make(network, SHAPE)
+
+
+def test_a_residual_block_inside():
+    with fails("a Residual has no known order of layers"):
+        embed(nn.Sequential(nn.ReLU(), Residual(nn.ReLU())), SHAPE)
+
+
+def test_unknown_part():
+    with fails("unknown part 'lcoal': choose one of local, off-local"):
+        embedding.masked(embed(example(), SHAPE), "lcoal")

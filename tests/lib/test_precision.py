@@ -1,0 +1,40 @@
+"""Precisions are chosen by name; what a machine gains by them is measured."""
+
+import pytest
+import torch
+
+from efcnlib.errors import UserError
+from efcnlib.kernels import precision
+
+
+def test_a_cpu_has_no_tf32():
+    assert precision.available("cpu") == ("float32", "bf16")
+    for name in ("float32", "bf16"):
+        precision.check(name, "cpu")
+    with pytest.raises(UserError, match="precision 'tf32' is not to be had on cpu: choose one of float32, bf16"):
+        precision.check("tf32", "cpu")
+    with pytest.raises(UserError, match="unknown precision 'half'"):
+        precision.check("half", "cpu")
+
+
+def test_speedup_is_a_measured_ratio():
+    ratio = precision.speedup("cpu")
+    assert 0.001 < ratio < 100
+    assert precision.speedup("cpu") == ratio  # measured once
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_products_on_a_gpu_are_rounded_only_where_asked():
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(512, 512, generator=generator) for _ in range(2))
+    exact = a.double() @ b.double()
+    errors = {}
+    for name in ("float32", "tf32"):
+        with precision.products(name, "cuda"):
+            errors[name] = ((a.cuda() @ b.cuda()).cpu().double() - exact).norm() / exact.norm()
+    assert errors["float32"] < 1e-6 < 1e-5 < errors["tf32"] < 1e-2
+
+
+def test_products_on_a_cpu_are_left_alone():
+    with precision.products("float32", "cpu"):
+        pass
