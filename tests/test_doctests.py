@@ -12,7 +12,9 @@ from types import ModuleType
 import pytest
 import torch
 
-import efcnlib.landscape
+import efcnbook
+import efcnlab
+import efcnlib
 from efcnlab.environment import REPOSITORY
 
 BOOK = REPOSITORY / "book"
@@ -27,6 +29,15 @@ def documented() -> dict[str, list[str]]:
 
 
 MODULES = documented()
+
+
+def modules_of(package: ModuleType) -> list[str]:
+    """Names of the modules in a package, at any depth; packages themselves are left out."""
+    found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    return [module.name for module in found if not module.ispkg]
+
+
+EVERY = sorted({*MODULES, *(name for package in (efcnlib, efcnlab, efcnbook) for name in modules_of(package))})
 
 
 def public(module: ModuleType, names: list[str]) -> dict[str, object]:
@@ -95,7 +106,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 EXAMPLES = [
-    *(test for name in MODULES for test in doctest.DocTestFinder().find(importlib.import_module(name))),
+    *(test for name in EVERY for test in doctest.DocTestFinder().find(importlib.import_module(name))),
     doctest.DocTestParser().get_doctest(LANDING.replace("```", ""), {}, "api.md", "api.md", 0),
 ]
 
@@ -110,13 +121,11 @@ def test_example_prints_what_it_says(example, capsys):
 
 
 def test_every_module_is_on_a_page_or_left_out_by_name():
-    modules = {f"efcnlib.{module.name}" for module in pkgutil.iter_modules(efcnlib.__path__)}
-    shown = set(re.findall(r"{mod}`~(efcnlib\.\w+)`", LANDING))
-    left_out = {f"efcnlib.{name}" for name in re.findall(r"`(\w+)`", LANDING.partition("**What is not here.**")[2])}
-    assert modules - shown - left_out == set(), "new modules: on a page of book/api/, or by name under What is not here"
-    assert shown == {".".join(name.split(".")[:2]) for name in MODULES}
-    inside = {f"efcnlib.landscape.{module.name}" for module in pkgutil.iter_modules(efcnlib.landscape.__path__)}
-    assert inside <= set(MODULES)
+    shown, left_out = (set(re.findall(r"`~?([\w.]+)`", text)) for text in LANDING.split("**What is not here.**"))
+    modules = {name for package in (efcnlib, efcnlab) for name in modules_of(package)}
+    named = {f"{package}.{name}" for package in ("efcnlib", "efcnlab") for name in left_out}
+    assert modules - shown - named - set(MODULES) == set(), "new modules: on a page of book/api/, or left out by name"
+    assert set(MODULES) - shown - set(modules_of(efcnlib.landscape)) == set()
 
 
 def test_pages_of_the_reference_are_in_the_contents():

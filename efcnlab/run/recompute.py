@@ -73,7 +73,7 @@ def recompute(
         with sweep.using(threads.pop() if len(threads) == 1 else None), Meter(todo, show=True) as meter:
             for run in todo:
                 there = recorded.get(key_of(run))
-                place.engine = Engine.model_validate(there.info.get("engine", {}) if there else {})
+                place.engine = Engine(**there.info.get("engine", {}) if there else {})
                 sweep.here([run], place, 1, meter)
         return [compare(runs[key], recorded, again) for key in drawn]
 

@@ -68,7 +68,8 @@ def train(
 
     >>> import torch
     >>> from efcnlib.data.datasets import load, to_device
-    >>> from efcnlib.networks import initialise, nn
+    >>> from torch import nn
+    >>> from efcnlib.networks import initialise
     >>> from efcnlib.training.loop import Optimiser, train
     >>> images, _ = to_device(load("digits"), train=200)
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
