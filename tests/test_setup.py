@@ -173,5 +173,5 @@ def test_the_readme_begins_with_a_small_described_picture_that_is_made_by_a_comm
     picture = ROOT / path
     assert len(alt) > 100
     assert picture.stat().st_size < 150_000
-    assert "python benchmarks/picture.py" in readme
+    assert "python book/picture.py" in readme
     assert ElementTree.parse(picture).getroot().tag.endswith("svg")

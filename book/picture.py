@@ -1,4 +1,4 @@
-"""The README's picture, Figure 0 of a study's findings, from its records: `python benchmarks/picture.py`.
+"""The README's picture, Figure 0 of a study's findings, from its records: `python book/picture.py`.
 
 Without arguments: the study `quick`, seed 0, into book/point.svg. What is missing of the study is computed first. The
 same records give the same bytes.
