@@ -26,18 +26,6 @@ FILE_LINES = 300
 CLASS_LINES = 150
 # What the extras bring, and what of efcnlib uses it: data sets are fetched, Triton kernels are asked for by name.
 OTHERS = ("pydantic", "tyro", "tqdm", "matplotlib", "scipy", "ray", "filelock", "platformdirs", "PIL", "sklearn")
-    "pydantic",
-    "tyro",
-    "tqdm",
-    "matplotlib",
-    "scipy",
-    "ray",
-    "filelock",
-    "platformdirs",
-    "PIL",
-    "sklearn",
-    "triton",
-)
 
 
 def modules() -> dict[str, Path]:
