@@ -18,7 +18,7 @@ ROOMS = {
     "efcnlib": "errors settings resumable geometry data networks kernels embedding metrics training landscape",
     "efcnlab": "arguments console environment config store run cli",
     "efcnbook": "statistics figures notebook findings claims explorer playground pages command",
-    "efcnbench": "cost_model published_loop published_string variants string_kernel correctness timing kernel_timing "
+    "efcnbench": "cost_model published_loop published_string variants correctness timing kernel_timing "
     "path_timing precision_agreement subjects command",
 }
 LIBRARY_LINES = 6_000

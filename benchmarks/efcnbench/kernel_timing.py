@@ -5,15 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from efcnbench import string_kernel, timing
+from efcnbench import timing
 from efcnbench.variants import Setup
-from efcnlib import embedding, landscape, networks
+from efcnlib import embedding, networks
 from efcnlib.kernels import norms
 from efcnlib.kernels.fused_adam import wgrad_adam
 from efcnlib.kernels.fused_sgd import split, wgrad_sgd
 from efcnlib.training.optimisers import Optimiser, Rows
-
-POINTS = 21  # of the string
 
 Pair = tuple[Callable[[], object], Callable[[], object]]
 
@@ -74,18 +72,4 @@ def _pairs(setup: Setup) -> dict[str, Pair]:
         "wgrad_sgd": (fused_sgd, update("sgd")),
         "wgrad_adam": (fused_adam, update("adam")),
         "norms": (all_norms, plain_norms),
-        "string": _string(setup.device),
     }
-
-
-def _string(device: torch.device) -> Pair:
-    """A step of a string of two million weights."""
-    path = torch.randn(POINTS, 2**21, device=device)
-    gradients = torch.randn(POINTS - 2, 2**21, device=device)
-    relax = landscape.implicit(POINTS - 2, 0.02, {"": path})
-
-    def plain() -> None:
-        path[1:-1].sub_(gradients, alpha=0.02)
-        landscape.pull(path, relax, 0.02)
-
-    return lambda: string_kernel.string_step(path, gradients, relax, lr=0.02, strength=0.02), plain

@@ -16,7 +16,6 @@ from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.runtime import JITFunction, driver
 
-from efcnbench.string_kernel import Elastic, string_step
 from efcnlib.geometry import Axis, ConvGeometry
 from efcnlib.kernels import launch
 from efcnlib.kernels.fused_adam import wgrad_adam
@@ -94,10 +93,6 @@ def main() -> None:
             name = "bf16" if operands == BF16 else operands[1]
             for g in (SECOND, ODD):
                 updates(compiled, g, operands, with_norms, f"{name}{' norms' * with_norms}{' odd' * (g is ODD)}")
-        for points, precision in [(17, "ieee"), (18, "ieee"), (64, "ieee"), (64, "tf32x3")]:
-            path, relax = torch.empty(points, 10**7), torch.empty(points - 2, points - 2)
-            keywords = {"lr": 0.1, "strength": 0.1, "elastic": Elastic(), "precision": precision}
-            compiled(f"string {points} {precision}", string_step, path, path[1:-1], relax, **keywords)
         for dtype, g in product((torch.float32, torch.bfloat16), (SECOND, ODD)):
             name = f"norms {dtype}{' odd' * (g is ODD)}"
             compiled(name, norms, torch.empty(g.shape(True), dtype=dtype), g, True, scratch=Norms(g, True))
