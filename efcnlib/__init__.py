@@ -6,10 +6,10 @@ It needs PyTorch, NumPy and safetensors. The data sets of `efcnlib.data.datasets
 
 from efcnlib import landscape, networks
 from efcnlib.data.images import Images, Split, epoch_order, held_out, to_device
-from efcnlib.embedding import delta, deviation, embed, embed_local, project, sharing
+from efcnlib.embedding import embed, embed_local, project
 from efcnlib.errors import UserError
 from efcnlib.geometry import Axis, ConvGeometry
-from efcnlib.metrics import evaluate
+from efcnlib.metrics import delta, deviation, evaluate, sharing
 from efcnlib.networks import DenseConv, LocalConv, convolutions
 from efcnlib.training.loop import train
 from efcnlib.training.optimisers import Optimiser

@@ -1,29 +1,30 @@
-r"""A CNN rewritten exactly as a fully-connected network, and how far that network has moved away since.
+r"""A CNN rewritten exactly as a fully-connected network, and projected back.
 
 The eFCN's matrices hold the filters w on their orbits, :math:`W[o, y, x, i, sy + a, sx + b] = w[o, i, a, b]` on padded
-inputs for stride s, and zero elsewhere. Two distances tell how far training has left the CNN subspace, both over the
-layers that come from convolutions, biases apart, on the full padded matrices:
-
-- :math:`\delta = \lVert W_\text{off-local} \rVert_2 / \lVert W \rVert_2`: locality. 0 for a CNN, about 0.97 for a
-  VanillaCNN-sized standard FCN.
-- sharing, :math:`\lVert W_\text{local} - P W \rVert_2 / \lVert W_\text{local} \rVert_2` with the nearest convolution
-  :math:`P W`: weight sharing, which delta does not see.
-
-The supplement gives no formula for delta, and about 97 % for a standard FCN; by this one PyTorch's default start has
-97.5 % at VanillaCNN's size and 93.0 % at AlexNet's.
+inputs for stride s, and zero elsewhere.
 """
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from efcnlib.errors import UserError, choice
+from efcnlib.errors import UserError
 from efcnlib.geometry import ConvGeometry
-from efcnlib.networks import DenseConv, LocalConv, convolutions, dense, image_shape, local, named_layers, pair, step
+from efcnlib.networks import (
+    DenseConv,
+    LocalConv,
+    convolutions,
+    dense,
+    image_shape,
+    local,
+    named_layers,
+    pair,
+    trace_layer,
+)
 
 
 def embed(network: nn.Sequential, input_shape: Sequence[int], live: bool = True) -> nn.Sequential:
@@ -43,11 +44,11 @@ def embed(network: nn.Sequential, input_shape: Sequence[int], live: bool = True)
     >>> torch.allclose(cnn(x), embed(cnn, (3, 8, 8))(x), rtol=0, atol=1e-12)
     True
     """
-    network, training = fold(network, input_shape), network.training
+    network, training = fold_batch_norm(network, input_shape), network.training
     result = dense(network, input_shape, live)
     result.load_state_dict(_unchanged(network), strict=False)
     for (_, layer), conv in zip(convolutions(result), _convs(network), strict=True):
-        fill(layer, conv.weight.detach(), None if conv.bias is None else conv.bias.detach())
+        write_filter(layer, conv.weight.detach(), None if conv.bias is None else conv.bias.detach())
     return result.train(training)
 
 
@@ -60,7 +61,7 @@ def embed_local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequen
     >>> torch.allclose(cnn(x), embed_local(cnn, (1, 8, 8))(x), rtol=0, atol=1e-12)
     True
     """
-    network, training = fold(network, input_shape), network.training
+    network, training = fold_batch_norm(network, input_shape), network.training
     result = local(network, input_shape)
     result.load_state_dict(_unchanged(network), strict=False)
     layers = [layer for layer in result if isinstance(layer, LocalConv)]
@@ -74,7 +75,7 @@ def embed_local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequen
 
 
 @torch.no_grad()
-def fill(layer: DenseConv, weight: Tensor, bias: Tensor | None) -> None:
+def write_filter(layer: DenseConv, weight: Tensor, bias: Tensor | None) -> None:
     """Write a convolution's ``weight`` [c_out, c_in / groups, kh, kw] and ``bias`` [c_out] into a dense layer."""
     g = layer.geometry
     layer.weight.zero_()
@@ -91,7 +92,7 @@ def fill(layer: DenseConv, weight: Tensor, bias: Tensor | None) -> None:
 
 
 @torch.no_grad()
-def compact(layer: DenseConv) -> DenseConv:
+def to_live(layer: DenseConv) -> DenseConv:
     """The live part of a padded layer, with what its dead weights add to norms and means."""
     g = layer.geometry
     result = DenseConv(g, live=True, bias=layer.bias is not None, dtype=layer.weight.dtype).to(layer.weight.device)
@@ -99,8 +100,8 @@ def compact(layer: DenseConv) -> DenseConv:
     # What is left of a copy when its live part is zeroed is the dead part: no difference of large sums.
     dead = layer.weight.detach().clone()
     g.crop(dead).zero_()
-    result.dead_off.copy_(off_squares(g, dead, live=False))
-    counts = _dead_counts(result)
+    result.dead_off.copy_(off_local_squares(g, dead, live=False))
+    counts = dead_counts(result)
     mask = torch.ones_like(dead[: g.out[0] * g.out[1], : g.rows.padded * g.cols.padded])  # of one channel pair
     one = replace(g, c_in=1, c_out=1, groups=1)
     one.crop(mask).zero_()
@@ -134,95 +135,11 @@ def project(network: nn.Sequential) -> dict[str, Tensor]:
     state = _unchanged(network)
     for name, layer in convolutions(network):
         g = layer.geometry
-        state[f"{name}.weight"] = _orbit_means(layer).to(layer.weight.dtype)
+        state[f"{name}.weight"] = orbit_means(layer).to(layer.weight.dtype)
         if layer.bias is not None:
             total = layer.bias.double().view(g.c_out, -1).sum(1) + layer.dead_bias
             state[f"{name}.bias"] = (total / (g.out[0] * g.out[1])).to(layer.bias.dtype)
     return state
-
-
-@dataclass(frozen=True)
-class Deviation:
-    """Squared norms of one layer, float64 scalars on the layer's device."""
-
-    off: Tensor
-    local: Tensor
-    unshared: Tensor
-
-
-@torch.no_grad()
-def deviation(layer: DenseConv) -> Deviation:
-    """Squared norms of the off-local weights, the local weights, and the local weights' distance to a convolution.
-
-    None is a difference of larger sums, which would lose all digits where it matters, at small delta.
-
-    >>> import torch
-    >>> from efcnlib import deviation, embed
-    >>> efcn = embed(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 2)).double(), (1, 2, 3))  # 6 inputs, 2 outputs
-    >>> efcn[0].weight.data = torch.tensor([[1.0, 1, 2, 1, 1, 0], [0, 1, 1, 0, 1, 3]], dtype=torch.float64)
-    >>> found = deviation(efcn[0])  # one entry is off-local, 2; one of the eight local ones, 3, is not as its copy, 1
-    >>> found.off.item(), found.local.item(), found.unshared.item()
-    (4.0, 16.0, 2.0)
-    """
-    g = layer.geometry
-    means = _orbit_means(layer)
-    dead = _dead_counts(layer)
-    # Over the dead entries d of an orbit, whose own mean is m: sum (d - mean)^2 = sum (d - m)^2 + count (m - mean)^2.
-    unshared = (layer.dead_spread + dead * (layer.dead_mean - means).square()).sum()
-    squares = (layer.dead_spread + dead * layer.dead_mean.square()).sum()
-    grouped = means.unflatten(0, (g.groups, -1))
-    for (a, b), orbit in g.orbits(layer.weight.data, layer.live):
-        squares = squares + orbit.square().sum(dtype=torch.float64)
-        unshared = unshared + (orbit - grouped[..., a, b, None, None]).square().sum()
-    return Deviation(off_squares(g, layer.weight.detach(), layer.live) + layer.dead_off, squares, unshared)
-
-
-def delta(parts: Sequence[Deviation]) -> Tensor:
-    r""":math:`\delta = \lVert W_\text{off-local} \rVert_2 / \lVert W \rVert_2` over the given layers, at least one.
-
-    A fraction in [0, 1]; nan if all weights are zero.
-
-    >>> import torch
-    >>> from efcnlib.embedding import Deviation, delta
-    >>> delta([Deviation(torch.tensor(9.0), torch.tensor(16.0), torch.tensor(4.0))])
-    tensor(0.6000)
-    """
-    off, total = sum(part.off for part in parts), sum(part.off + part.local for part in parts)
-    return (off / total).sqrt()
-
-
-def sharing(parts: Sequence[Deviation]) -> Tensor:
-    r""":math:`\lVert W_\text{local} - P W \rVert_2 / \lVert W_\text{local} \rVert_2` over the given layers, in [0, 1].
-
-    >>> import torch
-    >>> from efcnlib.embedding import Deviation, sharing
-    >>> sharing([Deviation(torch.tensor(9.0), torch.tensor(16.0), torch.tensor(4.0))])
-    tensor(0.5000)
-    """
-    return (sum(part.unshared for part in parts) / sum(part.local for part in parts)).sqrt()
-
-
-@torch.no_grad()
-def masked(network: nn.Sequential, keep: str) -> dict[str, Tensor]:
-    """Weights of the convolutions' layers with the other part set to zero; ``keep`` is "local" or "off-local".
-
-    For ``torch.func.functional_call``. Biases and the linear layers stay as they are.
-
-    >>> import torch
-    >>> from efcnlib.embedding import embed, masked
-    >>> efcn = embed(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 2)), (1, 4, 4))
-    >>> _ = efcn[0].weight.data.fill_(1)
-    >>> [int(masked(efcn, keep=part)["0.weight"].sum()) for part in ("local", "off-local")]
-    [36, 108]
-    """
-    choice("part", keep, ("local", "off-local"))
-    result = {}
-    for name, layer in convolutions(network):
-        mask = layer.geometry.local_mask(layer.live, layer.weight.device)
-        drop = ~mask if keep == "local" else mask
-        six = layer.weight.view(layer.geometry.shape6(layer.live))
-        result[f"{name}.weight"] = six.masked_fill(drop, 0).view_as(layer.weight)
-    return result
 
 
 @torch.no_grad()
@@ -251,12 +168,12 @@ def block(layer: DenseConv, output_channel: int = 0, input_channel: int = 0) -> 
     return result.view(*g.out, g.rows.padded, g.cols.padded)
 
 
-def fold(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
+def fold_batch_norm(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
     """The same function as ``network`` in evaluation mode: flat, without batch normalisation and adaptive pooling.
 
     >>> import torch
-    >>> from efcnlib.embedding import fold
-    >>> fold(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8)), (3, 8, 8))[-1]
+    >>> from efcnlib.embedding import fold_batch_norm
+    >>> fold_batch_norm(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8)), (3, 8, 8))[-1]
     Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
     """
     result, shape = nn.Sequential(), image_shape(input_shape)
@@ -267,7 +184,7 @@ def fold(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
             continue
         if isinstance(layer, nn.AdaptiveAvgPool2d):
             layer = _as_avg_pool(name, layer, shape)
-        shape = step(name, layer, shape).shape
+        shape = trace_layer(name, layer, shape).shape
         result.append(copy.deepcopy(layer).eval())
     return result.eval().requires_grad_()  # PyTorch's fusing freezes a bias that the layer did not have before
 
@@ -326,16 +243,16 @@ def _sum(orbit: Tensor) -> Tensor:
     return orbit.sum((-2, -1), dtype=torch.float64)  # [groups, c_out / groups, c_in / groups]
 
 
-def _orbit_means(layer: DenseConv) -> Tensor:
+def orbit_means(layer: DenseConv) -> Tensor:
     """Mean over each orbit of the padded matrix, float64 [c_out, c_in / groups, kh, kw]."""
     g = layer.geometry
-    total = layer.dead_mean * _dead_counts(layer)
+    total = layer.dead_mean * dead_counts(layer)
     for (a, b), orbit in g.orbits(layer.weight.detach(), layer.live):
         total[..., a, b] += _sum(orbit).flatten(0, 1)
     return total / (g.out[0] * g.out[1])
 
 
-def _dead_counts(layer: DenseConv) -> Tensor:
+def dead_counts(layer: DenseConv) -> Tensor:
     """How many entries of each orbit the layout leaves out, float64 [kh, kw]."""
     g, weight = layer.geometry, layer.weight.detach()
     kept = [view.shape[-2] * view.shape[-1] for _, view in g.orbits(weight, layer.live)]
@@ -343,7 +260,7 @@ def _dead_counts(layer: DenseConv) -> Tensor:
     return g.out[0] * g.out[1] - kept.view(g.rows.kernel, g.cols.kernel)
 
 
-def off_squares(g: ConvGeometry, weight: Tensor, live: bool) -> Tensor:
+def off_local_squares(g: ConvGeometry, weight: Tensor, live: bool) -> Tensor:
     """Sum of the squares of a matrix's off-local weights, float64; a channel at a time to keep the copy small."""
     six = weight.view(g.shape6(live))
     mask = g.local_mask(live, six.device).expand(g.c_out, -1, -1, -1, -1, -1)

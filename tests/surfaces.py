@@ -6,9 +6,9 @@ from torch import Tensor
 
 from efcnlib import embedding, networks
 from efcnlib.data import datasets
-from efcnlib.landscape import Surface
+from efcnlib.landscape import EnergyFunction
 from efcnlib.networks import architectures
-from efcnlib.resumable import State
+from efcnlib.resumable import ResumeState
 from efcnlib.training.loop import train
 from efcnlib.training.optimisers import Optimiser
 
@@ -33,9 +33,9 @@ def mueller_brown(points: Tensor) -> Tensor:
     )
 
 
-def surface(energy) -> Surface:
+def surface(energy) -> EnergyFunction:
     """Slopes of an energy of points [n, d], the only parameter, "x"."""
-    return Surface(lambda points: energy(points["x"]))
+    return EnergyFunction(lambda points: energy(points["x"]))
 
 
 def digits(dtype=torch.float64, train=300, test=150):
@@ -92,10 +92,10 @@ def interrupted(start, seed: int, most: int = 4):
                 pause = next(work)
         except StopIteration as end:
             return end.value, cuts
-        assert 0 < pause.part <= 1
+        assert 0 < pause.fraction <= 1
         state = pause.state()
-        assert isinstance(state, State)
+        assert isinstance(state, ResumeState)
         # What the disk would give back: no memory shared with the one that goes on for a while after the pause.
-        state = State(dict(state.numbers), {name: value.clone() for name, value in state.tensors.items()})
+        state = ResumeState(dict(state.numbers), {name: value.clone() for name, value in state.tensors.items()})
         next(work, None)
         cuts += 1

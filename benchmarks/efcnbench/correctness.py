@@ -86,7 +86,7 @@ def vector_of(network: nn.Sequential) -> Tensor:
 def by_pytorch(setup: Setup) -> nn.Sequential:
     """An epoch in float64, padded, by PyTorch's own optimiser."""
     network = setup.efcn(live=False, dtype=torch.float64)
-    state = setup.optimiser.start(list(network.parameters()), fused=False)
+    state = setup.optimiser.build(list(network.parameters()), fused=False)
     for x, y in zip(setup.split.x.split(setup.batch), setup.split.y.split(setup.batch), strict=True):
         state.zero_grad()
         F.cross_entropy(network(x.double()), y).backward()

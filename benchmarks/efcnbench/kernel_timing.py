@@ -11,7 +11,8 @@ from efcnlib import embedding, networks
 from efcnlib.kernels import norms
 from efcnlib.kernels.fused_adam import wgrad_adam
 from efcnlib.kernels.fused_sgd import split, wgrad_sgd
-from efcnlib.training.optimisers import Optimiser, Rows
+from efcnlib.training.fused_updates import FusedUpdate
+from efcnlib.training.optimisers import Optimiser
 
 Pair = tuple[Callable[[], object], Callable[[], object]]
 
@@ -40,7 +41,9 @@ def _pairs(setup: Setup) -> dict[str, Pair]:
     step = torch.ones(1, dtype=torch.int32, device=setup.device)
     moments = [(torch.zeros_like(w), torch.zeros_like(w), w.bfloat16()) for w in weights]
     scratch = torch.empty(max(w.numel() for w in weights), device=setup.device)
-    plain = {name: [Rows(w, Optimiser(name=name, lr=1e-4), scratch) for w in weights] for name in ("sgd", "adam")}
+    plain = {
+        name: [FusedUpdate(w, Optimiser(name=name, lr=1e-4), scratch) for w in weights] for name in ("sgd", "adam")
+    }
 
     def fused_sgd() -> None:
         for (hi, lo), (dy, x) in zip(halves, factors, strict=True):
@@ -64,7 +67,7 @@ def _pairs(setup: Setup) -> dict[str, Pair]:
     def plain_norms() -> list[Tensor]:
         sums = []
         for layer in layers:
-            off = embedding.off_squares(layer.geometry, layer.weight.detach(), layer.live)
+            off = embedding.off_local_squares(layer.geometry, layer.weight.detach(), layer.live)
             sums.append(torch.stack([off, layer.weight.detach().square().sum(dtype=torch.float64) - off]))
         return sums
 

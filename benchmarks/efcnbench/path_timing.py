@@ -18,8 +18,8 @@ from efcnlab.config import studies
 from efcnlib import embedding, landscape, networks
 from efcnlib.data.datasets import Split
 from efcnlib.errors import UserError, at_least, choice
-from efcnlib.kernels.precision import speedup
-from efcnlib.landscape.points import Path, linear
+from efcnlib.kernels.precision import bf16_speedup
+from efcnlib.landscape.points import Points, linear_points
 from efcnlib.metrics import EVALUATION_BATCH
 from efcnlib.resumable import finish
 
@@ -94,7 +94,7 @@ class Stacked:
         self.course = course
         self.network, end = course.ends(live=True, dtype=dtype)
         ends = ({name: value.detach() for name, value in net.named_parameters()} for net in (self.network, end))
-        self.path: Path = linear(*ends, course.points)
+        self.path: Points = linear_points(*ends, course.points)
         split = course.setup.split
         self.split = Split(split.x.to(dtype), split.y)
         self.slopes = _InOrder(self.network, self.split, course.setup.batch, 0, precision)
@@ -103,22 +103,22 @@ class Stacked:
         """The first so many batches."""
         self.slopes.used = 0
         finish(
-            landscape.string(
+            landscape.relax_string(
                 self.slopes, self.path, stiffness=STIFFNESS, lr=self.course.lr, steps=count, springs="published"
             )
         )
 
     def evaluate(self, split: Split) -> list[float]:
         """Losses along the string."""
-        curve = landscape.through(self.path, self.course.alphas)
+        curve = landscape.curve_through(self.path, self.course.alphas)
         same = Split(split.x.to(self.split.x.dtype), split.y)
-        return finish(landscape.along(self.network, curve, {"some": same}))["some_loss"]
+        return finish(landscape.evaluate_curve(self.network, curve, {"some": same}))["some_loss"]
 
     def linear(self, split: Split) -> list[float]:
         """Losses along the linear path between the same ends."""
         ends = [{name: points[i] for name, points in self.path.items()} for i in (0, -1)]
-        curve = landscape.straight(*ends, self.course.alphas)
-        return finish(landscape.along(self.network, curve, {"some": split}))["some_loss"]
+        curve = landscape.linear_path(*ends, self.course.alphas)
+        return finish(landscape.evaluate_curve(self.network, curve, {"some": split}))["some_loss"]
 
     def moved(self) -> list[nn.Sequential]:
         """The networks of all points."""
@@ -130,7 +130,7 @@ class Stacked:
         return result
 
 
-class _InOrder(landscape.Batched):
+class _InOrder(landscape.MinibatchLoss):
     """Batches in the images' own order, as all variants take them."""
 
     def _new_epoch(self) -> None:
@@ -152,7 +152,7 @@ def measure(
     if len(setup.split) < STEPS * setup.batch:
         raise UserError(f"{len(setup.split)} images are too few: {STEPS} batches of {setup.batch} are timed")
     known = {"A": lambda c: Looped(c, live=False), "B": lambda c: Looped(c, live=True), "C": Stacked}
-    if speedup(str(setup.device)) > 1:
+    if bf16_speedup(str(setup.device)) > 1:
         known["D"] = lambda c: Stacked(c, "bf16")
     for name in names:
         choice("variant", name, known)

@@ -42,7 +42,7 @@ def measure(
     if REFERENCE not in names:
         raise UserError(f"precisions {', '.join(names)} lack {REFERENCE}, which the others are compared with")
     for name in names:
-        precisions.check(name, device)
+        precisions.check_precision(name, device)
     place = Workplace(store, device, study_images.place(study.data, data_root), Engine())
     values: dict[str, dict] = {}
     for name in names:

@@ -19,7 +19,7 @@ from efcnlab.run import sweep
 from efcnlab.store.run_store import Store
 from efcnlib.data import datasets
 from efcnlib.errors import UserError, choice
-from efcnlib.kernels.precision import available
+from efcnlib.kernels.precision import available_precisions
 from efcnlib.training.optimisers import Optimiser
 
 LEARNING_RATES = {"sgd": 1e-3, "adam": 1e-5}  # low: nothing diverges, and times do not depend on them
@@ -157,7 +157,7 @@ def _precision(device: torch.device, options: Options, tell) -> dict:
     """The `quick` study's eFCNs over three seeds in every precision of the device."""
     study = studies.load("quick", seeds=(0, 1, 2), relax_times=(0, 3, 24), path_times=())
     store = Store(default_root())
-    compared = precision_agreement.measure(study, available(device), store, device=str(device), tell=tell)
+    compared = precision_agreement.measure(study, available_precisions(device), store, device=str(device), tell=tell)
     shown = {"name": study.name, "seeds": study.seeds, "relax_times": study.relax_times}
     network = {"architecture": "vanilla", "channels": study.network.channels, "batch": study.batch, "optimiser": "sgd"}
     return compared | {"study": shown, "settings": network}

@@ -24,7 +24,7 @@ from efcnbench.variants import Engined, Loop, Setup, Variant, quiet
 from efcnlab.environment import cpu_name, environment
 from efcnlab.store.files import now
 from efcnlib.errors import UserError, at_least
-from efcnlib.kernels.precision import available, products
+from efcnlib.kernels.precision import available_precisions, matmul_precision
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler reports its own starts and stops
 SCHEMA = 1
@@ -182,10 +182,10 @@ def rates(device: torch.device) -> dict:
     size = 8192 if is_cuda else 2048
     a, b = (torch.randn(size, size, generator=torch.Generator().manual_seed(i)).to(device) for i in range(2))
     found = {}
-    for precision in available(device):
+    for precision in available_precisions(device):
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         x, y = a.to(dtype), b.to(dtype)
-        with products(precision, device):
+        with matmul_precision(precision, device):
             found[precision] = 2 * size**3 / _median(lambda x=x, y=y: torch.mm(x, y), device)
     return {"copy_bytes_per_s": copied, "rates": found, "matrix": size}
 

@@ -15,7 +15,7 @@ from efcnbench import published_loop
 from efcnbench.cost_model import Way
 from efcnlib import embedding, networks
 from efcnlib.data import datasets
-from efcnlib.kernels.precision import available, products, speedup
+from efcnlib.kernels.precision import available_precisions, bf16_speedup, matmul_precision
 from efcnlib.networks import architectures
 from efcnlib.training.optimisers import Optimiser
 from efcnlib.training.trainer import Engine, Trainer
@@ -35,7 +35,7 @@ class Setup:
     @classmethod
     def of(cls, architecture: str, channels: int, pictures: datasets.Images, count: int, optimiser, batch: int, device):
         """The CNN of an architecture, untrained, seeded; the first ``count`` training images, normalised, resident."""
-        table = architectures.table(architecture, pictures.classes, channels)
+        table = architectures.architecture(architecture, pictures.classes, channels)
         cnn = networks.initialise(networks.cnn(table, pictures.shape), torch.Generator().manual_seed(0))
         split, _ = datasets.to_device(pictures, device, train=count, test=1)
         return cls(cnn, pictures, split, optimiser, batch, torch.device(device))
@@ -105,7 +105,7 @@ class Loop:
     def __post_init__(self):
         self.network = self.setup.efcn(self.live)
         # None leaves the choice to PyTorch, as a plain loop does; False would be its slowest way on a GPU.
-        self.state = self.setup.optimiser.start(list(self.network.parameters()), fused=self.fused or None)
+        self.state = self.setup.optimiser.build(list(self.network.parameters()), fused=self.fused or None)
         self.loss = torch.compile(self._loss, mode="max-autotune") if self.compiled else self._loss
 
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class Loop:
     def epoch(self) -> None:
         """One pass over the images in the published order."""
         split, batch = self.setup.split, self.setup.batch
-        with products("tf32" if self.tf32 else "float32", self.setup.device):
+        with matmul_precision("tf32" if self.tf32 else "float32", self.setup.device):
             for x, y in zip(split.x.split(batch), split.y.split(batch), strict=True):
                 self.state.zero_grad()
                 self.loss(x, y).backward()
@@ -127,7 +127,7 @@ class Published(Loop):
     def __post_init__(self):
         super().__post_init__()
         mean, deviation = (
-            moment / 255 for moment in datasets.moments(self.setup.images.train_x[: len(self.setup.split)])
+            moment / 255 for moment in datasets.channel_statistics(self.setup.images.train_x[: len(self.setup.split)])
         )
         x, y = (part[: len(self.setup.split)] for part in (self.setup.images.train_x, self.setup.images.train_y))
         self.loader = DataLoader(published_loop.PilImages(x, y, mean, deviation), self.setup.batch)
@@ -147,14 +147,14 @@ class Engined:
     def epoch(self) -> None:
         """One pass over the images in the published order."""
         self.trainer.epoch(self.setup.split, torch.arange(len(self.setup.split)))
-        self.trainer.settle()
+        self.trainer.flush()
 
 
 def all_of(device: torch.device | str, optimiser: Optimiser) -> dict[str, Variant]:
     """The variants that there are on ``device`` for ``optimiser``, by name, slowest first."""
     is_cuda = torch.device(device).type == "cuda"
-    single = "tf32" if "tf32" in available(device) else "float32"
-    best = "bf16" if speedup(str(device)) > 1 else single
+    single = "tf32" if "tf32" in available_precisions(device) else "float32"
+    best = "bf16" if bf16_speedup(str(device)) > 1 else single
 
     def way(precision: str, fused: bool = False, delay: int = 1) -> Way:
         # Without a kernel of its own Adam reads its gradient from memory.
@@ -189,7 +189,7 @@ def all_of(device: torch.device | str, optimiser: Optimiser) -> dict[str, Varian
     }
     if not is_cuda:
         del variants["G32"]  # without a graph it is F
-    if is_cuda and optimiser.plain:
+    if is_cuda and optimiser.is_plain_sgd:
         variants |= {f"G{s}": engined(f"G, weights written every {s} steps", best, delay=s) for s in (2, 4, 8)}
     if is_cuda and not optimiser.momentum and not optimiser.weight_decay:
         variants["GT"] = engined("G with the Triton kernel", "bf16", kernel="triton")

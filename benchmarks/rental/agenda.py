@@ -37,7 +37,7 @@ def wants_kernel(study: Study) -> bool:
 
 def engine(study: Study, kernel: str | None) -> Engine | None:
     """How a study's runs are computed; None while the ``kernel`` is not decided."""
-    if study.optimiser.plain:
+    if study.optimiser.is_plain_sgd:
         return Engine(delay=DELAY)
     if wants_kernel(study):
         return kernel and Engine(kernel=kernel)

@@ -202,7 +202,7 @@ def found(study: str, root: str, /, **changes: object) -> Study:
     return found_study(study, Store(root or None, recorded()), **changes)
 
 
-def layers(study: Study) -> list[networks.Step]:
+def layers(study: Study) -> list[networks.TracedLayer]:
     """The layers of the study's CNN, traced; weights uninitialised."""
     return networks.trace(study.cnn(study.seeds[0]).untrained(), study.data.shape)
 

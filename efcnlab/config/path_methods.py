@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from efcnlab.config.validation import Frozen
-from efcnlib.landscape.convergence import Rest
+from efcnlib.landscape.convergence import StoppingCriterion
 from efcnlib.landscape.nudged_band import TANGENTS
 from efcnlib.landscape.springs import SPRINGS
 
@@ -31,7 +31,7 @@ class String(Frozen):
     steps: int = Field(100, ge=1)
     batch: int = Field(250, ge=1)
     springs: Literal[SPRINGS] = "implicit"
-    rest: Rest | None = UntilRest
+    rest: StoppingCriterion | None = UntilRest
 
 
 class Band(Frozen):
@@ -49,7 +49,7 @@ class Band(Frozen):
     tangent: Literal[TANGENTS] = "improved"
     threshold: float = Field(0.2, gt=0)
     most: int = Field(21, ge=3)
-    rest: Rest | None = UntilRest
+    rest: StoppingCriterion | None = UntilRest
 
 
 class Chain(Frozen):

@@ -4,7 +4,7 @@ from efcnlab.config.learning_rates import RateRule
 from efcnlab.config.path_methods import Band, Chain, Plane, String
 from efcnlab.config.runs import Curved, Data, Evaluation, Network
 from efcnlab.config.study import ControlTimes
-from efcnlib.landscape.convergence import Rest
+from efcnlib.landscape.convergence import StoppingCriterion
 from efcnlib.training.optimisers import Optimiser
 
 # The paper's width, images, batches and order. The CNN goes on to the last relax time plus the epochs after it, so that
@@ -31,8 +31,8 @@ VANILLA = dict(
     path_relaxed_times=(5, 18),
     path_methods=("linear", "string", "band", "output"),
     path_points=31,
-    string=String(points=5, batch=50, steps=1000, rest=Rest()),
-    band=Band(points=5, most=7, batch=50, steps=400, rest=Rest()),
+    string=String(points=5, batch=50, steps=1000, rest=StoppingCriterion()),
+    band=Band(points=5, most=7, batch=50, steps=400, rest=StoppingCriterion()),
     plane=None,
     shuffle=False,  # the published loader does not
     measurements=16,

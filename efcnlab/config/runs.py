@@ -19,7 +19,7 @@ from efcnlib.data import datasets
 from efcnlib.errors import shortened
 from efcnlib.kernels.precision import PRECISIONS
 from efcnlib.networks import architectures
-from efcnlib.networks.architectures import TABLES
+from efcnlib.networks.architectures import ARCHITECTURES
 from efcnlib.training.loop import log_spaced
 from efcnlib.training.optimisers import Optimiser
 
@@ -47,7 +47,7 @@ class Network(Frozen):
     ('64 channels', 11)
     """
 
-    architecture: Literal[tuple(TABLES)] | None = Field(None, exclude_if=_absent)
+    architecture: Literal[tuple(ARCHITECTURES)] | None = Field(None, exclude_if=_absent)
     channels: int | None = Field(None, ge=1, le=4096, exclude_if=_absent)
     layers: Layers | None = Field(None, exclude_if=_absent)
 
@@ -62,7 +62,7 @@ class Network(Frozen):
                 raise ValueError(f"it has layers of its own: take out {given[0]} {shortened(fields[given[0]])}")
             return fields
         if "architecture" not in given:
-            raise ValueError(f"give an architecture, one of {', '.join(TABLES)}, or layers of your own")
+            raise ValueError(f"give an architecture, one of {', '.join(ARCHITECTURES)}, or layers of your own")
         return fields if "channels" in given else fields | {"channels": 64}
 
     @property
@@ -76,7 +76,7 @@ class Network(Frozen):
     def table(self, classes: int) -> tuple[architectures.Layer, ...]:
         """Its layers."""
         if self.layers is None:
-            return architectures.table(self.architecture, classes, self.channels)
+            return architectures.architecture(self.architecture, classes, self.channels)
         return layers.table(self.layers, classes)
 
 

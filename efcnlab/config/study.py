@@ -156,9 +156,9 @@ class Study(Frozen):
                 )
         layers.check(self.network.table(self.data.classes), self.data.shape)
         before, after = self.optimiser, self.relax_optimiser or self.optimiser
-        if self.carry and not before.gathers:
+        if self.carry and not before.moment_names:
             raise ValueError("carry: sgd without momentum gathers nothing to carry over: leave carry out")
-        if self.carry and after.gathers != before.gathers:
+        if self.carry and after.moment_names != before.moment_names:
             raise ValueError(
                 f"carry: {after.words} cannot go on with what {before.words} gathered: take a relax_optimiser of the"
                 " same kind; its learning rate may be another"
@@ -208,7 +208,7 @@ class Study(Frozen):
     @property
     def resumes_otherwise(self) -> bool:
         """Whether what leaves the CNN at tw does not go on as the CNN did: another optimiser, or moments anew."""
-        return self.changes_optimiser or bool(self.optimiser.gathers and not self.carry)
+        return self.changes_optimiser or bool(self.optimiser.moment_names and not self.carry)
 
     def cnn(self, seed: int) -> Training:
         """The CNN of a seed."""

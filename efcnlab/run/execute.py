@@ -19,12 +19,12 @@ from efcnlab.store.run_store import Result, Store, environment, key_of
 from efcnlib import embedding, metrics, networks
 from efcnlib.data import datasets
 from efcnlib.data.datasets import Split
-from efcnlib.kernels.precision import products
+from efcnlib.kernels.precision import matmul_precision
 from efcnlib.landscape import hessian
-from efcnlib.resumable import Pause, State, Work
+from efcnlib.resumable import Pause, Resumable, ResumeState
 from efcnlib.training import memory
 from efcnlib.training.loop import train
-from efcnlib.training.optimisers import below
+from efcnlib.training.optimisers import strip_prefix
 from efcnlib.training.trainer import Engine
 
 
@@ -112,7 +112,7 @@ def compute_together(
                 try:
                     pause = next(going)
                     attempts[run].pause(pause)
-                    tick(run, pause.part)
+                    tick(run, pause.fraction)
                     continue
                 except StopIteration as end:
                     made = end.value
@@ -124,7 +124,7 @@ def compute_together(
             yield run, result
 
 
-def work(run: Run, place: Workplace, state: State | None = None) -> Work[Made]:
+def work(run: Run, place: Workplace, state: ResumeState | None = None) -> Resumable[Made]:
     """The computation of a run, from the ``state`` of one of its pauses if there is one."""
     match run:
         case PathRun():
@@ -142,7 +142,7 @@ def needed(run: Training, place: Workplace) -> int:
     if run.kind in ("fcn", "efcn"):
         network = networks.dense(network, run.data.shape, live=run.optimiser.weight_decay == 0)  # pages never touched
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
-    return weights + memory.needed(network, run.optimiser, run.precision, place.engine, run.batch)
+    return weights + memory.required_bytes(network, run.optimiser, run.precision, place.engine, run.batch)
 
 
 def _result(place: Workplace, made: Made, attempt: Attempt) -> Result:
@@ -152,16 +152,16 @@ def _result(place: Workplace, made: Made, attempt: Attempt) -> Result:
     return Result(history, arrays, {name: value.cpu() for name, value in weights.items()}, info)
 
 
-def _train(run: Training, place: Workplace, state: State | None) -> Work[Made]:
+def _train(run: Training, place: Workplace, state: ResumeState | None) -> Resumable[Made]:
     train_split, test_split = place.splits(run.data)
     network = build(run, place.store, place.device)
     how = run.evaluation or Evaluation()
     seen = train_split if how.stride == 1 else Split(train_split.x[:: how.stride], train_split.y[:: how.stride])
     is_dense = bool(networks.convolutions(network))
-    saved = state or State({"history": {}})
+    saved = state or ResumeState({"history": {}})
     history: dict[str, list] = saved.numbers["history"]
-    pictures = {name: list(frames) for name, frames in below("pictures/", saved.tensors).items()}
-    weights = below("weights/", saved.tensors)
+    pictures = {name: list(frames) for name, frames in strip_prefix("pictures/", saved.tensors).items()}
+    weights = strip_prefix("weights/", saved.tensors)
     trained = train(
         network,
         train_split,
@@ -173,22 +173,22 @@ def _train(run: Training, place: Workplace, state: State | None) -> Work[Made]:
         precision=run.precision,
         engine=place.engine,
         augment=run.augment,
-        carried=gathered(place.store, run.parent, run.tw) if run.carry else None,
-        after=state and (state.numbers["epoch"], below("trainer/", state.tensors)),
+        optimiser_state=gathered(place.store, run.parent, run.tw) if run.carry else None,
+        resume_from=state and (state.numbers["epoch"], strip_prefix("trainer/", state.tensors)),
     )
     for epoch, losses, trainer in trained:
         if epoch in run.measured:
-            with products(run.precision, place.device):
+            with matmul_precision(run.precision, place.device):
                 precision = run.precision if how.own_precision else "float32"
-                row = {"epoch": epoch} | metrics.measure(network, seen, test_split, precision, epoch_loss=losses)
+                row = {"epoch": epoch} | metrics.history_row(network, seen, test_split, precision, epoch_loss=losses)
             for name, value in row.items():
                 history.setdefault(name, []).append(value)
             if is_dense:
-                for name, picture in metrics.pictures(network).items():
+                for name, picture in metrics.weight_pictures(network).items():
                     pictures.setdefault(name, []).append(picture.cpu())
         if run.kind == "cnn":  # every epoch, so that every tw is possible: VanillaCNN 0.6 MB each, AlexNet 12 MB
             weights |= {f"{epoch}/{name}": value for name, value in _state(network).items()}
-            if run.optimiser.gathers:  # for those that carry it over
+            if run.optimiser.moment_names:  # for those that carry it over
                 weights |= {f"{MOMENTS}/{epoch}/{name}": value for name, value in _moments(network, trainer()).items()}
         yield Pause((epoch + 1) / (run.epochs + 1), partial(_paused, epoch, history, trainer, weights, pictures))
     if run.kind != "cnn":
@@ -201,12 +201,12 @@ def _train(run: Training, place: Workplace, state: State | None) -> Work[Made]:
     return history, arrays, weights
 
 
-def _paused(epoch: int, history: dict, trainer: Callable[[], dict], weights: dict, pictures: dict) -> State:
+def _paused(epoch: int, history: dict, trainer: Callable[[], dict], weights: dict, pictures: dict) -> ResumeState:
     """What a training goes on from after ``epoch``."""
     tensors = {f"trainer/{name}": value for name, value in trainer().items()}
     tensors |= {f"weights/{name}": value for name, value in weights.items()}
     tensors |= {f"pictures/{name}": torch.stack(frames) for name, frames in pictures.items()}
-    return State({"epoch": epoch, "history": history}, tensors)
+    return ResumeState({"epoch": epoch, "history": history}, tensors)
 
 
 def build(run: Training, store: Store, device: str = "cpu") -> nn.Sequential:
@@ -252,21 +252,21 @@ def standard_fcn(
     >>> from efcnlab.config.studies import load
     >>> cnn = load("digits").cnn(seed=0).untrained()
     >>> parts = [
-    ...     [embedding.deviation(layer) for _, layer in networks.convolutions(standard_fcn(cnn, (1, 8, 8), 0, live))]
+    ...     [metrics.deviation(layer) for _, layer in networks.convolutions(standard_fcn(cnn, (1, 8, 8), 0, live))]
     ...     for live in (True, False)
     ... ]
-    >>> torch.allclose(*map(embedding.delta, parts), rtol=1e-6)  # of all weights, where only live ones are kept too
+    >>> torch.allclose(*map(metrics.delta, parts), rtol=1e-6)  # of all weights, where only live ones are kept too
     True
     """
     fcn = networks.initialise(networks.dense(network, shape, live=False), torch.Generator().manual_seed(seed))
     fcn = fcn.to(device)  # which compacts the matrices sooner than a CPU
     if live:
         for name, layer in networks.convolutions(fcn):
-            setattr(fcn, name, embedding.compact(layer))
+            setattr(fcn, name, embedding.to_live(layer))
     return fcn
 
 
-def _walk(run: PathRun, place: Workplace, state: State | None) -> Work[Made]:
+def _walk(run: PathRun, place: Workplace, state: ResumeState | None) -> Resumable[Made]:
     train_split, test_split = place.splits(run.end.data)
     splits = path_run.splits(run.end.data, train_split, test_split, place.device, place.data_root)
     ends = {training: dense_end(training, place.store, place.device) for training in run.parents}
@@ -275,18 +275,18 @@ def _walk(run: PathRun, place: Workplace, state: State | None) -> Work[Made]:
     return path_run.walk(run, path_run.Ground(ends[run.start], start, end, third, splits, _seed(run.end)), state)
 
 
-def _curvature(run: Curvature, place: Workplace, state: State | None) -> Work[Made]:
+def _curvature(run: Curvature, place: Workplace, state: ResumeState | None) -> Resumable[Made]:
     images, of = place.splits(run.of.data)[0], run.of
     moments = {
         0: lambda: build(of, place.store, place.device),
         of.epochs: lambda: dense_end(of, place.store, place.device),
     }
     few, how = Split(images.x[: run.images], images.y[: run.images]), {"steps": run.steps, "count": run.count}
-    history = yield from hessian.measure(moments, few, **how, seed=_seed(of), state=state)
+    history = yield from hessian.measure_curvature(moments, few, **how, seed=_seed(of), state=state)
     return history, {}, {}
 
 
-def _search(run: RateSearch, place: Workplace, state: State | None) -> Work[Made]:
+def _search(run: RateSearch, place: Workplace, state: ResumeState | None) -> Resumable[Made]:
     def build(tw: int) -> nn.Sequential:
         network = run.parent.untrained()
         network.load_state_dict(checkpoint(place.store, run.parent, tw))
@@ -334,7 +334,7 @@ def _state(network: nn.Sequential) -> dict[str, Tensor]:
 def _moments(network: nn.Sequential, trainer: dict[str, Tensor]) -> dict[str, Tensor]:
     """A copy of what a CNN's optimiser has gathered, "PARAMETER/NAME", from its training's state."""
     names = [name for name, _ in network.named_parameters()]
-    numbered = [(key.split("/"), value) for key, value in below("rest/", trainer).items()]
+    numbered = [(key.split("/"), value) for key, value in strip_prefix("rest/", trainer).items()]
     form = torch.contiguous_format
     return {f"{names[int(i)]}/{name}": value.clone(memory_format=form) for (i, name), value in numbered}
 

@@ -17,8 +17,8 @@ from efcnlib import landscape
 from efcnlib.data import datasets
 from efcnlib.data.datasets import Split
 from efcnlib.errors import UserError
-from efcnlib.landscape.points import Path, Weights
-from efcnlib.resumable import Pause, State, Work
+from efcnlib.landscape.points import Points, Weights
+from efcnlib.resumable import Pause, Resumable, ResumeState
 
 Made = tuple[dict, dict[str, Tensor], dict[str, Tensor]]  # history, arrays, weights
 SHARES = (0.0, 0.5, 0.9, 1.0)  # of the work, where the stages begin and end; estimated
@@ -64,14 +64,16 @@ def splits(data: Data, train: Split, test: Split, device: str, data_root: str | 
     return {"train": train, "held": Split(test.x[:half], test.y[:half]), "report": Split(test.x[half:], test.y[half:])}
 
 
-def walk(run: PathRun, ground: Ground, state: State | None = None) -> Work[Made]:
+def walk(run: PathRun, ground: Ground, state: ResumeState | None = None) -> Resumable[Made]:
     """Compute a path run; returns its history, arrays and weights (none)."""
     names = [name for name, _ in ground.network.named_parameters()]
     start, end = ({name: weights[name] for name in names} for weights in (ground.start, ground.end))
     history: dict = {"alpha": landscape.alphas(run.points).tolist()}
     if run.method == "output":
         images, precision = _seen(run, ground.splits), _precision(run)
-        rows = yield from landscape.output_space(ground.network, start, end, run.points, images, state, precision)
+        rows = yield from landscape.evaluate_averaged_outputs(
+            ground.network, start, end, run.points, images, state, precision
+        )
         return history | complete(rows, images), {}, {}
     stage, done, controls, inner = _unpacked(state, start)
     if stage == 0 and run.relaxation is not None:
@@ -82,10 +84,12 @@ def walk(run: PathRun, ground: Ground, state: State | None = None) -> Work[Made]
     if stage < 2:
         images = _seen(run, ground.splits)
         rows = yield from _staged(
-            1, landscape.along(ground.network, curve, images, inner, _precision(run)), done, controls
+            1, landscape.evaluate_curve(ground.network, curve, images, inner, _precision(run)), done, controls
         )
-        done |= complete(rows, ground.splits) | landscape.lengths(curve)
-        done |= landscape.subspace(ground.network, curve, (ground.start, ground.end), landscape.alphas(run.points))
+        done |= complete(rows, ground.splits) | landscape.curve_lengths(curve)
+        done |= landscape.curve_deviation(
+            ground.network, curve, (ground.start, ground.end), landscape.alphas(run.points)
+        )
         inner = None
     arrays = {}
     if run.plane is not None:
@@ -126,66 +130,72 @@ def _precision(run: PathRun) -> str:
     return run.end.precision if run.evaluation and run.evaluation.own_precision else "float32"
 
 
-def _relax(run: PathRun, ground: Ground, start: Weights, end: Weights, state: State | None) -> Work[landscape.Relaxed]:
+def _relax(
+    run: PathRun, ground: Ground, start: Weights, end: Weights, state: ResumeState | None
+) -> Resumable[landscape.RelaxedPath]:
     how = run.relaxation
-    slopes = landscape.Batched(ground.network, ground.splits["train"], how.batch, ground.seed, run.end.precision)
-    path = landscape.linear(start, end, how.points)
+    slopes = landscape.MinibatchLoss(ground.network, ground.splits["train"], how.batch, ground.seed, run.end.precision)
+    path = landscape.linear_points(start, end, how.points)
     settings = how.model_dump(exclude={"batch", "points", "bends", "rest"})
     if run.chain is None:
-        settings["rest"] = how.rest
+        settings["stopping"] = how.rest
     match run.method:
         case "string":
-            return landscape.string(slopes, path, **settings, state=state)
+            return landscape.relax_string(slopes, path, **settings, state=state)
         case "band":
-            return landscape.band(slopes, path, **settings, state=state)
+            return landscape.relax_band(slopes, path, **settings, state=state)
         case shape:
-            return landscape.chain(slopes, path, shape=shape, seed=ground.seed, **settings, state=state)
+            return landscape.train_curve(slopes, path, shape=shape, seed=ground.seed, **settings, state=state)
 
 
-def _curve(run: PathRun, start: Weights, end: Weights, controls: Path | None) -> landscape.Curve:
+def _curve(run: PathRun, start: Weights, end: Weights, controls: Points | None) -> landscape.Curve:
     if controls is None:
-        return (landscape.curvilinear if run.method == "curvilinear" else landscape.straight)(start, end, run.points)
-    return landscape.through(controls, run.points, "bezier" if run.method == "bezier" else "polygon")
+        return (landscape.curvilinear_path if run.method == "curvilinear" else landscape.linear_path)(
+            start, end, run.points
+        )
+    return landscape.curve_through(controls, run.points, "bezier" if run.method == "bezier" else "polygon")
 
 
-def _plane(run: PathRun, ground: Ground, curve: landscape.Curve, staged: Callable, inner: State | None) -> Work[dict]:
+def _plane(
+    run: PathRun, ground: Ground, curve: landscape.Curve, staged: Callable, inner: ResumeState | None
+) -> Resumable[dict]:
     """Train loss on the plane through the ends and the third network, and where the path passes over it."""
     third = ground.third if run.third is not None else curve.at(len(curve) // 2)
     try:
-        plane = landscape.Plane.of(curve.at(0), curve.at(len(curve) - 1), third)
+        plane = landscape.Plane.through(curve.at(0), curve.at(len(curve) - 1), third)
     except UserError:  # a stiff string may have stayed straight
         return {}
     grid, x, y = plane.grid(run.plane.size)
     train = ground.splits["train"]
     few = Split(train.x[: run.plane.images], train.y[: run.plane.images])
-    rows = yield from staged(landscape.along(ground.network, grid, {"train": few}, inner, _precision(run)))
+    rows = yield from staged(landscape.evaluate_curve(ground.network, grid, {"train": few}, inner, _precision(run)))
     loss = torch.tensor(rows["train_loss"], dtype=torch.float64).view(len(y), len(x))
-    over = {"plane_path": plane.over(curve)}
+    over = {"plane_path": plane.project(curve)}
     if run.method == "linear":
-        bent = landscape.curvilinear(curve.at(0), curve.at(len(curve) - 1), run.points)
-        over["plane_curvilinear"] = plane.over(bent)
+        bent = landscape.curvilinear_path(curve.at(0), curve.at(len(curve) - 1), run.points)
+        over["plane_curvilinear"] = plane.project(bent)
     return {"plane_loss": loss, "plane_x": x, "plane_y": y, "plane_corners": plane.corners} | over
 
 
-def _staged(stage: int, work: Work, done: dict, controls: Path | None) -> Work:
+def _staged(stage: int, work: Resumable, done: dict, controls: Points | None) -> Resumable:
     """A stage's work, its pauses those of the whole walk; ``done`` and ``controls`` are what came before it."""
     first, width = SHARES[stage], SHARES[stage + 1] - SHARES[stage]
 
-    def state(pause: Pause) -> State:
+    def state(pause: Pause) -> ResumeState:
         inner = pause.state()
         tensors = {f"inner/{name}": value for name, value in inner.tensors.items()}
         tensors |= {f"controls/{name}": points.clone() for name, points in (controls or {}).items()}
-        return State({"stage": stage, "done": dict(done), "inner": inner.numbers}, tensors)
+        return ResumeState({"stage": stage, "done": dict(done), "inner": inner.numbers}, tensors)
 
     while True:
         try:
             pause = next(work)
         except StopIteration as end:
             return end.value
-        yield Pause(first + width * pause.part, lambda pause=pause: state(pause))
+        yield Pause(first + width * pause.fraction, lambda pause=pause: state(pause))
 
 
-def _unpacked(state: State | None, like: Weights) -> tuple[int, dict, Path | None, State | None]:
+def _unpacked(state: ResumeState | None, like: Weights) -> tuple[int, dict, Points | None, ResumeState | None]:
     """The stage, what came before it, and the state to go on from within it."""
     if state is None:
         return 0, {}, None, None
@@ -195,4 +205,9 @@ def _unpacked(state: State | None, like: Weights) -> tuple[int, dict, Path | Non
         parts[part][rest] = value
     controls = {name: value.to(like[name], copy=True) for name, value in parts["controls"].items()}
     controls = {name: controls[name] for name in like} if controls else None  # in the parameters' own order
-    return state.numbers["stage"], dict(state.numbers["done"]), controls, State(state.numbers["inner"], parts["inner"])
+    return (
+        state.numbers["stage"],
+        dict(state.numbers["done"]),
+        controls,
+        ResumeState(state.numbers["inner"], parts["inner"]),
+    )

@@ -8,14 +8,16 @@ from torch import nn
 from efcnlab.config.learning_rates import RateSearch
 from efcnlib import metrics
 from efcnlib.data.datasets import Split, epoch_order
-from efcnlib.kernels.precision import products
-from efcnlib.resumable import Pause, State, Work
+from efcnlib.kernels.precision import matmul_precision
+from efcnlib.resumable import Pause, Resumable, ResumeState
 from efcnlib.training.trainer import Engine, Trainer
 
 LOOK = 10  # steps after which a training that has diverged is ended
 
 
-def search(run: RateSearch, build, split: Split, engine: Engine, seed: int, state: State | None = None) -> Work[dict]:
+def search(
+    run: RateSearch, build, split: Split, engine: Engine, seed: int, state: ResumeState | None = None
+) -> Resumable[dict]:
     """The history of a search, one row a relax time and rate; ``build(tw)`` gives the network that is to be trained.
 
     ``split`` holds the training images, ``seed`` decides their order, where the CNN's were shuffled. A generator, see
@@ -30,7 +32,7 @@ def search(run: RateSearch, build, split: Split, engine: Engine, seed: int, stat
     seen = Split(images.x[::stride], images.y[::stride])
 
     def loss(network: nn.Module) -> float:
-        with products(precision, images.x.device):
+        with matmul_precision(precision, images.x.device):
             own = how is not None and how.own_precision
             return float(metrics.evaluate(network, seen, precision=precision if own else "float32")[0])
 
@@ -47,7 +49,7 @@ def search(run: RateSearch, build, split: Split, engine: Engine, seed: int, stat
         _train(network, images, run, rate, engine, seed)
         for name, value in {"rate": rate, "tw": tw, "before": before, "after": loss(network)}.items():
             history[name].append(value)
-        yield Pause(number / len(wanted), lambda: State({"history": history}))
+        yield Pause(number / len(wanted), lambda: ResumeState({"history": history}))
     return history | {"images": len(images)}
 
 
@@ -59,4 +61,4 @@ def _train(network: nn.Module, images: Split, run: RateSearch, rate: float, engi
         trainer.epoch(images, part)
         if not torch.isfinite(trainer.loss()):
             break
-    trainer.settle()
+    trainer.flush()

@@ -268,7 +268,7 @@ def disk(run: Run) -> Disk:
         if run.chain:
             networks_kept += run.chain.bends  # their velocities
         if getattr(how, "rest", None):  # three samples of the points that move
-            networks_kept += 3 * (networks_kept - 2) / convergence.stride(weights // 4)
+            networks_kept += 3 * (networks_kept - 2) / convergence.sampling_stride(weights // 4)
         record = RECORD + (NUMBER * SERIES * how.steps * getattr(how, "cycles", 1) if how else 0)
         arrays = 8 * run.plane.size**2 if run.plane else 0
         return Disk(record + arrays, 2 * (record + int(networks_kept * weights)))
@@ -283,7 +283,7 @@ def disk(run: Run) -> Disk:
         heat = 2 * prod(metrics.HEAT) * geometry.out[0] * geometry.rows.padded
         arrays = 2 * rows * columns + (8 * columns + heat) * len(run.measured)
     weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
-    moments = weights * len(run.optimiser.gathers)
+    moments = weights * len(run.optimiser.moment_names)
     kept = (weights + moments) * (run.epochs + 1) if run.kind == "cnn" else weights
     return Disk(RECORD + arrays + kept, 2 * (RECORD + arrays + kept + weights + moments))
 

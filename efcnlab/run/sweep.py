@@ -23,10 +23,10 @@ from efcnlab.store.resolve import resolved
 from efcnlab.store.run_lock import Attempt
 from efcnlab.store.run_store import Busy, Result, State, Store, default_root, key_of
 from efcnlib.errors import UserError, at_least
-from efcnlib.kernels.precision import speedup
+from efcnlib.kernels.precision import bf16_speedup
 from efcnlib.training import memory
 from efcnlib.training.trainer import Engine
-from efcnlib.training.trainer import check as check_engine
+from efcnlib.training.trainer import check_supported as check_engine
 
 LOOK = 0.5  # seconds between two looks at runs that other processes compute
 
@@ -150,7 +150,7 @@ def prepare(
         return todo
     for optimiser in {study.optimiser, study.relax_optimiser or study.optimiser} if check else ():
         check_engine(optimiser, study.precision, engine or Engine(), device)
-    if check and study.precision == "bf16" and (faster := speedup(device)) < 1:
+    if check and study.precision == "bf16" and (faster := bf16_speedup(device)) < 1:
         _say(f"bf16 products are {faster:.1f} times as fast as float32 ones on {device} (measured)")
     for run in todo:
         if isinstance(run, Training) and run.carry and run.parent not in todo:
@@ -194,9 +194,9 @@ def _compute(group: list[Run], place: Workplace, meter: Meter) -> None:
         meter.at(", ".join(run.label for run in attempts))
         if len(attempts) == 1:
             ((run, attempt),) = attempts.items()
-            yield run, compute(run, place, attempt, lambda pause: meter.tell(run, pause.part))
+            yield run, compute(run, place, attempt, lambda pause: meter.tell(run, pause.fraction))
             return
-        need, free = sum(needed(run, place) for run in attempts), memory.free(torch.device(place.device))
+        need, free = sum(needed(run, place) for run in attempts), memory.free_bytes(torch.device(place.device))
         room = "" if free is None else f", {files.size(free)} are free"
         _say(f"{len(attempts)} eFCNs at once need {files.size(need)} on {place.device}{room}")
         if free is not None and need > free:

@@ -19,7 +19,7 @@ from efcnlab.store.run_store import State
 from efcnlib import metrics, networks
 from efcnlib.data.datasets import Split
 from efcnlib.errors import UserError, shortened
-from efcnlib.kernels.precision import products
+from efcnlib.kernels.precision import matmul_precision
 from efcnlib.training.trainer import Engine, Trainer
 
 STEPS = 8  # of a training that is timed: a whole cycle of every delay
@@ -188,7 +188,7 @@ def agreed(study: Study, runs: Sequence[Run], device: str, engine: Engine, *, ye
     """
     optimisers = (study.optimiser, study.relax_optimiser or study.optimiser)
     is_open = "delay" not in engine.model_fields_set and engine.kernel == "torch" and engine.update == "fused"
-    delays = DELAYS if is_open and all(optimiser.plain for optimiser in optimisers) else ()
+    delays = DELAYS if is_open and all(optimiser.is_plain_sgd for optimiser in optimisers) else ()
     measured = measure(runs, device, engine, delays)
     hours = duration(sum(map(measured.seconds, runs)) / workers)
     confirm(f"{study.name}: {len(runs)} runs, about {hours} on this machine (measured: {measured.words})", yes)
@@ -254,7 +254,7 @@ def _step(network: nn.Sequential, run: Training, noise: Split, engine: Engine) -
 
     def train(order: torch.Tensor) -> None:
         trainer.epoch(noise, order)
-        trainer.settle()
+        trainer.flush()
 
     train(order if noise.x.is_cuda else order[: run.batch])  # a GPU's first epoch records its steps
     return _seconds(lambda: train(order), noise.x.device) / len(noise)
@@ -263,7 +263,7 @@ def _step(network: nn.Sequential, run: Training, noise: Split, engine: Engine) -
 def _look(network: nn.Sequential, run: Training, precision: str) -> float:
     """Seconds of an image in an evaluation."""
     noise = _noise(run, IMAGES, next(network.parameters()).device)
-    with products(run.precision, noise.x.device):
+    with matmul_precision(run.precision, noise.x.device):
         metrics.evaluate(network, noise, precision=precision)
         return _seconds(lambda: metrics.evaluate(network, noise, precision=precision), noise.x.device) / IMAGES
 

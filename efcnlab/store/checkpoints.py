@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from efcnlab.store import files
 from efcnlab.store.files import Damage, Digest
 from efcnlab.store.run_folder import SCHEMA_VERSION, name_of
-from efcnlib.resumable import State
+from efcnlib.resumable import ResumeState
 
 MANIFEST, NUMBERS = "checkpoint.json", ".numbers"
 
@@ -27,7 +27,7 @@ MANIFEST, NUMBERS = "checkpoint.json", ".numbers"
 class Saved:
     """A checkpoint as read, verified: ``part`` of the run, 0 to 1, took ``seconds`` in ``attempts`` goes at it."""
 
-    state: State
+    state: ResumeState
     part: float
     seconds: float
     attempts: int
@@ -79,7 +79,7 @@ def load(folder: Path, key: str) -> Saved | None:
         return None
     tensors = safetensors.torch.load(files.read(_state(folder, manifest.number), manifest.digest))
     numbers = files.decode(pydantic_core.from_json(bytes(tensors.pop(NUMBERS, torch.empty(0)).numpy())))
-    return Saved(State(numbers, tensors), manifest.part, manifest.seconds, manifest.attempts)
+    return Saved(ResumeState(numbers, tensors), manifest.part, manifest.seconds, manifest.attempts)
 
 
 def part(folder: Path, key: str) -> float | None:

@@ -12,7 +12,7 @@ from efcnlab.config.runs import Training
 from efcnlab.store.run_folder import WEIGHTS
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
-from efcnlib.training.optimisers import below
+from efcnlib.training.optimisers import strip_prefix
 
 MOMENTS = "moments"
 
@@ -40,8 +40,8 @@ def gathered(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
     Nothing after 0 epochs, and nothing ever of plain SGD.
     """
     prefix = f"{MOMENTS}/{epoch}/"
-    found = below(prefix, store.weights(key_of(cnn), prefix))
-    if epoch and cnn.optimiser.gathers and not found:
+    found = strip_prefix(prefix, store.weights(key_of(cnn), prefix))
+    if epoch and cnn.optimiser.moment_names and not found:
         file = store.root / key_of(cnn) / WEIGHTS
         raise UserError(
             f"{cnn.label} was computed before its optimiser was kept with its weights: remove {file}, and they are"

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from efcnlab.store import checkpoints, files
 from efcnlab.store.checkpoints import Saved
-from efcnlib.resumable import Pause, State, Stopped, Work
+from efcnlib.resumable import Pause, Resumable, ResumeState, Stopped
 
 EVERY = 20.0  # seconds of work, at least, between two checkpoints
 DEAR = 20  # and at least so many times what the last one took: they cost 5 % of the time at most
@@ -56,7 +56,7 @@ class Attempt:
         self.saved = self._load()
         self.start = self.noted = self.kept = time.monotonic()
         self.cost = 0.0  # seconds the last checkpoint took
-        before = self.saved or Saved(State({}), 0.0, 0.0, 0)
+        before = self.saved or Saved(ResumeState({}), 0.0, 0.0, 0)
         dead = progress_of(root, key)  # its note may be all there is of one that died before its first checkpoint
         self.attempts, self.before = max(before.attempts, dead.attempts if dead else 0) + 1, before.seconds
         self.progress = Progress(
@@ -65,7 +65,7 @@ class Attempt:
         self._note(before.part)
 
     @property
-    def state(self) -> State | None:
+    def state(self) -> ResumeState | None:
         """Where an earlier attempt left off."""
         return self.saved and self.saved.state
 
@@ -82,14 +82,14 @@ class Attempt:
         self.check()
         now = time.monotonic()
         if now - self.noted >= 1 or self.every == 0:
-            self._note(pause.part)
+            self._note(pause.fraction)
         if now - self.kept >= max(self.every, DEAR * self.cost) or self.every == 0:
             self.keep(pause)
 
     def keep(self, pause: Pause) -> None:
         """Keep a checkpoint, however recent the last one is."""
         start = time.monotonic()
-        checkpoints.save(self.folder, self.key, Saved(pause.state(), pause.part, self.seconds, self.attempts))
+        checkpoints.save(self.folder, self.key, Saved(pause.state(), pause.fraction, self.seconds, self.attempts))
         self.kept = time.monotonic()
         self.cost = self.kept - start
 
@@ -98,7 +98,7 @@ class Attempt:
         if self.lease.compromise:
             raise LeaseLostError(f"{self.label} was taken over by another process")
 
-    def finish(self, work: Work[T], tick: Callable[[Pause], None] = lambda pause: None) -> T:
+    def finish(self, work: Resumable[T], tick: Callable[[Pause], None] = lambda pause: None) -> T:
         """The result of a computation, kept on the way; ``tick`` sees each pause.
 
         If it raises Stopped, a checkpoint of that pause is kept first.

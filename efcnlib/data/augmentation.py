@@ -11,15 +11,15 @@ from torch import Tensor
 MARGIN = 4  # pixels on each side
 
 
-def augmented(x: Tensor, generator: torch.Generator) -> Tensor:
+def random_crop_and_flip(x: Tensor, generator: torch.Generator) -> Tensor:
     """Images [n, c, h, w], each moved and mirrored by numbers of its own, drawn on their device from ``generator``."""
     n, device = len(x), x.device
     corners = torch.randint(0, 2 * MARGIN + 1, (2, n), generator=generator, device=device)
     mirrored = torch.randint(0, 2, (n,), generator=generator, device=device)
-    return moved(x, corners[0], corners[1], mirrored.bool())
+    return crop_and_flip(x, corners[0], corners[1], mirrored.bool())
 
 
-def moved(x: Tensor, top: Tensor, left: Tensor, mirrored: Tensor) -> Tensor:
+def crop_and_flip(x: Tensor, top: Tensor, left: Tensor, mirrored: Tensor) -> Tensor:
     """Windows of images x [n, c, h, w] behind MARGIN zeros on each side, mirrored where ``mirrored`` [n] says so.
 
     ``top`` and ``left``, int64 [n] from 0 to 2 MARGIN, are the windows' corners; at MARGIN nothing moves.

@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 from tqdm import tqdm
 
 from efcnlib.data import sources
-from efcnlib.data.images import Images, Split, epoch_order, held_out, moments, to_device
+from efcnlib.data.images import Images, Split, channel_statistics, epoch_order, held_out, to_device
 from efcnlib.data.sources import Arrays, Source
 from efcnlib.errors import UserError, choice
 
@@ -42,10 +42,10 @@ __all__ = [
     "Split",
     "Unavailable",
     "cache_file",
+    "channel_statistics",
     "epoch_order",
     "held_out",
     "load",
-    "moments",
     "to_device",
 ]
 

@@ -126,7 +126,7 @@ def _first(x: Tensor, y: Tensor, count: int | None, what: str) -> tuple[Tensor, 
 
 
 def _scale(x: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    mean, deviation = moments(x)
+    mean, deviation = channel_statistics(x)
     if not deviation.all():
         channel = int((deviation == 0).nonzero()[0])
         raise UserError(
@@ -136,12 +136,12 @@ def _scale(x: Tensor, name: str) -> tuple[Tensor, Tensor]:
     return mean, deviation
 
 
-def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+def channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel in float64; of uint8 from how often each of the values occurs.
 
     >>> import torch
-    >>> from efcnlib.data.datasets import moments
-    >>> moments(torch.tensor([1, 3], dtype=torch.uint8).view(2, 1, 1, 1))
+    >>> from efcnlib.data.datasets import channel_statistics
+    >>> channel_statistics(torch.tensor([1, 3], dtype=torch.uint8).view(2, 1, 1, 1))
     (tensor([2.], dtype=torch.float64), tensor([1.], dtype=torch.float64))
     """
     if x.is_floating_point():

@@ -22,24 +22,24 @@ PRODUCTS = {
 NARROW = ("DEFAULT", "AVX2")  # PyTorch's names of x86 processors without AVX-512: its bf16 kernels need that
 
 
-def needed(device: torch.device | str) -> bool:
-    """Whether ``device`` is a CPU for which `Widened` is the faster way to bf16 products.
+def is_needed(device: torch.device | str) -> bool:
+    """Whether ``device`` is a CPU for which `EmulatedBf16` is the faster way to bf16 products.
 
-    >>> from efcnlib.kernels.bf16_emulation import needed
-    >>> needed("cuda")
+    >>> from efcnlib.kernels.bf16_emulation import is_needed
+    >>> is_needed("cuda")
     False
     """
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")
     return torch.device(device).type == "cpu" and is_x86 and torch.backends.cpu.get_cpu_capability() in NARROW
 
 
-class Widened(TorchDispatchMode):
+class EmulatedBf16(TorchDispatchMode):
     """While this is entered, products of bf16 tensors are computed by float32 kernels.
 
     >>> import torch
-    >>> from efcnlib.kernels.bf16_emulation import Widened
+    >>> from efcnlib.kernels.bf16_emulation import EmulatedBf16
     >>> x = torch.tensor([[1.0, 2**-9]], dtype=torch.bfloat16)
-    >>> with Widened():  # 1 + 2^-18, rounded
+    >>> with EmulatedBf16():  # 1 + 2^-18, rounded
     ...     x @ x.T
     tensor([[1.]], dtype=torch.bfloat16)
     """

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from efcnlib.errors import UserError
 from efcnlib.kernels.fused_sgd import rounded
-from efcnlib.kernels.launch import Tile, require, start, tl, triton
+from efcnlib.kernels.launch import Tile, launch_kernel, require_tensor, tl, triton
 from efcnlib.kernels.norms import Norms, place, sums
 from efcnlib.kernels.weight_gradient import gradient, prepare
 
@@ -55,16 +55,16 @@ def wgrad_adam(
     constants |= {"B1": betas[0], "B2": betas[1], "C1": 1 - betas[0], "C2": 1 - betas[1]}
     constants |= {"LOG1": math.log(betas[0]), "LOG2": math.log(betas[1])}
     tensors = (w, m, v, dy, x, step, None if shadow is None else shadow.view(torch.int16), partials)
-    start(_wgrad_adam, tiles, tensors, (float(lr), float(eps), *w.shape), tile, **constants)
+    launch_kernel(_wgrad_adam, tiles, tensors, (float(lr), float(eps), *w.shape), tile, **constants)
 
 
 def _check(w: Tensor, m: Tensor, v: Tensor, step: Tensor, shadow: Tensor | None) -> None:
-    require("w", w, (torch.float32,), (-1, -1))
-    require("m", m, (torch.float32,), tuple(w.shape))
-    require("v", v, (torch.float32,), tuple(w.shape))
-    require("step", step, (torch.int32, torch.float32), (1,) * step.ndim)
+    require_tensor("w", w, (torch.float32,), (-1, -1))
+    require_tensor("m", m, (torch.float32,), tuple(w.shape))
+    require_tensor("v", v, (torch.float32,), tuple(w.shape))
+    require_tensor("step", step, (torch.int32, torch.float32), (1,) * step.ndim)
     if shadow is not None:
-        require("shadow", shadow, (torch.bfloat16,), tuple(w.shape))
+        require_tensor("shadow", shadow, (torch.bfloat16,), tuple(w.shape))
 
 
 def reference(

@@ -12,7 +12,7 @@ to nearest, and is still joined exactly.
 import torch
 from torch import Tensor
 
-from efcnlib.kernels.launch import Tile, require, start, tl, triton
+from efcnlib.kernels.launch import Tile, launch_kernel, require_tensor, tl, triton
 from efcnlib.kernels.norms import Norms, place, sums
 from efcnlib.kernels.weight_gradient import gradient, prepare
 
@@ -21,7 +21,7 @@ NAN = 0x7FC00000  # the one NaN that is kept: rounding others could carry into t
 
 def split(master: Tensor) -> tuple[Tensor, Tensor]:
     """(hi bfloat16, lo int16) of a float32 tensor, of its shape."""
-    require("master", master, (torch.float32,), tuple(master.shape))
+    require_tensor("master", master, (torch.float32,), tuple(master.shape))
     bits = torch.where(master.isnan(), NAN, master.view(torch.int32))
     hi = (bits + 0x8000) >> 16
     return hi.to(torch.int16).view(torch.bfloat16), (bits - (hi << 16)).to(torch.int16)
@@ -29,8 +29,8 @@ def split(master: Tensor) -> tuple[Tensor, Tensor]:
 
 def join(hi: Tensor, lo: Tensor) -> Tensor:
     """The float32 master of ``hi`` and ``lo``, of their shape."""
-    require("hi", hi, (torch.bfloat16,), tuple(hi.shape))
-    require("lo", lo, (torch.int16,), tuple(hi.shape))
+    require_tensor("hi", hi, (torch.bfloat16,), tuple(hi.shape))
+    require_tensor("lo", lo, (torch.int16,), tuple(hi.shape))
     return ((hi.view(torch.int16).int() << 16) + lo.int()).view(torch.float32)
 
 
@@ -51,11 +51,11 @@ def wgrad_sgd(
     ``precision``, "tf32" or "ieee" (all bits). Sums are float32. ``norms`` gets those of the updated master. Compiled
     anew for each n. UserError for other types, shapes or strides, and where Triton cannot run.
     """
-    require("hi", hi, (torch.bfloat16,), (-1, -1))
-    require("lo", lo, (torch.int16,), tuple(hi.shape))
+    require_tensor("hi", hi, (torch.bfloat16,), (-1, -1))
+    require_tensor("lo", lo, (torch.int16,), tuple(hi.shape))
     tile, tiles, partials, constants = prepare(hi, dy, x, norms, precision, tile)
     tensors = (hi.view(torch.int16), lo, dy, x, partials)
-    start(_wgrad_sgd, tiles, tensors, (float(lr), *hi.shape), tile, **constants)
+    launch_kernel(_wgrad_sgd, tiles, tensors, (float(lr), *hi.shape), tile, **constants)
 
 
 def reference(weight: Tensor, dy: Tensor, x: Tensor, lr: float) -> Tensor:

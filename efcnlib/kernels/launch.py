@@ -61,7 +61,7 @@ class Partials:
         """The buffer for a kernel of so many tiles. UserError if it was made for another one."""
         if self.buffer is None:
             self.buffer = torch.empty(tiles, self.width, device=device)
-        require("partials", self.buffer, (torch.float32,), (tiles, self.width))
+        require_tensor("partials", self.buffer, (torch.float32,), (tiles, self.width))
         return self.buffer
 
     def totals(self) -> Tensor:
@@ -71,7 +71,7 @@ class Partials:
         return self.buffer.sum(0, dtype=torch.float64)
 
 
-def require(name: str, tensor: Tensor, dtypes: tuple[torch.dtype, ...], shape: tuple[int, ...]) -> None:
+def require_tensor(name: str, tensor: Tensor, dtypes: tuple[torch.dtype, ...], shape: tuple[int, ...]) -> None:
     """UserError unless ``tensor`` is contiguous, not empty, of one of ``dtypes`` and of ``shape`` (-1: any size)."""
     found = f"{name} is {_word(tensor.dtype)} {list(tensor.shape)}"
     if tensor.dtype not in dtypes:
@@ -85,7 +85,9 @@ def require(name: str, tensor: Tensor, dtypes: tuple[torch.dtype, ...], shape: t
         raise UserError(f"{found} with strides {list(tensor.stride())}: the kernel takes contiguous tensors")
 
 
-def start(kernel, tiles: int, tensors: tuple[Tensor | None, ...], numbers: tuple, tile: Tile, **constants) -> None:
+def launch_kernel(
+    kernel, tiles: int, tensors: tuple[Tensor | None, ...], numbers: tuple, tile: Tile, **constants
+) -> None:
     """Launch ``kernel`` as ``tiles`` programs on ``tensors``, ``numbers`` and compile-time ``constants``.
 
     UserError if the tensors are not all on one device, or on one that cannot run the kernel.
@@ -96,12 +98,12 @@ def start(kernel, tiles: int, tensors: tuple[Tensor | None, ...], numbers: tuple
     if tiles > LARGEST:
         raise UserError(f"{tiles} tiles are not allowed: a kernel runs at most {LARGEST}, give larger tiles")
     device = devices.pop()
-    runnable(device)
+    check_runnable(device)
     with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
         kernel[(tiles,)](*tensors, *numbers, **constants, num_warps=tile.warps, num_stages=tile.stages)
 
 
-def runnable(device: torch.device | str) -> None:
+def check_runnable(device: torch.device | str) -> None:
     """UserError unless Triton kernels can run on ``device``; interpreted ones can on any."""
     device = torch.device(device)
     if INTERPRETED:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from efcnlib.geometry import ConvGeometry
-from efcnlib.kernels.launch import FLOATS, Partials, Tile, require, start, tl, triton
+from efcnlib.kernels.launch import FLOATS, Partials, Tile, launch_kernel, require_tensor, tl, triton
 
 TILE = Tile(32, 256, warps=8)
 
@@ -39,10 +39,12 @@ def norms(
     run.
     """
     scratch = scratch or Norms(geometry, live)
-    require("weight", weight, FLOATS, geometry.shape(live))
+    require_tensor("weight", weight, FLOATS, geometry.shape(live))
     tiles = tile.count(*weight.shape)
     tensors = weight, scratch.rows(tiles, weight.device)
-    start(_norms, tiles, tensors, weight.shape, tile, G=numbers(scratch, weight), ROWS=tile.rows, COLUMNS=tile.columns)
+    launch_kernel(
+        _norms, tiles, tensors, weight.shape, tile, G=numbers(scratch, weight), ROWS=tile.rows, COLUMNS=tile.columns
+    )
     return scratch.totals()
 
 
@@ -61,7 +63,7 @@ def numbers(norms: Norms | None, weight: Tensor) -> tuple[int, ...] | None:
     if norms is None:
         return None
     g = norms.geometry
-    require("weight", weight, (weight.dtype,), g.shape(norms.live))
+    require_tensor("weight", weight, (weight.dtype,), g.shape(norms.live))
     _, h, w, _, u, v = g.shape6(norms.live)
     p, q = (g.rows.padding, g.cols.padding) if norms.live else (0, 0)
     rows = (h, u, g.rows.stride, p, g.rows.reach, g.rows.dilation)

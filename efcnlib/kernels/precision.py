@@ -22,11 +22,11 @@ PRECISIONS = ("float32", "tf32", "bf16")
 AMPERE = (8, 0)  # compute capability of the first GPUs with tf32 and bf16 tensor cores
 
 
-def available(device: torch.device | str) -> tuple[str, ...]:
-    """The precisions that ``device`` can compute in. A CPU's bf16 may be slow: see `speedup`.
+def available_precisions(device: torch.device | str) -> tuple[str, ...]:
+    """The precisions that ``device`` can compute in. A CPU's bf16 may be slow: see `bf16_speedup`.
 
-    >>> from efcnlib.kernels.precision import available
-    >>> available("cpu")
+    >>> from efcnlib.kernels.precision import available_precisions
+    >>> available_precisions("cpu")
     ('float32', 'bf16')
     """
     device = torch.device(device)
@@ -35,37 +35,37 @@ def available(device: torch.device | str) -> tuple[str, ...]:
     return PRECISIONS if torch.cuda.get_device_capability(device) >= AMPERE else ("float32",)
 
 
-def check(precision: str, device: torch.device | str) -> None:
+def check_precision(precision: str, device: torch.device | str) -> None:
     """UserError unless ``device`` can compute in ``precision``; it names those that it can.
 
-    >>> from efcnlib.kernels.precision import check
-    >>> check("tf32", "cpu")
+    >>> from efcnlib.kernels.precision import check_precision
+    >>> check_precision("tf32", "cpu")
     Traceback (most recent call last):
         ...
     efcnlib.errors.UserError: precision 'tf32' is not to be had on cpu: choose one of float32, bf16
     """
     choice("precision", precision, PRECISIONS)
-    allowed = available(device)
+    allowed = available_precisions(device)
     if precision not in allowed:
         raise UserError(f"precision {precision!r} is not to be had on {device}: choose one of {', '.join(allowed)}")
 
 
 @contextlib.contextmanager
-def products(precision: str, device: torch.device | str) -> Iterator[None]:
+def matmul_precision(precision: str, device: torch.device | str) -> Iterator[None]:
     """How products are computed within: float32 ones on a GPU keep all their bits in "float32" alone, elsewhere tf32's.
 
     bf16 products on a CPU without instructions for them come from its float32 kernels (``widened``).
 
     >>> import torch
-    >>> from efcnlib.kernels.precision import products
-    >>> with products("float32", "cpu"):  # a CPU keeps them all
+    >>> from efcnlib.kernels.precision import matmul_precision
+    >>> with matmul_precision("float32", "cpu"):  # a CPU keeps them all
     ...     torch.ones(1, 3) @ torch.ones(3, 1)
     tensor([[3.]])
     """
     if torch.device(device).type != "cuda":
         with (
-            bf16_emulation.Widened()
-            if precision == "bf16" and bf16_emulation.needed(device)
+            bf16_emulation.EmulatedBf16()
+            if precision == "bf16" and bf16_emulation.is_needed(device)
             else contextlib.nullcontext()
         ):
             yield
@@ -82,22 +82,22 @@ def products(precision: str, device: torch.device | str) -> Iterator[None]:
 
 
 @functools.cache
-def speedup(device: str) -> float:
+def bf16_speedup(device: str) -> float:
     """How many times faster a bf16 product is than a float32 one on this device, measured (0.1 s on a CPU).
 
     CPUs with avx512_bf16 or AMX gain a factor of two or more; others convert each operand and lose a little.
 
-    >>> from efcnlib.kernels.precision import speedup
-    >>> speedup("cpu") > 0
+    >>> from efcnlib.kernels.precision import bf16_speedup
+    >>> bf16_speedup("cpu") > 0
     True
     """
-    if "bf16" not in available(device):
+    if "bf16" not in available_precisions(device):
         return 0.0
     size = 1024 if torch.device(device).type == "cpu" else 8192
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(size, size, generator=generator).to(device) for _ in range(2))
     single = _seconds(a, b)
-    with products("bf16", device):
+    with matmul_precision("bf16", device):
         return single / _seconds(a.bfloat16(), b.bfloat16())
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from efcnlib.errors import UserError, choice
-from efcnlib.kernels.launch import FLOATS, INTERPRETED, Tile, require, tl, triton
+from efcnlib.kernels.launch import FLOATS, INTERPRETED, Tile, require_tensor, tl, triton
 from efcnlib.kernels.norms import Norms, numbers
 
 # Choices for sm_90 of which no variant spills a register, norms of odd geometries included; not timed.
@@ -24,8 +24,8 @@ def prepare(
     for a tile that is too small for a product.
     """
     choice("input precision", precision, ("tf32", "ieee"))
-    require("dy", dy, FLOATS, (-1, weight.shape[0]))
-    require("x", x, (dy.dtype,), (len(dy), weight.shape[1]))
+    require_tensor("dy", dy, FLOATS, (-1, weight.shape[0]))
+    require_tensor("x", x, (dy.dtype,), (len(dy), weight.shape[1]))
     tile = tile or TILES[dy.dtype]
     if min(tile.rows, tile.columns, tile.depth) < 16:
         raise UserError(f"a product's tile {tile.rows} x {tile.columns} x {tile.depth} is not allowed: give 16 or more")

@@ -4,44 +4,45 @@ A point is a dict of weights; a path stacks n of them, one tensor [n, ...] for e
 supplement, and what the field has used since, on the same ends with the same evaluation:
 
 - `points`, `curves`: stacked points; curves that mix a few of them. The linear path and the curvilinear one.
-- `slopes`: the loss at many points at once, and its gradients.
-- `springs`, `strings`: the string, equation (1).
-- `rest`: when either has stopped moving.
-- `bands`: the nudged elastic band, which redistributes its pivots and puts in new ones.
-- `chains`: Bezier curves and polygonal chains with trained bends.
-- `evaluation`, `outputs`: losses and accuracies on the way; the average of the two networks' outputs.
+- `batched_loss`: the loss at many points at once, and its gradients.
+- `springs`, `string`: the string, equation (1).
+- `nudged_band`: the nudged elastic band, which redistributes its pivots and inserts new ones.
+- `convergence`: when a string or a band has stopped moving.
+- `trained_curves`: Bezier curves and polygonal chains with trained bends.
+- `evaluation`, `output_space`: losses and accuracies along a curve; those of the two networks' averaged outputs.
 - `deviations`, `plane`: how far a curve is from the CNNs; the plane through three networks.
+- `hessian`, `lanczos`: gradient and curvature of the loss at one network.
 """
 
-from efcnlib.landscape.batched_loss import Batched, Surface
-from efcnlib.landscape.convergence import Rest
-from efcnlib.landscape.curves import Curve, alphas, curvilinear, lengths, straight, through
-from efcnlib.landscape.deviations import subspace
-from efcnlib.landscape.evaluation import along
-from efcnlib.landscape.nudged_band import band
-from efcnlib.landscape.output_space import output_space
+from efcnlib.landscape.batched_loss import EnergyFunction, MinibatchLoss
+from efcnlib.landscape.convergence import StoppingCriterion
+from efcnlib.landscape.curves import Curve, alphas, curve_lengths, curve_through, curvilinear_path, linear_path
+from efcnlib.landscape.deviations import curve_deviation
+from efcnlib.landscape.evaluation import evaluate_curve
+from efcnlib.landscape.nudged_band import relax_band
+from efcnlib.landscape.output_space import evaluate_averaged_outputs
 from efcnlib.landscape.plane import Plane
-from efcnlib.landscape.points import linear
-from efcnlib.landscape.string import Relaxed, string
-from efcnlib.landscape.trained_curves import chain
+from efcnlib.landscape.points import linear_points
+from efcnlib.landscape.string import RelaxedPath, relax_string
+from efcnlib.landscape.trained_curves import train_curve
 
 __all__ = [
-    "Batched",
     "Curve",
+    "EnergyFunction",
+    "MinibatchLoss",
     "Plane",
-    "Relaxed",
-    "Rest",
-    "Surface",
-    "along",
+    "RelaxedPath",
+    "StoppingCriterion",
     "alphas",
-    "band",
-    "chain",
-    "curvilinear",
-    "lengths",
-    "linear",
-    "output_space",
-    "straight",
-    "string",
-    "subspace",
-    "through",
+    "curve_deviation",
+    "curve_lengths",
+    "curve_through",
+    "curvilinear_path",
+    "evaluate_averaged_outputs",
+    "evaluate_curve",
+    "linear_path",
+    "linear_points",
+    "relax_band",
+    "relax_string",
+    "train_curve",
 ]

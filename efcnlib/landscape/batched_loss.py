@@ -1,7 +1,7 @@
 """The loss at many points at once, and its gradients, handed over parameter by parameter so that none need be stored.
 
-A `Slopes` is what the methods of relaxing a path see of the landscape they move in: a network's loss on one batch of
-images after the other (`Batched`), or any energy that PyTorch can differentiate (`Surface`).
+An `Objective` is what the methods that relax a path minimise: a network's loss on one batch of images after the other
+(`MinibatchLoss`), or any energy that PyTorch can differentiate (`EnergyFunction`).
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from efcnlib.data.images import Split, epoch_order
 from efcnlib.errors import UserError
-from efcnlib.kernels.precision import products
-from efcnlib.landscape.points import Path, size
+from efcnlib.kernels.precision import matmul_precision
+from efcnlib.landscape.points import Points, point_count
 from efcnlib.networks import DROPOUT, DenseConv
-from efcnlib.training.optimisers import ROWS, accumulate
+from efcnlib.training.fused_updates import ROWS_AT_ONCE, accumulate_product
 
 
 class Gradient(Protocol):
@@ -26,20 +26,20 @@ class Gradient(Protocol):
         """In place, target <- beta target + alpha gradient."""
 
 
-Take = Callable[[str, Gradient], None]
+GradientConsumer = Callable[[str, Gradient], None]
 
 
-class Slopes(Protocol):
-    """A landscape. ``draw`` goes on to the next batch; between two draws it is a fixed function."""
+class Objective(Protocol):
+    """What is minimised. ``next_batch`` goes on to the next batch; between two draws it is a fixed function."""
 
-    def draw(self) -> None:
+    def next_batch(self) -> None:
         """Go on to the next batch, if there are any."""
 
-    def losses(self, points: Path) -> Tensor:
+    def losses(self, points: Points) -> Tensor:
         """The loss at each point, [n]."""
 
-    def gradients(self, points: Path, take: Take) -> Tensor:
-        """The same, with the gradient of every parameter handed to ``take``, which may change the points."""
+    def gradients(self, points: Points, consume: GradientConsumer) -> Tensor:
+        """The same, with the gradient of every parameter handed to ``consume``, which may change the points."""
 
     def state(self) -> dict[str, Tensor]:
         """What decides the batches to come."""
@@ -48,13 +48,13 @@ class Slopes(Protocol):
         """Go on as the one did whose `state` this was."""
 
 
-class Whole:
+class StoredGradient:
     """A gradient that is there as a tensor.
 
     >>> import torch
-    >>> from efcnlib.landscape.batched_loss import Whole
+    >>> from efcnlib.landscape.batched_loss import StoredGradient
     >>> target = torch.ones(3)
-    >>> Whole(torch.tensor([1.0, 2.0, 3.0])).add_to(target, alpha=-0.5)
+    >>> StoredGradient(torch.tensor([1.0, 2.0, 3.0])).add_to(target, alpha=-0.5)
     >>> target
     tensor([ 0.5000,  0.0000, -0.5000])
     """
@@ -70,13 +70,13 @@ class Whole:
             (target if beta == 1 else target.mul_(beta)).add_(self.value, alpha=alpha)
 
 
-class Product:
+class FactoredGradient:
     """The gradient of n matrices as a product: dy [n, batch, outputs], x [n, batch, inputs], perhaps expanded.
 
     >>> import torch
-    >>> from efcnlib.landscape.batched_loss import Product
+    >>> from efcnlib.landscape.batched_loss import FactoredGradient
     >>> target = torch.zeros(1, 1, 2)
-    >>> Product(torch.tensor([[[1.0]]]), torch.tensor([[[2.0, 3.0]]])).add_to(target, alpha=-0.5)
+    >>> FactoredGradient(torch.tensor([[[1.0]]]), torch.tensor([[[2.0, 3.0]]])).add_to(target, alpha=-0.5)
     >>> target
     tensor([[[-1.0000, -1.5000]]])
     """
@@ -90,17 +90,17 @@ class Product:
             target.baddbmm_(self.dy.mT, self.x, beta=beta, alpha=alpha)
             return
         for matrix, dy, x in zip(target, self.dy, self.x, strict=True):
-            for rows, columns in zip(matrix.split(ROWS), dy.split(ROWS, dim=1), strict=True):
-                accumulate(rows, columns, x, beta=beta, alpha=alpha)
+            for rows, columns in zip(matrix.split(ROWS_AT_ONCE), dy.split(ROWS_AT_ONCE, dim=1), strict=True):
+                accumulate_product(rows, columns, x, beta=beta, alpha=alpha)
 
 
-class Surface:
+class EnergyFunction:
     """An energy given as a function of points {name: [n, ...]} that returns [n]; it has no batches.
 
     >>> import torch
-    >>> from efcnlib.landscape import Surface
+    >>> from efcnlib.landscape import EnergyFunction
     >>> found = {}
-    >>> surface = Surface(lambda points: points["w"].square().sum(1))
+    >>> surface = EnergyFunction(lambda points: points["w"].square().sum(1))
     >>> point = {"w": torch.tensor([[1.0, 2.0]])}
     >>> surface.gradients(point, lambda name, gradient: found.update({name: gradient.value}))
     tensor([5.])
@@ -108,24 +108,24 @@ class Surface:
     {'w': tensor([[2., 4.]])}
     """
 
-    def __init__(self, energy: Callable[[Path], Tensor]):
+    def __init__(self, energy: Callable[[Points], Tensor]):
         self.energy = energy
 
-    def draw(self) -> None:
+    def next_batch(self) -> None:
         """Nothing changes."""
 
     @torch.no_grad()
-    def losses(self, points: Path) -> Tensor:
+    def losses(self, points: Points) -> Tensor:
         """The energy at each point, [n]."""
         return self.energy(points)
 
-    def gradients(self, points: Path, take: Take) -> Tensor:
+    def gradients(self, points: Points, consume: GradientConsumer) -> Tensor:
         """The energies, and their gradients by autograd."""
         leaves = {name: value.detach().clone().requires_grad_() for name, value in points.items()}
         energies = self.energy(leaves)
         gradients = torch.autograd.grad(energies.sum(), list(leaves.values()))
         for name, gradient in zip(leaves, gradients, strict=True):
-            take(name, Whole(gradient))
+            consume(name, StoredGradient(gradient))
         return energies.detach()
 
     def state(self) -> dict[str, Tensor]:
@@ -136,7 +136,7 @@ class Surface:
         """Nothing to go on with."""
 
 
-class Batched:
+class MinibatchLoss:
     """The mean cross-entropy, in nats, of a dense network over batches of a split, in an order that ``seed`` decides.
 
     All points see the same batch, without dropout: they are compared. One product for each layer serves all of them.
@@ -144,30 +144,30 @@ class Batched:
     >>> import torch
     >>> from efcnlib.data import datasets
     >>> from efcnlib import landscape
-    >>> from efcnlib.landscape.batched_loss import Batched, nn
+    >>> from efcnlib.landscape.batched_loss import MinibatchLoss, nn
     >>> train, _ = datasets.to_device(datasets.load("digits"))
-    >>> slopes = Batched(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), train, batch=100, seed=0)
+    >>> objective = MinibatchLoss(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), train, batch=100, seed=0)
     >>> zeros = {"1.weight": torch.zeros(10, 64), "1.bias": torch.zeros(10)}
-    >>> slopes.draw()
-    >>> slopes.losses(landscape.linear(zeros, zeros, 3))  # ln 10: all classes are as likely
+    >>> objective.next_batch()
+    >>> objective.losses(landscape.linear_points(zeros, zeros, 3))  # ln 10: all classes are as likely
     tensor([2.3026, 2.3026, 2.3026])
     """
 
     def __init__(self, network: nn.Sequential, split: Split, batch: int, seed: int, precision: str = "float32"):
         self.network, self.split, self.batch, self.precision = network, split, batch, precision
         self.generator = torch.Generator().manual_seed(seed)
-        self.operands = torch.bfloat16 if precision == "bf16" else split.x.dtype
-        self.anchor = torch.empty(0, device=split.x.device, requires_grad=True)
-        self.rounded: Path = {}  # room for weights in the operands' type, kept
+        self.compute_dtype = torch.bfloat16 if precision == "bf16" else split.x.dtype
+        self.dummy = torch.empty(0, device=split.x.device, requires_grad=True)
+        self.rounded: Points = {}  # room for weights in the operands' type, kept
         self._new_epoch()
 
     def _new_epoch(self) -> None:
-        self.before = self.generator.get_state()  # from which this epoch's order follows
+        self.epoch_start = self.generator.get_state()  # from which this epoch's order follows
         self.order = epoch_order(len(self.split), self.batch, self.generator).split(self.batch)
         self.used = 0
         self.index = None
 
-    def draw(self) -> None:
+    def next_batch(self) -> None:
         """Go on to the next batch, of the next epoch where one is through."""
         if self.used == len(self.order):
             self._new_epoch()
@@ -175,20 +175,20 @@ class Batched:
         self.used += 1
 
     @torch.no_grad()
-    def losses(self, points: Path) -> Tensor:
+    def losses(self, points: Points) -> Tensor:
         """The mean loss of each point over the batch, [n]."""
         return self._losses(points, None)
 
-    def gradients(self, points: Path, take: Take) -> Tensor:
+    def gradients(self, points: Points, consume: GradientConsumer) -> Tensor:
         """The same, with the gradients."""
-        losses = self._losses(points, take)
-        with products(self.precision, self.split.x.device):
+        losses = self._losses(points, consume)
+        with matmul_precision(self.precision, self.split.x.device):
             losses.sum().backward()
         return losses.detach()
 
     def state(self) -> dict[str, Tensor]:
         """The generator as it was before this epoch, and how many batches of the epoch are used."""
-        return {"generator": self.before.clone(), "used": torch.tensor(self.used)}
+        return {"generator": self.epoch_start.clone(), "used": torch.tensor(self.used)}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on behind the batch that was the last one when `state` was asked for."""
@@ -196,44 +196,44 @@ class Batched:
         self._new_epoch()
         self.used = int(state["used"])
 
-    def _losses(self, points: Path, take: Take | None) -> Tensor:
-        with products(self.precision, self.split.x.device):
-            x, y = self.split.x[self.index].to(self.operands), self.split.y[self.index]
-            values = logits(self.network, points, x, take, self.anchor, self.rounded).to(self.split.x.dtype)
-            n = size(points)
+    def _losses(self, points: Points, consume: GradientConsumer | None) -> Tensor:
+        with matmul_precision(self.precision, self.split.x.device):
+            x, y = self.split.x[self.index].to(self.compute_dtype), self.split.y[self.index]
+            values = batched_logits(self.network, points, x, consume, self.dummy, self.rounded).to(self.split.x.dtype)
+            n = point_count(points)
             return F.cross_entropy(values.flatten(0, 1), y.repeat(n), reduction="none").view(n, -1).mean(1)
 
 
-def logits(
+def batched_logits(
     network: nn.Sequential,
-    points: Path,
+    points: Points,
     x: Tensor,
-    take: Take | None = None,
-    anchor: Tensor | None = None,
-    rounded: Path | None = None,
+    consume: GradientConsumer | None = None,
+    dummy: Tensor | None = None,
+    rounded: Points | None = None,
 ) -> Tensor:
     """What n weights of a dense network answer to the images x [batch, channels, h, w]: [n, batch, classes].
 
-    With ``take``, a backward pass hands every parameter's gradient to it; ``anchor`` is what autograd follows where
+    With ``consume``, a backward pass hands every parameter's gradient to it; ``dummy`` is what autograd follows where
     the images need no gradient. Products are computed in the images' type; ``rounded`` is where the weights are put
     that have another, if they are to be put into the same memory each time.
 
     >>> import torch
-    >>> from efcnlib.landscape.batched_loss import logits, nn
+    >>> from efcnlib.landscape.batched_loss import batched_logits, nn
     >>> points = {"0.weight": torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])}
-    >>> logits(nn.Sequential(nn.Linear(2, 1, bias=False)), points, torch.tensor([[3.0, 5.0]])).flatten()
+    >>> batched_logits(nn.Sequential(nn.Linear(2, 1, bias=False)), points, torch.tensor([[3.0, 5.0]])).flatten()
     tensor([3., 5.])
     """
-    n, batch = size(points), len(x)
+    n, batch = point_count(points), len(x)
     shared = True  # by all points, up to the first matrix
     for name, layer in network.named_children():
         if isinstance(layer, DenseConv | nn.Linear):
-            x = layer.flat(x) if isinstance(layer, DenseConv) else x
+            x = layer.flatten_input(x) if isinstance(layer, DenseConv) else x
             x = x.expand(n, *x.shape) if shared else x.unflatten(0, (n, batch))
             bias = points.get(f"{name}.bias")
             operands = _operands(f"{name}.weight", points, x.dtype, rounded)
-            x = _Matrices.apply(x, anchor, operands, bias, take, name).flatten(0, 1)
-            x = x.unflatten(1, layer.out) if isinstance(layer, DenseConv) else x
+            x = _BatchedLinear.apply(x, dummy, operands, bias, consume, name).flatten(0, 1)
+            x = x.unflatten(1, layer.output_shape) if isinstance(layer, DenseConv) else x
             shared = False
         elif isinstance(layer, nn.Conv2d):
             raise UserError(f"layer {name} (Conv2d) is no matrix: paths lead through dense networks, embed it first")
@@ -242,7 +242,7 @@ def logits(
     return x.unflatten(0, (n, batch))
 
 
-def _operands(name: str, points: Path, dtype: torch.dtype, rounded: Path | None) -> Tensor:
+def _operands(name: str, points: Points, dtype: torch.dtype, rounded: Points | None) -> Tensor:
     """The points' matrices in the type of products: themselves, or a copy."""
     weight = points[name].detach()
     if weight.dtype == dtype or rounded is None:
@@ -252,13 +252,15 @@ def _operands(name: str, points: Path, dtype: torch.dtype, rounded: Path | None)
     return rounded[name].copy_(weight)
 
 
-class _Matrices(torch.autograd.Function):
+class _BatchedLinear(torch.autograd.Function):
     """A layer of n networks, y_i = x_i W_i^T + b_i, whose backward pass hands out the factors of its gradients."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, anchor: Tensor | None, weight: Tensor, bias: Tensor | None, take, name: str) -> Tensor:
-        ctx.weight, ctx.bias, ctx.take, ctx.name = weight, bias, take, name
-        if take is not None:
+    def forward(
+        ctx, x: Tensor, dummy: Tensor | None, weight: Tensor, bias: Tensor | None, consume, name: str
+    ) -> Tensor:
+        ctx.weight, ctx.bias, ctx.consume, ctx.name = weight, bias, consume, name
+        if consume is not None:
             ctx.save_for_backward(x)
         if bias is None:
             return torch.bmm(x, weight.mT)
@@ -267,8 +269,8 @@ class _Matrices(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy: Tensor) -> tuple[Tensor | None, None, None, None, None, None]:
         (x,) = ctx.saved_tensors
-        dx = torch.bmm(dy, ctx.weight) if ctx.needs_input_grad[0] else None  # before ``take`` may change the weights
+        dx = torch.bmm(dy, ctx.weight) if ctx.needs_input_grad[0] else None  # before ``consume`` may change the weights
         if ctx.bias is not None:
-            ctx.take(f"{ctx.name}.bias", Whole(dy.sum(1).to(ctx.bias.dtype)))
-        ctx.take(f"{ctx.name}.weight", Product(dy, x))
+            ctx.consume(f"{ctx.name}.bias", StoredGradient(dy.sum(1).to(ctx.bias.dtype)))
+        ctx.consume(f"{ctx.name}.weight", FactoredGradient(dy, x))
         return dx, None, None, None, None, None

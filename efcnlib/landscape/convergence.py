@@ -1,4 +1,4 @@
-"""Whether a path that is being relaxed has come to rest, from what its points and its energy do in windows of steps."""
+"""Whether a path that is being relaxed has converged, from what its points and its energy do in windows of steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from efcnlib.landscape.points import Path, inner
-from efcnlib.resumable import State
+from efcnlib.landscape.points import Points, inner_points
+from efcnlib.resumable import ResumeState
 from efcnlib.settings import Bounds, Settings
 
 BLOCKS = 5  # of a window, whose means tell its noise
@@ -22,7 +22,7 @@ NUMBERS = ("moved", "away", "ahead", "change", "noise")  # in the history, for e
 
 
 @dataclass(frozen=True)
-class Rest(Settings):
+class StoppingCriterion(Settings):
     r"""When a string or a band has stopped moving: judged after every ``window`` of steps, within a ``tolerance``.
 
     With a constant step size and random batches points never stop: they drift, then they only jitter. With x the inner
@@ -39,65 +39,65 @@ class Rest(Settings):
     .. math:: a_w \le \epsilon \lVert x_w - x_0 \rVert \quad \text{and} \quad
         |E_w - E_{w-1}| \le \max(\epsilon (\max_v E_v - \min_v E_v),\ 2 \sigma_w)
 
-    with the tolerance :math:`\epsilon`. Two still windows in a row are rest, so that it takes three at least. A drift
-    at constant speed is never still (q = 1), however slow; one that the jitter of a window hides is, and a longer
-    window sees more. It should be longer than the springs take by themselves, for n points
+    with the tolerance :math:`\epsilon`. Two still windows in a row end the relaxation, so that it takes three at least.
+    A drift at constant speed is never still (q = 1), however slow; one that the jitter of a window hides is, and a
+    longer window sees more. It should be longer than the springs take by themselves, for n points
     :math:`1 / (4 \eta k \sin^2(\pi / (2 n - 2)))` steps.
 
-    >>> from efcnlib.landscape.convergence import Rest
-    >>> Rest()
-    Rest(window=100, tolerance=0.05)
+    >>> from efcnlib.landscape.convergence import StoppingCriterion
+    >>> StoppingCriterion()
+    StoppingCriterion(window=100, tolerance=0.05)
     """
 
     window: Annotated[int, Bounds(ge=2 * BLOCKS)] = 100
     tolerance: Annotated[float, Bounds(gt=0, lt=1)] = 0.05
 
 
-class Watch:
-    """Looks at a path after every window of ``rest``, and judges; without one, nothing ever rests.
+class ConvergenceMonitor:
+    """Judges a path after every window of a stopping criterion; without one, nothing ever converges.
 
     ``numbers`` holds, for each window, how far the inner points "moved" in it and how far "away" they are from where
     they began; from the second window on also how far is "ahead", the "change" of the mean energy, and its "noise", the
     standard error. Distances are Euclidean, over all inner points; of large networks over one weight in 61, scaled up.
 
     >>> import torch
-    >>> from efcnlib.landscape.convergence import Rest, Watch
+    >>> from efcnlib.landscape.convergence import StoppingCriterion, ConvergenceMonitor
     >>> path, energies = {"w": torch.zeros(3, 2)}, []
-    >>> watch = Watch(Rest(window=10), path)
+    >>> monitor = ConvergenceMonitor(StoppingCriterion(window=10), path)
     >>> for step in range(30):
     ...     energies.append(0.5**step)
     ...     path["w"][1] += 0.5**step  # slower and slower
-    ...     if watch.is_due(step + 1):
-    ...         watch.look(path, energies)
-    >>> watch.is_at_rest, [round(way, 4) for way in watch.numbers["moved"]]
+    ...     if monitor.is_due(step + 1):
+    ...         monitor.update(path, energies)
+    >>> monitor.has_converged, [round(way, 4) for way in monitor.numbers["moved"]]
     (True, [2.8257, 0.0028, 0.0])
     """
 
-    def __init__(self, rest: Rest | None, path: Path):
-        self.rest = rest
-        self.numbers: dict[str, list[float]] = {name: [] for name in NUMBERS} if rest else {}
-        self.begin(path)
+    def __init__(self, criterion: StoppingCriterion | None, path: Points):
+        self.criterion = criterion
+        self.numbers: dict[str, list[float]] = {name: [] for name in NUMBERS} if criterion else {}
+        self.reset(path)
 
-    def begin(self, path: Path, steps: int = 0) -> None:
-        """Begin anew with a path that has yet to move, after so many steps."""
+    def reset(self, path: Points, steps: int = 0) -> None:
+        """Start anew with a path that has yet to move, after so many steps."""
         self.begun, self.still = steps, 0
         self.seen = {}
-        if self.rest:
+        if self.criterion:
             first = _sample(path)
             self.seen = {"first": first, "last": first, "change": torch.zeros_like(first)}
             self.scale = sum(points[0].numel() for points in path.values()) * len(first) / first.numel()
 
     @property
-    def is_at_rest(self) -> bool:
+    def has_converged(self) -> bool:
         """Whether the last windows were still."""
         return self.still >= IN_A_ROW
 
     def is_due(self, steps: int) -> bool:
-        """Whether a window ends after so many steps, so that it wants to `look`."""
-        return self.rest is not None and (steps - self.begun) % self.rest.window == 0
+        """Whether a window ends after so many steps, so that `update` is due."""
+        return self.criterion is not None and (steps - self.begun) % self.criterion.window == 0
 
-    def look(self, path: Path, energies: Sequence[float]) -> None:
-        """At the path at the end of a window, with the energy before each step so far."""
+    def update(self, path: Points, energies: Sequence[float]) -> None:
+        """Judge the path at the end of a window, given the energy before each step so far."""
         now = _sample(path)
         change, away, before = now - self.seen["last"], now - self.seen["first"], self.seen["change"]
         pairs = (change, change), (away, away), (change, before), (before, before)
@@ -107,30 +107,33 @@ class Watch:
         moved, away = sqrt(squared), sqrt(away_squared)
         self._note(moved=moved, away=away)
         energies = energies[self.begun :]
-        if len(energies) < 2 * self.rest.window:
+        if len(energies) < 2 * self.criterion.window:
             return
-        ahead = still_ahead(common, before_squared)
-        fall, noise, span = changed(energies, self.rest.window)
+        ahead = remaining_drift(common, before_squared)
+        fall, noise, span = energy_change(energies, self.criterion.window)
         self._note(ahead=ahead, change=fall, noise=noise)
-        tolerance = self.rest.tolerance
+        tolerance = self.criterion.tolerance
         is_still = ahead <= tolerance * away and abs(fall) <= max(tolerance * span, ERRORS * noise)
         self.still = self.still + 1 if is_still else 0
 
     def ends(self, values: Sequence[float]) -> list[float]:
         """What a noisy series began and ended with: means over the first fifth of a window and over the last window."""
-        return [float(np.mean(values[: self.rest.window // BLOCKS])), float(np.mean(values[-self.rest.window :]))]
+        return [
+            float(np.mean(values[: self.criterion.window // BLOCKS])),
+            float(np.mean(values[-self.criterion.window :])),
+        ]
 
-    def state(self) -> State:
+    def state(self) -> ResumeState:
         """All that decides how it goes on."""
-        if self.rest is None:
-            return State({})
+        if self.criterion is None:
+            return ResumeState({})
         numbers = {name: list(values) for name, values in self.numbers.items()}
         tensors = {f"rest/{name}": value.clone() for name, value in self.seen.items()}
-        return State(numbers | {"begun": self.begun, "still": self.still}, tensors)
+        return ResumeState(numbers | {"begun": self.begun, "still": self.still}, tensors)
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: ResumeState) -> None:
         """Go on as the one did whose `state` this was part of."""
-        if self.rest is None:
+        if self.criterion is None:
             return
         self.numbers = {name: list(state.numbers[name]) for name in NUMBERS}
         self.begun, self.still = state.numbers["begun"], state.numbers["still"]
@@ -142,11 +145,11 @@ class Watch:
             self.numbers[name].append(value)
 
 
-def still_ahead(common: float, before: float) -> float:
-    """How far a drift goes on that shrinks as it did, from the squares of s and d of `Rest`; perhaps infinite.
+def remaining_drift(common: float, before: float) -> float:
+    """How far a drift goes on that shrinks as it did, from the squares of s and d of `StoppingCriterion`; perhaps inf.
 
-    >>> from efcnlib.landscape.convergence import still_ahead
-    >>> still_ahead(common=8.0, before=16.0), still_ahead(common=4.0, before=4.0)  # of moves 4 and 2; of 2 and 2
+    >>> from efcnlib.landscape.convergence import remaining_drift
+    >>> remaining_drift(8.0, before=16.0), remaining_drift(4.0, before=4.0)  # of moves 4 and 2; of 2 and 2
     (5.656854249492381, inf)
     """
     drift = max(0.0, common)
@@ -154,11 +157,11 @@ def still_ahead(common: float, before: float) -> float:
     return inf if share >= 1 else sqrt(drift) / (1 - share)
 
 
-def changed(energies: Sequence[float], window: int) -> tuple[float, float, float]:
+def energy_change(energies: Sequence[float], window: int) -> tuple[float, float, float]:
     """The change of the mean energy from the last window but one to the last, its standard error, all means' range.
 
-    >>> from efcnlib.landscape.convergence import changed
-    >>> changed([4.0] * 10 + [1.0] * 10, window=10)
+    >>> from efcnlib.landscape.convergence import energy_change
+    >>> energy_change([4.0] * 10 + [1.0] * 10, window=10)
     (-3.0, 0.0, 3.0)
     """
     windows = np.reshape(energies, (-1, window))
@@ -168,18 +171,18 @@ def changed(energies: Sequence[float], window: int) -> tuple[float, float, float
     return float(means[-1] - means[-2]), float(error), float(np.ptp(means))
 
 
-def stride(weights: int) -> int:
+def sampling_stride(weights: int) -> int:
     """Of a point of so many weights one in how many is followed.
 
-    >>> from efcnlib.landscape.convergence import stride
-    >>> stride(1_000_000), stride(70_000_000)
+    >>> from efcnlib.landscape.convergence import sampling_stride
+    >>> sampling_stride(1_000_000), sampling_stride(70_000_000)
     (1, 61)
     """
     return STRIDE if weights > STRIDE * SAMPLE else 1
 
 
-def _sample(path: Path) -> Tensor:
+def _sample(path: Points) -> Tensor:
     """The weights of each inner point that are followed, [n - 2, some]; a copy."""
-    moving = [points.flatten(1) for points in inner(path).values()]
-    step = stride(sum(points.shape[1] for points in moving))
+    moving = [points.flatten(1) for points in inner_points(path).values()]
+    step = sampling_stride(sum(points.shape[1] for points in moving))
     return torch.cat([points[:, ::step] for points in moving], dim=1)

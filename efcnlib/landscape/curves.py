@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from efcnlib.errors import at_least
-from efcnlib.landscape.points import Path, Weights, gram, linear, size
-from efcnlib.landscape.trained_curves import SHAPES, mixed
+from efcnlib.landscape.points import Points, Weights, gram, linear_points, point_count
+from efcnlib.landscape.trained_curves import SHAPES, mixture
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Curve:
     tensor([6.2500], dtype=torch.float64)
     """
 
-    controls: Path
+    controls: Points
     mix: Tensor
     scale: dict[str, Tensor] = field(default_factory=dict)
 
@@ -46,7 +46,7 @@ class Curve:
 
     def at(self, i: int) -> dict[str, Tensor]:
         """The weights of the i-th point."""
-        return {name: mixed(points, self.coefficients(name)[i].tolist()) for name, points in self.controls.items()}
+        return {name: mixture(points, self.coefficients(name)[i].tolist()) for name, points in self.controls.items()}
 
     def squares(self, changes: Tensor) -> Tensor:
         """Squared lengths of vectors given by ``changes`` [count, alphas], each row's entries summing to 0.
@@ -72,30 +72,30 @@ def alphas(count: int) -> Tensor:
     return torch.arange(count, dtype=torch.float64) / (count - 1)
 
 
-def straight(start: Weights, end: Weights, count: int) -> Curve:
+def linear_path(start: Weights, end: Weights, count: int) -> Curve:
     """The linear path.
 
     >>> import torch
-    >>> from efcnlib.landscape import straight
-    >>> straight({"w": torch.tensor([0.0])}, {"w": torch.tensor([8.0])}, count=5).at(1)
+    >>> from efcnlib.landscape import linear_path
+    >>> linear_path({"w": torch.tensor([0.0])}, {"w": torch.tensor([8.0])}, count=5).at(1)
     {'w': tensor([2.])}
     """
     return Curve(_ends(start, end), SHAPES["polygon"](alphas(count), 2))
 
 
-def curvilinear(start: Weights, end: Weights, count: int) -> Curve:
+def curvilinear_path(start: Weights, end: Weights, count: int) -> Curve:
     r"""The linear path with every parameter's norm carried over: it goes evenly from one end's norm to the other's.
 
     With :math:`x(\alpha)` the linear path's point, a parameter stands at :math:`\frac{(1 - \alpha) \lVert x(0) \rVert +
     \alpha \lVert x(1) \rVert}{\lVert x(\alpha) \rVert} x(\alpha)`.
 
     >>> import torch
-    >>> from efcnlib.landscape import curvilinear
-    >>> curve = curvilinear({"w": torch.tensor([1.0, 0.0])}, {"w": torch.tensor([0.0, 1.0])}, count=3)
+    >>> from efcnlib.landscape import curvilinear_path
+    >>> curve = curvilinear_path({"w": torch.tensor([1.0, 0.0])}, {"w": torch.tensor([0.0, 1.0])}, count=3)
     >>> curve.at(1)["w"], curve.at(1)["w"].norm()
     (tensor([0.7071, 0.7071]), tensor(1.0000))
     """
-    curve = straight(start, end, count)
+    curve = linear_path(start, end, count)
     scale = {}
     for name, points in curve.controls.items():
         products = gram(points, from_first=False).cpu()
@@ -106,24 +106,24 @@ def curvilinear(start: Weights, end: Weights, count: int) -> Curve:
     return Curve(curve.controls, curve.mix, scale)
 
 
-def through(path: Path, count: int, shape: str = "polygon") -> Curve:
+def curve_through(path: Points, count: int, shape: str = "polygon") -> Curve:
     """Straight lines through the points of a path ("polygon"), or the Bezier curve that they control ("bezier").
 
     >>> import torch
-    >>> from efcnlib.landscape import through
+    >>> from efcnlib.landscape import curve_through
     >>> path = {"w": torch.tensor([0.0, 4.0, 0.0])}
-    >>> [[through(path, 5, shape).at(i)["w"].item() for i in range(5)] for shape in ("polygon", "bezier")]
+    >>> [[curve_through(path, 5, shape).at(i)["w"].item() for i in range(5)] for shape in ("polygon", "bezier")]
     [[0.0, 2.0, 4.0, 2.0, 0.0], [0.0, 1.5, 2.0, 1.5, 0.0]]
     """
-    return Curve(path, SHAPES[shape](alphas(count), size(path)))
+    return Curve(path, SHAPES[shape](alphas(count), point_count(path)))
 
 
-def lengths(curve: Curve) -> dict[str, float | Sequence[float]]:
+def curve_lengths(curve: Curve) -> dict[str, float | Sequence[float]]:
     """Euclidean "length" of the polygon through the points, the "straight" line's; "distance" of each to the first.
 
     >>> import torch
-    >>> from efcnlib.landscape import lengths, through
-    >>> lengths(through({"w": torch.tensor([[0.0, 0.0], [3.0, 0.0], [3.0, 4.0]])}, 3))
+    >>> from efcnlib.landscape import curve_lengths, curve_through
+    >>> curve_lengths(curve_through({"w": torch.tensor([[0.0, 0.0], [3.0, 0.0], [3.0, 4.0]])}, 3))
     {'length': 7.0, 'straight': 5.0, 'distance': [0.0, 3.0, 5.0]}
     """
     count = len(curve)
@@ -132,5 +132,5 @@ def lengths(curve: Curve) -> dict[str, float | Sequence[float]]:
     return {"length": steps.sum().item(), "straight": away[-1].item(), "distance": away.tolist()}
 
 
-def _ends(start: Weights, end: Weights) -> Path:
-    return {name: points[[0, 2]] for name, points in linear(start, end, 3).items()}
+def _ends(start: Weights, end: Weights) -> Points:
+    return {name: points[[0, 2]] for name, points in linear_points(start, end, 3).items()}

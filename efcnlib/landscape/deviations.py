@@ -1,4 +1,4 @@
-"""How far a curve's points are from the CNNs: delta and the distance to weight sharing, see `efcnlib.embedding`.
+"""How far a curve's points are from the CNNs: delta and the distance to weight sharing, see `efcnlib.metrics.distance`.
 
 Both are ratios of norms of what is linear in the weights: their off-local part, their local part, and what the local
 part lacks to a convolution. So the inner products of the controls' parts, taken once, give them at every point.
@@ -8,7 +8,6 @@ does.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,21 +15,13 @@ from torch import Tensor, nn
 from efcnlib.errors import UserError
 from efcnlib.geometry import ConvGeometry
 from efcnlib.landscape.curves import Curve
+from efcnlib.metrics.distance import Deviation, delta, sharing
 from efcnlib.networks import DenseConv, convolutions
 
 DEAD = ("dead_mean", "dead_spread", "dead_off")
 
 
-@dataclass(frozen=True)
-class Norms:
-    """Squared norms at every point of a curve, float64 [points]."""
-
-    off: Tensor
-    local: Tensor
-    unshared: Tensor
-
-
-def subspace(
+def curve_deviation(
     network: nn.Sequential, curve: Curve, dead: Sequence[Mapping[str, Tensor]], alpha: Tensor
 ) -> dict[str, list[float]]:
     """At every point of a curve "delta" and "sharing", over the layers that come from convolutions.
@@ -42,19 +33,20 @@ def subspace(
     >>> from efcnlib import embed, landscape
     >>> cnns = [torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3, padding=1)) for _ in range(2)]
     >>> start, end = (embed(cnn, (1, 4, 4)) for cnn in cnns)
-    >>> curve = landscape.straight(dict(start.named_parameters()), dict(end.named_parameters()), 3)
-    >>> found = landscape.subspace(start, curve, (start.state_dict(), end.state_dict()), landscape.alphas(3))
+    >>> curve = landscape.linear_path(dict(start.named_parameters()), dict(end.named_parameters()), 3)
+    >>> found = landscape.curve_deviation(start, curve, (start.state_dict(), end.state_dict()), landscape.alphas(3))
     >>> found["delta"], [round(value, 6) for value in found["sharing"]]  # between two CNNs lie CNNs
     ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0])
     """
     ends = torch.stack([1 - alpha, alpha], dim=1)
-    norms = [_norms(name, layer, curve, dead, ends) for name, layer in convolutions(network)]
-    off, local, unshared = (sum(getattr(layer, part) for layer in norms) for part in ("off", "local", "unshared"))
-    return {"delta": (off / (off + local)).sqrt().tolist(), "sharing": (unshared / local).sqrt().tolist()}
+    parts = [_deviation(name, layer, curve, dead, ends) for name, layer in convolutions(network)]
+    return {"delta": delta(parts).tolist(), "sharing": sharing(parts).tolist()}
 
 
 @torch.no_grad()
-def _norms(name: str, layer: DenseConv, curve: Curve, dead: Sequence[Mapping[str, Tensor]], ends: Tensor) -> Norms:
+def _deviation(
+    name: str, layer: DenseConv, curve: Curve, dead: Sequence[Mapping[str, Tensor]], ends: Tensor
+) -> Deviation:
     weights, mix = curve.controls[f"{name}.weight"], curve.coefficients(f"{name}.weight")
     mean, spread, off_dead = (torch.stack([state[f"{name}.{part}"].cpu() for state in dead]) for part in DEAD)
     if (off_dead > 0).all() or (spread.flatten(1).sum(1) > 0).all():
@@ -62,7 +54,7 @@ def _norms(name: str, layer: DenseConv, curve: Curve, dead: Sequence[Mapping[str
     local, unshared = _local(layer, weights, mix, mean, ends)
     rest = ends.square() @ spread.flatten(1).sum(1)  # of at most one end: no products between two
     off = _form(mix, _off_gram(layer.geometry, weights, layer.live)) + ends.square() @ off_dead
-    return Norms(off, local + rest, unshared + rest)
+    return Deviation(off, local + rest, unshared + rest)
 
 
 def _local(layer: DenseConv, weights: Tensor, mix: Tensor, mean: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,26 +8,26 @@ from torch import Tensor, nn
 
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError
-from efcnlib.kernels.precision import products
+from efcnlib.kernels.precision import matmul_precision
 from efcnlib.landscape.curves import Curve
-from efcnlib.landscape.trained_curves import mixed
-from efcnlib.metrics import at_once, score
+from efcnlib.landscape.trained_curves import mixture
+from efcnlib.metrics import evaluation_batch, loss_and_correct
 from efcnlib.networks import DROPOUT, DenseConv
-from efcnlib.resumable import Pause, State, Work
+from efcnlib.resumable import Pause, Resumable, ResumeState
 
 
-def along(
+def evaluate_curve(
     network: nn.Sequential,
     curve: Curve,
     splits: Mapping[str, Split],
-    state: State | None = None,
+    state: ResumeState | None = None,
     precision: str = "float32",
-) -> Work[dict[str, list[float]]]:
+) -> Resumable[dict[str, list[float]]]:
     """Mean cross-entropy in nats and accuracy at every point of a curve: "train_loss", ... as lists over the points.
 
     ``splits`` are images by the first words of these names. The first matrix multiplies each batch once for every
     control, not for every point. With ``precision`` "bf16" products are of bf16 numbers and activations are rounded to
-    them, as in training; what mixes the controls, and the cross-entropy, is in float32. A generator, see `pauses`.
+    them, as in training; what mixes the controls, and the cross-entropy, is in float32. Resumable.
 
     >>> import torch
     >>> from efcnlib.data import datasets
@@ -36,24 +36,25 @@ def along(
     >>> _, test = datasets.to_device(datasets.load("digits"))
     >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
     >>> start, end = ({name: torch.full_like(w, s) for name, w in network.named_parameters()} for s in (0.0, 1.0))
-    >>> curve = landscape.straight(start, end, 3)
-    >>> rows = finish(landscape.along(network, curve, {"test": test}))
+    >>> curve = landscape.linear_path(start, end, 3)
+    >>> rows = finish(landscape.evaluate_curve(network, curve, {"test": test}))
     >>> [round(loss, 4) for loss in rows["test_loss"]]  # ln 10: all outputs are alike at every point
     [2.3026, 2.3026, 2.3026]
     """
     layers = _layers(network, curve, precision)
-    batches = batched(splits, at_once(precision))
+    batches = split_batches(splits, evaluation_batch(precision))
     device = batches[0][2].device
     totals, done = torch.zeros(len(splits), len(curve), 2, dtype=torch.float64, device=device), 0
     if state is not None:
         totals, done = state.tensors["totals"].to(device, copy=True), int(state.numbers["batches"])
     for number in range(done, len(batches)):
         row, x, y = batches[number]
-        with products(precision, device):
+        with matmul_precision(precision, device):
             totals[row] += _batch(layers, curve, x, y)
         reached = number + 1
         yield Pause(
-            reached / len(batches), lambda reached=reached: State({"batches": reached}, {"totals": totals.clone()})
+            reached / len(batches),
+            lambda reached=reached: ResumeState({"batches": reached}, {"totals": totals.clone()}),
         )
     history = {}
     for (name, split), (losses, right) in zip(splits.items(), totals.transpose(1, 2), strict=True):
@@ -62,13 +63,13 @@ def along(
     return history
 
 
-def batched(splits: Mapping[str, Split], size: int) -> list[tuple[int, Tensor, Tensor]]:
+def split_batches(splits: Mapping[str, Split], size: int) -> list[tuple[int, Tensor, Tensor]]:
     """The number of a split, and ``size`` of its images with their classes, until all of all splits are through.
 
     >>> import torch
-    >>> from efcnlib.landscape.evaluation import Split, batched
+    >>> from efcnlib.landscape.evaluation import Split, split_batches
     >>> split = Split(torch.zeros(5, 2), torch.zeros(5))
-    >>> [(row, len(x)) for row, x, _ in batched({"train": split, "test": split}, 3)]
+    >>> [(row, len(x)) for row, x, _ in split_batches({"train": split, "test": split}, 3)]
     [(0, 3), (0, 2), (1, 3), (1, 2)]
     """
     return [
@@ -89,43 +90,47 @@ class _Layer:
         self.layer = layer
         self.weights, self.biases = curve.controls[f"{name}.weight"], curve.controls.get(f"{name}.bias")
         self.masters = self.weights.dtype
-        self.operands = torch.bfloat16 if precision == "bf16" else self.masters
+        self.compute_dtype = torch.bfloat16 if precision == "bf16" else self.masters
         if is_first:  # its products are mixed, not its weights
-            self.weights = self.weights.to(self.operands)
+            self.weights = self.weights.to(self.compute_dtype)
         self.mix = {part: curve.coefficients(f"{name}.{part}").tolist() for part in ("weight", "bias")}
         self.last = isinstance(layer, DenseConv) and self.weights.device.type == "cpu"
         if self.last:
-            channels, *_ = layer.out
+            channels, *_ = layer.output_shape
             self.weights = _channels_last(self.weights, channels)
             self.biases = None if self.biases is None else _channels_last(self.biases, channels)
 
     def flat(self, x: Tensor) -> Tensor:
-        return self.layer.flat(x) if isinstance(self.layer, DenseConv) else x
+        return self.layer.flatten_input(x) if isinstance(self.layer, DenseConv) else x
 
     def image(self, y: Tensor) -> Tensor:
         """[n, outputs] -> [n, channels, rows, columns] where that is what the next layer reads."""
         if not isinstance(self.layer, DenseConv):
             return y
-        channels, rows, columns = self.layer.out
-        return y.view(-1, rows, columns, channels).permute(0, 3, 1, 2) if self.last else y.unflatten(1, self.layer.out)
+        channels, rows, columns = self.layer.output_shape
+        return (
+            y.view(-1, rows, columns, channels).permute(0, 3, 1, 2)
+            if self.last
+            else y.unflatten(1, self.layer.output_shape)
+        )
 
     def bias(self, i: int) -> Tensor | None:
-        return None if self.biases is None else mixed(self.biases, self.mix["bias"][i])
+        return None if self.biases is None else mixture(self.biases, self.mix["bias"][i])
 
     def products(self, x: Tensor) -> Tensor:
         """What each control's matrix makes of the images, [controls, n, outputs], in the masters' type."""
-        x = x.to(self.operands)
+        x = x.to(self.compute_dtype)
         return torch.stack([F.linear(x, weight) for weight in self.weights]).to(self.masters)
 
     def first(self, products: Tensor, i: int) -> Tensor:
         """The i-th point's output, from the controls' products."""
-        y, bias = mixed(products, self.mix["weight"][i]), self.bias(i)
-        return self.image((y if bias is None else y.add_(bias)).to(self.operands))
+        y, bias = mixture(products, self.mix["weight"][i]), self.bias(i)
+        return self.image((y if bias is None else y.add_(bias)).to(self.compute_dtype))
 
     def __call__(self, x: Tensor, i: int) -> Tensor:
         """The i-th point's output for its own input."""
-        weight, bias = mixed(self.weights, self.mix["weight"][i]).to(self.operands), self.bias(i)
-        return self.image(F.linear(self.flat(x), weight, None if bias is None else bias.to(self.operands)))
+        weight, bias = mixture(self.weights, self.mix["weight"][i]).to(self.compute_dtype), self.bias(i)
+        return self.image(F.linear(self.flat(x), weight, None if bias is None else bias.to(self.compute_dtype)))
 
 
 def _channels_last(values: Tensor, channels: int) -> Tensor:
@@ -159,5 +164,5 @@ def _batch(layers: list[_Layer | nn.Module], curve: Curve, x: Tensor, y: Tensor)
         z = first.first(products, i)
         for layer in layers[start + 1 :]:
             z = layer(z, i) if isinstance(layer, _Layer) else layer(z)
-        scores.append(score(z.to(first.masters), y))
+        scores.append(loss_and_correct(z.to(first.masters), y))
     return torch.stack(scores)

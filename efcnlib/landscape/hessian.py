@@ -20,17 +20,17 @@ from torch import Tensor, nn
 
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError, at_least
-from efcnlib.kernels.precision import products
+from efcnlib.kernels.precision import matmul_precision
 from efcnlib.landscape.lanczos import lanczos
 from efcnlib.networks import convolutions
-from efcnlib.resumable import Pause, State, Work
+from efcnlib.resumable import Pause, Resumable, ResumeState
 from efcnlib.training import memory
 
 PARTS = ("local", "off_local", "rest")
 BATCH = 1000  # images whose graph is one: enough to be fast, and few graphs, each of which holds a gradient
 
 
-class Slope:
+class HessianOperator:
     """The loss of ``network`` over ``split`` where it stands: its value, gradient [n], and products with the Hessian.
 
     The weights must stay as they are meanwhile. What the two forward and backward passes leave is kept, so that a
@@ -42,27 +42,27 @@ class Slope:
         self.parameters = list(network.parameters())
         self.sizes = [parameter.numel() for parameter in self.parameters]
         self.device = self.parameters[0].device
-        self.slopes: list[tuple[Tensor, ...]] = []
+        self.gradients: list[tuple[Tensor, ...]] = []
         training = network.training
         network.eval()
         self.loss = self.accuracy = 0.0
-        with products("float32", self.device):
+        with matmul_precision("float32", self.device):
             for x, y in zip(split.x.split(batch), split.y.split(batch), strict=True):
                 logits = network(x)
                 loss = F.cross_entropy(logits, y, reduction="sum") / len(split)
-                self.slopes.append(torch.autograd.grad(loss, self.parameters, create_graph=True))
+                self.gradients.append(torch.autograd.grad(loss, self.parameters, create_graph=True))
                 self.loss += loss.item()
                 self.accuracy += (logits.argmax(1) == y).sum().item() / len(split)
         network.train(training)
-        self.gradient = self._flat(tuple(part.detach() for part in slope) for slope in self.slopes)
+        self.gradient = self._flat(tuple(part.detach() for part in slope) for slope in self.gradients)
 
     def product(self, vector: Tensor) -> Tensor:
         """The Hessian times ``vector`` [n], [n]."""
         along = [part.view_as(like) for part, like in zip(vector.split(self.sizes), self.parameters, strict=True)]
-        with products("float32", self.device):
+        with matmul_precision("float32", self.device):
             return self._flat(
                 torch.autograd.grad(slope, self.parameters, along, retain_graph=True, materialize_grads=True)
-                for slope in self.slopes
+                for slope in self.gradients
             )
 
     def _flat(self, batches: Iterator[tuple[Tensor, ...]]) -> Tensor:
@@ -74,7 +74,7 @@ class Slope:
         return total.detach()
 
 
-def masks(network: nn.Sequential) -> dict[str, Tensor]:
+def part_masks(network: nn.Sequential) -> dict[str, Tensor]:
     """Which entries of the flat vector belong to each of `PARTS`: bool [n], of which each entry is True in one."""
     dense = {f"{name}.weight": layer for name, layer in convolutions(network)}
     found: dict[str, list[Tensor]] = {part: [] for part in PARTS}
@@ -90,15 +90,15 @@ def masks(network: nn.Sequential) -> dict[str, Tensor]:
     return {part: torch.cat(pieces) for part, pieces in found.items()}
 
 
-def measure(
-    moments: Mapping[int, Callable[[], nn.Sequential]],
+def measure_curvature(
+    networks: Mapping[int, Callable[[], nn.Sequential]],
     split: Split,
     *,
     steps: int,
     count: int,
     seed: int,
-    state: State | None = None,
-) -> Work[dict]:
+    state: ResumeState | None = None,
+) -> Resumable[dict]:
     """Gradient and curvature at each of ``moments``, by epoch; networks are built when they are needed, one at a time.
 
     Returns a history, one entry for each "epoch":
@@ -116,13 +116,13 @@ def measure(
     while the vectors that would have to be stored are 60 MB each. UserError if there is not enough memory.
     """
     at_least(1, steps=steps, count=count)
-    epochs, stages = list(moments), ("gradient", "all", "local", "off_local")
+    epochs, stages = list(networks), ("gradient", "all", "local", "off_local")
     done, rows = (state.numbers["done"], [dict(row) for row in state.numbers["rows"]]) if state else (0, [])
     total = len(epochs) * len(stages)
     while done < total:
-        network = moments[epochs[done // len(stages)]]()
-        check(network, len(split), steps)
-        slope, parts = Slope(network, split), masks(network)
+        network = networks[epochs[done // len(stages)]]()
+        check_memory(network, len(split), steps)
+        slope, parts = HessianOperator(network, split), part_masks(network)
         for stage in stages[done % len(stages) :]:
             if stage == "gradient":
                 rows.append(_gradient(slope, parts))
@@ -134,8 +134,8 @@ def measure(
     return {"epoch": epochs} | {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def needed(network: nn.Sequential, images: int, steps: int) -> int:
-    """Bytes that `measure` takes beside the network's weights: a lower bound."""
+def required_bytes(network: nn.Sequential, images: int, steps: int) -> int:
+    """Bytes that `measure_curvature` takes beside the network's weights: a lower bound."""
     size = next(network.parameters()).element_size()
     count, batches = sum(parameter.numel() for parameter in network.parameters()), -(-images // BATCH)
     passing = sum(sum(layer.weight.shape) for _, layer in convolutions(network))  # numbers of an image, in and out
@@ -144,10 +144,10 @@ def needed(network: nn.Sequential, images: int, steps: int) -> int:
     return count * (size * (steps + 4 + batches) + len(PARTS)) + 6 * size * images * passing
 
 
-def check(network: nn.Sequential, images: int, steps: int) -> None:
-    """UserError if `measure` does not fit into what is free."""
+def check_memory(network: nn.Sequential, images: int, steps: int) -> None:
+    """UserError if `measure_curvature` does not fit into what is free."""
     device = next(network.parameters()).device
-    need, there = needed(network, images, steps), memory.free(device)
+    need, there = required_bytes(network, images, steps), memory.free_bytes(device)
     if there is not None and need > there:
         raise UserError(
             f"curvature with {steps} steps over {images} images needs {need / 1e9:.1f} GB on {device},"
@@ -155,11 +155,11 @@ def check(network: nn.Sequential, images: int, steps: int) -> None:
         )
 
 
-def _paused(done: int, rows: list[dict]) -> State:
-    return State({"done": done, "rows": [dict(row) for row in rows]})
+def _paused(done: int, rows: list[dict]) -> ResumeState:
+    return ResumeState({"done": done, "rows": [dict(row) for row in rows]})
 
 
-def _gradient(slope: Slope, parts: Mapping[str, Tensor]) -> dict:
+def _gradient(slope: HessianOperator, parts: Mapping[str, Tensor]) -> dict:
     gradient = slope.gradient
     row = {"loss": slope.loss, "accuracy": slope.accuracy}
     row |= {f"weights_{part}": int(mask.sum()) for part, mask in parts.items()}
@@ -170,7 +170,9 @@ def _gradient(slope: Slope, parts: Mapping[str, Tensor]) -> dict:
     return row
 
 
-def _spectrum(slope: Slope, parts: Mapping[str, Tensor], stage: str, steps: int, count: int, seed: int) -> dict:
+def _spectrum(
+    slope: HessianOperator, parts: Mapping[str, Tensor], stage: str, steps: int, count: int, seed: int
+) -> dict:
     mask = parts.get(stage)  # None: all weights
     prefix = "" if mask is None else f"{stage}_"
     names = [f"{prefix}{name}" for name in ("eigenvalues", "residuals", "lowest", "lowest_residual")]
@@ -195,7 +197,7 @@ def _spectrum(slope: Slope, parts: Mapping[str, Tensor], stage: str, steps: int,
     return row
 
 
-def _along(slope: Slope, direction: Tensor) -> float:
+def _along(slope: HessianOperator, direction: Tensor) -> float:
     """The second derivative along a direction, per unit of length."""
     square = _square(direction)
     return (direction * slope.product(direction)).sum(dtype=torch.float64).item() / square if square else float("nan")

@@ -9,19 +9,28 @@ import torch
 from torch import Tensor
 
 from efcnlib.errors import UserError, choice
-from efcnlib.landscape.batched_loss import Slopes
-from efcnlib.landscape.convergence import Rest, Watch
-from efcnlib.landscape.points import Path, Series, distances, inner, restored, size, stored, stretches
-from efcnlib.landscape.string import Relaxed
-from efcnlib.resumable import Pause, State, Work
+from efcnlib.landscape.batched_loss import Objective
+from efcnlib.landscape.convergence import ConvergenceMonitor, StoppingCriterion
+from efcnlib.landscape.points import (
+    DeferredSeries,
+    Points,
+    aligned_chunks,
+    inner_points,
+    neighbour_distances,
+    point_count,
+    restored,
+    stored,
+)
+from efcnlib.landscape.string import RelaxedPath
+from efcnlib.resumable import Pause, Resumable, ResumeState
 
 TANGENTS = ("improved", "upwind")
 BETWEEN = (0.25, 0.5, 0.75)  # where between two pivots the loss is looked at
 
 
-def band(
-    slopes: Slopes,
-    path: Path,
+def relax_band(
+    objective: Objective,
+    path: Points,
     *,
     lr: float,
     steps: int,
@@ -29,31 +38,31 @@ def band(
     tangent: str = "improved",
     threshold: float = 0.2,
     most: int = 31,
-    rest: Rest | None = None,
-    state: State | None = None,
-) -> Work[Relaxed]:
+    stopping: StoppingCriterion | None = None,
+    state: ResumeState | None = None,
+) -> Resumable[RelaxedPath]:
     r"""Let the pivots of ``path`` fall across it, ``cycles`` times ``steps`` steps of size ``lr``; the ends stay fixed.
 
     After each cycle but the last, a pivot is put into every gap between neighbours inside which the loss exceeds the
     straight line between theirs by more than ``threshold`` times the range of the loss over the path, until there are
     ``most``.
 
-    A cycle ends sooner where its pivots come to `rest <Rest>`; the energy is then the "loss" below.
+    A cycle ends sooner where its pivots meet the `StoppingCriterion`; the energy is then the "loss" below.
 
     The history has, for each step and before it, the "loss" (mean over the inner pivots, nats), the "peak" (the
-    highest of them), the "length" of the path and the number of "pivots". With ``rest`` also "cycle_steps", how many
-    steps each cycle took, whether the last one "stopped", what `Watch` saw, and "loss_ends" and "peak_ends": what there
-    was at first, and what is left, the mean over the last window. A generator, see `pauses`. UserError.
+    highest of them), the "length" of the path and the number of "pivots". With ``stopping`` also "cycle_steps", how
+    many steps each cycle took, whether the last one "stopped", the numbers of `ConvergenceMonitor`, and "loss_ends" and
+    "peak_ends": the first value and the mean over the last window. Resumable. UserError.
 
     With the gradients :math:`g_i`, unit tangents :math:`t_i` and ``lr`` :math:`\eta` a step is
     :math:`x_i \leftarrow x_i - \eta (g_i - (g_i \cdot t_i) t_i)`, then equal distances.
 
     >>> import torch
-    >>> from efcnlib.landscape import Surface, band, linear
+    >>> from efcnlib.landscape import EnergyFunction, relax_band, linear_points
     >>> from efcnlib.resumable import finish
-    >>> slopes = Surface(lambda points: (points["w"][:, 1] - points["w"][:, 0] ** 2) ** 2)  # a valley along y = x^2
+    >>> valley = EnergyFunction(lambda points: (points["w"][:, 1] - points["w"][:, 0] ** 2) ** 2)  # along y = x^2
     >>> start, end = ({"w": torch.tensor([x, 1.0], dtype=torch.float64)} for x in (-1, 1))
-    >>> relaxed = finish(band(slopes, linear(start, end, 5), lr=0.1, steps=100))
+    >>> relaxed = finish(relax_band(valley, linear_points(start, end, 5), lr=0.1, steps=100))
     >>> relaxed.path["w"].mul(100).round().int()  # in hundredths: at equal distances
     tensor([[-100,  100],
             [ -62,   38],
@@ -65,78 +74,78 @@ def band(
     if not threshold > 0:
         raise UserError(f"threshold {threshold} is not allowed: give a number above 0")
     names = ("loss", "peak", "length", "pivots")
-    history = {name: Series() for name in names}
-    done, cycled, watch = 0, [], Watch(rest, path)
+    history = {name: DeferredSeries() for name in names}
+    done, cycled, monitor = 0, [], ConvergenceMonitor(stopping, path)
     if state is not None:
         like = {name: points[:1] for name, points in path.items()}
         path = restored(state.tensors, like)
-        slopes.restore(state.tensors)
-        history = {name: Series(state.numbers[name]) for name in names}
+        objective.restore(state.tensors)
+        history = {name: DeferredSeries(state.numbers[name]) for name in names}
         done = len(history["loss"].known)
         cycled = list(state.numbers.get("cycle_steps", [steps] * (done // steps)))
-        watch.restore(state)
+        monitor.restore(state)
     gradients = _room(path)
 
-    def now() -> State:
-        seen = watch.state()
+    def now() -> ResumeState:
+        seen = monitor.state()
         numbers = {name: series.values() for name, series in history.items()} | seen.numbers
-        if rest is not None:
+        if stopping is not None:
             numbers["cycle_steps"] = list(cycled)
-        return State(numbers, stored(path) | slopes.state() | seen.tensors)
+        return ResumeState(numbers, stored(path) | objective.state() | seen.tensors)
 
     while len(cycled) < cycles:
-        slopes.draw()
-        fall = _fall(slopes, path, gradients, lr, tangent)
+        objective.next_batch()
+        fall = _fall(objective, path, gradients, lr, tangent)
         for name, value in zip(names, fall, strict=True):
             history[name].append(value)
         done += 1
-        if watch.is_due(done):
-            watch.look(path, history["loss"].values())
+        if monitor.is_due(done):
+            monitor.update(path, history["loss"].values())
         taken = done - sum(cycled)
-        if taken == steps or watch.is_at_rest:
+        if taken == steps or monitor.has_converged:
             cycled.append(taken)
             taken = 0
             if len(cycled) < cycles:
-                path = with_pivots(slopes, path, threshold, most)
+                path = insert_pivots(objective, path, threshold, most)
                 gradients = _room(path)
-                watch.begin(path, done)
+                monitor.reset(path, done)
         yield Pause((len(cycled) + taken / steps) / cycles, now)
     values = {name: series.values() for name, series in history.items()}
-    if rest is not None:
-        left = {f"{name}_ends": watch.ends(values[name]) for name in ("loss", "peak")}
-        values |= watch.numbers | {"cycle_steps": cycled, "stopped": watch.is_at_rest} | left
-    return Relaxed(path, values)
+    if stopping is not None:
+        left = {f"{name}_ends": monitor.ends(values[name]) for name in ("loss", "peak")}
+        values |= monitor.numbers | {"cycle_steps": cycled, "stopped": monitor.has_converged} | left
+    return RelaxedPath(path, values)
 
 
-def _room(path: Path) -> Path:
+def _room(path: Points) -> Points:
     """Where the gradients of the inner pivots go."""
-    return {name: torch.empty_like(values) for name, values in inner(path).items()}
+    return {name: torch.empty_like(values) for name, values in inner_points(path).items()}
 
 
 def _fall(
-    slopes: Slopes, path: Path, gradients: Path, lr: float, tangent: str
+    objective: Objective, path: Points, gradients: Points, lr: float, tangent: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """One step of all pivots; their mean and highest loss, the path's length and size before it."""
-    points = inner(path)
-    ends = slopes.losses({name: values[:: len(values) - 1] for name, values in path.items()})
-    losses = slopes.gradients(points, lambda name, gradient: gradient.add_to(gradients[name], alpha=1, beta=0))
+    points = inner_points(path)
+    ends = objective.losses({name: values[:: len(values) - 1] for name, values in path.items()})
+    losses = objective.gradients(points, lambda name, gradient: gradient.add_to(gradients[name], alpha=1, beta=0))
     every = torch.cat([ends[:1], losses, ends[1:]]).double()
-    gaps = distances(path)
-    across(path, gradients, weights_of(every, tangent), lr)
-    equalise(path)
+    gaps = neighbour_distances(path)
+    step_across(path, gradients, tangent_weights(every, tangent), lr)
+    redistribute(path)
     count = torch.tensor(float(len(every)), dtype=torch.float64, device=every.device)
     return losses.double().mean(), losses.double().max(), gaps.sum(), count
 
 
-def weights_of(losses: Tensor, tangent: str) -> Tensor:
+def tangent_weights(losses: Tensor, tangent: str) -> Tensor:
     """How each inner pivot's tangent mixes the way from the one before it with the way to the next, [n - 2, 2].
 
     "upwind": all of the way to the neighbour of higher loss. "improved": the same on a slope; at an extremum a mean
     weighted by the differences of the losses, so that the tangent turns smoothly (Henkelman and Jonsson 2000).
 
     >>> import torch
-    >>> from efcnlib.landscape.nudged_band import weights_of
-    >>> weights_of(torch.tensor([0.0, 1.0, 3.0, 2.0]), "improved")  # a slope; a maximum
+    >>> from efcnlib.landscape.nudged_band import tangent_weights
+    >>> tangent_weights(torch.tensor([0.0, 1.0, 3.0, 2.0]), "improved")  # a slope; a maximum
     tensor([[0., 1.],
             [1., 2.]], dtype=torch.float64)
     """
@@ -154,23 +163,23 @@ def weights_of(losses: Tensor, tangent: str) -> Tensor:
 
 
 @torch.no_grad()
-def across(path: Path, gradients: Path, weights: Tensor, lr: float) -> None:
-    """In place, x_i <- x_i - lr (g_i - (g_i . t_i) t_i) with unit tangents t_i; ``weights`` as of `weights_of`.
+def step_across(path: Points, gradients: Points, weights: Tensor, lr: float) -> None:
+    """In place, x_i <- x_i - lr (g_i - (g_i . t_i) t_i) with unit tangents t_i; ``weights`` as of `tangent_weights`.
 
     >>> import torch
-    >>> from efcnlib.landscape.nudged_band import across
+    >>> from efcnlib.landscape.nudged_band import step_across
     >>> path = {"w": torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])}
-    >>> across(path, {"w": torch.tensor([[5.0, 2.0]])}, torch.tensor([[0.0, 1.0]]), lr=0.5)
+    >>> step_across(path, {"w": torch.tensor([[5.0, 2.0]])}, torch.tensor([[0.0, 1.0]]), lr=0.5)
     >>> path["w"][1]  # only across the line
     tensor([ 1., -1.])
     """
-    dots = torch.zeros(2, size(path) - 2, dtype=torch.float64, device=weights.device)
-    for points, g in stretches(path, gradients):
+    dots = torch.zeros(2, point_count(path) - 2, dtype=torch.float64, device=weights.device)
+    for points, g in aligned_chunks(path, gradients):
         t = _tangents(points, weights)
         dots[0] += (g * t).sum(1, dtype=torch.float64)
         dots[1] += t.square().sum(1, dtype=torch.float64)
     along = (dots[0] / dots[1]).nan_to_num(posinf=0, neginf=0)  # pivots on top of each other have no tangent
-    for points, g in stretches(path, gradients):
+    for points, g in aligned_chunks(path, gradients):
         t = _tangents(points, weights)
         points[1:-1].sub_(g.addcmul(t, along.to(t)[:, None], value=-1), alpha=lr)
 
@@ -182,29 +191,29 @@ def _tangents(points: Tensor, weights: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def equalise(path: Path) -> None:
+def redistribute(path: Points) -> None:
     """In place, set the inner points to equal distances along the polygon that they make.
 
     >>> import torch
-    >>> from efcnlib.landscape.nudged_band import equalise
+    >>> from efcnlib.landscape.nudged_band import redistribute
     >>> path = {"w": torch.tensor([[0.0], [1.0], [4.0]])}
-    >>> equalise(path)
+    >>> redistribute(path)
     >>> path["w"].T
     tensor([[0., 2., 4.]])
     """
-    mix = equal(distances(path))
+    mix = redistribution(neighbour_distances(path))
     any_points = next(iter(path.values()))
     mix = mix.to(any_points)
-    for (part,) in stretches(path):
+    for (part,) in aligned_chunks(path):
         part[1:-1] = mix @ part
 
 
-def equal(gaps: Tensor) -> Tensor:
+def redistribution(gaps: Tensor) -> Tensor:
     """How the inner ones of n equally spaced points mix the old ones, [n - 2, n], given the n - 1 gaps between them.
 
     >>> import torch
-    >>> from efcnlib.landscape.nudged_band import equal
-    >>> equal(torch.tensor([1.0, 3.0]))
+    >>> from efcnlib.landscape.nudged_band import redistribution
+    >>> redistribution(torch.tensor([1.0, 3.0]))
     tensor([[0.0000, 0.6667, 0.3333]])
     """
     n = len(gaps) + 1
@@ -219,24 +228,24 @@ def equal(gaps: Tensor) -> Tensor:
     return mix
 
 
-def with_pivots(slopes: Slopes, path: Path, threshold: float, most: int) -> Path:
-    """The path with a pivot more in every gap whose inside stands out; see `band`.
+def insert_pivots(objective: Objective, path: Points, threshold: float, most: int) -> Points:
+    """The path with a pivot more in every gap whose inside stands out; see `relax_band`.
 
     >>> import torch
-    >>> from efcnlib.landscape import Surface
-    >>> from efcnlib.landscape.nudged_band import with_pivots
-    >>> slopes = Surface(lambda points: (points["w"][:, 0] - 0.5).abs().neg().exp())
-    >>> with_pivots(slopes, {"w": torch.tensor([[0.0], [1.0], [2.0]])}, threshold=0.2, most=5)["w"].T
+    >>> from efcnlib.landscape import EnergyFunction
+    >>> from efcnlib.landscape.nudged_band import insert_pivots
+    >>> objective = EnergyFunction(lambda points: (points["w"][:, 0] - 0.5).abs().neg().exp())
+    >>> insert_pivots(objective, {"w": torch.tensor([[0.0], [1.0], [2.0]])}, threshold=0.2, most=5)["w"].T
     tensor([[0.0000, 0.5000, 1.0000, 2.0000]])
     """
-    slopes.draw()
-    pivots = torch.stack([slopes.losses(_between(path, i, [0.0]))[0] for i in range(size(path))]).double()
-    insides = torch.stack([slopes.losses(_between(path, i, BETWEEN)) for i in range(size(path) - 1)]).double()
+    objective.next_batch()
+    pivots = torch.stack([objective.losses(_between(path, i, [0.0]))[0] for i in range(point_count(path))]).double()
+    insides = torch.stack([objective.losses(_between(path, i, BETWEEN)) for i in range(point_count(path) - 1)]).double()
     share = torch.tensor(BETWEEN, dtype=torch.float64, device=pivots.device)
     excess = insides - torch.lerp(pivots[:-1, None], pivots[1:, None], share)
     every = torch.cat([pivots, insides.flatten()])
     highest, where = excess.max(1)
-    room = max(0, most - size(path))
+    room = max(0, most - point_count(path))
     out = (highest > threshold * (every.max() - every.min())).nonzero().flatten()
     chosen = out[highest[out].argsort(descending=True)[:room]].tolist()
     places = {i: BETWEEN[int(where[i])] for i in chosen}
@@ -245,7 +254,7 @@ def with_pivots(slopes: Slopes, path: Path, threshold: float, most: int) -> Path
     return {name: _inserted(points, places) for name, points in path.items()}
 
 
-def _between(path: Path, i: int, shares) -> Path:
+def _between(path: Points, i: int, shares) -> Points:
     """Points at the given shares of the way from point i to the next, stacked."""
     return {
         name: torch.stack([torch.lerp(x[i], x[i + 1], s) if s else x[i] for s in shares]) for name, x in path.items()

@@ -7,43 +7,43 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from efcnlib.data.images import Split
-from efcnlib.kernels.precision import products
+from efcnlib.kernels.precision import matmul_precision
 from efcnlib.landscape.curves import alphas
-from efcnlib.landscape.evaluation import batched
+from efcnlib.landscape.evaluation import split_batches
 from efcnlib.landscape.points import Weights
-from efcnlib.metrics import at_once, score
-from efcnlib.resumable import Pause, State, Work
+from efcnlib.metrics import evaluation_batch, loss_and_correct
+from efcnlib.resumable import Pause, Resumable, ResumeState
 
 
 @torch.no_grad()
-def output_space(
+def evaluate_averaged_outputs(
     network: nn.Module,
     start: Weights,
     end: Weights,
     count: int,
     splits: Mapping[str, Split],
-    state: State | None = None,
+    state: ResumeState | None = None,
     precision: str = "float32",
-) -> Work[dict[str, list[float]]]:
+) -> Resumable[dict[str, list[float]]]:
     """Losses and accuracies of the networks' averaged outputs, (1 - alpha) f_start + alpha f_end, at ``count`` alphas.
 
     Keys "train_loss", ... average logits, as the published code does; "probability_train_loss", ... probabilities.
     ``splits`` are images by the first words of these names. With ``precision`` "bf16" the networks compute as in
-    `measures.evaluate`; outputs are averaged in float32. A generator, see `pauses`.
+    `evaluate`; outputs are averaged in float32. Resumable.
 
     >>> import torch
     >>> from efcnlib.data.datasets import Split
-    >>> from efcnlib.landscape import output_space
+    >>> from efcnlib.landscape import evaluate_averaged_outputs
     >>> from efcnlib.resumable import finish
     >>> split = Split(torch.eye(2), torch.tensor([0, 1]))
     >>> start, end = ({"weight": 4 * torch.eye(2)}, {"weight": -4 * torch.eye(2)})  # one always right, one always wrong
-    >>> rows = finish(output_space(torch.nn.Linear(2, 2, bias=False), start, end, 5, {"test": split}))
+    >>> rows = finish(evaluate_averaged_outputs(torch.nn.Linear(2, 2, bias=False), start, end, 5, {"test": split}))
     >>> rows["test_accuracy"], [round(loss, 3) for loss in rows["test_loss"]]
     ([1.0, 1.0, 0.5, 0.0, 0.0], [0.018, 0.127, 0.693, 2.127, 4.018])
     """
     network.eval()
     steps = alphas(count).tolist()
-    batches = batched(splits, at_once(precision))
+    batches = split_batches(splits, evaluation_batch(precision))
     device = batches[0][2].device
     totals, done = torch.zeros(2, len(splits), count, 2, dtype=torch.float64, device=device), 0
     if state is not None:
@@ -57,10 +57,11 @@ def output_space(
         for i, alpha in enumerate(steps):
             mixed = ((1 - alpha) * a + alpha * b, ((1 - alpha) * p + alpha * q).log())
             for space, logits in enumerate(mixed):
-                totals[space, row, i] += score(logits, y)
+                totals[space, row, i] += loss_and_correct(logits, y)
         reached = number + 1
         yield Pause(
-            reached / len(batches), lambda reached=reached: State({"batches": reached}, {"totals": totals.clone()})
+            reached / len(batches),
+            lambda reached=reached: ResumeState({"batches": reached}, {"totals": totals.clone()}),
         )
     history = {}
     for space, prefix in enumerate(("", "probability_")):
@@ -72,5 +73,5 @@ def output_space(
 
 def _logits(network: nn.Module, weights: Weights, x: Tensor, precision: str) -> Tensor:
     reduced = precision == "bf16"
-    with products(precision, x.device), torch.autocast(x.device.type, torch.bfloat16, enabled=reduced):
+    with matmul_precision(precision, x.device), torch.autocast(x.device.type, torch.bfloat16, enabled=reduced):
         return functional_call(network, weights, x).to(x.dtype)

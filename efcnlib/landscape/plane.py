@@ -7,7 +7,7 @@ from torch import Tensor
 
 from efcnlib.errors import UserError, at_least
 from efcnlib.landscape.curves import Curve
-from efcnlib.landscape.points import Path, Weights, gram
+from efcnlib.landscape.points import Points, Weights, gram
 
 MARGIN = 0.3  # on each side, of what the three networks take up along that axis
 
@@ -19,14 +19,14 @@ class Plane:
     ``corners`` [3, 2] are their coordinates, in the Euclidean distance of weights; float64 on the CPU.
 
     >>> import torch
-    >>> from efcnlib.landscape import Plane, straight
+    >>> from efcnlib.landscape import Plane, linear_path
     >>> a, b, c = ({"w": torch.tensor(w)} for w in ([0.0, 0, 0], [2.0, 0, 0], [1.0, 0, 3]))
-    >>> plane = Plane.of(a, b, c)
+    >>> plane = Plane.through(a, b, c)
     >>> plane.corners
     tensor([[0., 0.],
             [2., 0.],
             [1., 3.]], dtype=torch.float64)
-    >>> plane.over(straight(a, c, 3))  # a line within the plane
+    >>> plane.project(linear_path(a, c, 3))  # a line within the plane
     tensor([[0.0000, 0.0000],
             [0.5000, 1.5000],
             [1.0000, 3.0000]], dtype=torch.float64)
@@ -35,11 +35,11 @@ class Plane:
     (25, [-0.6, 0.20000000000000007, 1.0, 1.8, 2.6])
     """
 
-    controls: Path  # the three networks, stacked
+    controls: Points  # the three networks, stacked
     corners: Tensor
 
     @classmethod
-    def of(cls, a: Weights, b: Weights, c: Weights) -> "Plane":
+    def through(cls, a: Weights, b: Weights, c: Weights) -> "Plane":
         """UserError where the three are on a line."""
         controls = {name: torch.stack([a[name], b[name], c[name]]) for name in a}
         products = sum(gram(points).cpu() for points in controls.values())
@@ -69,7 +69,7 @@ class Plane:
         second = (places[:, 0] - third * along) / width
         return torch.stack([1 - second - third, second, third], dim=1)
 
-    def over(self, curve: Curve) -> Tensor:
+    def project(self, curve: Curve) -> Tensor:
         """Coordinates of the feet of a curve's points on the plane, [points, 2]."""
         (width, _), (along, height) = self.corners[1], self.corners[2]
         toward = torch.zeros(len(curve), 2, dtype=torch.float64)  # inner products with b - a and c - a

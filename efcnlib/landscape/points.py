@@ -8,18 +8,18 @@ from torch import Tensor
 from efcnlib.errors import UserError
 
 Weights = Mapping[str, Tensor]
-Path = dict[str, Tensor]
-PART = 32_768  # weights of each point that are looked at together: few enough to stay in a processor's cache
+Points = dict[str, Tensor]
+CHUNK = 32_768  # weights of each point that are looked at together: few enough to stay in a processor's cache
 
 
-def linear(start: Weights, end: Weights, n: int) -> Path:
+def linear_points(start: Weights, end: Weights, n: int) -> Points:
     r"""``n`` >= 3 equally spaced points on the straight line; both ends bit-equal to the given weights.
 
     The points are :math:`x_i = (1 - \alpha_i) x_0 + \alpha_i x_{n-1}` with :math:`\alpha_i = i / (n - 1)`.
 
     >>> import torch
-    >>> from efcnlib.landscape import linear
-    >>> linear({"w": torch.tensor([0.0, 1.0])}, {"w": torch.tensor([2.0, 1.0])}, n=3)
+    >>> from efcnlib.landscape import linear_points
+    >>> linear_points({"w": torch.tensor([0.0, 1.0])}, {"w": torch.tensor([2.0, 1.0])}, n=3)
     {'w': tensor([[0., 1.],
             [1., 1.],
             [2., 1.]])}
@@ -38,49 +38,49 @@ def linear(start: Weights, end: Weights, n: int) -> Path:
     return path
 
 
-def size(path: Path) -> int:
+def point_count(path: Points) -> int:
     """The number of points.
 
     >>> import torch
-    >>> from efcnlib.landscape.points import size
-    >>> size({"w": torch.zeros(5, 2, 3)})
+    >>> from efcnlib.landscape.points import point_count
+    >>> point_count({"w": torch.zeros(5, 2, 3)})
     5
     """
     return len(next(iter(path.values())))
 
 
-def inner(path: Path) -> Path:
+def inner_points(path: Points) -> Points:
     """Views of all points but the two ends.
 
     >>> import torch
-    >>> from efcnlib.landscape.points import inner
-    >>> inner({"w": torch.arange(4.0)})
+    >>> from efcnlib.landscape.points import inner_points
+    >>> inner_points({"w": torch.arange(4.0)})
     {'w': tensor([1., 2.])}
     """
     return {name: points[1:-1] for name, points in path.items()}
 
 
-def parts(points: Tensor) -> tuple[Tensor, ...]:
+def chunks(points: Tensor) -> tuple[Tensor, ...]:
     """Views [n, PART] of all points' weights, one after the other; a GPU takes more at a time.
 
     >>> import torch
-    >>> from efcnlib.landscape.points import parts
-    >>> [part.shape[1] for part in parts(torch.zeros(3, 200, 200))]
+    >>> from efcnlib.landscape.points import chunks
+    >>> [part.shape[1] for part in chunks(torch.zeros(3, 200, 200))]
     [32768, 7232]
     """
-    return points.flatten(1).split(PART if points.device.type == "cpu" else 512 * PART, dim=1)
+    return points.flatten(1).split(CHUNK if points.device.type == "cpu" else 512 * CHUNK, dim=1)
 
 
-def stretches(*paths: Path) -> Iterator[tuple[Tensor, ...]]:
+def aligned_chunks(*paths: Points) -> Iterator[tuple[Tensor, ...]]:
     """The same part [n, PART] of several paths with the same parameters, one after the other.
 
     >>> import torch
-    >>> from efcnlib.landscape.points import stretches
-    >>> [tuple(part.shape) for (part,) in stretches({"w": torch.zeros(3, 200, 200), "b": torch.zeros(3, 10)})]
+    >>> from efcnlib.landscape.points import aligned_chunks
+    >>> [tuple(part.shape) for (part,) in aligned_chunks({"w": torch.zeros(3, 200, 200), "b": torch.zeros(3, 10)})]
     [(3, 32768), (3, 7232), (3, 10)]
     """
     for name in paths[0]:
-        yield from zip(*(parts(path[name]) for path in paths), strict=True)
+        yield from zip(*(chunks(path[name]) for path in paths), strict=True)
 
 
 def gram(points: Tensor, from_first: bool = True) -> Tensor:
@@ -96,59 +96,59 @@ def gram(points: Tensor, from_first: bool = True) -> Tensor:
             [ 0.,  4., 13.]], dtype=torch.float64)
     """
     total = torch.zeros(len(points), len(points), dtype=torch.float64, device=points.device)
-    for part in parts(points):
+    for part in chunks(points):
         away = part.double()
         away = away - away[0] if from_first else away
         total.addmm_(away, away.t())
     return total
 
 
-class Gaps:
+class NeighbourDifferences:
     """Squared differences of neighbouring points in float64, for one part of a path after the other.
 
     The memory they are in is kept: to get it anew for every part costs a CPU more than all the arithmetic.
 
     >>> import torch
-    >>> from efcnlib.landscape.points import Gaps
-    >>> Gaps().squares(torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]]))
+    >>> from efcnlib.landscape.points import NeighbourDifferences
+    >>> NeighbourDifferences().squares(torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]]))
     tensor([[ 9., 16.],
             [ 0.,  1.]], dtype=torch.float64)
     """
 
     def __init__(self):
-        self.rooms: dict[tuple, tuple[Tensor, Tensor]] = {}
+        self.buffers: dict[tuple, tuple[Tensor, Tensor]] = {}
 
     def squares(self, part: Tensor) -> Tensor:
         """[n - 1, weights] of a part [n, weights]; valid until the next one."""
         shape = (len(part) - 1, part.shape[1])
-        if shape not in self.rooms:
-            self.rooms[shape] = part.new_empty(shape), part.new_empty(shape, dtype=torch.float64)
-        narrow, wide = self.rooms[shape]
+        if shape not in self.buffers:
+            self.buffers[shape] = part.new_empty(shape), part.new_empty(shape, dtype=torch.float64)
+        narrow, wide = self.buffers[shape]
         torch.sub(part[1:], part[:-1], out=narrow)
         return wide.copy_(narrow.mul_(narrow))
 
 
-def distances(path: Path) -> Tensor:
+def neighbour_distances(path: Points) -> Tensor:
     r"""Euclidean distances between neighbouring points over all parameters, float64 [n - 1].
 
     :math:`\lVert x_{i+1} - x_i \rVert_2` for i = 0, ..., n - 2.
 
     >>> import torch
-    >>> from efcnlib.landscape.points import distances
-    >>> distances({"w": torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]])})
+    >>> from efcnlib.landscape.points import neighbour_distances
+    >>> neighbour_distances({"w": torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]])})
     tensor([5., 1.], dtype=torch.float64)
     """
-    gaps = Gaps()
-    squares = [gaps.squares(part).sum(1) for (part,) in stretches(path)]
+    gaps = NeighbourDifferences()
+    squares = [gaps.squares(part).sum(1) for (part,) in aligned_chunks(path)]
     return torch.stack(squares).sum(0).sqrt()
 
 
-class Series:
+class DeferredSeries:
     """Numbers that come one by one as scalars on a device, and are fetched together when somebody asks.
 
     >>> import torch
-    >>> from efcnlib.landscape.points import Series
-    >>> series = Series([0.5])
+    >>> from efcnlib.landscape.points import DeferredSeries
+    >>> series = DeferredSeries([0.5])
     >>> series.append(torch.tensor(0.25))
     >>> series.values()
     [0.5, 0.25]
@@ -169,8 +169,8 @@ class Series:
         return list(self.known)
 
 
-def stored(path: Path) -> dict[str, Tensor]:
-    """A copy of a path under names of its own, for a `pauses.State`.
+def stored(path: Points) -> dict[str, Tensor]:
+    """A copy of a path under names of its own, for a `ResumeState`.
 
     >>> import torch
     >>> from efcnlib.landscape.points import stored
@@ -180,7 +180,7 @@ def stored(path: Path) -> dict[str, Tensor]:
     return {f"points/{name}": points.clone() for name, points in path.items()}
 
 
-def restored(tensors: Mapping[str, Tensor], like: Path) -> Path:
+def restored(tensors: Mapping[str, Tensor], like: Points) -> Points:
     """The path that `stored` put away, with the parameters, types and device of ``like``.
 
     >>> import torch

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from efcnlib.errors import UserError, choice
-from efcnlib.landscape.points import Gaps, Path, size, stretches
+from efcnlib.landscape.points import NeighbourDifferences, Points, aligned_chunks, point_count
 
 SPRINGS = ("implicit", "published")
 
@@ -29,47 +29,51 @@ class Springs:
     >>> from efcnlib.landscape.springs import Springs
     >>> path = {"w": torch.tensor([[0.0], [3.0], [0.0]])}
     >>> springs = Springs(path, stiffness=1.0, lr=0.25)
-    >>> springs.energy(path).item(), springs.pull(path).item()
+    >>> springs.energy(path).item(), springs.step(path).item()
     (9.0, 4.0)
     >>> path["w"][1]  # (1 + lr k 2) x = 3
     tensor([2.])
     """
 
-    def __init__(self, path: Path, stiffness: float, lr: float, kind: str = "implicit"):
+    def __init__(self, path: Points, stiffness: float, lr: float, kind: str = "implicit"):
         if stiffness < 0:
             raise UserError(f"stiffness {stiffness} is not allowed: give a number of at least 0")
         choice("kind of springs", kind, SPRINGS)
         self.stiffness, self.strength, self.kind = stiffness, lr * stiffness, kind
-        self.relax = implicit(size(path) - 2, self.strength, path)
-        self.gaps = Gaps()
-        self.rooms: dict[torch.Size, Tensor] = {}  # kept, as in `Gaps`
+        self.inverse = implicit_inverse(point_count(path) - 2, self.strength, path)
+        self.differences = NeighbourDifferences()
+        self.buffers: dict[torch.Size, Tensor] = {}  # kept, as in `NeighbourDifferences`
 
-    def pull(self, path: Path) -> Tensor:
+    def step(self, path: Points) -> Tensor:
         """One step of the springs, in place; returns the energy after it, a float64 scalar on the path's device."""
         squares = []
-        for (part,) in stretches(path):
+        for (part,) in aligned_chunks(path):
             if self.kind == "implicit":
-                pull(part, self.relax, self.strength, self._room(part[1:-1]))
+                implicit_step(part, self.inverse, self.strength, self._buffer(part[1:-1]))
             else:
-                sweep(part, self.stiffness)
-            squares.append(self.gaps.squares(part).sum())
+                published_step(part, self.stiffness)
+            squares.append(self.differences.squares(part).sum())
         return 0.5 * self.stiffness * torch.stack(squares).sum()
 
-    def energy(self, path: Path) -> Tensor:
+    def energy(self, path: Points) -> Tensor:
         """The energy k/2 sum_i (x_{i+1} - x_i)^2, a float64 scalar on the path's device."""
-        return 0.5 * self.stiffness * torch.stack([self.gaps.squares(part).sum() for (part,) in stretches(path)]).sum()
+        return (
+            0.5
+            * self.stiffness
+            * torch.stack([self.differences.squares(part).sum() for (part,) in aligned_chunks(path)]).sum()
+        )
 
-    def _room(self, inner: Tensor) -> Tensor:
-        if inner.shape not in self.rooms:
-            self.rooms[inner.shape] = torch.empty_like(inner)
-        return self.rooms[inner.shape]
+    def _buffer(self, inner: Tensor) -> Tensor:
+        if inner.shape not in self.buffers:
+            self.buffers[inner.shape] = torch.empty_like(inner)
+        return self.buffers[inner.shape]
 
 
-def chain(inner: int) -> Tensor:
+def chain_laplacian(inner: int) -> Tensor:
     """T = (-1, 2, -1) over the ``inner`` points of a chain with fixed ends, float64 [inner, inner].
 
-    >>> from efcnlib.landscape.springs import chain
-    >>> chain(3)
+    >>> from efcnlib.landscape.springs import chain_laplacian
+    >>> chain_laplacian(3)
     tensor([[ 2., -1.,  0.],
             [-1.,  2., -1.],
             [ 0., -1.,  2.]], dtype=torch.float64)
@@ -78,45 +82,45 @@ def chain(inner: int) -> Tensor:
     return 2 * eye - eye.roll(1, 1).triu(1) - eye.roll(-1, 1).tril(-1)
 
 
-def implicit(inner: int, strength: float, path: Path) -> Tensor:
+def implicit_inverse(inner: int, strength: float, path: Points) -> Tensor:
     """(1 + strength * T)^-1 over the inner points, [inner, inner] in the path's type.
 
     Computed in float64: at large stiffness the matrix is nearly singular relative to its size.
 
     >>> import torch
-    >>> from efcnlib.landscape.springs import implicit
-    >>> implicit(1, 0.5, {"w": torch.zeros(3, 1)})
+    >>> from efcnlib.landscape.springs import implicit_inverse
+    >>> implicit_inverse(1, 0.5, {"w": torch.zeros(3, 1)})
     tensor([[0.5000]])
     """
     any_points = next(iter(path.values()))
-    return torch.linalg.inv(torch.eye(inner, dtype=torch.float64) + strength * chain(inner)).to(any_points)
+    return torch.linalg.inv(torch.eye(inner, dtype=torch.float64) + strength * chain_laplacian(inner)).to(any_points)
 
 
-def pull(part: Tensor, relax: Tensor, strength: float, room: Tensor | None = None) -> None:
+def implicit_step(part: Tensor, inverse: Tensor, strength: float, buffer: Tensor | None = None) -> None:
     """The implicit step of points [n, weights]: the inner ones solve their linear system, the ends stay.
 
-    ``room`` [n - 2, weights] is overwritten.
+    ``buffer`` [n - 2, weights] is overwritten.
 
     >>> import torch
-    >>> from efcnlib.landscape.springs import implicit, pull
+    >>> from efcnlib.landscape.springs import implicit_inverse, implicit_step
     >>> part = torch.tensor([[0.0], [3.0], [0.0]])
-    >>> pull(part, implicit(1, 0.25, {"w": part}), 0.25)
+    >>> implicit_step(part, implicit_inverse(1, 0.25, {"w": part}), 0.25)
     >>> part.T
     tensor([[0., 2., 0.]])
     """
     inner = part[1:-1]
     inner[0] += strength * part[0]
     inner[-1] += strength * part[-1]
-    inner.copy_(torch.mm(relax, inner, out=room))
+    inner.copy_(torch.mm(inverse, inner, out=buffer))
 
 
-def sweep(part: Tensor, stiffness: float) -> None:
+def published_step(part: Tensor, stiffness: float) -> None:
     """The published step of points [n, weights]: each inner point in turn, seeing those before it as they are now.
 
     >>> import torch
-    >>> from efcnlib.landscape.springs import sweep
+    >>> from efcnlib.landscape.springs import published_step
     >>> part = torch.tensor([[0.0], [3.0], [0.0]])
-    >>> sweep(part, stiffness=0.25)
+    >>> published_step(part, stiffness=0.25)
     >>> part.T
     tensor([[0.0000, 1.5000, 0.0000]])
     """

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from efcnlib.errors import at_least, choice
-from efcnlib.landscape.batched_loss import Slopes
-from efcnlib.landscape.points import Path, Series, restored, size, stored
-from efcnlib.landscape.string import Relaxed
-from efcnlib.resumable import Pause, State, Work
+from efcnlib.landscape.batched_loss import Objective
+from efcnlib.landscape.points import DeferredSeries, Points, point_count, restored, stored
+from efcnlib.landscape.string import RelaxedPath
+from efcnlib.resumable import Pause, Resumable, ResumeState
 
 
 def bernstein(t: Tensor, controls: int) -> Tensor:
@@ -34,14 +34,14 @@ def bernstein(t: Tensor, controls: int) -> Tensor:
     return counts * t[:, None] ** k * (1 - t[:, None]) ** (m - k)
 
 
-def hats(t: Tensor, controls: int) -> Tensor:
+def hat_functions(t: Tensor, controls: int) -> Tensor:
     r"""Coefficients of a polygonal chain whose k-th control stands at t = k / (controls - 1): [len(t), controls].
 
     :math:`c_k(t) = \max(0, 1 - |m t - k|)` with m = ``controls`` - 1.
 
     >>> import torch
-    >>> from efcnlib.landscape.trained_curves import hats
-    >>> hats(torch.tensor([0.0, 0.25, 0.5]), controls=3)
+    >>> from efcnlib.landscape.trained_curves import hat_functions
+    >>> hat_functions(torch.tensor([0.0, 0.25, 0.5]), controls=3)
     tensor([[1.0000, 0.0000, 0.0000],
             [0.5000, 0.5000, 0.0000],
             [0.0000, 1.0000, 0.0000]], dtype=torch.float64)
@@ -50,85 +50,85 @@ def hats(t: Tensor, controls: int) -> Tensor:
     return (1 - (t.double()[:, None] * (controls - 1) - k).abs()).clamp(min=0)
 
 
-SHAPES = {"bezier": bernstein, "polygon": hats}
+SHAPES = {"bezier": bernstein, "polygon": hat_functions}
 
 
-def chain(
-    slopes: Slopes,
-    path: Path,
+def train_curve(
+    objective: Objective,
+    path: Points,
     *,
     shape: str,
     lr: float,
     momentum: float,
     steps: int,
     seed: int,
-    state: State | None = None,
-) -> Work[Relaxed]:
+    state: ResumeState | None = None,
+) -> Resumable[RelaxedPath]:
     """Train the bends of a chain whose controls are the points of ``path``, in place; the ends stay fixed.
 
     Each step draws t uniformly from [0, 1], takes the gradient of the loss at x(t) on one batch, and moves every bend
     by its share c_k(t) of it, by SGD with ``momentum``. ``seed`` decides the t's.
 
-    The history has the "loss" at x(t), in nats, and the "place" t, for each step. A generator, see `pauses`. UserError.
+    The history has the "loss" at x(t), in nats, and the "place" t, for each step. Resumable. UserError.
 
     >>> import torch
-    >>> from efcnlib.landscape import Surface, chain, linear
+    >>> from efcnlib.landscape import EnergyFunction, train_curve, linear_points
     >>> from efcnlib.resumable import finish
-    >>> slopes = Surface(lambda points: (points["w"][:, 1] - points["w"][:, 0] ** 2) ** 2)  # a valley along y = x^2
+    >>> valley = EnergyFunction(lambda points: (points["w"][:, 1] - points["w"][:, 0] ** 2) ** 2)  # along y = x^2
     >>> start, end = ({"w": torch.tensor([x, 1.0], dtype=torch.float64)} for x in (-1, 1))
     >>> how = {"shape": "bezier", "lr": 0.2, "momentum": 0.5, "steps": 300, "seed": 0}
-    >>> relaxed = finish(chain(slopes, linear(start, end, 3), **how))
+    >>> relaxed = finish(train_curve(valley, linear_points(start, end, 3), **how))
     >>> relaxed.path["w"].mul(100).round().int()  # in hundredths: this bend's curve is the valley
     tensor([[-100,  100],
             [   0, -100],
             [ 100,  100]], dtype=torch.int32)
     """
     choice("shape", shape, SHAPES)
-    at_least(3, **{"number of controls": size(path)})
+    at_least(3, **{"number of controls": point_count(path)})
     places = torch.Generator().manual_seed(seed)
-    losses, drawn = Series(), []
+    losses, drawn = DeferredSeries(), []
     velocity = {f"velocity/{name}": torch.zeros_like(points[1:-1]) for name, points in path.items()}
     if state is not None:
         path = restored(state.tensors, path)
         velocity = {name: state.tensors[name].to(value, copy=True) for name, value in velocity.items()}
         places.set_state(state.tensors["places"].cpu())
-        slopes.restore(state.tensors)
-        losses, drawn = Series(state.numbers["loss"]), list(state.numbers["place"])
+        objective.restore(state.tensors)
+        losses, drawn = DeferredSeries(state.numbers["loss"]), list(state.numbers["place"])
     scratch = {name: torch.empty_like(points[:1]) for name, points in path.items()}
 
-    def now() -> State:
+    def now() -> ResumeState:
         tensors = stored(path) | {name: value.clone() for name, value in velocity.items()}
-        tensors |= {"places": places.get_state()} | slopes.state()
-        return State({"loss": losses.values(), "place": list(drawn)}, tensors)
+        tensors |= {"places": places.get_state()} | objective.state()
+        return ResumeState({"loss": losses.values(), "place": list(drawn)}, tensors)
 
     for step in range(len(drawn), steps):
         t = torch.rand(1, generator=places, dtype=torch.float64)
-        shares = SHAPES[shape](t, size(path))[0].tolist()
+        shares = SHAPES[shape](t, point_count(path))[0].tolist()
         drawn.append(t.item())
-        slopes.draw()
-        losses.append(_bend(slopes, path, shares, velocity, scratch, lr, momentum))
+        objective.next_batch()
+        losses.append(_bend(objective, path, shares, velocity, scratch, lr, momentum))
         yield Pause((step + 1) / steps, now)
-    return Relaxed(path, {"loss": losses.values(), "place": drawn})
+    return RelaxedPath(path, {"loss": losses.values(), "place": drawn})
 
 
 @torch.no_grad()
-def at(path: Path, shares: list[float]) -> Path:
+def point_at(path: Points, shares: list[float]) -> Points:
     """The point sum_k c_k x_k of a path, stacked alone: [1, ...] for each parameter.
 
     >>> import torch
-    >>> from efcnlib.landscape.trained_curves import at
-    >>> at({"w": torch.tensor([[0.0, 0.0], [2.0, 4.0]])}, [0.25, 0.75])
+    >>> from efcnlib.landscape.trained_curves import point_at
+    >>> point_at({"w": torch.tensor([[0.0, 0.0], [2.0, 4.0]])}, [0.25, 0.75])
     {'w': tensor([[1.5000, 3.0000]])}
     """
-    return {name: mixed(points, shares)[None] for name, points in path.items()}
+    return {name: mixture(points, shares)[None] for name, points in path.items()}
 
 
-def mixed(points: Tensor, shares: list[float]) -> Tensor:
+def mixture(points: Tensor, shares: list[float]) -> Tensor:
     """sum_k c_k x_k over the points [m, ...], those with c_k = 0 left out; a single c_k = 1 gives its bits.
 
     >>> import torch
-    >>> from efcnlib.landscape.trained_curves import mixed
-    >>> mixed(torch.tensor([[0.0, 0.0], [2.0, 4.0]]), [0.25, 0.75])
+    >>> from efcnlib.landscape.trained_curves import mixture
+    >>> mixture(torch.tensor([[0.0, 0.0], [2.0, 4.0]]), [0.25, 0.75])
     tensor([1.5000, 3.0000])
     """
     used = [(points[k], share) for k, share in enumerate(shares) if share]
@@ -142,10 +142,16 @@ def mixed(points: Tensor, shares: list[float]) -> Tensor:
 
 
 def _bend(
-    slopes: Slopes, path: Path, shares: list[float], velocity: Path, scratch: Path, lr: float, momentum: float
+    objective: Objective,
+    path: Points,
+    shares: list[float],
+    velocity: Points,
+    scratch: Points,
+    lr: float,
+    momentum: float,
 ) -> Tensor:
     """One step of all bends; the loss before it."""
-    loss = slopes.gradients(at(path, shares), lambda name, g: g.add_to(scratch[name], alpha=1, beta=0))[0]
+    loss = objective.gradients(point_at(path, shares), lambda name, g: g.add_to(scratch[name], alpha=1, beta=0))[0]
     for name, points in path.items():
         for k, share in enumerate(shares[1:-1]):
             v = velocity[f"velocity/{name}"][k]

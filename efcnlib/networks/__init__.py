@@ -1,24 +1,19 @@
 """Networks: architectures as tables of layers, and the CNN, eFCN and eLCN that a table gives."""
 
 from efcnlib.networks.locally_connected import LocalConv
-from efcnlib.networks.models import (
+from efcnlib.networks.models import DenseConv, cnn, convolutions, dense, initialise, local
+from efcnlib.networks.tracing import (
     DROPOUT,
     EMBEDDABLE,
     POINTWISE,
     POOLINGS,
-    DenseConv,
-    Step,
-    cnn,
+    TracedLayer,
     conv_geometry,
-    convolutions,
-    dense,
     image_shape,
-    initialise,
-    local,
     named_layers,
     pair,
-    step,
     trace,
+    trace_layer,
 )
 
 __all__ = [
@@ -28,7 +23,7 @@ __all__ = [
     "POOLINGS",
     "DenseConv",
     "LocalConv",
-    "Step",
+    "TracedLayer",
     "cnn",
     "conv_geometry",
     "convolutions",
@@ -38,6 +33,6 @@ __all__ = [
     "local",
     "named_layers",
     "pair",
-    "step",
     "trace",
+    "trace_layer",
 ]

@@ -98,20 +98,20 @@ def small(classes: int, channels: int = 8) -> tuple[Layer, ...]:
     )
 
 
-TABLES = {"vanilla": vanilla, "alexnet": alexnet, "small": small}
+ARCHITECTURES = {"vanilla": vanilla, "alexnet": alexnet, "small": small}
 
 
-def table(name: str, classes: int, channels: int) -> tuple[Layer, ...]:
+def architecture(name: str, classes: int, channels: int) -> tuple[Layer, ...]:
     """The layers of the architecture called ``name``; UserError names the allowed ones.
 
-    >>> from efcnlib.networks.architectures import table
-    >>> table("small", classes=10, channels=6)[-1]
+    >>> from efcnlib.networks.architectures import architecture
+    >>> architecture("small", classes=10, channels=6)[-1]
     Linear(features=10)
-    >>> table("resnet", classes=10, channels=6)  # doctest: +ELLIPSIS
+    >>> architecture("resnet", classes=10, channels=6)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
     efcnlib.errors.UserError: unknown architecture 'resnet': choose one of vanilla, alexnet, small...
     """
-    choice("architecture", name, TABLES)
+    choice("architecture", name, ARCHITECTURES)
     at_least(1, classes=classes, channels=channels)
-    return TABLES[name](classes, channels)
+    return ARCHITECTURES[name](classes, channels)

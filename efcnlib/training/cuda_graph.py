@@ -9,23 +9,23 @@ from efcnlib.errors import UserError
 WARM_UP = 3  # groups of steps before the capture: PyTorch and cuBLAS set themselves up in them
 
 
-class Replayed:
+class CapturedEpoch:
     """Steps of a trainer on one split, captured as a graph of as many steps as its updates are delayed by.
 
     The warm-up steps are steps of the training: nothing is computed for nothing, and no state has to be put back.
     """
 
     def __init__(self, trainer, split: Split, images: int):
-        batch, self.group = trainer.batch, trainer.engine.delay
-        if images % (batch * self.group):
-            raise UserError(_divides(images, batch, self.group))
+        batch, self.steps_per_replay = trainer.batch, trainer.engine.delay
+        if images % (batch * self.steps_per_replay):
+            raise UserError(_divides(images, batch, self.steps_per_replay))
         self.trainer, self.split, self.graph = trainer, split, None
-        self.groups = images // (batch * self.group)
+        self.replays = images // (batch * self.steps_per_replay)
         self.order = torch.empty(images, dtype=torch.int64, device=split.x.device)
         self.position = torch.zeros(1, dtype=torch.int64, device=split.x.device)
         self.offsets = torch.arange(batch, device=split.x.device)
 
-    def epoch(self, order: Tensor) -> None:
+    def run(self, order: Tensor) -> None:
         """Enqueue all steps over ``order``, an int64 tensor of the CPU; returns before they are computed."""
         if order.device.type == "cpu":
             order = order.pin_memory()  # from pageable memory the copy would wait for the device
@@ -33,31 +33,31 @@ class Replayed:
         self.position.zero_()
         done = 0
         if self.graph is None:
-            done = min(WARM_UP, self.groups)
+            done = min(WARM_UP, self.replays)
             self._warm_up(done)
-            if done < self.groups:
+            if done < self.replays:
                 self._capture()
-        for _ in range(done, self.groups):
+        for _ in range(done, self.replays):
             self.graph.replay()
 
     def _steps(self) -> None:
-        for _ in range(self.group):
+        for _ in range(self.steps_per_replay):
             index = self.order.index_select(0, self.offsets + self.position)
             self.trainer.step(self.split.x.index_select(0, index), self.split.y.index_select(0, index))
             self.position += len(self.offsets)
 
-    def _warm_up(self, groups: int) -> None:
+    def _warm_up(self, count: int) -> None:
         here = torch.cuda.current_stream(self.order.device)
         aside = torch.cuda.Stream(self.order.device)
         aside.wait_stream(here)
         with torch.cuda.stream(aside):
-            for _ in range(groups):
+            for _ in range(count):
                 self._steps()
         here.wait_stream(aside)
 
     def _capture(self) -> None:
         graph = torch.cuda.CUDAGraph()
-        for generator in filter(None, (self.trainer.generator, self.trainer.views)):
+        for generator in filter(None, (self.trainer.dropout_generator, self.trainer.augmentation_generator)):
             graph.register_generator_state(generator)
         with torch.cuda.graph(graph):
             self._steps()

@@ -29,15 +29,15 @@ def log_spaced(epochs: int, points: int) -> tuple[int, ...]:
     return 0, *(int(epoch) for epoch in np.unique(grid))
 
 
-class Passed(NamedTuple):
+class EpochResult(NamedTuple):
     """A training after ``epoch`` epochs: the sum of the last one's batch losses, and how to get what it goes on from.
 
-    ``losses`` is a float64 scalar on the device. ``state()`` gives the training's own tensors: the next epoch changes
+    ``loss_sum`` is a float64 scalar on the device. ``state()`` gives the training's own tensors: the next epoch changes
     them.
     """
 
     epoch: int
-    losses: Tensor
+    loss_sum: Tensor
     state: Callable[[], dict[str, Tensor]]
 
 
@@ -53,9 +53,9 @@ def train(
     precision: str = "float32",
     engine: Engine | None = None,
     augment: bool = False,
-    carried: dict[str, Tensor] | None = None,
-    after: tuple[int, dict[str, Tensor]] | None = None,
-) -> Iterator[Passed]:
+    optimiser_state: dict[str, Tensor] | None = None,
+    resume_from: tuple[int, dict[str, Tensor]] | None = None,
+) -> Iterator[EpochResult]:
     """Train in place for ``epochs`` passes over ``split``, an epoch each time the iterator is asked for the next.
 
     Yields epoch 0 before the first step, then 1, ..., epochs. On a GPU an epoch is enqueued when it is yielded, not
@@ -63,7 +63,7 @@ def train(
     ``seed`` decides the order of the images (unless ``shuffle`` is off: then it is the published one, the same every
     epoch), the dropout masks and, with ``augment``, how each image is moved and mirrored anew each epoch
     (``augmentation``); no generator of PyTorch's own is used. The optimiser starts with what is ``carried`` over from a
-    CNN's (`Trainer.carry`), by default fresh. On a CPU the same call with as many threads
+    CNN's (`Trainer.load_optimiser_state`), by default fresh. On a CPU the same call with as many threads
     gives the same bits, also when it goes on, with ``after``, from the epoch and the state of one that was cut off.
 
     >>> import torch
@@ -75,7 +75,7 @@ def train(
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     >>> network = initialise(network, torch.Generator().manual_seed(0))
     >>> done = train(network, images, Optimiser(lr=0.1), epochs=3, batch=50, shuffle=True, seed=0)
-    >>> losses = [passed.losses.item() for passed in done]
+    >>> losses = [passed.loss_sum.item() for passed in done]
     >>> len(losses), losses[0], losses[3] < losses[1]
     (4, 0.0, True)
     """
@@ -86,15 +86,15 @@ def train(
         return trainer.state() | ({} if order is None else {"order": order.get_state()})
 
     done = 0
-    if after is None:
-        trainer.carry(carried or {})
-        yield Passed(0, trainer.loss(), state)
+    if resume_from is None:
+        trainer.load_optimiser_state(optimiser_state or {})
+        yield EpochResult(0, trainer.loss(), state)
     else:
-        done, saved = after
+        done, saved = resume_from
         trainer.restore(saved)
         if order is not None:
             order.set_state(saved["order"])
     for epoch in range(done + 1, epochs + 1):
         trainer.epoch(split, epoch_order(len(split), batch, order))
-        trainer.settle()
-        yield Passed(epoch, trainer.loss(), state)
+        trainer.flush()
+        yield EpochResult(epoch, trainer.loss(), state)

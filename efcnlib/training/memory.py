@@ -10,7 +10,7 @@ from efcnlib.kernels import bf16_emulation
 from efcnlib.networks import convolutions
 
 
-def needed(network: nn.Sequential, optimiser, precision: str, engine, batch: int) -> int:
+def required_bytes(network: nn.Sequential, optimiser, precision: str, engine, batch: int) -> int:
     """Bytes that training ``network`` adds to those of its weights: a lower bound, without the library's own."""
     fused = engine.update == "fused" and bool(convolutions(network))
     weights = [p for p in network.parameters() if p.ndim > 1]
@@ -24,8 +24,8 @@ def needed(network: nn.Sequential, optimiser, precision: str, engine, batch: int
     elif optimiser.name == "adam" and engine.kernel == "torch":
         total += largest * size  # the scratch buffer
     if fused and operand != size:
-        total += count * operand  # the shadow
-        if bf16_emulation.needed(weights[0].device):
+        total += count * operand  # the copy that serves the products
+        if bf16_emulation.is_needed(weights[0].device):
             total += largest * size  # one layer's operand
         if engine.kernel == "triton" and optimiser.name == "sgd":
             total += count * operand  # the lower halves
@@ -42,7 +42,7 @@ def _activations(network: nn.Sequential) -> int:
     return 2 * sum(sum(layer.weight.shape) for _, layer in dense)
 
 
-def free(device: torch.device) -> int | None:
+def free_bytes(device: torch.device) -> int | None:
     """Bytes to be had on ``device`` now; None where that is not known."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -55,10 +55,10 @@ def free(device: torch.device) -> int | None:
     return int(available[0]) * 1024 if available else None
 
 
-def check(network: nn.Sequential, optimiser, precision: str, engine, batch: int) -> None:
+def check_memory(network: nn.Sequential, optimiser, precision: str, engine, batch: int) -> None:
     """UserError if such a training does not fit into what is free."""
     device = next(network.parameters()).device
-    need, there = needed(network, optimiser, precision, engine, batch), free(device)
+    need, there = required_bytes(network, optimiser, precision, engine, batch), free_bytes(device)
     if there is not None and need > there:
         raise UserError(
             f"this training needs {need / 1e9:.1f} GB on {device} beside its weights, {there / 1e9:.1f} GB are free:"

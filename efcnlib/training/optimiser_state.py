@@ -1,4 +1,4 @@
-"""What a CNN's optimiser has gathered, carried over to the network that the CNN becomes.
+"""The state of a CNN's optimiser, carried over to the network that the CNN becomes.
 
 The gradient of a filter entry is the sum of the gradients of its N copies, those that data reaches. How the sum is made
 up is not known, so each copy gets its mean share: m / N of a first moment (Adam's mean, momentum's velocity), v / N^2
@@ -9,7 +9,7 @@ copies that no data reaches; biases are shared out like filter entries; linear l
 Adam corrects both moments for a fresh start by the number of steps. Counted on, it no longer does so: a weight that
 starts from zero moves by up to (1 - 0.9) / sqrt(1 - 0.999) = 3.2 learning rates at first, instead of one.
 
-PyTorch adds weight decay to the gradient. So its pull is in what was gathered, and is shared out with the rest.
+PyTorch adds weight decay to the gradient. So its pull is in the moments, and is shared out with the rest.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from efcnlib.networks import DenseConv, LocalConv
 POWERS = {"exp_avg": 1, "momentum_buffer": 1, "exp_avg_sq": 2}  # by how many gradients multiplied; PyTorch's names
 
 
-def shared(layer: nn.Module, part: str, moments: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def embed_moments(layer: nn.Module, part: str, moments: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The moments of a convolution's ``part``, "weight" or "bias", as those of ``layer``, which it became.
 
     A moment has the shape of the convolution's parameter, and gets that of the layer's. Others, the number of steps,

@@ -11,17 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from efcnlib.data.augmentation import augmented
+from efcnlib.data.augmentation import random_crop_and_flip
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError, at_least
-from efcnlib.kernels.precision import check as check_precision
-from efcnlib.kernels.precision import products
+from efcnlib.kernels.precision import check_precision as check_precision
+from efcnlib.kernels.precision import matmul_precision
 from efcnlib.networks import DROPOUT, DenseConv, convolutions
 from efcnlib.settings import Settings
 from efcnlib.training import memory
-from efcnlib.training.cuda_graph import Replayed
-from efcnlib.training.optimiser_state import shared
-from efcnlib.training.optimisers import Delayed, Matrix, Optimiser, below, moments_of, restore_moments
+from efcnlib.training.cuda_graph import CapturedEpoch
+from efcnlib.training.fused_updates import DelayedLinear, FusedLinear
+from efcnlib.training.optimiser_state import embed_moments
+from efcnlib.training.optimisers import Optimiser, optimiser_tensors, restore_optimiser, strip_prefix
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Trainer:
 
     ``batch`` is in images; ``seed`` decides the dropout masks and, with ``augment``, how each step's images are moved
     and mirrored (``augmentation``): alike in all networks. Raises UserError for what cannot be computed so, before
-    anything is. The network's parameters are only up to date after `settle`.
+    anything is. The network's parameters are only up to date after `flush`.
 
     The loss is the cross-entropy :math:`-\frac{1}{n} \sum_j \ln p_j`, with :math:`p_j` the probability that the network
     gives to the right class of the j-th image of the batch.
@@ -59,7 +60,7 @@ class Trainer:
     ...     trainer = Trainer(embed(cnn, (1, 6, 6)), Optimiser(lr=0.1), engine=engine, batch=8)
     ...     for _ in range(6):
     ...         _ = trainer.step(x, y)
-    ...     trainer.settle()
+    ...     trainer.flush()
     ...     ends.append(trainer.network[0].weight)
     >>> [torch.allclose(end, ends[0], rtol=0, atol=1e-12) for end in ends]
     [True, True, True]
@@ -82,40 +83,40 @@ class Trainer:
         self.device = parameters[0].device
         self.engine = engine or Engine()
         self.fused = self.engine.update == "fused" and bool(convolutions(network))
-        check(optimiser, precision, self.engine, self.device)
+        check_supported(optimiser, precision, self.engine, self.device)
         if optimiser.weight_decay and any(layer.live for _, layer in convolutions(network)):
             raise UserError(
                 f"weight_decay {optimiser.weight_decay} moves weights that no data reaches, which a live layout leaves"
                 " out: embed with live=False"
             )
-        memory.check(network, optimiser, precision, self.engine, batch)
-        self.generator = torch.Generator(self.device).manual_seed(seed)
+        memory.check_memory(network, optimiser, precision, self.engine, batch)
+        self.dropout_generator = torch.Generator(self.device).manual_seed(seed)
         # Of its own: how much dropout draws depends on a network's layout, and pairs must see the same images.
-        self.views = torch.Generator(self.device).manual_seed(seed + 1) if augment else None
-        self.total = torch.zeros((), dtype=torch.float64, device=self.device)
-        self.operands = torch.bfloat16 if precision == "bf16" else parameters[0].dtype
-        self.matrices = _matrices(self) if self.fused else {}
-        self.convolves = any(isinstance(layer, nn.Conv2d) for layer in network)
-        if self.convolves:
+        self.augmentation_generator = torch.Generator(self.device).manual_seed(seed + 1) if augment else None
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.compute_dtype = torch.bfloat16 if precision == "bf16" else parameters[0].dtype
+        self.fused_layers = _fused_layers(self) if self.fused else {}
+        self.has_convolutions = any(isinstance(layer, nn.Conv2d) for layer in network)
+        if self.has_convolutions:
             network.to(memory_format=torch.channels_last)  # in which convolutions are fastest, on CPUs too
-        biases = {f"{name}.bias": matrix.bias for name, matrix in self.matrices.items() if matrix.bias is not None}
-        self.loose = biases if self.fused else dict(network.named_parameters())
-        self.rest = optimiser.start(list(self.loose.values())) if self.loose else None
-        self.anchor = torch.empty(0, device=self.device, requires_grad=True)
-        self.replayed: Replayed | None = None
+        biases = {f"{name}.bias": matrix.bias for name, matrix in self.fused_layers.items() if matrix.bias is not None}
+        self.other_parameters = biases if self.fused else dict(network.named_parameters())
+        self.other_optimiser = optimiser.build(list(self.other_parameters.values())) if self.other_parameters else None
+        self.dummy = torch.empty(0, device=self.device, requires_grad=True)  # see `_FusedProduct`
+        self.captured_epoch: CapturedEpoch | None = None
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
         """One step on a batch, x [n, channels, height, width], y int64 [n]; its loss in nats, on the device."""
-        with products(self.precision, self.device):
-            if self.views is not None:
-                x = augmented(x, self.views)
-            if self.rest is not None:
-                self.rest.zero_grad(set_to_none=True)
+        with matmul_precision(self.precision, self.device):
+            if self.augmentation_generator is not None:
+                x = random_crop_and_flip(x, self.augmentation_generator)
+            if self.other_optimiser is not None:
+                self.other_optimiser.zero_grad(set_to_none=True)
             loss = F.cross_entropy(self._logits(x), y)
             loss.backward()
-            if self.rest is not None:
-                self.rest.step()
-            self.total += loss.detach()
+            if self.other_optimiser is not None:
+                self.other_optimiser.step()
+            self.loss_sum += loss.detach()
         return loss.detach()
 
     def epoch(self, split: Split, order: Tensor) -> None:
@@ -127,83 +128,83 @@ class Trainer:
         group = self.batch * self.engine.delay
         fits = self.device.type == "cuda" and len(order) % group == 0
         if fits if self.engine.graph is None else self.engine.graph:
-            if self.replayed is None or self.replayed.split is not split:
-                self.replayed = Replayed(self, split, len(order))
-            self.replayed.epoch(order)
+            if self.captured_epoch is None or self.captured_epoch.split is not split:
+                self.captured_epoch = CapturedEpoch(self, split, len(order))
+            self.captured_epoch.run(order)
             return
         for index in order.to(split.x.device).split(self.batch):
             self.step(split.x[index], split.y[index])
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Write into the network's parameters whatever has not reached them."""
-        for matrix in self.matrices.values():
-            matrix.settle()
+        for matrix in self.fused_layers.values():
+            matrix.flush()
 
     def loss(self) -> Tensor:
         """Sum of the steps' losses since this was last asked for, a float64 scalar on the device."""
-        total = self.total.clone()
-        self.total.zero_()
+        total = self.loss_sum.clone()
+        self.loss_sum.zero_()
         return total
 
     def state(self) -> dict[str, Tensor]:
-        """All that decides the steps to come, once settled: weights, what optimisers gathered, the generators.
+        """All that decides the steps to come, once flushed: weights, optimisers' states, the generators.
 
         These are the trainer's own tensors, which the next step changes.
         """
         tensors = {f"network/{name}": value.detach() for name, value in self.network.state_dict().items()}
-        for name, matrix in self.matrices.items():
-            tensors |= {f"matrix/{name}/{key}": value for key, value in matrix.moments().items()}
-        if self.rest is not None:
-            tensors |= {f"rest/{key}": value for key, value in moments_of(self.rest).items()}
-        if self.views is not None:
-            tensors["views"] = self.views.get_state()
-        return tensors | {"dropout": self.generator.get_state()}
+        for name, matrix in self.fused_layers.items():
+            tensors |= {f"matrix/{name}/{key}": value for key, value in matrix.state().items()}
+        if self.other_optimiser is not None:
+            tensors |= {f"rest/{key}": value for key, value in optimiser_tensors(self.other_optimiser).items()}
+        if self.augmentation_generator is not None:
+            tensors["views"] = self.augmentation_generator.get_state()
+        return tensors | {"dropout": self.dropout_generator.get_state()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Become the trainer that gave ``state``, to the bit; to be called before the first step."""
-        weights = below("network/", state)
+        weights = strip_prefix("network/", state)
         for name, value in self.network.state_dict().items():
             value.copy_(weights[name])
-        for name, matrix in self.matrices.items():
-            matrix.restore(below(f"matrix/{name}/", state))
-        if self.rest is not None:
-            restore_moments(self.rest, below("rest/", state))
-        self.generator.set_state(state["dropout"])
-        if self.views is not None:
-            self.views.set_state(state["views"])
+        for name, matrix in self.fused_layers.items():
+            matrix.restore(strip_prefix(f"matrix/{name}/", state))
+        if self.other_optimiser is not None:
+            restore_optimiser(self.other_optimiser, strip_prefix("rest/", state))
+        self.dropout_generator.set_state(state["dropout"])
+        if self.augmentation_generator is not None:
+            self.augmentation_generator.set_state(state["views"])
 
-    def carry(self, gathered: dict[str, Tensor]) -> None:
-        """Start with what a CNN's optimiser of the same kind had ``gathered``, "PARAMETER/NAME"; nothing: start fresh.
+    def load_optimiser_state(self, cnn_state: dict[str, Tensor]) -> None:
+        """Start with the state of a CNN's optimiser of the same kind, "PARAMETER/NAME"; empty: start fresh.
 
-        ``NAME`` is PyTorch's. ``carrying`` says what becomes of it in this network. To be called before the first step.
+        Names are PyTorch's; see `embed_moments`. To be called before the first step.
         """
-        if not gathered:
+        if not cnn_state:
             return
-        on_device = {name: value.to(self.device) for name, value in gathered.items()}
-        for name, matrix in self.matrices.items():
+        on_device = {name: value.to(self.device) for name, value in cnn_state.items()}
+        for name, matrix in self.fused_layers.items():
             layer = self.network.get_submodule(name)
-            matrix.carry(shared(layer, "weight", below(f"{name}.weight/", on_device)))
-        for number, parameter in enumerate(self.loose):
+            matrix.load_moments(embed_moments(layer, "weight", strip_prefix(f"{name}.weight/", on_device)))
+        for number, parameter in enumerate(self.other_parameters):
             name, part = parameter.rsplit(".", 1)
-            moments = shared(self.network.get_submodule(name), part, below(f"{parameter}/", on_device))
-            restore_moments(self.rest, {f"{number}/{key}": value for key, value in moments.items()})
+            moments = embed_moments(self.network.get_submodule(name), part, strip_prefix(f"{parameter}/", on_device))
+            restore_optimiser(self.other_optimiser, {f"{number}/{key}": value for key, value in moments.items()})
 
     def _logits(self, x: Tensor) -> Tensor:
-        reduced = self.operands == torch.bfloat16
+        reduced = self.compute_dtype == torch.bfloat16
         if not self.fused:
-            if self.convolves:
+            if self.has_convolutions:
                 x = x.contiguous(memory_format=torch.channels_last)
             with torch.autocast(x.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False):
                 for layer in self.network:
                     x = self._dropout(layer, x) if isinstance(layer, DROPOUT) else layer(x)
             return x.float() if reduced else x
-        x = x.to(self.operands)
+        x = x.to(self.compute_dtype)
         for name, layer in self.network.named_children():
             if isinstance(layer, DenseConv):
-                y = _Fused.apply(layer.flat(x), self.anchor, self.matrices[name])
-                x = y.unflatten(1, layer.out)
+                y = _FusedProduct.apply(layer.flatten_input(x), self.dummy, self.fused_layers[name])
+                x = y.unflatten(1, layer.output_shape)
             elif isinstance(layer, nn.Linear):
-                x = _Fused.apply(x, self.anchor, self.matrices[name])
+                x = _FusedProduct.apply(x, self.dummy, self.fused_layers[name])
             else:
                 x = self._dropout(layer, x) if isinstance(layer, DROPOUT) else layer(x)
         return x.float() if reduced else x
@@ -212,15 +213,15 @@ class Trainer:
         """Dropout with the training's own generator: PyTorch's layer takes none."""
         keep = 1 - layer.p
         shape = x.shape[:2] + (1,) * (x.ndim - 2) if isinstance(layer, nn.Dropout2d) else x.shape
-        mask = torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(keep, generator=self.generator)
+        mask = torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(keep, generator=self.dropout_generator)
         return x * mask / keep if keep else x * 0
 
 
-class _Fused(torch.autograd.Function):
-    """A layer whose backward pass updates its weights. ``anchor`` makes autograd call it where x needs no gradient."""
+class _FusedProduct(torch.autograd.Function):
+    """A layer whose backward pass updates its weights. ``dummy`` makes autograd call it where x needs no gradient."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, anchor: Tensor, matrix: Matrix) -> Tensor:
+    def forward(ctx, x: Tensor, dummy: Tensor, matrix: FusedLinear) -> Tensor:
         ctx.matrix = matrix
         ctx.save_for_backward(x)
         return matrix.forward(x)
@@ -228,16 +229,16 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy: Tensor) -> tuple[Tensor | None, None, None]:
         (x,) = ctx.saved_tensors
-        dx = ctx.matrix.back(dy) if ctx.needs_input_grad[0] else None
+        dx = ctx.matrix.input_gradient(dy) if ctx.needs_input_grad[0] else None
         ctx.matrix.update(dy, x)
         return dx, None, None
 
 
-def check(optimiser: Optimiser, precision: str, engine: Engine, device: torch.device | str) -> None:
+def check_supported(optimiser: Optimiser, precision: str, engine: Engine, device: torch.device | str) -> None:
     """UserError for a combination that has no exact computation on ``device``.
 
-    >>> from efcnlib.training.trainer import Engine, Optimiser, check
-    >>> check(Optimiser(momentum=0.9), "float32", Engine(delay=4), "cpu")
+    >>> from efcnlib.training.trainer import Engine, Optimiser, check_supported
+    >>> check_supported(Optimiser(momentum=0.9), "float32", Engine(delay=4), "cpu")
     Traceback (most recent call last):
         ...
     efcnlib.errors.UserError: delay 4 is for sgd without momentum and weight decay: take delay 1
@@ -246,7 +247,7 @@ def check(optimiser: Optimiser, precision: str, engine: Engine, device: torch.de
     check_precision(precision, device)
     if engine.graph and device.type != "cuda":
         raise UserError(f"a CUDA graph cannot be had on {device}: leave graph out, or take a GPU")
-    if engine.delay > 1 and not optimiser.plain:
+    if engine.delay > 1 and not optimiser.is_plain_sgd:
         raise UserError(f"delay {engine.delay} is for sgd without momentum and weight decay: take delay 1")
     if engine.delay > 1 and engine.update != "fused":
         raise UserError(f"delay {engine.delay} is for update 'fused', not {engine.update!r}: take delay 1")
@@ -257,17 +258,17 @@ def check(optimiser: Optimiser, precision: str, engine: Engine, device: torch.de
             raise UserError("kernel 'triton' has no momentum and no weight decay: take kernel 'torch'")
         if precision != "bf16":
             raise UserError(f"kernel 'triton' multiplies in bf16, not in {precision}: take kernel 'torch'")
-        from efcnlib.kernels.launch import runnable
+        from efcnlib.kernels.launch import check_runnable
 
-        runnable(device)
+        check_runnable(device)
 
 
-def _matrices(trainer: Trainer) -> dict[str, Matrix]:
+def _fused_layers(trainer: Trainer) -> dict[str, FusedLinear]:
     """Every dense layer of the network under its name."""
     layers = {
         name: layer for name, layer in trainer.network.named_children() if isinstance(layer, DenseConv | nn.Linear)
     }
-    optimiser, engine, operands = trainer.optimiser, trainer.engine, trainer.operands
+    optimiser, engine, compute_dtype = trainer.optimiser, trainer.engine, trainer.compute_dtype
     if engine.kernel == "triton":
         from efcnlib.training.triton_layers import FusedAdam, SplitSgd  # not every machine has Triton
 
@@ -275,9 +276,11 @@ def _matrices(trainer: Trainer) -> dict[str, Matrix]:
         return {name: kind(layer.weight, layer.bias, optimiser) for name, layer in layers.items()}
     if engine.delay > 1:
         rows = trainer.batch
-        return {n: Delayed(m.weight, m.bias, optimiser, operands, engine.delay, rows) for n, m in layers.items()}
+        return {
+            n: DelayedLinear(m.weight, m.bias, optimiser, compute_dtype, engine.delay, rows) for n, m in layers.items()
+        }
     scratch = None
     if optimiser.name == "adam":
         any_weight = next(iter(layers.values())).weight
         scratch = any_weight.new_empty(max(layer.weight.numel() for layer in layers.values())).detach()
-    return {name: Matrix(m.weight, m.bias, optimiser, operands, scratch) for name, m in layers.items()}
+    return {name: FusedLinear(m.weight, m.bias, optimiser, compute_dtype, scratch) for name, m in layers.items()}

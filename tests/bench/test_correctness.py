@@ -10,7 +10,8 @@ from efcnbench import correctness, subjects, timing, variants
 from efcnbench.cost_model import Way
 from efcnlab.cli import main
 from efcnlib.errors import UserError
-from efcnlib.training.optimisers import Delayed, Matrix, Optimiser
+from efcnlib.training.fused_updates import DelayedLinear, FusedLinear
+from efcnlib.training.optimisers import Optimiser
 from efcnlib.training.trainer import Engine
 
 CPU = torch.device("cpu")
@@ -65,7 +66,7 @@ def test_float32_is_far_inside_its_tolerance_and_bf16_has_a_twin():
 def test_a_delay_without_its_corrections_fails_in_any_precision(monkeypatch, product, precision):
     setup, delayed = a_setup(), engined(precision, delay=4)
     assert correctness.too_far(errors(setup, delayed)) is None
-    monkeypatch.setattr(Delayed, product, getattr(Matrix, product))
+    monkeypatch.setattr(DelayedLinear, product, getattr(FusedLinear, product))
     assert "are allowed" in correctness.too_far(errors(setup, delayed))
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from efcnbook import playground
 from efcnbook.pages.execution import run_notebook
 from efcnlab.environment import REPOSITORY
-from efcnlib.embedding import fill
+from efcnlib.embedding import write_filter
 from efcnlib.errors import UserError
 from efcnlib.geometry import Axis, ConvGeometry
 from efcnlib.networks import DenseConv
@@ -73,7 +73,7 @@ def test_matrix_in_the_page_is_the_embedding(node, values):
     layer = DenseConv(geometry, live=False, bias=False, dtype=torch.float64)
     kernel = values[1]
     numbered = torch.arange(1.0, kernel**2 + 1, dtype=torch.float64).view(kernel, kernel).expand(geometry.filter_shape)
-    fill(layer, numbered, None)
+    write_filter(layer, numbered, None)
     found = np.zeros(geometry.shape(live=False))
     visited = f"((l) => {{ const all = []; forEachLocal(l, (...one) => all.push(one)); return all; }})({here})"
     for place, entry in node(visited):

@@ -9,7 +9,7 @@ from efcnbook.figures import weight_plots
 from efcnlib import networks
 from efcnlib.errors import UserError
 from efcnlib.geometry import Axis, ConvGeometry
-from efcnlib.networks.architectures import table
+from efcnlib.networks.architectures import architecture
 
 
 def square(size, kernel, stride=1, padding=0):
@@ -42,7 +42,7 @@ def test_embedded_block_is_the_convolution(numbers):
 
 
 def test_dead_weights_read_padding_or_are_not_read():
-    steps = networks.trace(networks.cnn(table("small", 10, 2), (1, 8, 8)), (1, 8, 8))
+    steps = networks.trace(networks.cnn(architecture("small", 10, 2), (1, 8, 8)), (1, 8, 8))
     dead = weight_plots.dead_block(steps[0].geometry).view(8, 8, 10, 10)  # pooling 3/2 reads 7 of 8 rows and columns
     assert not dead[:7, :7, 1:9, 1:9].any()
     assert dead[7].all()

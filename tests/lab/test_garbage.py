@@ -10,7 +10,7 @@ from efcnlab.store.leases import lease_on
 from efcnlab.store.run_folder import RECORD, WEIGHTS
 from efcnlab.store.run_lock import resume_folder
 from efcnlab.store.run_store import Store, key_of
-from efcnlib.resumable import State
+from efcnlib.resumable import ResumeState
 from test_cli import efcn
 from test_sweep import tiny
 
@@ -69,7 +69,7 @@ def test_weights_that_went_are_made_again_when_a_run_needs_them_and_records_stay
 def test_leftovers_of_kills_go_and_what_was_damaged_only_when_asked_for(store):
     garbage.remove(garbage.find([tiny()], store), store)
     key = key_of(tiny().cnn(0))
-    checkpoints.save(resume_folder(store.root, key), key, Saved(State({"at": 1}), 0.5, 1.0, 1))
+    checkpoints.save(resume_folder(store.root, key), key, Saved(ResumeState({"at": 1}), 0.5, 1.0, 1))
     (store.root / key / ".tmpAb12").write_bytes(b"half")
     aside = store.root / f"{key}.damaged-1"
     aside.mkdir()
@@ -85,7 +85,7 @@ def test_leftovers_of_kills_go_and_what_was_damaged_only_when_asked_for(store):
 
 def test_a_checkpoint_of_an_unfinished_run_stays(store):
     run = tiny(relax_times=(0, 2, 3, 4)).relaxed("efcn", 3, 0)
-    checkpoints.save(resume_folder(store.root, key_of(run)), key_of(run), Saved(State({}), 0.5, 1.0, 1))
+    checkpoints.save(resume_folder(store.root, key_of(run)), key_of(run), Saved(ResumeState({}), 0.5, 1.0, 1))
     found = garbage.find([tiny(relax_times=(0, 2, 3, 4))], store)
     assert resume_folder(store.root, key_of(run)) not in {waste.path for waste in found}
 

@@ -93,7 +93,7 @@ def test_a_run_goes_on_from_its_checkpoints_to_the_same_bytes(results, tmp_path)
     seen = []
 
     def stop(pause):
-        seen.append(pause.part)
+        seen.append(pause.fraction)
         if len(seen) in (1, 4, 6):
             raise KeyboardInterrupt
 

@@ -123,7 +123,7 @@ def test_a_search_that_is_cut_off_goes_on_with_the_same_bits(results):
     place = Workplace(results.store)
     going = work(search, place)
     pause = [next(going) for _ in range(3)][-1]
-    assert 0 < pause.part < 1
+    assert 0 < pause.fraction < 1
     state = copy.deepcopy(pause.state())
     again, recorded = finish(work(search, place, state))[0], results.rates()["efcn"].history
     assert [f"{x!r}" for x in again["after"]] == [f"{x!r}" for x in recorded["after"]]

@@ -67,7 +67,7 @@ def test_moments_of_every_epoch_are_kept_with_the_cnns_weights(tmp_path, monkeyp
     for epoch in (1, 2):
         kept = gathered(store, cnn, epoch)
         for number, (name, _) in enumerate(cnn.untrained().named_parameters()):
-            for moment in study.optimiser.gathers:
+            for moment in study.optimiser.moment_names:
                 assert torch.equal(kept[f"{name}/{moment}"], passes[epoch][f"rest/{number}/{moment}"])
 
 

@@ -16,7 +16,7 @@ from efcnlib import metrics
 from efcnlib.data import datasets
 from efcnlib.data.datasets import Split
 from efcnlib.errors import UserError
-from efcnlib.landscape import Rest
+from efcnlib.landscape import StoppingCriterion
 from efcnlib.resumable import finish
 from surfaces import interrupted, same
 
@@ -96,7 +96,9 @@ def test_a_study_says_on_which_images_and_in_which_precision_paths_are_measured(
 @pytest.mark.parametrize("method", ["string", "band"])
 def test_a_path_that_is_to_rest_says_whether_it_does(results, method):
     run, place = results.study.path(method, 2, 0), Workplace(results.store)
-    how = run.relaxation.model_copy(update={"rest": Rest(window=10, tolerance=0.5), "steps": 400, "lr": 0.05})
+    how = run.relaxation.model_copy(
+        update={"rest": StoppingCriterion(window=10, tolerance=0.5), "steps": 400, "lr": 0.05}
+    )
     until = run.model_copy(update={method: how})
     history, _, _ = finish(execute.work(until, place))
     assert history[f"{method}_stopped"]
@@ -158,7 +160,7 @@ def test_a_path_run_goes_on_from_its_checkpoints_to_the_same_bytes(results, meth
     seen = []
 
     def stop(pause):
-        seen.append(pause.part)
+        seen.append(pause.fraction)
         if len(seen) in (2, 5, 9):
             raise KeyboardInterrupt
 
@@ -225,7 +227,7 @@ def test_held_out_images_follow_those_in_use_and_are_normalised_like_them():
     pictures = datasets.load("digits")
     few, _ = datasets.to_device(pictures, train=100)
     held = datasets.held_out(pictures, "cpu", 100, 30)
-    mean, deviation = (value.view(-1, 1, 1) for value in datasets.moments(pictures.train_x[:100]))
+    mean, deviation = (value.view(-1, 1, 1) for value in datasets.channel_statistics(pictures.train_x[:100]))
     torch.testing.assert_close(held.x.double(), (pictures.train_x[100:130].double() - mean) / deviation)
     assert torch.equal(held.y, pictures.train_y[100:130])
     assert few.x.dtype == held.x.dtype

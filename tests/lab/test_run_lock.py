@@ -20,7 +20,7 @@ from efcnlab.store.leases import lease_on
 from efcnlab.store.run_lock import LeaseLostError, progress_file, resume_folder
 from efcnlab.store.run_store import Busy, Result, Store
 from efcnlib.errors import UserError
-from efcnlib.resumable import Pause, State
+from efcnlib.resumable import Pause, ResumeState
 from test_run_folder import Bomb
 from test_run_store import mounted
 from test_run_store_killed import compute_for_ever, wait_for
@@ -29,7 +29,7 @@ from toy_runs import CONFIG, KEY, PROCESSES, names, never, result, run_folder, s
 STEPS = 6
 
 
-def walk(state: State | None):
+def walk(state: ResumeState | None):
     """A computation whose result depends on all that it did: a sum over random numbers."""
     generator, at, sums = torch.Generator().manual_seed(5), 0, []
     total = torch.zeros(3, dtype=torch.float64)
@@ -41,8 +41,8 @@ def walk(state: State | None):
         total = total * 0.9 + torch.rand(3, dtype=torch.float64, generator=generator)
         sums.append(total.sum().item())
 
-        def now(at=step + 1, total=total) -> State:
-            return State({"at": at, "sums": sums}, {"generator": generator.get_state(), "total": total})
+        def now(at=step + 1, total=total) -> ResumeState:
+            return ResumeState({"at": at, "sums": sums}, {"generator": generator.get_state(), "total": total})
 
         yield Pause((step + 1) / STEPS, now)
     return Result({"sums": sums}, {"total": total})
@@ -64,7 +64,7 @@ def cut_off(store: Store, after: int) -> None:
     def compute(attempt) -> Result:
         for pause in (going := walk(attempt.state)):
             attempt.pause(pause)
-            steps.append(pause.part)
+            steps.append(pause.fraction)
             if len(steps) == after:
                 going.close()
                 raise KeyboardInterrupt
@@ -138,7 +138,7 @@ def test_attempts_that_die_before_their_first_checkpoint_count(tmp_path):
 
 
 states = st.builds(
-    State,
+    ResumeState,
     st.dictionaries(
         st.text("ab", max_size=3), st.lists(st.floats() | st.integers() | st.none(), max_size=4), max_size=3
     ),
@@ -209,11 +209,11 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
 def test_a_checkpoint_on_a_full_disk_is_one_line_and_the_last_one_stays(tmp_path):
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=512k", "tmpfs") as disk:
         folder = disk / f"{KEY}.resume"
-        small = State({"at": 1}, {"x": torch.rand(20_000)})
+        small = ResumeState({"at": 1}, {"x": torch.rand(20_000)})
         checkpoints.save(folder, KEY, Saved(small, 0.1, 1.0, 1))
         for size in (1_000_000, 110_000):  # too large in any case; too large beside the other
             with pytest.raises(UserError, match=r"make room"):
-                checkpoints.save(folder, KEY, Saved(State({}, {"x": torch.rand(size)}), 0.2, 2.0, 1))
+                checkpoints.save(folder, KEY, Saved(ResumeState({}, {"x": torch.rand(size)}), 0.2, 2.0, 1))
             assert torch.equal(checkpoints.load(folder, KEY).state.tensors["x"], small.tensors["x"])
         assert len(names(folder)) == 2
 
@@ -230,7 +230,7 @@ def die_keeping(root, n: int) -> None:
             return real(*arguments)
 
         setattr(module, name, deadly)
-    checkpoints.save(root / f"{KEY}.resume", KEY, Saved(State({"at": 2}), 0.2, 2.0, 1))
+    checkpoints.save(root / f"{KEY}.resume", KEY, Saved(ResumeState({"at": 2}), 0.2, 2.0, 1))
     os._exit(0)
 
 
@@ -239,14 +239,14 @@ def test_a_killed_checkpoint_leaves_the_old_or_the_new_one(tmp_path):
     for n in range(12):
         root = tmp_path / str(n)
         root.mkdir()
-        checkpoints.save(root / f"{KEY}.resume", KEY, Saved(State({"at": 1}), 0.1, 1.0, 1))
+        checkpoints.save(root / f"{KEY}.resume", KEY, Saved(ResumeState({"at": 1}), 0.1, 1.0, 1))
         process = PROCESSES.Process(target=die_keeping, args=(root, n))
         process.start()
         process.join()
         at = checkpoints.load(root / f"{KEY}.resume", KEY).state.numbers["at"]
         assert at == 2 or process.exitcode
         seen.add((at, process.exitcode))
-        checkpoints.save(root / f"{KEY}.resume", KEY, Saved(State({"at": 3}), 0.3, 3.0, 1))
+        checkpoints.save(root / f"{KEY}.resume", KEY, Saved(ResumeState({"at": 3}), 0.3, 3.0, 1))
         assert len(names(root / f"{KEY}.resume")) == 2  # what the kill left is gone
     assert seen == {(1, -signal.SIGKILL), (2, -signal.SIGKILL), (2, 0)}
 
@@ -310,7 +310,7 @@ def test_progress_is_shown_while_a_run_is_computed_and_gone_after(tmp_path):
 
     def compute(attempt) -> Result:
         for _ in range(2):
-            attempt.pause(Pause(0.25, lambda: State({})))
+            attempt.pause(Pause(0.25, lambda: ResumeState({})))
         seen.append(store.state(KEY))
         return result()
 

@@ -13,7 +13,7 @@ from efcnlab.store.leases import lease_on
 from efcnlab.store.run_lock import Progress, progress_file, resume_folder
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
-from efcnlib.resumable import State
+from efcnlib.resumable import ResumeState
 from test_cli import efcn
 from test_run_store import mounted
 from test_sweep import tiny
@@ -101,7 +101,7 @@ def test_status_shows_every_state(done, tmp_path):
     store.ensure(cnn, lambda attempt: compute(cnn, Workplace(store), attempt))
     (tmp_path / key_of(fcn)).mkdir()
     (tmp_path / key_of(fcn) / "manifest.json").write_text("{}")
-    checkpoints.save(resume_folder(tmp_path, key_of(control)), key_of(control), Saved(State({}), 0.25, 2.0, 1))
+    checkpoints.save(resume_folder(tmp_path, key_of(control)), key_of(control), Saved(ResumeState({}), 0.25, 2.0, 1))
     progress = Progress(host="node7", process=123, since="2026-01-01T00:00:00+00:00", part=0.5, seconds=10)
     progress_file(tmp_path, key_of(efcn_run)).write_text(progress.model_dump_json())
     with lease_on(tmp_path, key_of(efcn_run)):

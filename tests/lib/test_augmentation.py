@@ -12,9 +12,9 @@ from efcnlab.run import sweep
 from efcnlab.store.run_store import Store, key_of
 from efcnlib import embedding, networks
 from efcnlib.data import augmentation, datasets
-from efcnlib.data.augmentation import MARGIN, augmented, moved
+from efcnlib.data.augmentation import MARGIN, crop_and_flip, random_crop_and_flip
 from efcnlib.networks import architectures
-from efcnlib.training.cuda_graph import Replayed
+from efcnlib.training.cuda_graph import CapturedEpoch
 from efcnlib.training.loop import train
 from efcnlib.training.optimisers import Optimiser
 from efcnlib.training.trainer import Engine, Trainer
@@ -43,15 +43,15 @@ def test_moved_images_are_those_of_a_loop(shape, layout, dtype, seed):
     top, left = torch.randint(0, 2 * MARGIN + 1, (2, len(x)), generator=generator)
     mirrored = torch.rand(len(x), generator=generator) < 0.5
     before = x.clone()
-    assert torch.equal(moved(x, top, left, mirrored), by_hand(x, top, left, mirrored))
+    assert torch.equal(crop_and_flip(x, top, left, mirrored), by_hand(x, top, left, mirrored))
     assert torch.equal(x, before)
 
 
 def test_every_place_and_both_directions_are_drawn_equally_often(monkeypatch):
     drawn = []
-    monkeypatch.setattr(augmentation, "moved", lambda x, *numbers: drawn.append(numbers))
+    monkeypatch.setattr(augmentation, "crop_and_flip", lambda x, *numbers: drawn.append(numbers))
     x = torch.ones(81_000, 1, 1, 1)
-    augmented(x, torch.Generator().manual_seed(0))
+    random_crop_and_flip(x, torch.Generator().manual_seed(0))
     (top, left, mirrored), counts = drawn[0], torch.zeros(2, 9, 9)
     counts.index_put_((mirrored.long(), top, left), torch.ones(len(x)), accumulate=True)
     assert len(counts.flatten()) == 162
@@ -68,7 +68,7 @@ def test_a_step_sees_moved_images_and_the_images_themselves_stay():
     for _ in range(2):
         trainer.epoch(split, torch.arange(32))
     generator = torch.Generator().manual_seed(6)
-    expected = [augmented(x, generator) for _ in range(2) for x in split.x.split(16)]
+    expected = [random_crop_and_flip(x, generator) for _ in range(2) for x in split.x.split(16)]
     assert all(torch.equal(a, b) for a, b in zip(seen, expected, strict=True))
     assert not torch.equal(seen[0], seen[2])  # anew each epoch
     assert torch.equal(split.x, before)
@@ -99,7 +99,7 @@ def test_what_a_graph_replays_is_the_augmented_epoch(delay):
         Trainer(n, OPTIMISERS["sgd"], engine=Engine(delay=delay), batch=8, augment=True, seed=1) for n in pair
     )
     eager.epoch(split, order)
-    replayed = Replayed(other, split, 64)
+    replayed = CapturedEpoch(other, split, 64)
     replayed.order.copy_(order)
     for _ in range(replayed.groups):
         replayed._steps()

@@ -10,7 +10,7 @@ from torch.func import functional_call
 from efcnlib import embedding, landscape
 from efcnlib.data.datasets import Split
 from efcnlib.errors import UserError
-from efcnlib.landscape.batched_loss import logits
+from efcnlib.landscape.batched_loss import batched_logits
 from reference import networks as random_networks
 from surfaces import SHAPE, digits, mueller_brown, network, same, surface, weights
 
@@ -49,8 +49,8 @@ def test_stacked_gradients_are_those_of_each_network_alone(made, n, live, seed):
     if (answer := dense(x)).ndim != 2:
         return  # no classifier
     y = torch.randint(0, answer.shape[1], (5,), generator=generator)
-    slopes = landscape.Batched(dense, Split(x, y), 5, seed=0)
-    slopes.draw()
+    slopes = landscape.MinibatchLoss(dense, Split(x, y), 5, seed=0)
+    slopes.next_batch()
     index = slopes.index
     losses, gradients = gathered(slopes, points)
     expected, by_autograd = one_by_one(dense, points, x[index], y[index])
@@ -78,8 +78,8 @@ def test_a_surface_gives_its_energies_and_gradients():
 def test_a_gradient_is_added_in_place(beta, precision):
     pictures, start = digits(torch.float32, train=60), weights(0, torch.float32)
     points = {name: torch.stack([value, 1.1 * value]) for name, value in start.items()}
-    slopes = landscape.Batched(network(0, torch.float32), pictures[0], 60, seed=0, precision=precision)
-    slopes.draw()
+    slopes = landscape.MinibatchLoss(network(0, torch.float32), pictures[0], 60, seed=0, precision=precision)
+    slopes.next_batch()
     _, gradients = gathered(slopes, points)
     targets = {name: torch.randn_like(value) for name, value in points.items()}
     before = {name: value.clone() for name, value in targets.items()}
@@ -91,11 +91,11 @@ def test_a_gradient_is_added_in_place(beta, precision):
 def test_bf16_gradients_are_close_to_float64_ones():
     pictures, start = digits(train=100), weights(0)
     points = {name: torch.stack([value, 1.1 * value]) for name, value in start.items()}
-    exact = landscape.Batched(network(0), pictures[0], 100, seed=0)
+    exact = landscape.MinibatchLoss(network(0), pictures[0], 100, seed=0)
     single = Split(pictures[0].x.float(), pictures[0].y)
-    reduced = landscape.Batched(network(0, torch.float32), single, 100, seed=0, precision="bf16")
+    reduced = landscape.MinibatchLoss(network(0, torch.float32), single, 100, seed=0, precision="bf16")
     for slopes in (exact, reduced):
-        slopes.draw()
+        slopes.next_batch()
     _, true = gathered(exact, points)
     _, rough = gathered(reduced, {name: value.float() for name, value in points.items()})
     for name, value in true.items():
@@ -105,18 +105,18 @@ def test_bf16_gradients_are_close_to_float64_ones():
 
 def test_batches_go_on_where_they_were():
     pictures = digits(train=100)
-    slopes, others = (landscape.Batched(network(0), pictures[0], 30, seed=3) for _ in range(2))
+    slopes, others = (landscape.MinibatchLoss(network(0), pictures[0], 30, seed=3) for _ in range(2))
     for drawn in range(9):
         state = {name: value.clone() for name, value in slopes.state().items()}
         others.restore(state)
-        slopes.draw()
-        others.draw()
+        slopes.next_batch()
+        others.next_batch()
         assert torch.equal(slopes.index, others.index), drawn
     assert state["generator"].dtype == torch.uint8
-    seen = landscape.Batched(network(0), pictures[0], 30, seed=3)
+    seen = landscape.MinibatchLoss(network(0), pictures[0], 30, seed=3)
     epoch = []
     for _ in range(4):
-        seen.draw()
+        seen.next_batch()
         epoch.append(seen.index)
     assert torch.equal(torch.cat(epoch).sort().values, torch.arange(100))  # each image once
 
@@ -124,14 +124,16 @@ def test_batches_go_on_where_they_were():
 def test_logits_of_one_point_are_the_networks():
     net, pictures = network(1), digits(train=20)
     points = {name: value.detach()[None] for name, value in net.named_parameters()}
-    torch.testing.assert_close(logits(net, points, pictures[0].x)[0], net(pictures[0].x).detach(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        batched_logits(net, points, pictures[0].x)[0], net(pictures[0].x).detach(), rtol=1e-12, atol=0
+    )
 
 
 def test_a_cnn_is_told_to_be_embedded():
     cnn = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(72, 10))
     points = {name: value.detach()[None] for name, value in cnn.named_parameters()}
     with pytest.raises(UserError, match=r"layer 0 \(Conv2d\) is no matrix"):
-        logits(cnn, points, torch.zeros(1, *SHAPE))
+        batched_logits(cnn, points, torch.zeros(1, *SHAPE))
 
 
 def test_interrupted_helpers_compare_bits():

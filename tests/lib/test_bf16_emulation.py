@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from efcnlib.kernels import bf16_emulation, precision
-from efcnlib.kernels.bf16_emulation import Widened
+from efcnlib.kernels.bf16_emulation import EmulatedBf16
 
 sizes = st.integers(1, 40)
 
@@ -30,7 +30,7 @@ def test_products_of_matrices_are_rounded_once(seed, n, inner, m):
     a, b, c = drawn(seed, (n, inner), (inner, m), (n, m))
     x, y, z = (value.double() for value in (a, b, c))
     exact, terms = x @ y, x.abs() @ y.abs()
-    with Widened():
+    with EmulatedBf16():
         assert_rounded_once(a @ b, exact, terms)
         assert_rounded_once(torch.addmm(c, a, b, alpha=-0.5), z - 0.5 * exact, z.abs() + terms)
         assert_rounded_once(torch.bmm(a[None], b[None])[0], exact, terms)
@@ -48,7 +48,7 @@ def test_convolutions_and_their_gradients_are_rounded_once(seed, c_in, c_out, ho
     leaves = [value.clone().requires_grad_() for value in (x, w, b)]
     exact = [value.double().requires_grad_() for value in (x, w, b)]
     sizes = [value.detach().abs().double().requires_grad_() for value in (x, w, b)]
-    with Widened():
+    with EmulatedBf16():
         y = F.conv2d(*leaves, stride, padding)
         (dy,) = drawn(seed + 1, tuple(y.shape))
         y.backward(dy)
@@ -63,7 +63,7 @@ def test_convolutions_and_their_gradients_are_rounded_once(seed, c_in, c_out, ho
 def test_what_is_not_a_product_of_bf16_is_left_alone():
     (a,) = drawn(3, (4, 4))
     wide = a.float() + 2**-12
-    with Widened():
+    with EmulatedBf16():
         assert torch.equal(wide @ wide, wide.clone() @ wide)
         assert (wide @ wide).dtype == torch.float32
         assert (a + a).dtype == torch.bfloat16
@@ -76,17 +76,17 @@ def test_it_is_in_force_where_bf16_is_asked_for_and_the_processor_cannot(monkeyp
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(bf16_emulation.platform, "machine", lambda: "x86_64")
     entered = []
-    monkeypatch.setattr(bf16_emulation.Widened, "__enter__", lambda self: entered.append(self))
-    monkeypatch.setattr(bf16_emulation.Widened, "__exit__", lambda self, *error: None)
-    with precision.products("bf16", "cpu"):
+    monkeypatch.setattr(bf16_emulation.EmulatedBf16, "__enter__", lambda self: entered.append(self))
+    monkeypatch.setattr(bf16_emulation.EmulatedBf16, "__exit__", lambda self, *error: None)
+    with precision.matmul_precision("bf16", "cpu"):
         assert bool(entered) == expected
     entered.clear()
-    with precision.products("float32", "cpu"):
+    with precision.matmul_precision("float32", "cpu"):
         assert not entered
 
 
 def test_other_processors_and_gpus_do_without(monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
     monkeypatch.setattr(bf16_emulation.platform, "machine", lambda: "arm64")
-    assert not bf16_emulation.needed("cpu")
-    assert not bf16_emulation.needed("cuda")
+    assert not bf16_emulation.is_needed("cpu")
+    assert not bf16_emulation.is_needed("cuda")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from efcnlib import landscape
-from efcnlib.landscape import Rest, springs
+from efcnlib.landscape import StoppingCriterion, springs
 from efcnlib.resumable import finish
 from surfaces import MINIMA, digits, interrupted, mueller_brown, network, same, surface, trained, weights
 
@@ -20,7 +20,7 @@ class Noisy:
         self.exact, self.deviation = surface(energy), deviation
         self.generator = torch.Generator().manual_seed(seed)
 
-    def draw(self):
+    def next_batch(self):
         pass
 
     def gradients(self, points, take):
@@ -39,7 +39,7 @@ def straight(n=N, dimensions=DIMENSIONS):
     """From -1 to 1 in the first coordinate, at 0 in the others."""
     start = torch.zeros(dimensions, dtype=torch.float64)
     start[0] = 1
-    return landscape.linear({"x": -start}, {"x": start}, n)
+    return landscape.linear_points({"x": -start}, {"x": start}, n)
 
 
 def valley(x):
@@ -50,7 +50,7 @@ def valley(x):
 
 def relaxed(stiffness, n=N):
     """The string of lowest energy in the `valley`: (steep + k T) x = steep in each coordinate."""
-    chain, rows = springs.chain(n - 2), []
+    chain, rows = springs.chain_laplacian(n - 2), []
     for steep in torch.linspace(0.1, 1, DIMENSIONS - 1, dtype=torch.float64):
         matrix = steep * torch.eye(n - 2, dtype=torch.float64) + stiffness * chain
         rows.append(torch.linalg.solve(matrix, steep.expand(n - 2)))
@@ -58,9 +58,9 @@ def relaxed(stiffness, n=N):
 
 
 def string(slopes, path=None, *, window=30, tolerance=0.02, stiffness=0.3, lr=0.1, steps=5000):
-    rest = Rest(window=window, tolerance=tolerance)
+    rest = StoppingCriterion(window=window, tolerance=tolerance)
     path = straight() if path is None else path
-    return finish(landscape.string(slopes, path, stiffness=stiffness, lr=lr, steps=steps, rest=rest))
+    return finish(landscape.relax_string(slopes, path, stiffness=stiffness, lr=lr, steps=steps, stopping=rest))
 
 
 @pytest.mark.parametrize("stiffness", [0.0, 0.01, 0.3, 3.0])
@@ -82,7 +82,7 @@ def test_what_is_seen_in_each_window_is_what_happened():
     assert len(done.history["ahead"]) == len(done.history["change"]) == len(done.history["moved"]) - 1
     again = straight()
     start, before = again["x"][1:-1].clone(), again["x"][1:-1].clone()
-    work = landscape.string(surface(valley), again, stiffness=0.3, lr=0.1, steps=40)
+    work = landscape.relax_string(surface(valley), again, stiffness=0.3, lr=0.1, steps=40)
     for step, _ in enumerate(work):
         if step % 20 == 19:
             now = again["x"][1:-1].clone()
@@ -159,34 +159,36 @@ def test_of_large_networks_one_weight_in_many_is_followed(monkeypatch):
 
 
 def test_without_it_nothing_is_said_of_it():
-    done = finish(landscape.string(surface(valley), straight(), stiffness=1.0, lr=0.1, steps=200))
+    done = finish(landscape.relax_string(surface(valley), straight(), stiffness=1.0, lr=0.1, steps=200))
     assert done.history.keys() == {"loss", "elastic"}
 
 
 def band(**changes):
-    path = landscape.linear({"x": MINIMA[1]}, {"x": MINIMA[2]}, 5)
+    path = landscape.linear_points({"x": MINIMA[1]}, {"x": MINIMA[2]}, 5)
     options = {"lr": 1e-4, "steps": 600, "cycles": 3, "threshold": 0.02, "most": 9} | changes
-    return finish(landscape.band(surface(mueller_brown), path, **options))
+    return finish(landscape.relax_band(surface(mueller_brown), path, **options))
 
 
 def test_every_cycle_of_a_band_ends_when_its_pivots_rest():
-    done, long = band(rest=Rest(window=20, tolerance=0.01)), band()
+    done, long = band(stopping=StoppingCriterion(window=20, tolerance=0.01)), band()
     assert done.history["stopped"]
     assert len(done.history["cycle_steps"]) == 3
     assert sum(done.history["cycle_steps"]) == len(done.history["loss"]) < 1500
     assert done.history["pivots"][-1] == long.history["pivots"][-1] > 5
     assert done.history["peak_ends"][1] == pytest.approx(long.history["peak"][-1], abs=1)
     assert (done.path["x"] - long.path["x"]).norm(dim=1).max() < 0.05
-    short = band(rest=Rest(window=20, tolerance=0.01), steps=30)
+    short = band(stopping=StoppingCriterion(window=20, tolerance=0.01), steps=30)
     assert short.history["cycle_steps"] == [30] * 3
     assert not short.history["stopped"]
 
 
 def test_the_part_that_is_done_only_grows():
-    path = landscape.linear({"x": MINIMA[1]}, {"x": MINIMA[2]}, 5)
-    rest = Rest(window=20, tolerance=0.01)
-    work = landscape.band(surface(mueller_brown), path, lr=1e-4, steps=900, cycles=3, threshold=0.02, rest=rest)
-    parts = [pause.part for pause in work]
+    path = landscape.linear_points({"x": MINIMA[1]}, {"x": MINIMA[2]}, 5)
+    rest = StoppingCriterion(window=20, tolerance=0.01)
+    work = landscape.relax_band(
+        surface(mueller_brown), path, lr=1e-4, steps=900, cycles=3, threshold=0.02, stopping=rest
+    )
+    parts = [pause.fraction for pause in work]
     assert parts == sorted(parts)
     assert 0 < parts[0] <= parts[-1] <= 1
 
@@ -199,10 +201,10 @@ def test_an_interrupted_one_stops_at_the_same_step_with_the_same_bits(method, pr
     how = {"stiffness": 1.0} if method == "string" else {"cycles": 2, "threshold": 1e-3, "most": 6}
 
     def start(state):
-        slopes = landscape.Batched(network(0, torch.float32), pictures[0], 70, seed=0, precision=precision)
-        rest = Rest(window=10, tolerance=0.2)
-        make = getattr(landscape, method)
-        return make(slopes, landscape.linear(*ends, 4), lr=0.1, steps=300, rest=rest, **how, state=state)
+        slopes = landscape.MinibatchLoss(network(0, torch.float32), pictures[0], 70, seed=0, precision=precision)
+        rest = StoppingCriterion(window=10, tolerance=0.2)
+        make = getattr(landscape, f"relax_{method}")
+        return make(slopes, landscape.linear_points(*ends, 4), lr=0.1, steps=300, stopping=rest, **how, state=state)
 
     whole = finish(start(None))
     assert whole.history["stopped"]

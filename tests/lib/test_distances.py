@@ -6,8 +6,9 @@ from hypothesis import assume, given, settings
 from torch import nn
 
 import reference
-from efcnlib import embedding, networks
-from efcnlib.embedding import deviation, embed, fold
+from efcnlib import embedding, metrics, networks
+from efcnlib.embedding import embed, fold_batch_norm
+from efcnlib.metrics import deviation
 from efcnlib.networks import architectures, convolutions
 from efcns import SHAPE, brute_force, close, example, move, random_pair
 
@@ -15,7 +16,7 @@ from efcns import SHAPE, brute_force, close, example, move, random_pair
 @given(reference.networks())
 def test_project_undoes_embed(example):
     network, shape = example
-    network = fold(network, shape).float()
+    network = fold_batch_norm(network, shape).float()
     for live in (True, False):
         state = embedding.project(embed(network, shape, live))
         assert state.keys() == network.state_dict().keys()
@@ -60,11 +61,11 @@ def test_deviation_is_brute_force_in_both_layouts(g):
         expected = brute_force(padded)
         for layer in (padded, live):
             found = deviation(layer)
-            for value, square in zip((found.off, found.local, found.unshared), expected, strict=True):
+            for value, square in zip((found.off_local, found.local, found.unshared), expected, strict=True):
                 assert value.dtype == torch.float64
                 assert close(value, square, scale=sum(expected[:2]))
-            assert 0 <= embedding.delta([found]) <= 1
-            assert 0 <= embedding.sharing([found]) <= 1
+            assert 0 <= metrics.delta([found]) <= 1
+            assert 0 <= metrics.sharing([found]) <= 1
         move(padded, live)
 
 
@@ -78,11 +79,11 @@ def test_deviation_of_a_perturbed_efcn(example):
         move(layer, part)
         expected = brute_force(layer)
         for found in (deviation(part), deviation(layer)):
-            for value, square in zip((found.off, found.local, found.unshared), expected, strict=True):
+            for value, square in zip((found.off_local, found.local, found.unshared), expected, strict=True):
                 assert close(value, square, scale=sum(expected[:2]))
     parts = [[deviation(layer) for _, layer in convolutions(each)] for each in (live, padded)]
-    assert close(embedding.delta(parts[0]), embedding.delta(parts[1]))
-    assert close(embedding.sharing(parts[0]), embedding.sharing(parts[1]))
+    assert close(metrics.delta(parts[0]), metrics.delta(parts[1]))
+    assert close(metrics.sharing(parts[0]), metrics.sharing(parts[1]))
 
 
 @given(reference.networks())
@@ -90,15 +91,15 @@ def test_an_efcn_does_not_deviate(example):
     network, shape = example
     for live in (True, False):
         parts = [deviation(layer) for _, layer in convolutions(embed(network, shape, live))]
-        assert all(part.off == 0 for part in parts)
-        assert not parts or embedding.sharing(parts) < 1e-7
+        assert all(part.off_local == 0 for part in parts)
+        assert not parts or metrics.sharing(parts) < 1e-7
 
 
 def test_delta_and_sharing_over_layers():
-    parts = [embedding.Deviation(*map(torch.tensor, squares)) for squares in ((9.0, 7.0, 1.0), (0.0, 9.0, 3.0))]
-    assert embedding.delta(parts).item() == pytest.approx((9 / 25) ** 0.5)
-    assert embedding.sharing(parts).item() == pytest.approx((4 / 16) ** 0.5)
-    assert [embedding.delta([part]).item() for part in parts] == [pytest.approx(0.75), 0]
+    parts = [metrics.Deviation(*map(torch.tensor, squares)) for squares in ((9.0, 7.0, 1.0), (0.0, 9.0, 3.0))]
+    assert metrics.delta(parts).item() == pytest.approx((9 / 25) ** 0.5)
+    assert metrics.sharing(parts).item() == pytest.approx((4 / 16) ** 0.5)
+    assert [metrics.delta([part]).item() for part in parts] == [pytest.approx(0.75), 0]
 
 
 def test_small_deltas_keep_their_digits_in_float32():
@@ -110,18 +111,18 @@ def test_small_deltas_keep_their_digits_in_float32():
         free = ~g.local_mask(live).expand(g.shape6(live)).reshape(g.shape(live))
         layer.weight.data[tuple(free.nonzero()[0])] = 1e-6
         found = deviation(layer)
-        assert found.off.item() == pytest.approx(1e-12, rel=1e-6)
-        assert embedding.delta([found]).item() == pytest.approx(1e-6 / found.local.sqrt().item(), rel=1e-6)
+        assert found.off_local.item() == pytest.approx(1e-12, rel=1e-6)
+        assert metrics.delta([found]).item() == pytest.approx(1e-6 / found.local.sqrt().item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["vanilla", "alexnet"])
 def test_delta_of_a_random_start_is_the_formulas(name):
     shape = (3, 32, 32)
-    network = networks.dense(networks.cnn(architectures.table(name, 10, 4), shape), shape, live=False)
+    network = networks.dense(networks.cnn(architectures.architecture(name, 10, 4), shape), shape, live=False)
     networks.initialise(network, torch.Generator().manual_seed(0))
     layers = [layer for _, layer in convolutions(network)]
     outputs = [layer.geometry.shape(False)[0] for layer in layers]
     local = [layer.geometry.count_local(False) / layer.geometry.shape(False)[1] for layer in layers]
     expected = (1 - sum(local) / sum(outputs)) ** 0.5
-    for chosen in (layers, [embedding.compact(layer) for layer in layers]):
-        assert embedding.delta([deviation(layer) for layer in chosen]).item() == pytest.approx(expected, abs=2e-3)
+    for chosen in (layers, [embedding.to_live(layer) for layer in layers]):
+        assert metrics.delta([deviation(layer) for layer in chosen]).item() == pytest.approx(expected, abs=2e-3)

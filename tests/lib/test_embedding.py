@@ -11,9 +11,10 @@ from torch import nn
 from torch.func import functional_call
 
 import reference
-from efcnlib import embedding, networks
-from efcnlib.embedding import deviation, embed, embed_local, fold
+from efcnlib import embedding, metrics, networks
+from efcnlib.embedding import embed, embed_local, fold_batch_norm
 from efcnlib.errors import UserError
+from efcnlib.metrics import deviation
 from efcnlib.networks import LocalConv, architectures, convolutions
 from efcns import SHAPE, close, example, move, random_pair
 
@@ -27,7 +28,7 @@ def test_all_counterparts_compute_the_same(example):
     x = reference.random(3, *shape)
     expected = network(x)
     for other in (
-        fold(network, shape),
+        fold_batch_norm(network, shape),
         embed_local(network, shape),
         embed(network, shape),
         embed(network, shape, live=False),
@@ -41,7 +42,7 @@ def test_all_counterparts_compute_the_same(example):
 @given(reference.networks())
 def test_gradients_over_shared_weights_add_up_to_the_cnns(example):
     network, shape = example
-    network = fold(network, shape)
+    network = fold_batch_norm(network, shape)
     convs = [layer for layer in network if isinstance(layer, nn.Conv2d)]
     assume(convs)
     x = reference.random(3, *shape)
@@ -149,7 +150,7 @@ def test_the_result_is_a_copy_in_the_same_mode():
 def test_a_folded_network_is_in_evaluation_mode_and_trainable():
     """The bias that comes from the batch normalisation too."""
     network = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2), nn.Sequential(nn.ReLU(), nn.Dropout()))
-    result = fold(network, (1, 8, 8))
+    result = fold_batch_norm(network, (1, 8, 8))
     assert [name for name, p in result.named_parameters() if p.requires_grad] == ["0.weight", "0.bias"]
     assert not any(layer.training for layer in result.modules())
     assert network.training
@@ -172,7 +173,7 @@ def test_layers_used_twice():
         nn.Sequential(conv, norm, relu, pool, twice, conv, norm, relu, pool, twice, nn.Sequential(relu)).double().eval()
     )
     x = reference.random(3, 2, 9, 9)
-    for make in (fold, embed, embed_local):
+    for make in (fold_batch_norm, embed, embed_local):
         assert close(make(network, (2, 9, 9))(x), network(x))
 
 
@@ -184,10 +185,10 @@ def test_parametrised_layers():
         assert close(make(network, (1, 6, 6))(x), network(x))
 
 
-@pytest.mark.parametrize("name", architectures.TABLES)
+@pytest.mark.parametrize("name", architectures.ARCHITECTURES)
 def test_the_papers_networks_at_few_channels(name):
     shape = (3, 32, 32)
-    network = networks.cnn(architectures.table(name, 7, 2), shape)
+    network = networks.cnn(architectures.architecture(name, 7, 2), shape)
     networks.initialise(network, torch.Generator().manual_seed(3)).double().eval()
     x = reference.random(2, *shape)
     for other in (embed_local(network, shape), embed(network, shape), embed(network, shape, live=False)):
@@ -208,7 +209,7 @@ def test_dtypes_stay():
 def test_masked_parts_add_up(g):
     padded, live = random_pair(g)
     for layer in (padded, live):
-        local, off = (embedding.masked(nn.Sequential(layer), keep)["0.weight"] for keep in ("local", "off-local"))
+        local, off = (metrics.masked_weights(nn.Sequential(layer), keep)["0.weight"] for keep in ("local", "off-local"))
         mask = reference.local_mask(g, layer.live)
         assert torch.equal(local, torch.where(mask, layer.weight, 0))
         assert torch.equal(off, torch.where(mask, 0, layer.weight))
@@ -220,8 +221,10 @@ def test_masked_weights_stand_in():
     for live in (True, False):
         dense = embed(example(), SHAPE, live)
         expected = dense(x)
-        assert close(functional_call(dense, embedding.masked(dense, "local"), x), expected)  # all an eFCN has is local
-        results.append(functional_call(dense, embedding.masked(dense, "off-local"), x))
+        assert close(
+            functional_call(dense, metrics.masked_weights(dense, "local"), x), expected
+        )  # all an eFCN has is local
+        results.append(functional_call(dense, metrics.masked_weights(dense, "off-local"), x))
         assert not close(results[-1], expected)
         assert torch.equal(dense(x), expected)
     assert close(*results)
@@ -307,4 +310,4 @@ def test_a_residual_block_inside():
 
 def test_unknown_part():
     with fails("unknown part 'lcoal': choose one of local, off-local"):
-        embedding.masked(embed(example(), SHAPE), "lcoal")
+        metrics.masked_weights(embed(example(), SHAPE), "lcoal")

@@ -16,7 +16,7 @@ from efcnlib.data.datasets import Split
 from efcnlib.errors import UserError
 from efcnlib.geometry import Axis
 from efcnlib.landscape import hessian
-from efcnlib.landscape.hessian import PARTS, Slope, masks, measure
+from efcnlib.landscape.hessian import PARTS, HessianOperator, measure_curvature, part_masks
 from efcnlib.landscape.lanczos import lanczos
 from efcnlib.resumable import finish
 from efcnlib.training import memory
@@ -66,7 +66,7 @@ def moved(cnn, shape, live, seed=0) -> nn.Sequential:
         layer.weight.data += 0.3 * mask * random(*layer.weight.shape, seed=seed + i)
     if live:
         for name, layer in networks.convolutions(padded):
-            setattr(padded, name, embedding.compact(layer))
+            setattr(padded, name, embedding.to_live(layer))
     return padded
 
 
@@ -109,7 +109,7 @@ def expected_masks(network) -> dict[str, torch.Tensor]:
 def test_gradient_and_products_are_those_of_the_dense_hessian(drawn, live, batch, seed):
     network, split = moved(*drawn, live, seed), pictures(drawn[1], seed=seed)
     gradient, hessian = dense(network, split)
-    slope = Slope(network.train(), split, batch)
+    slope = HessianOperator(network.train(), split, batch)
     assert network.training
     torch.testing.assert_close(slope.gradient, gradient, rtol=0, atol=1e-12 * (1 + gradient.abs().max().item()))
     scale = 1 + hessian.abs().max().item()
@@ -124,7 +124,7 @@ def test_gradient_and_products_are_those_of_the_dense_hessian(drawn, live, batch
 @given(drawn=cnns(), live=st.booleans())
 def test_every_weight_is_local_off_local_or_rest(drawn, live):
     network = moved(*drawn, live)
-    found, expected = masks(network), expected_masks(network)
+    found, expected = part_masks(network), expected_masks(network)
     assert list(found) == list(PARTS)
     for part in PARTS:
         assert torch.equal(found[part], expected[part])
@@ -137,7 +137,7 @@ def history_of(network, split, steps, count=3, seed=0):
 
 def work(nets, split, steps=8, count=3, seed=0, state=None):
     moments = {i: (lambda network=network: network) for i, network in enumerate(nets)}
-    return measure(moments, split, steps=steps, count=count, seed=seed, state=state)
+    return measure_curvature(moments, split, steps=steps, count=count, seed=seed, state=state)
 
 
 @settings(max_examples=20)
@@ -200,14 +200,14 @@ def test_live_and_padded_layouts_agree(drawn, seed):
 @given(drawn=cnns(activations=SMOOTH), seed=st.integers(0, 2**20))
 def test_products_are_the_gradients_change_along_a_vector(drawn, seed):
     network, split = moved(*drawn, True, seed), pictures(drawn[1], seed=seed)
-    slope = Slope(network, split)
+    slope = HessianOperator(network, split)
     vector = random(len(slope.gradient), seed=seed)
     product, ends, tiny = slope.product(vector), [], 1e-5
     for sign in (1, -1):
         shifted = moved(*drawn, True, seed)
         for part, parameter in zip(vector.split(slope.sizes), shifted.parameters(), strict=True):
             parameter.data += sign * tiny * part.view_as(parameter)
-        ends.append(Slope(shifted, split).gradient)
+        ends.append(HessianOperator(shifted, split).gradient)
     difference = (ends[0] - ends[1]) / (2 * tiny)
     torch.testing.assert_close(product, difference, rtol=0, atol=1e-6 * (1 + product.abs().max().item()))
 
@@ -225,10 +225,10 @@ def test_float32_products_give_float64_eigenvalues_within_their_residuals(traine
     exact, split = trained
     rough = copy.deepcopy(exact).float()
     few = Split(split.x.float(), split.y)
-    slopes = {torch.float64: Slope(exact, split), torch.float32: Slope(rough, few)}
+    slopes = {torch.float64: HessianOperator(exact, split), torch.float32: HessianOperator(rough, few)}
     found = {}
     for dtype, slope in slopes.items():
-        mask = masks(exact)[part] if part else torch.ones_like(masks(exact)["rest"])
+        mask = part_masks(exact)[part] if part else torch.ones_like(part_masks(exact)["rest"])
         draw = torch.randn(len(mask), generator=torch.Generator().manual_seed(0)).to(dtype) * mask
         found[dtype] = lanczos(lambda v, s=slope, m=mask: s.product(v) * m, lambda d=draw: d.clone(), 40)
     exact, rough = found[torch.float64].values, found[torch.float32].values
@@ -236,7 +236,7 @@ def test_float32_products_give_float64_eigenvalues_within_their_residuals(traine
     assert rough[:5].tolist() == pytest.approx(exact[:5].tolist(), abs=2e-6 * largest)
     assert rough[-1].item() == pytest.approx(exact[-1].item(), abs=1e-3 * largest)
     image = slopes[torch.float64].product(found[torch.float32].top.double())
-    mask = masks(trained[0])[part] if part else 1
+    mask = part_masks(trained[0])[part] if part else 1
     residual = torch.linalg.vector_norm(image * mask - rough[0] * found[torch.float32].top)
     assert residual <= 1.5 * found[torch.float32].residuals[0]
 
@@ -282,11 +282,11 @@ def test_a_network_that_diverged_has_no_curvature_and_ends_nothing(trained):
 
 def test_what_does_not_fit_is_one_line_before_anything_is_computed(trained, monkeypatch):
     network, split = trained
-    need = hessian.needed(network, len(split), 25)
+    need = hessian.required_bytes(network, len(split), 25)
     count = sum(p.numel() for p in network.parameters())
     assert need > 8 * 25 * count
-    monkeypatch.setattr(memory, "free", lambda device: need - 1)
-    monkeypatch.setattr(hessian, "Slope", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(memory, "free_bytes", lambda device: need - 1)
+    monkeypatch.setattr(hessian, "HessianOperator", lambda *_: pytest.fail("computed"))
     with pytest.raises(UserError, match=r"^curvature with 25 steps over 300 images needs .* GB on cpu, .* fewer steps"):
         next(work([network], split, steps=25))
     with pytest.raises(UserError, match="steps 0 is not allowed"):

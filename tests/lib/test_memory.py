@@ -23,13 +23,13 @@ def needed(precision="float32", optimiser=None, **engine):
     """In units of the weights' bytes, for a batch that is small beside them."""
     network = an_efcn()
     weights = sum(p.numel() for p in network.parameters() if p.ndim > 1) * 4
-    return memory.needed(network, optimiser or Optimiser(), precision, Engine(**engine), batch=1) / weights
+    return memory.required_bytes(network, optimiser or Optimiser(), precision, Engine(**engine), batch=1) / weights
 
 
 def test_needs_follow_from_what_is_kept(monkeypatch):
     assert needed() < 0.05  # no gradient
     for is_widened, copy in ((False, 0), (True, 0.95)):  # of one layer, in float32
-        monkeypatch.setattr(bf16_emulation, "needed", lambda device, it=is_widened: it)
+        monkeypatch.setattr(bf16_emulation, "is_needed", lambda device, it=is_widened: it)
         assert needed("bf16") == pytest.approx(0.5 + copy, abs=0.05)  # the shadow
     assert needed(optimiser=Optimiser(momentum=0.9)) == pytest.approx(1, abs=0.05)
     assert needed(optimiser=Optimiser(name="adam")) == pytest.approx(2.95, abs=0.1)  # m, v, one layer's gradient
@@ -39,16 +39,16 @@ def test_needs_follow_from_what_is_kept(monkeypatch):
 
 def test_a_cnn_needs_next_to_nothing():
     cnn = networks.cnn(architectures.vanilla(10), SHAPE)
-    assert memory.needed(cnn, Optimiser(), "float32", Engine(), 250) < 2e6
+    assert memory.required_bytes(cnn, Optimiser(), "float32", Engine(), 250) < 2e6
 
 
 def test_free_is_a_number_of_bytes():
-    assert 2**20 < memory.free(torch.device("cpu")) < 2**50
+    assert 2**20 < memory.free_bytes(torch.device("cpu")) < 2**50
 
 
 def test_too_little_is_one_line_before_anything_is_allocated(monkeypatch):
     network = an_efcn()
-    monkeypatch.setattr(memory, "free", lambda device: 10**6)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 10**6)
     with pytest.raises(UserError, match=r"needs 0\.0 GB|needs .* GB on cpu beside its weights.*smaller batch"):
         Trainer(network, Optimiser(name="adam"))
     Trainer(network, Optimiser(), batch=1)

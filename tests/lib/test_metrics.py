@@ -53,8 +53,8 @@ def test_evaluate_switches_dropout_off_and_restores_the_mode(cnn, digits):
 
 
 def test_embedding_changes_no_measure(cnn, digits):
-    before = metrics.measure(cnn, *digits)
-    after = metrics.measure(embedding.embed(cnn, (1, 8, 8)), *digits)
+    before = metrics.history_row(cnn, *digits)
+    after = metrics.history_row(embedding.embed(cnn, (1, 8, 8)), *digits)
     assert set(before) == {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
     for name, value in before.items():
         assert after[name] == pytest.approx(value, rel=1e-5)
@@ -65,10 +65,10 @@ def test_embedding_changes_no_measure(cnn, digits):
 
 
 def test_masked_accuracies_are_those_of_the_split_network(moved, digits):
-    row = metrics.measure(moved, *digits)
+    row = metrics.history_row(moved, *digits)
     for keep, key in (("local", "accuracy_local"), ("off-local", "accuracy_off_local")):
         network = embedding.embed(torch.nn.Sequential(*_cnn_like(moved)), (1, 8, 8))
-        network.load_state_dict(moved.state_dict() | embedding.masked(moved, keep))
+        network.load_state_dict(moved.state_dict() | metrics.masked_weights(moved, keep))
         assert row[key] == pytest.approx(metrics.evaluate(network, digits[1])[1].item(), abs=1e-12)
     assert row["accuracy_local"] != row["test_accuracy"]
     assert 0 < row["delta"] < 1
@@ -82,7 +82,7 @@ def _cnn_like(network):
 
 def test_filters_are_the_receptive_fields_of_two_outputs(cnn):
     network = embedding.embed(cnn, (1, 8, 8))
-    corner, centre = metrics.pictures(network)["filters"]
+    corner, centre = metrics.weight_pictures(network)["filters"]
     kernel = cnn[0].weight[0, 0]
     assert torch.equal(corner[:3, :3], kernel)
     assert corner.count_nonzero() == 9
@@ -94,7 +94,7 @@ def test_filters_are_the_receptive_fields_of_two_outputs(cnn):
 def test_heat_is_the_root_mean_square_of_cells(shape, seed):
     block = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     h_out, w_out, h_in, w_in = shape
-    heat = metrics.heat(block)
+    heat = metrics.rms_heatmap(block)
     step_out, step_in = math.ceil(w_out / 3), math.ceil(w_in / 4)
     expected = [
         [

@@ -9,13 +9,13 @@ from torch import nn
 
 import reference
 from efcnlib import networks
-from efcnlib.embedding import embed, embed_local, fold
+from efcnlib.embedding import embed, embed_local, fold_batch_norm
 from efcnlib.geometry import Axis, ConvGeometry
 from efcnlib.networks import architectures as tables
 
 CIFAR = (3, 32, 32)
-VANILLA = tables.table("vanilla", classes=10, channels=64)
-ALEXNET = tables.table("alexnet", classes=100, channels=64)
+VANILLA = tables.architecture("vanilla", classes=10, channels=64)
+ALEXNET = tables.architecture("alexnet", classes=100, channels=64)
 
 
 def geometries(layers):
@@ -105,10 +105,10 @@ def test_delta_of_a_standard_fcn(layers, percent):
     assert round(100 * delta, 1) == percent
 
 
-@pytest.mark.parametrize("name", tables.TABLES)
+@pytest.mark.parametrize("name", tables.ARCHITECTURES)
 @pytest.mark.parametrize(("classes", "channels", "shape"), [(7, 3, (1, 40, 36)), (2, 5, (4, 33, 45))])
 def test_tables_scale(name, classes, channels, shape):
-    network = networks.cnn(tables.table(name, classes, channels), shape)
+    network = networks.cnn(tables.architecture(name, classes, channels), shape)
     networks.initialise(network, torch.Generator().manual_seed(0))
     assert network(torch.ones(2, *shape)).shape == (2, classes)
 
@@ -132,7 +132,7 @@ def test_a_table_of_every_layer():
 def test_traced_shapes_are_pytorchs(example):
     network, shape = example
     x = torch.zeros(1, *shape, dtype=torch.float64)
-    network = fold(network, shape)
+    network = fold_batch_norm(network, shape)
     for step, layer in zip(networks.trace(network, shape), network, strict=True):
         x = layer(x)
         assert step.shape == tuple(x.shape[1:])
@@ -142,7 +142,7 @@ def test_traced_shapes_are_pytorchs(example):
 @given(reference.networks())
 def test_outputs_that_are_not_live_have_no_gradient(example):
     network, shape = example
-    network = fold(network, shape)
+    network = fold_batch_norm(network, shape)
     x, kept = reference.random(6, *shape), []
     for step in networks.trace(network, shape):
         x = step.layer(x)

@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from efcnlib import networks
-from efcnlib.embedding import fold
+from efcnlib.embedding import fold_batch_norm
 from efcnlib.errors import UserError
 from efcnlib.networks import architectures as tables
 
 CIFAR = (3, 32, 32)
-VANILLA = tables.table("vanilla", classes=10, channels=64)
+VANILLA = tables.architecture("vanilla", classes=10, channels=64)
 
 
 def fails(text):
@@ -31,7 +31,7 @@ def fails(text):
 )
 def test_wrong_tables(arguments, text):
     with fails(text):
-        tables.table(*arguments)
+        tables.architecture(*arguments)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_wrong_input_shapes(shape):
     with fails(text):
         networks.trace(network, shape)
     with fails(text):
-        fold(network, shape)
+        fold_batch_norm(network, shape)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_wrong_input_shapes(shape):
 def test_layers_that_are_not_embedded(layer, text):
     for network in (nn.Sequential(layer), nn.Sequential(nn.ReLU(), nn.Sequential(layer))):
         with fails(rf"layer [01.]+ \({type(layer).__name__}\):? .*{text}"):
-            fold(network, (2, 8, 7))
+            fold_batch_norm(network, (2, 8, 7))
 
 
 def test_a_layer_with_a_forward_of_its_own():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from efcnlib import landscape
 from efcnlib.errors import UserError
 from efcnlib.landscape import nudged_band
-from efcnlib.landscape.points import distances
+from efcnlib.landscape.points import neighbour_distances
 from efcnlib.resumable import finish
 from surfaces import (
     HEIGHTS,
@@ -26,12 +26,12 @@ from surfaces import (
 
 
 def between(i, j, n):
-    return landscape.linear({"x": MINIMA[i]}, {"x": MINIMA[j]}, n)
+    return landscape.linear_points({"x": MINIMA[i]}, {"x": MINIMA[j]}, n)
 
 
 def fallen(i, j, n, **changes):
     options = {"lr": 1e-4, "steps": 3000} | changes
-    return finish(landscape.band(surface(mueller_brown), between(i, j, n), **options))
+    return finish(landscape.relax_band(surface(mueller_brown), between(i, j, n), **options))
 
 
 def test_the_surface_is_the_published_one():
@@ -57,7 +57,7 @@ def test_the_band_goes_over_both_saddle_points_and_through_the_minimum_between(t
 
 
 def test_pivots_stand_at_equal_distances():
-    gaps = distances(fallen(1, 2, 9, steps=500).path)
+    gaps = neighbour_distances(fallen(1, 2, 9, steps=500).path)
     torch.testing.assert_close(gaps, gaps.mean().expand(8), rtol=0.02, atol=0)
 
 
@@ -77,16 +77,16 @@ def test_pivots_are_put_in_where_the_loss_stands_out_and_find_the_saddle():
 def test_a_pivot_is_put_where_the_excess_is_largest():
     # One gap only has a bump, a quarter of its way in.
     energy = lambda x: torch.exp(-((x[:, 0] - 1.25) ** 2) / 0.01)  # noqa: E731
-    path = landscape.linear({"x": torch.zeros(1, dtype=torch.float64)}, {"x": torch.full((1,), 2.0).double()}, 3)
-    assert nudged_band.with_pivots(surface(energy), path, 0.2, 9)["x"].flatten().tolist() == [0, 1, 1.25, 2]
-    assert nudged_band.with_pivots(surface(energy), path, 0.2, 3)["x"].flatten().tolist() == [0, 1, 2]
+    path = landscape.linear_points({"x": torch.zeros(1, dtype=torch.float64)}, {"x": torch.full((1,), 2.0).double()}, 3)
+    assert nudged_band.insert_pivots(surface(energy), path, 0.2, 9)["x"].flatten().tolist() == [0, 1, 1.25, 2]
+    assert nudged_band.insert_pivots(surface(energy), path, 0.2, 3)["x"].flatten().tolist() == [0, 1, 2]
 
 
 @given(losses=st.lists(st.floats(-5, 5), min_size=3, max_size=8))
 def test_tangents_by_hand(losses):
     e = losses
     for i, (back, ahead) in enumerate(
-        nudged_band.weights_of(torch.tensor(e, dtype=torch.float64), "improved").tolist(), 1
+        nudged_band.tangent_weights(torch.tensor(e, dtype=torch.float64), "improved").tolist(), 1
     ):
         low, high = sorted((abs(e[i + 1] - e[i]), abs(e[i - 1] - e[i])))
         if e[i + 1] > e[i] > e[i - 1]:
@@ -96,7 +96,7 @@ def test_tangents_by_hand(losses):
         elif high > 0 and e[i] not in (e[i - 1], e[i + 1]):
             assert (back, ahead) == ((low, high) if e[i + 1] > e[i - 1] else (high, low))
     for i, (back, ahead) in enumerate(
-        nudged_band.weights_of(torch.tensor(e, dtype=torch.float64), "upwind").tolist(), 1
+        nudged_band.tangent_weights(torch.tensor(e, dtype=torch.float64), "upwind").tolist(), 1
     ):
         assert (back, ahead) == ((0, 1) if e[i + 1] > e[i - 1] else (1, 0))
 
@@ -114,7 +114,7 @@ def test_only_the_part_across_the_path_moves_a_pivot(n, seed):
         t = weights[i - 1, 0] * ways[i - 1] + weights[i - 1, 1] * ways[i]
         t = t / t.norm()
         expected[i] = flat[i] - 0.1 * (slope[i - 1] - (slope[i - 1] @ t) * t)
-    nudged_band.across(path, gradients, weights, 0.1)
+    nudged_band.step_across(path, gradients, weights, 0.1)
     moved = torch.cat([v.flatten(1) for v in path.values()], dim=1)
     torch.testing.assert_close(moved, expected, rtol=1e-12, atol=1e-12)
 
@@ -124,7 +124,7 @@ def test_redistribution_keeps_the_polygon_and_spaces_it_evenly(n, seed):
     points = torch.randn(n, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     gaps = points.diff(dim=0).norm(dim=1)
     place = torch.cat([torch.zeros(1), gaps.cumsum(0)]).tolist()
-    for i, row in enumerate(nudged_band.equal(gaps).tolist(), 1):
+    for i, row in enumerate(nudged_band.redistribution(gaps).tolist(), 1):
         wanted = place[-1] * i / (n - 1)
         k = max(j for j in range(n - 1) if place[j] <= wanted + 1e-12)
         share = (wanted - place[k]) / gaps[k].item()
@@ -132,24 +132,24 @@ def test_redistribution_keeps_the_polygon_and_spaces_it_evenly(n, seed):
         expected[k], expected[k + 1] = 1 - share, share
         assert row == pytest.approx(expected, abs=1e-9)
     path = {"x": points.clone()}
-    nudged_band.equalise(path)
+    nudged_band.redistribute(path)
     assert torch.equal(path["x"][[0, -1]], points[[0, -1]])
 
 
 def test_pivots_on_top_of_each_other_stay_finite():
     path = {"x": torch.zeros(4, 2, dtype=torch.float64)}
-    done = finish(landscape.band(surface(mueller_brown), path, lr=1e-5, steps=3)).path["x"]
+    done = finish(landscape.relax_band(surface(mueller_brown), path, lr=1e-5, steps=3)).path["x"]
     assert done.isfinite().all()
 
 
 def test_an_interrupted_band_has_the_same_bits_pivots_put_in_included():
     pictures = digits(torch.float32)
-    straight = landscape.linear(trained(0), trained(1), 4)  # between solutions there is a barrier
+    straight = landscape.linear_points(trained(0), trained(1), 4)  # between solutions there is a barrier
 
     def start(state):
         path = {name: points.clone() for name, points in straight.items()}
-        slopes = landscape.Batched(network(0, torch.float32), pictures[0], 70, seed=0)
-        return landscape.band(slopes, path, lr=0.05, steps=5, cycles=4, threshold=1e-3, most=8, state=state)
+        slopes = landscape.MinibatchLoss(network(0, torch.float32), pictures[0], 70, seed=0)
+        return landscape.relax_band(slopes, path, lr=0.05, steps=5, cycles=4, threshold=1e-3, most=8, state=state)
 
     whole = finish(start(None))
     assert whole.history["pivots"][-1] > 4
@@ -162,9 +162,9 @@ def test_an_interrupted_band_has_the_same_bits_pivots_put_in_included():
 
 
 def test_on_a_network_the_band_gets_lower_than_the_line():
-    pictures, straight = digits(), landscape.linear(weights(0), weights(1), 5)
-    slopes = landscape.Batched(network(0), pictures[0], 100, seed=0)
-    history = finish(landscape.band(slopes, straight, lr=0.05, steps=40)).history
+    pictures, straight = digits(), landscape.linear_points(weights(0), weights(1), 5)
+    slopes = landscape.MinibatchLoss(network(0), pictures[0], 100, seed=0)
+    history = finish(landscape.relax_band(slopes, straight, lr=0.05, steps=40)).history
     assert sum(history["loss"][-5:]) < sum(history["loss"][:5])
 
 

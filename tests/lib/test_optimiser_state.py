@@ -10,13 +10,14 @@ from efcnlib import embedding
 from efcnlib.data import datasets
 from efcnlib.networks import DenseConv, LocalConv, convolutions
 from efcnlib.training import optimiser_state
+from efcnlib.training.fused_updates import FusedLinear
 from efcnlib.training.loop import train
-from efcnlib.training.optimisers import Matrix, Optimiser, below
+from efcnlib.training.optimisers import Optimiser, strip_prefix
 from efcnlib.training.trainer import Engine, Trainer
 from test_loop import small_cnn
 from test_trainer import OPTIMISERS, SHAPE, a_cnn, a_split
 
-GATHERING = [name for name, optimiser in OPTIMISERS.items() if optimiser.gathers]
+GATHERING = [name for name, optimiser in OPTIMISERS.items() if optimiser.moment_names]
 
 
 def copies(g):
@@ -49,7 +50,7 @@ def test_shares_are_those_of_a_loop_and_add_up(g, name):
     padded, local = by_hand(moment, g, power)
     moments = {name: moment, "step": torch.tensor(7.0)}
     for live, expected in ((False, padded), (True, g.crop(padded).reshape(g.shape(True)))):
-        got = optimiser_state.shared(DenseConv(g, live), "weight", moments)
+        got = optimiser_state.embed_moments(DenseConv(g, live), "weight", moments)
         assert got["step"] == 7
         torch.testing.assert_close(got[name], expected, rtol=1e-12, atol=0)
         if power == 1:
@@ -57,7 +58,7 @@ def test_shares_are_those_of_a_loop_and_add_up(g, name):
             for entry in copies(g):
                 reached[entry] = 1
             torch.testing.assert_close(reference.orbit_sums(got[name], g, live), moment * reached, rtol=1e-12, atol=0)
-    got = optimiser_state.shared(LocalConv(g), "weight", moments)[name]
+    got = optimiser_state.embed_moments(LocalConv(g), "weight", moments)[name]
     torch.testing.assert_close(got, local.unflatten(0, (g.groups, -1)), rtol=1e-12, atol=0)
 
 
@@ -65,9 +66,11 @@ def test_shares_are_those_of_a_loop_and_add_up(g, name):
 def test_biases_are_shared_over_the_outputs_that_are_read(g, name):
     moment, (h, w) = reference.random(g.c_out), g.live_out
     share = (moment / (h * w) ** optimiser_state.POWERS[name])[:, None, None]
-    live, padded = (optimiser_state.shared(DenseConv(g, live), "bias", {name: moment})[name] for live in (True, False))
+    live, padded = (
+        optimiser_state.embed_moments(DenseConv(g, live), "bias", {name: moment})[name] for live in (True, False)
+    )
     torch.testing.assert_close(live.view(g.c_out, h, w), share.expand(-1, h, w), rtol=1e-12, atol=0)
-    local = optimiser_state.shared(LocalConv(g), "bias", {name: moment})[name]
+    local = optimiser_state.embed_moments(LocalConv(g), "bias", {name: moment})[name]
     assert torch.equal(local.flatten(), padded)
     torch.testing.assert_close(local[:, :h, :w], share.expand(-1, h, w), rtol=1e-12, atol=0)
     assert local.count_nonzero() == g.c_out * h * w
@@ -85,7 +88,7 @@ def test_where_gradients_agree_the_next_move_is_the_cnns(g, steps, seed):
         reached[entry] = 1
     for optimiser in (Optimiser(name="adam", lr=0.01), Optimiser(lr=0.1, momentum=0.9)):
         cnn = torch.nn.Parameter(kernel.clone())
-        state = optimiser.start([cnn])
+        state = optimiser.build([cnn])
         for _ in range(steps):
             cnn.grad = gradient * reached
             state.step()
@@ -95,11 +98,11 @@ def test_where_gradients_agree_the_next_move_is_the_cnns(g, steps, seed):
         move = cnn.detach() - before
 
         layer = DenseConv(g, live=True, dtype=torch.float64)
-        embedding.fill(layer, before, torch.zeros(g.c_out, dtype=torch.float64))
+        embedding.write_filter(layer, before, torch.zeros(g.c_out, dtype=torch.float64))
         start = layer.weight.detach().clone()
         scratch = torch.empty(start.numel(), dtype=torch.float64)
-        matrix = Matrix(layer.weight, None, optimiser, torch.float64, scratch)
-        matrix.carry(optimiser_state.shared(layer, "weight", gathered))
+        matrix = FusedLinear(layer.weight, None, optimiser, torch.float64, scratch)
+        matrix.load_moments(optimiser_state.embed_moments(layer, "weight", gathered))
         shares = g.crop(by_hand(gradient, g, 1)[0]).reshape(start.shape)
         matrix.update(shares.T, torch.eye(start.shape[1], dtype=torch.float64))  # the gradient is the shares
         moved = layer.weight.detach() - start
@@ -118,7 +121,7 @@ def test_adam_moves_off_local_weights_further_at_first_than_a_fresh_one():
     for gathered in ({}, gathered_by(cnn, state)):
         network = embedding.embed(cnn, SHAPE)
         trainer = Trainer(network, Optimiser(name="adam", lr=lr), batch=16)
-        trainer.carry(gathered)
+        trainer.load_optimiser_state(gathered)
         trainer.epoch(split, torch.arange(16))
         off_local = ~network[0].geometry.local_mask(live=True)
         moved = network[0].weight.detach().view(network[0].geometry.shape6(True))
@@ -134,7 +137,7 @@ def a_training(network, split, optimiser, epochs, **options):
     losses, batch = [], options.pop("batch", 16)
     passes = train(network, split, optimiser, epochs=epochs, batch=batch, shuffle=False, seed=3, **options)
     for passed in passes:
-        losses.append(passed.losses.item())
+        losses.append(passed.loss_sum.item())
     state = passed.state().items()
     return {name: value.clone(memory_format=torch.contiguous_format) for name, value in state}, losses
 
@@ -142,7 +145,9 @@ def a_training(network, split, optimiser, epochs, **options):
 def gathered_by(network, state):
     """What a CNN's optimiser has gathered, "PARAMETER/NAME"."""
     names = [name for name, _ in network.named_parameters()]
-    return {f"{names[int(key.split('/')[0])]}/{key.split('/')[1]}": v for key, v in below("rest/", state).items()}
+    return {
+        f"{names[int(key.split('/')[0])]}/{key.split('/')[1]}": v for key, v in strip_prefix("rest/", state).items()
+    }
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
@@ -153,12 +158,12 @@ def test_a_control_that_carries_goes_on_as_if_nothing_had_happened(name, precisi
     whole, losses = a_training(small_cnn(), split, epochs=4, **options)
     half, _ = a_training(cnn := small_cnn(), split, epochs=2, **options)
     control = small_cnn(seed=9)
-    control.load_state_dict(below("network/", half))
-    carried, after = a_training(control, split, epochs=2, carried=gathered_by(cnn, half), **options)
+    control.load_state_dict(strip_prefix("network/", half))
+    carried, after = a_training(control, split, epochs=2, optimiser_state=gathered_by(cnn, half), **options)
     assert after[1:] == losses[3:]
     assert all(torch.equal(whole[key], value) for key, value in carried.items())
     fresh = small_cnn(seed=9)
-    fresh.load_state_dict(below("network/", half))
+    fresh.load_state_dict(strip_prefix("network/", half))
     assert a_training(fresh, split, epochs=2, **options)[1][1:] != losses[3:]
 
 
@@ -170,12 +175,12 @@ def test_what_an_efcn_starts_with_adds_up_to_the_cnns(name, update):
     gathered = gathered_by(cnn, state)
     network = embedding.embed(cnn, SHAPE, live=not optimiser.weight_decay)
     trainer = Trainer(network, optimiser, engine=Engine(update=update), batch=16)
-    trainer.carry(gathered)
-    parameters = list(trainer.loose)
+    trainer.load_optimiser_state(gathered)
+    parameters = list(trainer.other_parameters)
     first = "momentum_buffer" if optimiser.momentum else "exp_avg"
     for layer_name, layer in convolutions(network):
         if update == "fused":
-            kept = trainer.matrices[layer_name].moments()
+            kept = trainer.fused_layers[layer_name].state()
             moment = kept["0/velocity" if optimiser.momentum else "0/0/exp_avg"]
         else:
             moment = trainer.state()[f"rest/{parameters.index(f'{layer_name}.weight')}/{first}"]
@@ -200,10 +205,10 @@ def test_slices_of_a_matrix_get_their_rows():
     state, _ = a_training(cnn := small_cnn(channels=6), split, optimiser, 1, batch=50)
     gathered, network = gathered_by(cnn, state), embedding.embed(cnn, (1, 8, 8))
     trainer = Trainer(network, optimiser, "bf16", batch=50)
-    trainer.carry(gathered)
-    (name, layer), kept = convolutions(network)[0], trainer.matrices["0"].moments()
-    assert len(trainer.matrices[name].rows) == 2
-    expected = optimiser_state.shared(layer, "weight", below("0.weight/", gathered))
+    trainer.load_optimiser_state(gathered)
+    (name, layer), kept = convolutions(network)[0], trainer.fused_layers["0"].state()
+    assert len(trainer.fused_layers[name].rows) == 2
+    expected = optimiser_state.embed_moments(layer, "weight", strip_prefix("0.weight/", gathered))
     for moment in ("exp_avg", "exp_avg_sq"):
         assert torch.equal(torch.cat([kept[f"{i}/0/{moment}"] for i in range(2)]), expected[moment])
     assert {float(kept[f"{i}/0/step"]) for i in range(2)} == {2.0}
@@ -221,7 +226,7 @@ def test_a_carried_training_that_was_cut_off_has_the_same_bits(name, kind, preci
     optimiser = OPTIMISERS[name]
     options = {"optimiser": optimiser, "precision": precision, "batch": 40}
     state, _ = a_training(cnn := small_cnn(), split, epochs=1, **options)
-    options["carried"] = gathered_by(cnn, state)
+    options["optimiser_state"] = gathered_by(cnn, state)
 
     def network():
         if kind == "efcn":
@@ -229,7 +234,7 @@ def test_a_carried_training_that_was_cut_off_has_the_same_bits(name, kind, preci
         if kind == "elcn":
             return embedding.embed_local(cnn, (1, 8, 8))
         control = small_cnn()
-        control.load_state_dict(below("network/", state))
+        control.load_state_dict(strip_prefix("network/", state))
         return control
 
     whole, _ = a_training(network(), split, epochs=3, **options)

@@ -8,7 +8,8 @@ from efcnbench.timing import PEAK, peak, watched
 from efcnlib import embedding, networks
 from efcnlib.kernels import bf16_emulation
 from efcnlib.networks import architectures
-from efcnlib.training.optimisers import ROWS, Optimiser, accumulate
+from efcnlib.training.fused_updates import ROWS_AT_ONCE, accumulate_product
+from efcnlib.training.optimisers import Optimiser
 from efcnlib.training.trainer import Engine, Trainer
 
 
@@ -22,7 +23,7 @@ def test_accumulate_is_the_weighted_gradient(operands, beta, alpha):
     expected = beta * target.double() + alpha * dy.double().t() @ x.double()
     if beta == 0:
         target.fill_(torch.nan)  # what was there must not matter
-    accumulate(target, dy, x, beta=beta, alpha=alpha)
+    accumulate_product(target, dy, x, beta=beta, alpha=alpha)
     # On a CPU PyTorch rounds a bf16 product to bf16: half a unit of its 8th bit.
     atol = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2**-8 * abs(alpha) * 20}[operands]
     torch.testing.assert_close(target.double(), expected, rtol=0, atol=atol)
@@ -31,15 +32,15 @@ def test_accumulate_is_the_weighted_gradient(operands, beta, alpha):
 def test_a_matrix_is_updated_to_its_last_row():
     """In bf16 on a CPU a matrix is updated some rows at a time; here they do not divide it."""
     network = embedding.embed(a_cnn(), SHAPE)
-    assert len(network[0].weight) > ROWS
-    assert len(network[0].weight) % ROWS
+    assert len(network[0].weight) > ROWS_AT_ONCE
+    assert len(network[0].weight) % ROWS_AT_ONCE
     before = network[0].weight.detach().clone()
     trainer = Trainer(network, Optimiser(), "bf16", batch=8)
     trainer.step(torch.randn(8, *SHAPE), torch.arange(8))
     change = (network[0].weight - before).abs().sum(1)
     dead_rows = (change == 0).sum().item()  # a unit whose ReLU no image passes does not move
     assert dead_rows < len(change) / 2
-    assert change[-ROWS // 2 :].sum() > 0
+    assert change[-ROWS_AT_ONCE // 2 :].sum() > 0
 
 
 SHAPE = (3, 32, 32)
@@ -66,6 +67,6 @@ def test_sgd_holds_no_gradient_and_no_copy_beyond_a_bf16_shadow():
     """Of a small batch: beside the weights, in units of theirs."""
     assert peak_of_a_step("float32") < 0.1
     sizes = [p.numel() for p in embedding.embed(a_cnn(), SHAPE).parameters()]
-    wide = max(sizes) / sum(sizes) if bf16_emulation.needed("cpu") else 0  # one layer in float32
+    wide = max(sizes) / sum(sizes) if bf16_emulation.is_needed("cpu") else 0  # one layer in float32
     assert 0.5 + wide < peak_of_a_step("bf16") < 0.6 + wide  # the shadow, and some rows at a time
     assert peak_of_a_step("float32", update="autograd") > 1  # the stored gradient: the measure sees it

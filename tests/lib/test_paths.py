@@ -11,7 +11,7 @@ from efcnlib import landscape
 from efcnlib.data import datasets
 from efcnlib.errors import UserError
 from efcnlib.landscape import springs
-from efcnlib.landscape.points import distances
+from efcnlib.landscape.points import neighbour_distances
 from efcnlib.resumable import finish
 from surfaces import MINIMA, digits, interrupted, mueller_brown, network, same, surface, weights
 
@@ -26,12 +26,12 @@ def ends(dtype=torch.float64):
 
 
 def batched(pictures, batch=100, dtype=torch.float64, **options):
-    return landscape.Batched(network(0, dtype), pictures[0], batch, seed=0, **options)
+    return landscape.MinibatchLoss(network(0, dtype), pictures[0], batch, seed=0, **options)
 
 
 def fall(path, pictures, **changes):
     options = {"stiffness": 1.0, "lr": 0.05, "steps": 12} | changes
-    return finish(landscape.string(batched(pictures), path, **options)).history
+    return finish(landscape.relax_string(batched(pictures), path, **options)).history
 
 
 def random_points(n, seed, *shape):
@@ -40,7 +40,7 @@ def random_points(n, seed, *shape):
 
 def test_linear_path_is_straight_with_bit_equal_ends():
     start, end = ends()
-    path = landscape.linear(start, end, 5)
+    path = landscape.linear_points(start, end, 5)
     for name, points in path.items():
         assert torch.equal(points[0], start[name])
         assert torch.equal(points[-1], end[name])
@@ -51,7 +51,7 @@ def test_linear_path_is_straight_with_bit_equal_ends():
 def test_springs_solve_their_linear_system(n, strength, seed):
     points = random_points(n, seed, 4)
     before = points.clone()
-    springs.pull(points, springs.implicit(n - 2, strength, {"w": points}), strength)
+    springs.implicit_step(points, springs.implicit_inverse(n - 2, strength, {"w": points}), strength)
     assert torch.equal(points[0], before[0])
     assert torch.equal(points[-1], before[-1])
     # Implicit Euler: x' - x = strength * (left neighbour - 2 x' + right neighbour), all at the new time.
@@ -66,7 +66,7 @@ def test_published_springs_pull_one_point_after_the_other(n, stiffness, seed):
     expected = points.clone()
     for i in range(1, n - 1):
         expected[i] = expected[i] + stiffness * (expected[i - 1] - 2 * expected[i] + expected[i + 1])
-    springs.sweep(points, stiffness)
+    springs.published_step(points, stiffness)
     torch.testing.assert_close(points, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -74,7 +74,7 @@ def sweep_matrix(inner, stiffness):
     """What the published springs do to the inner points where both ends are at zero, [inner, inner]."""
     unit = torch.zeros(inner + 2, inner, dtype=torch.float64)
     unit[1:-1] = torch.eye(inner, dtype=torch.float64)
-    springs.sweep(unit, stiffness)
+    springs.published_step(unit, stiffness)
     return unit[1:-1]
 
 
@@ -90,23 +90,23 @@ def test_published_springs_are_marginal_at_stiffness_one(inner):
 
 def test_all_at_once_the_explicit_step_would_diverge():
     # 1 - k T, every point seeing its neighbours as they were: for k = 1 eigenvalues reach beyond -1.
-    chain = springs.chain(3)
+    chain = springs.chain_laplacian(3)
     assert torch.equal(chain, torch.tensor([[2.0, -1, 0], [-1, 2, -1], [0, -1, 2]], dtype=torch.float64))
     reach = torch.linalg.eigvalsh(torch.eye(3, dtype=torch.float64) - chain)
     assert reach.min().item() == pytest.approx(1 - 2 - 2**0.5)
     # The implicit step shrinks every mode, however stiff.
     for strength in (0.1, 1.0, 1e6):
-        shrink = torch.linalg.eigvalsh(springs.implicit(3, strength, {"x": chain}))
+        shrink = torch.linalg.eigvalsh(springs.implicit_inverse(3, strength, {"x": chain}))
         assert 0 < shrink.min() <= shrink.max() < 1
 
 
 def on_a_bowl(stiffness, kind, steps=200):
     """Energies of a string over |x|^2 / 2 that starts zigzag."""
     start, end = ({"x": torch.tensor([value, 0.0], dtype=torch.float64)} for value in (-1.0, 1.0))
-    path = landscape.linear(start, end, 5)
+    path = landscape.linear_points(start, end, 5)
     path["x"][1:-1] += random_points(3, 4, 2)
     slopes = surface(lambda x: 0.5 * x.square().sum(1))
-    done = finish(landscape.string(slopes, path, stiffness=stiffness, lr=1e-4, steps=steps, springs=kind))
+    done = finish(landscape.relax_string(slopes, path, stiffness=stiffness, lr=1e-4, steps=steps, springs=kind))
     return torch.tensor(done.history["loss"]) + torch.tensor(done.history["elastic"]) / stiffness
 
 
@@ -121,7 +121,7 @@ def test_on_a_surface_the_published_string_relaxes_below_stiffness_one_and_not_a
 
 def test_stiff_string_is_the_linear_path_and_ends_stay(pictures):
     start, end = ends()
-    path = landscape.linear(start, end, 6)
+    path = landscape.linear_points(start, end, 6)
     straight = {name: points.clone() for name, points in path.items()}
     fall(path, pictures, stiffness=1e9)
     for name, points in path.items():
@@ -131,7 +131,7 @@ def test_stiff_string_is_the_linear_path_and_ends_stay(pictures):
 
 
 def test_without_springs_each_point_falls_alone(pictures):
-    path = landscape.linear(*ends(), 4)
+    path = landscape.linear_points(*ends(), 4)
     alone = {name: points[1].clone() for name, points in path.items()}
     fall(path, pictures, stiffness=0.0, steps=3)
     order = iter(datasets.epoch_order(300, 100, torch.Generator().manual_seed(0)).split(100))
@@ -145,18 +145,18 @@ def test_without_springs_each_point_falls_alone(pictures):
 
 
 def test_without_springs_points_of_a_surface_reach_minima_and_the_path_falls_apart():
-    path = landscape.linear({"x": MINIMA[0]}, {"x": MINIMA[2]}, 9)
-    apart = finish(landscape.string(surface(mueller_brown), path, stiffness=0.0, lr=2e-4, steps=4000)).path["x"]
+    path = landscape.linear_points({"x": MINIMA[0]}, {"x": MINIMA[2]}, 9)
+    apart = finish(landscape.relax_string(surface(mueller_brown), path, stiffness=0.0, lr=2e-4, steps=4000)).path["x"]
     nearest = torch.cdist(apart, MINIMA).min(1).values
     assert nearest.max() < 1e-3
-    gaps = distances({"x": apart})
+    gaps = neighbour_distances({"x": apart})
     assert gaps.max() > 0.7  # from one minimum to another, without a point between
     assert (gaps < 1e-3).sum() >= 6
 
 
 @pytest.mark.parametrize("stiffness", [0.0, 0.1, 10.0])
 def test_energy_falls_on_average(pictures, stiffness):
-    path = landscape.linear(*ends(), 7)
+    path = landscape.linear_points(*ends(), 7)
     history = fall(path, pictures, stiffness=stiffness, steps=40)
     energy = torch.tensor(history["loss"]) + torch.tensor(history["elastic"])
     assert len(energy) == 40
@@ -165,7 +165,7 @@ def test_energy_falls_on_average(pictures, stiffness):
 
 
 def test_the_energy_is_that_of_equation_one(pictures):
-    path = landscape.linear(*ends(), 4)
+    path = landscape.linear_points(*ends(), 4)
     path["0.weight"][1] += 0.1
     before = {name: points.clone() for name, points in path.items()}
     history = fall(path, pictures, stiffness=3.0, steps=1)
@@ -176,13 +176,13 @@ def test_the_energy_is_that_of_equation_one(pictures):
 @pytest.mark.parametrize("kind", springs.SPRINGS)
 def test_an_interrupted_string_has_the_same_bits(kind):
     pictures = digits(torch.float32)
-    straight = landscape.linear(*ends(torch.float32), 5)
+    straight = landscape.linear_points(*ends(torch.float32), 5)
 
     def start(state):
         path = {name: points.clone() for name, points in straight.items()}
         slopes = batched(pictures, batch=70, dtype=torch.float32)  # epochs end within the run
         options = {"stiffness": 0.3, "lr": 0.05, "steps": 17, "springs": kind}
-        return landscape.string(slopes, path, **options, state=state)
+        return landscape.relax_string(slopes, path, **options, state=state)
 
     whole = finish(start(None))
     for seed in range(3):
@@ -194,13 +194,13 @@ def test_an_interrupted_string_has_the_same_bits(kind):
 def test_bad_input_is_named(pictures):
     start, end = ends()
     with pytest.raises(UserError, match="2 points"):
-        landscape.linear(start, end, 2)
+        landscape.linear_points(start, end, 2)
     with pytest.raises(UserError, match="stiffness -1"):
-        fall(landscape.linear(start, end, 3), pictures, stiffness=-1)
+        fall(landscape.linear_points(start, end, 3), pictures, stiffness=-1)
     with pytest.raises(UserError, match="unknown kind of springs 'steel': choose one of implicit, published"):
-        fall(landscape.linear(start, end, 3), pictures, springs="steel")
+        fall(landscape.linear_points(start, end, 3), pictures, springs="steel")
     name = next(iter(end))
     with pytest.raises(UserError, match=f"differ in {name}"):
-        landscape.linear(start, end | {name: end[name][:-1]}, 3)
+        landscape.linear_points(start, end | {name: end[name][:-1]}, 3)
     with pytest.raises(UserError, match=f"differ in {name}: shapes .* and none"):
-        landscape.linear(start, {other: end[other] for other in end if other != name}, 3)
+        landscape.linear_points(start, {other: end[other] for other in end if other != name}, 3)

@@ -48,7 +48,7 @@ def settings_of_a_training(draw) -> dict:
         update=draw(st.sampled_from(["fused", "autograd"])),
         delay=1,
     )
-    if optimiser.plain and engine.update == "fused":
+    if optimiser.is_plain_sgd and engine.update == "fused":
         engine = Engine(delay=draw(st.sampled_from([1, 2, 4])))
     return {
         "optimiser": optimiser,
@@ -68,7 +68,7 @@ def run(split, setting: dict, cuts: set[int]) -> tuple[dict[str, torch.Tensor], 
         decays = setting["optimiser"].weight_decay > 0
         options = {key: setting[key] for key in ("precision", "shuffle", "engine", "augment")}
         made = network(setting["kind"], setting["dropout"], decays)
-        passes = train(made, split, setting["optimiser"], epochs=EPOCHS, batch=50, seed=3, after=after, **options)
+        passes = train(made, split, setting["optimiser"], epochs=EPOCHS, batch=50, seed=3, resume_from=after, **options)
         for epoch, loss, state in passes:
             assert epoch not in losses
             losses[epoch] = loss.item()
@@ -119,7 +119,7 @@ def test_the_state_holds_what_it_should(split):
             batch=50,
             shuffle=True,
             seed=3,
-            after=(epoch, wrong),
+            resume_from=(epoch, wrong),
         )
         final = last.state()
         assert any(not torch.equal(final[name], expected[name]) for name in expected if name.startswith("network/"))

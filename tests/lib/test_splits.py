@@ -15,7 +15,7 @@ from efcnlib.errors import UserError
 )
 def test_moments_are_those_of_numpy(shape, seed):
     x = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
-    mean, deviation = datasets.moments(x)
+    mean, deviation = datasets.channel_statistics(x)
     pixels = x.numpy().astype(np.float64)
     assert np.allclose(mean, pixels.mean((0, 2, 3)), rtol=1e-13, atol=0)
     assert np.allclose(deviation, pixels.std((0, 2, 3)), rtol=1e-12, atol=1e-12)

@@ -18,7 +18,9 @@ START, END = torch.tensor([-1.0, 0.0]).double(), torch.tensor([1.0, 0.5]).double
 
 def trained(energy, start=START, end=END, n=3, **changes):
     options = {"shape": "bezier", "lr": 0.1, "momentum": 0.0, "steps": 2000, "seed": 0} | changes
-    return finish(landscape.chain(surface(energy), landscape.linear({"x": start}, {"x": end}, n), **options))
+    return finish(
+        landscape.train_curve(surface(energy), landscape.linear_points({"x": start}, {"x": end}, n), **options)
+    )
 
 
 @given(t=st.floats(0, 1), m=st.integers(2, 9))
@@ -26,7 +28,7 @@ def test_coefficients_by_hand(t, m):
     (row,) = trained_curves.bernstein(torch.tensor([t], dtype=torch.float64), m).tolist()
     expected = [math.comb(m - 1, k) * t**k * (1 - t) ** (m - 1 - k) for k in range(m)]
     assert row == pytest.approx(expected, abs=1e-12)
-    (row,) = trained_curves.hats(torch.tensor([t], dtype=torch.float64), m).tolist()
+    (row,) = trained_curves.hat_functions(torch.tensor([t], dtype=torch.float64), m).tolist()
     k = min(int(t * (m - 1)), m - 2)
     share = t * (m - 1) - k
     assert row == pytest.approx([1 - share if i == k else share if i == k + 1 else 0 for i in range(m)], abs=1e-12)
@@ -41,7 +43,7 @@ def test_a_step_is_the_gradient_of_the_loss_by_the_bends(shape, n):
     loss = mueller_brown(trained_curves.SHAPES[shape](t, n) @ leaves)[0]
     (gradient,) = torch.autograd.grad(loss, leaves)
     options = {"shape": shape, "lr": 1e-3, "momentum": 0.9, "steps": 1, "seed": 5}
-    done = finish(landscape.chain(surface(mueller_brown), {"x": controls.clone()}, **options))
+    done = finish(landscape.train_curve(surface(mueller_brown), {"x": controls.clone()}, **options))
     expected = controls - 1e-3 * gradient
     expected[[0, -1]] = controls[[0, -1]]
     torch.testing.assert_close(done.path["x"], expected, rtol=1e-12, atol=1e-12)
@@ -52,7 +54,7 @@ def test_a_step_is_the_gradient_of_the_loss_by_the_bends(shape, n):
 @pytest.mark.parametrize("n", [3, 4])
 def test_momentum_is_pytorchs(n):
     energy = lambda x: (x - torch.tensor([0.3, 2.0])).square().sum(1)  # noqa: E731
-    controls = landscape.linear({"x": START}, {"x": END}, n)["x"]
+    controls = landscape.linear_points({"x": START}, {"x": END}, n)["x"]
     leaves = controls[1:-1].clone().requires_grad_()
     optimiser = torch.optim.SGD([leaves], 0.05, momentum=0.8)
     generator = torch.Generator().manual_seed(2)
@@ -92,7 +94,7 @@ def test_a_trained_chain_is_as_low_on_average_as_one_descended_by_quadrature(sha
     options = {"shape": shape, "lr": 2e-4, "steps": 6000, "momentum": 0.0}
     done = trained(mueller_brown, MINIMA[0], MINIMA[2], n, **options).path["x"]
     t = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
-    controls = landscape.linear({"x": MINIMA[0]}, {"x": MINIMA[2]}, n)["x"]
+    controls = landscape.linear_points({"x": MINIMA[0]}, {"x": MINIMA[2]}, n)["x"]
     line = mueller_brown(drawn(shape, controls, t))
     for _ in range(2000):
         leaves = controls.clone().requires_grad_()
@@ -108,13 +110,13 @@ def test_a_trained_chain_is_as_low_on_average_as_one_descended_by_quadrature(sha
 @pytest.mark.parametrize(("shape", "n"), [("bezier", 3), ("polygon", 4)])
 def test_an_interrupted_chain_has_the_same_bits(shape, n):
     pictures = digits(torch.float32)
-    straight = landscape.linear(weights(0, torch.float32), weights(1, torch.float32), n)
+    straight = landscape.linear_points(weights(0, torch.float32), weights(1, torch.float32), n)
 
     def start(state):
         path = {name: points.clone() for name, points in straight.items()}
-        slopes = landscape.Batched(network(0, torch.float32), pictures[0], 70, seed=0)
+        slopes = landscape.MinibatchLoss(network(0, torch.float32), pictures[0], 70, seed=0)
         options = {"shape": shape, "lr": 0.05, "momentum": 0.9, "steps": 17, "seed": 3}
-        return landscape.chain(slopes, path, **options, state=state)
+        return landscape.train_curve(slopes, path, **options, state=state)
 
     whole = finish(start(None))
     for seed in range(3):

@@ -10,7 +10,7 @@ from efcnlib import embedding, networks
 from efcnlib.data import datasets
 from efcnlib.errors import UserError
 from efcnlib.networks import architectures
-from efcnlib.training.cuda_graph import Replayed
+from efcnlib.training.cuda_graph import CapturedEpoch
 from efcnlib.training.optimisers import Optimiser
 from efcnlib.training.trainer import Engine, Trainer
 
@@ -62,7 +62,7 @@ def trained(network, optimiser, split, batch, epochs, precision="float32", **eng
     trainer = Trainer(network, optimiser, precision, Engine(**engine), batch=batch)
     for _ in range(epochs):
         trainer.epoch(split, torch.arange(len(split)))
-    trainer.settle()
+    trainer.flush()
     return trainer.loss().item()
 
 
@@ -100,7 +100,7 @@ def test_delayed_weights_are_behind_until_they_are_settled():
         assert_same(network, embedding.embed(a_cnn(), SHAPE), atol=0)  # biases move at once
     before = network[0].weight.clone()
     torch.testing.assert_close(before, embedding.embed(a_cnn(), SHAPE)[0].weight, rtol=0, atol=0)
-    trainer.settle()
+    trainer.flush()
     by_pytorch(reference, optimiser, split, 16, 1)
     assert_same(network, reference)
 
@@ -127,7 +127,7 @@ def test_live_fused_training_is_padded_training(kernel, stride, padding, channel
     split = a_split(20, seed, shape)
     by_pytorch(reference, OPTIMISERS[optimiser], split, batch, 2)
     trained(network, OPTIMISERS[optimiser], split, batch, 2, delay=delay if optimiser == "sgd" else 1)
-    setattr(reference, "0", embedding.compact(reference[0]))
+    setattr(reference, "0", embedding.to_live(reference[0]))
     assert_same(network, reference)
 
 
@@ -163,9 +163,9 @@ def test_bf16_shadow_is_the_rounded_master():
     split = a_split(48)
     trainer = Trainer(network, OPTIMISERS["adam"], "bf16", batch=16)
     trainer.epoch(datasets.Split(split.x.float(), split.y), torch.arange(48))
-    for name, matrix in trainer.matrices.items():
-        assert torch.equal(matrix.shadow, network.get_parameter(f"{name}.weight").bfloat16())
-        assert not torch.equal(matrix.shadow.float(), network.get_parameter(f"{name}.weight"))
+    for name, matrix in trainer.fused_layers.items():
+        assert torch.equal(matrix.bf16_weight, network.get_parameter(f"{name}.weight").bfloat16())
+        assert not torch.equal(matrix.bf16_weight.float(), network.get_parameter(f"{name}.weight"))
 
 
 def test_dropout_is_the_trainings_own_and_keeps_the_mean():
@@ -194,7 +194,7 @@ def test_what_a_graph_replays_is_the_epoch(delay):
     networks_ = [embedding.embed(a_cnn(), SHAPE) for _ in range(2)]
     eager, other = (Trainer(n, OPTIMISERS["sgd"], engine=Engine(delay=delay), batch=8) for n in networks_)
     eager.epoch(split, order)
-    replayed = Replayed(other, split, 64)
+    replayed = CapturedEpoch(other, split, 64)
     assert replayed.groups * delay == 8
     replayed.order.copy_(order)
     for _ in range(replayed.groups):
@@ -259,4 +259,4 @@ def test_a_batch_that_does_not_divide_is_told_with_those_that_do(batch, delay, a
     network = embedding.embed(a_cnn(), SHAPE)
     trainer = Trainer(network, OPTIMISERS["sgd"], engine=Engine(delay=delay), batch=batch)
     with pytest.raises(UserError, match=rf"batch {batch}.* does not divide 200 images.*{advice}"):
-        Replayed(trainer, a_split(200), 200)
+        CapturedEpoch(trainer, a_split(200), 200)

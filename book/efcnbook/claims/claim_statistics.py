@@ -85,7 +85,7 @@ def padding(study: Study) -> Finding:
     """Claim 3: steps on the full padded matrices, which the training of a study leaves out because of it."""
     network, generator = study.cnn(study.seeds[0]).untrained(), torch.Generator().manual_seed(0)
     network = embedding.embed(networks.initialise(network, generator), study.data.shape, live=False)
-    optimiser = study.optimiser.start(list(network.parameters()), fused=False)
+    optimiser = study.optimiser.build(list(network.parameters()), fused=False)
     images = torch.randn(50, *study.data.shape, generator=generator)
     labels = torch.randint(study.data.classes, (50,), generator=generator)
     for _ in range(3):

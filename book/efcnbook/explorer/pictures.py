@@ -64,7 +64,7 @@ class Dead:
         rows, columns = geometry.rows, geometry.cols
         block = weight_plots.dead_block(geometry).view(rows.out, columns.out, rows.padded, columns.padded)
         corner, centre = block[0, 0], block[rows.out // 2, columns.out // 2]
-        return cls(torch.stack([corner, centre]), metrics.heat(block.float()) > 1 - 1e-6)
+        return cls(torch.stack([corner, centre]), metrics.rms_heatmap(block.float()) > 1 - 1e-6)
 
 
 def thinned(count: int, most: int) -> list[int]:

@@ -24,7 +24,7 @@ from efcnlab.store.run_lock import Attempt, resume_folder
 from efcnlab.store.run_store import Busy, Result, Store, key_of
 from efcnlib.errors import UserError, shortened
 from efcnlib.resumable import Pause, Stopped
-from efcnlib.training.trainer import check as check_engine
+from efcnlib.training.trainer import check_supported as check_engine
 
 KINDS = {"efcn": "the eFCN", "control": "its control"}  # what is trained at a relax time, in this order
 GOODBYE = 4.0  # seconds that a process which ends has for a last checkpoint: Jupyter kills it after 5
@@ -217,7 +217,7 @@ class LiveTraining:
             before = sum(cost for other, cost in costs.items() if other not in todo[todo.index(run) :])
 
             def tick(pause: Pause, run: Run = run, before: float = before) -> None:
-                part = (before + pause.part * costs[run]) / sum(costs.values())
+                part = (before + pause.fraction * costs[run]) / sum(costs.values())
                 self._passed(tw, run, pause, part, histories)
 
             def start(attempts: Mapping[Run, Attempt], tick: Callable = tick) -> Iterator[tuple[Run, Result]]:
@@ -251,7 +251,7 @@ class LiveTraining:
 
     def _passed(self, tw: int, run: Run, pause: Pause, part: float, histories: dict[str, Mapping]) -> None:
         """Tell how far a run is; raise Stopped at its pause if that was asked for."""
-        epoch = round(pause.part * (run.epochs + 1)) - 1
+        epoch = round(pause.fraction * (run.epochs + 1)) - 1
         if run.kind in KINDS and (run.kind not in histories or epoch in run.measured):
             histories[run.kind] = copy.deepcopy(pause.state().numbers["history"])  # the next epoch adds to it
         what = KINDS.get(run.kind, "its CNN, whose weights are not in the store,")

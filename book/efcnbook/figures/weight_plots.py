@@ -20,7 +20,7 @@ from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
 from efcnbook.figures.figure_export import Drawing, logarithms
-from efcnlib.embedding import fill
+from efcnlib.embedding import write_filter
 from efcnlib.errors import UserError
 from efcnlib.geometry import ConvGeometry
 from efcnlib.networks import DenseConv
@@ -43,7 +43,7 @@ def embedded_block(geometry: ConvGeometry, weight: Tensor) -> Tensor:
             [0., 1., 2., 0., 3., 4.]])
     """
     layer = DenseConv(_one_channel(geometry), live=False, bias=False, dtype=weight.dtype)
-    fill(layer, weight[None, None], None)
+    write_filter(layer, weight[None, None], None)
     return layer.weight.detach()
 
 

@@ -51,7 +51,7 @@ def edge(optimiser: Optimiser) -> float | None:
 
     With weight decay or momentum it would be another number, with Adam one for each weight.
     """
-    return 2 / optimiser.lr if optimiser.plain else None
+    return 2 / optimiser.lr if optimiser.is_plain_sgd else None
 
 
 def sharpness(efcn: Times, fcn: Seeds, edge: float | None = None) -> list[str]:

@@ -88,7 +88,7 @@ def main() -> None:
     """All variants."""
     driver.set_active(Device())
     compiled = Compiler()
-    with mock.patch.object(launch, "runnable"):
+    with mock.patch.object(launch, "check_runnable"):
         for operands, with_norms in product((BF16, TF32, IEEE), (False, True)):
             name = "bf16" if operands == BF16 else operands[1]
             for g in (SECOND, ODD):

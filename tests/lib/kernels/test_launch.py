@@ -108,7 +108,7 @@ def test_an_old_gpu(monkeypatch):
     monkeypatch.setattr(launch, "INTERPRETED", False)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     with pytest.raises(UserError, match=r"^cuda:0 has compute capability 7\.5, Triton kernels need 8\.0: choose"):
-        launch.runnable("cuda:0")
+        launch.check_runnable("cuda:0")
 
 
 def test_tensors_on_two_devices(device):

@@ -6,11 +6,11 @@ import torch
 from guarded import ROUNDING, Guarded, close
 from hypothesis import given, settings
 
-from efcnlib.embedding import deviation
 from efcnlib.errors import UserError
 from efcnlib.geometry import Axis, ConvGeometry
 from efcnlib.kernels import norms
 from efcnlib.kernels.launch import Tile, tl, triton
+from efcnlib.metrics import deviation
 from efcnlib.networks import DenseConv
 from reference import geometries, local_mask
 
@@ -48,7 +48,7 @@ def test_it_is_the_librarys_own_norm(device, live):
     layer = DenseConv(g, live).to(device)
     torch.nn.init.normal_(layer.weight, std=0.1)
     result, wanted = norms.norms(layer.weight.detach(), g, live, tile=TILE), deviation(layer)
-    wanted = torch.stack([wanted.off, wanted.local])
+    wanted = torch.stack([wanted.off_local, wanted.local])
     close(result, wanted, RELATIVE * wanted)
 
 

@@ -35,7 +35,7 @@ def trained(device, optimiser, kernel, steps=3):
     trainer = Trainer(network, optimiser, "bf16", Engine(kernel=kernel, graph=False), batch=7)
     trainer.epoch(split, torch.arange(7 * steps))
     before_settling = network[0].weight.detach().clone()
-    trainer.settle()
+    trainer.flush()
     moved = not torch.equal(before_settling, network[0].weight)
     return torch.nn.utils.parameters_to_vector(network.parameters()).detach() - start, moved
 
@@ -52,7 +52,7 @@ def test_a_training_with_the_kernels_that_is_cut_off_has_the_same_bits(device, o
             if state and cut:
                 trainer.restore(state)
             trainer.epoch(split, torch.arange(7))
-            trainer.settle()
+            trainer.flush()
             state = {name: value.clone() for name, value in trainer.state().items()}
         states.append(state)
     assert states[0].keys() == states[1].keys()
@@ -73,18 +73,18 @@ def test_the_kernels_train_as_pytorch_does(device, optimiser):
 def test_the_kernels_go_on_with_what_a_cnns_adam_gathered(device):
     network, split = prepared(device, 14)
     generator = torch.Generator().manual_seed(5)
-    gathered = {
+    moments = {
         f"{name}.{part}/{moment}": torch.rand(shape, generator=generator)
         for name, shapes in {"0": ((3, 2, 3, 3), (3,)), "2": ((4, 3, 3, 2), (4,)), "5": ((5, 144), (5,))}.items()
         for part, shape in zip(("weight", "bias"), shapes, strict=True)
         for moment in ("exp_avg", "exp_avg_sq")
     }
-    gathered |= {f"{key.split('/')[0]}/step": torch.tensor(12.0) for key in list(gathered)}
+    moments |= {f"{key.split('/')[0]}/step": torch.tensor(12.0) for key in list(moments)}
     trainer = Trainer(network, OPTIMISERS["adam"], "bf16", Engine(kernel="triton", graph=False), batch=7)
-    trainer.carry(gathered)
-    kept = trainer.matrices["2"].moments()
-    moments = {name: gathered[f"2.weight/{name}"] for name in ("exp_avg", "exp_avg_sq")}
-    expected = optimiser_state.shared(network[2], "weight", moments)
+    trainer.load_optimiser_state(moments)
+    kept = trainer.fused_layers["2"].state()
+    moments = {name: moments[f"2.weight/{name}"] for name in ("exp_avg", "exp_avg_sq")}
+    expected = optimiser_state.embed_moments(network[2], "weight", moments)
     assert torch.equal(kept["mean"].cpu(), expected["exp_avg"])
     assert torch.equal(kept["square"].cpu(), expected["exp_avg_sq"])
     trainer.epoch(split, torch.arange(14))

@@ -1,0 +1,21 @@
+"""What is measured of a network: loss and accuracy, the distance to the CNNs, a row of a training's history."""
+
+from efcnlib.metrics.accuracy import EVALUATION_BATCH, evaluate, evaluation_batch, loss_and_correct
+from efcnlib.metrics.distance import Deviation, delta, deviation, masked_weights, sharing
+from efcnlib.metrics.history import HEAT, history_row, rms_heatmap, weight_pictures
+
+__all__ = [
+    "EVALUATION_BATCH",
+    "HEAT",
+    "Deviation",
+    "delta",
+    "deviation",
+    "evaluate",
+    "evaluation_batch",
+    "history_row",
+    "loss_and_correct",
+    "masked_weights",
+    "rms_heatmap",
+    "sharing",
+    "weight_pictures",
+]

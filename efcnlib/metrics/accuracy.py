@@ -1,0 +1,69 @@
+"""Loss and accuracy of a network over a split of images. Results stay on the device."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from efcnlib.data.images import Split
+
+EVALUATION_BATCH = 1000  # images; large enough to be fast, small enough for the widest layer's activations
+REDUCED_BATCH = 500  # in bf16: on two cores with avx512_bf16 a third faster than 1000
+
+
+@torch.no_grad()
+def evaluate(
+    network: nn.Module, split: Split, weights: dict[str, Tensor] | None = None, precision: str = "float32"
+) -> Tensor:
+    r"""Mean cross-entropy in nats and accuracy in [0, 1] over all of ``split``, float64 [2] on its device.
+
+    ``weights`` stands in for parameters of the same names. Dropout is off; the network's mode is restored. With
+    ``precision`` "bf16" products are of bf16 numbers, as in training, their sums and the cross-entropy in float32.
+
+    For the logits z of an image of class y the cross-entropy is :math:`-\ln (e^{z_y} / \sum_c e^{z_c})`.
+
+    >>> import torch
+    >>> from efcnlib.data.datasets import Split
+    >>> from efcnlib.metrics import evaluate
+    >>> split = Split(torch.tensor([[4.0, 0.0], [0.0, 4.0], [1.0, 0.0]]), torch.tensor([0, 1, 1]))
+    >>> evaluate(torch.nn.Identity(), split)  # two of three images are right
+    tensor([0.4499, 0.6667], dtype=torch.float64)
+    """
+    training = network.training
+    network.eval()
+    total = torch.zeros(2, dtype=torch.float64, device=split.y.device)
+    reduced = precision == "bf16"
+    size = evaluation_batch(precision)
+    channels_last = reduced and any(isinstance(layer, nn.Conv2d) for layer in network.modules())
+    if reduced and weights:  # once, instead of for each batch
+        weights = {name: value.bfloat16() for name, value in weights.items()}
+    with torch.autocast(split.x.device.type, torch.bfloat16, enabled=reduced):
+        for x, y in zip(split.x.split(size), split.y.split(size), strict=True):
+            if channels_last:
+                x = x.contiguous(memory_format=torch.channels_last)
+            logits = functional_call(network, weights, x) if weights else network(x)
+            total += loss_and_correct(logits.float() if reduced else logits, y)
+    network.train(training)
+    return total / len(split)
+
+
+def evaluation_batch(precision: str) -> int:
+    """How many images are evaluated at a time.
+
+    >>> from efcnlib.metrics import evaluation_batch
+    >>> evaluation_batch("float32")
+    1000
+    """
+    return REDUCED_BATCH if precision == "bf16" else EVALUATION_BATCH
+
+
+def loss_and_correct(logits: Tensor, y: Tensor) -> Tensor:
+    """Summed cross-entropy and number of correct answers of a batch, float64 [2].
+
+    >>> import torch
+    >>> from efcnlib.metrics import loss_and_correct
+    >>> loss_and_correct(torch.zeros(2, 10), torch.tensor([0, 7]))  # twice ln 10; the first class wins a tie
+    tensor([4.6052, 1.0000], dtype=torch.float64)
+    """
+    loss = F.cross_entropy(logits, y, reduction="sum").double()
+    return torch.stack([loss, (logits.argmax(1) == y).sum().double()])
