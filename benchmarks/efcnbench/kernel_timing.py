@@ -3,12 +3,10 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from efcnbench import timing
 from efcnbench.variants import Setup
-from efcnlib import embedding, networks
-from efcnlib.kernels import norms
+from efcnlib import networks
 from efcnlib.kernels.fused_adam import wgrad_adam
 from efcnlib.kernels.fused_sgd import split, wgrad_sgd
 from efcnlib.training.fused_updates import FusedUpdate
@@ -61,18 +59,7 @@ def _pairs(setup: Setup) -> dict[str, Pair]:
 
         return run
 
-    def all_norms() -> list[Tensor]:
-        return [norms.norms(layer.weight.detach(), layer.geometry, layer.live) for layer in layers]
-
-    def plain_norms() -> list[Tensor]:
-        sums = []
-        for layer in layers:
-            off = embedding.off_local_squares(layer.geometry, layer.weight.detach(), layer.live)
-            sums.append(torch.stack([off, layer.weight.detach().square().sum(dtype=torch.float64) - off]))
-        return sums
-
     return {
         "wgrad_sgd": (fused_sgd, update("sgd")),
         "wgrad_adam": (fused_adam, update("adam")),
-        "norms": (all_norms, plain_norms),
     }

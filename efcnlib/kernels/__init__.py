@@ -1,7 +1,6 @@
 """Triton kernels, each in its own file beside its plain PyTorch reference.
 
 - `wgrad_sgd`, `wgrad_adam`: a weight's gradient, a product, fused with the optimiser's update of that weight
-- `norms`: squared norms of the local and the off-local entries of a matrix, by index arithmetic
 
 UNPROVEN: they have not been measured on a GPU, so they are never the default. They run only where asked for by name,
 and what cannot run is a UserError, never a silent fallback to PyTorch. This package imports nothing; its modules import

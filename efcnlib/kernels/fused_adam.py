@@ -16,10 +16,9 @@ from torch import Tensor
 from efcnlib.errors import UserError
 from efcnlib.kernels.fused_sgd import rounded
 from efcnlib.kernels.launch import Tile, launch_kernel, require_tensor, tl, triton
-from efcnlib.kernels.norms import Norms, place, sums
-from efcnlib.kernels.weight_gradient import gradient, prepare
+from efcnlib.kernels.weight_gradient import gradient, place, prepare
 
-# Smaller than in `wgrad`, with which some variants would spill registers; not timed.
+# Smaller than in `weight_gradient`, with which some variants would spill registers; not timed.
 TILES = {torch.bfloat16: Tile(64, 64, 64, warps=8), torch.float32: Tile(64, 64, 16, warps=8)}
 
 
@@ -35,7 +34,6 @@ def wgrad_adam(
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
     shadow: Tensor | None = None,
-    norms: Norms | None = None,
     precision: str = "tf32",
     tile: Tile | None = None,
 ) -> None:
@@ -43,18 +41,18 @@ def wgrad_adam(
 
     ``step`` int32 or float32 [1] or [] on the device is t: 1 at the first step, raised by the caller before each, so
     that a CUDA graph can be replayed. ``shadow`` bfloat16 [outputs, inputs] gets the updated weights rounded to
-    nearest, ties away from zero. ``dy``, ``x``, ``precision``, ``norms`` and errors as in `wgrad_sgd`.
+    nearest, ties away from zero. ``dy``, ``x``, ``precision`` and errors as in `wgrad_sgd`.
     """
     if not all(isinstance(beta, float) and 0 < beta < 1 for beta in betas):
         raise UserError(f"betas {tuple(betas)} are not allowed: give numbers between 0 and 1")
     if not eps > 0:  # with 0, a weight that never had a gradient would move by 0 / 0
         raise UserError(f"eps {eps} is not allowed: give a number above 0")
     _check(w, m, v, step, shadow)
-    tile, tiles, partials, constants = prepare(w, dy, x, norms, precision, tile or TILES.get(dy.dtype))
+    tile, tiles, constants = prepare(w, dy, x, precision, tile or TILES.get(dy.dtype))
     # What is near 0 beside 1 is computed here, in float64.
     constants |= {"B1": betas[0], "B2": betas[1], "C1": 1 - betas[0], "C2": 1 - betas[1]}
     constants |= {"LOG1": math.log(betas[0]), "LOG2": math.log(betas[1])}
-    tensors = (w, m, v, dy, x, step, None if shadow is None else shadow.view(torch.int16), partials)
+    tensors = (w, m, v, dy, x, step, None if shadow is None else shadow.view(torch.int16))
     launch_kernel(_wgrad_adam, tiles, tensors, (float(lr), float(eps), *w.shape), tile, **constants)
 
 
@@ -95,13 +93,11 @@ def _wgrad_adam(
     x,
     step,
     shadow,
-    partials,
     lr,
     eps,
     outputs,
     inputs,
     BATCH: tl.constexpr,
-    G: tl.constexpr,
     B1: tl.constexpr,
     B2: tl.constexpr,
     C1: tl.constexpr,
@@ -120,16 +116,9 @@ def _wgrad_adam(
     rate = (lr / (1.0 - tl.exp(t * LOG1))).to(tl.float32)
     correction = (1.0 / (1.0 - tl.exp(t * LOG2))).to(tl.float32)
     left, right = gradient(dy, x, tile, outputs, inputs, BATCH, ROWS, COLUMNS, DEPTH, PRECISION, UPCAST)
-    off_1, local_1 = _update(
-        w, m, v, shadow, left, rate, correction, eps, tile, 0, outputs, inputs, G, B1, B2, C1, C2, ROWS, COLUMNS
-    )
+    _update(w, m, v, shadow, left, rate, correction, eps, tile, 0, outputs, inputs, B1, B2, C1, C2, ROWS, COLUMNS)
     tl.debug_barrier()  # or the compiler reads both halves at once, and its registers spill
-    off_2, local_2 = _update(
-        w, m, v, shadow, right, rate, correction, eps, tile, 1, outputs, inputs, G, B1, B2, C1, C2, ROWS, COLUMNS
-    )
-    if G is not None:
-        tl.store(partials + 2 * tile, off_1 + off_2)
-        tl.store(partials + 2 * tile + 1, local_1 + local_2)
+    _update(w, m, v, shadow, right, rate, correction, eps, tile, 1, outputs, inputs, B1, B2, C1, C2, ROWS, COLUMNS)
 
 
 @triton.jit
@@ -146,7 +135,6 @@ def _update(
     HALF: tl.constexpr,
     outputs,
     inputs,
-    G: tl.constexpr,
     B1: tl.constexpr,
     B2: tl.constexpr,
     C1: tl.constexpr,
@@ -154,8 +142,8 @@ def _update(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Update one half of a tile; its (off-local, local) sums of squares."""
-    rows, columns, at, inside = place(tile, outputs, inputs, ROWS, COLUMNS, HALF, 2)
+    """Update one half of a tile."""
+    at, inside = place(tile, outputs, inputs, ROWS, COLUMNS, HALF)
     first = B1 * tl.load(m + at, mask=inside, other=0.0) + C1 * gradient
     tl.store(m + at, first, mask=inside)
     second = B2 * tl.load(v + at, mask=inside, other=0.0) + C2 * gradient * gradient
@@ -166,7 +154,3 @@ def _update(
     if shadow is not None:
         high, _ = rounded(weight)
         tl.store(shadow + at, high.to(tl.int16), mask=inside)
-    off_local, local = 0.0, 0.0
-    if G is not None:
-        off_local, local = sums(weight, rows, columns, G)
-    return off_local, local

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from efcnlib.kernels.launch import Tile, launch_kernel, require_tensor, tl, triton
-from efcnlib.kernels.norms import Norms, place, sums
-from efcnlib.kernels.weight_gradient import gradient, prepare
+from efcnlib.kernels.weight_gradient import gradient, place, prepare
 
 NAN = 0x7FC00000  # the one NaN that is kept: rounding others could carry into the sign and make them zero
 
@@ -41,20 +40,19 @@ def wgrad_sgd(
     x: Tensor,
     lr: float,
     *,
-    norms: Norms | None = None,
     precision: str = "tf32",
     tile: Tile | None = None,
 ) -> None:
     """One step in place of the master in ``hi`` and ``lo`` [outputs, inputs], with the gradient dy^T x.
 
     ``dy`` [n, outputs] and ``x`` [n, inputs] are both bfloat16 or both float32; of float32 the product is computed in
-    ``precision``, "tf32" or "ieee" (all bits). Sums are float32. ``norms`` gets those of the updated master. Compiled
+    ``precision``, "tf32" or "ieee" (all bits). Sums are float32. Compiled
     anew for each n. UserError for other types, shapes or strides, and where Triton cannot run.
     """
     require_tensor("hi", hi, (torch.bfloat16,), (-1, -1))
     require_tensor("lo", lo, (torch.int16,), tuple(hi.shape))
-    tile, tiles, partials, constants = prepare(hi, dy, x, norms, precision, tile)
-    tensors = (hi.view(torch.int16), lo, dy, x, partials)
+    tile, tiles, constants = prepare(hi, dy, x, precision, tile)
+    tensors = (hi.view(torch.int16), lo, dy, x)
     launch_kernel(_wgrad_sgd, tiles, tensors, (float(lr), *hi.shape), tile, **constants)
 
 
@@ -76,12 +74,10 @@ def _wgrad_sgd(
     lo,
     dy,
     x,
-    partials,
     lr,
     outputs,
     inputs,
     BATCH: tl.constexpr,
-    G: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     DEPTH: tl.constexpr,
@@ -90,11 +86,8 @@ def _wgrad_sgd(
 ):
     tile = tl.program_id(0)
     left, right = gradient(dy, x, tile, outputs, inputs, BATCH, ROWS, COLUMNS, DEPTH, PRECISION, UPCAST)
-    off_1, local_1 = _update(hi, lo, left, lr, tile, 0, outputs, inputs, G, ROWS, COLUMNS)
-    off_2, local_2 = _update(hi, lo, right, lr, tile, 1, outputs, inputs, G, ROWS, COLUMNS)
-    if G is not None:
-        tl.store(partials + 2 * tile, off_1 + off_2)
-        tl.store(partials + 2 * tile + 1, local_1 + local_2)
+    _update(hi, lo, left, lr, tile, 0, outputs, inputs, ROWS, COLUMNS)
+    _update(hi, lo, right, lr, tile, 1, outputs, inputs, ROWS, COLUMNS)
 
 
 @triton.jit
@@ -107,19 +100,14 @@ def _update(
     HALF: tl.constexpr,
     outputs,
     inputs,
-    G: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Update one half of a tile; its (off-local, local) sums of squares."""
-    rows, columns, at, inside = place(tile, outputs, inputs, ROWS, COLUMNS, HALF, 2)
+    """Update one half of a tile."""
+    at, inside = place(tile, outputs, inputs, ROWS, COLUMNS, HALF)
     high = tl.load(hi + at, mask=inside, other=0).to(tl.int32)
     low = tl.load(lo + at, mask=inside, other=0).to(tl.int32)
     weight = ((high << 16) + low).to(tl.float32, bitcast=True) - lr * gradient
     high, bits = rounded(weight)
     tl.store(hi + at, high.to(tl.int16), mask=inside)
     tl.store(lo + at, (bits - (high << 16)).to(tl.int16), mask=inside)
-    off_local, local = 0.0, 0.0
-    if G is not None:
-        off_local, local = sums(weight, rows, columns, G)
-    return off_local, local

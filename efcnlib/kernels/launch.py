@@ -48,29 +48,6 @@ class Tile:
         return -(-rows // self.rows) * -(-columns // self.columns)
 
 
-class Partials:
-    """Sums that a kernel leaves one row per tile, without atomics, so that the totals are the same in every run.
-
-    The buffer, float32 [tiles, width], is given or made at the first use, then kept: a CUDA graph writes into it.
-    """
-
-    def __init__(self, width: int, buffer: Tensor | None = None):
-        self.width, self.buffer = width, buffer
-
-    def rows(self, tiles: int, device: torch.device) -> Tensor:
-        """The buffer for a kernel of so many tiles. UserError if it was made for another one."""
-        if self.buffer is None:
-            self.buffer = torch.empty(tiles, self.width, device=device)
-        require_tensor("partials", self.buffer, (torch.float32,), (tiles, self.width))
-        return self.buffer
-
-    def totals(self) -> Tensor:
-        """Sums over the tiles, float64 [width] on the device. UserError before the first use."""
-        if self.buffer is None:
-            raise UserError("no kernel has written these sums yet: run one first")
-        return self.buffer.sum(0, dtype=torch.float64)
-
-
 def require_tensor(name: str, tensor: Tensor, dtypes: tuple[torch.dtype, ...], shape: tuple[int, ...]) -> None:
     """UserError unless ``tensor`` is contiguous, not empty, of one of ``dtypes`` and of ``shape`` (-1: any size)."""
     found = f"{name} is {_word(tensor.dtype)} {list(tensor.shape)}"

@@ -9,16 +9,13 @@ from torch import Tensor
 
 from efcnlib.errors import UserError, choice
 from efcnlib.kernels.launch import FLOATS, INTERPRETED, Tile, require_tensor, tl, triton
-from efcnlib.kernels.norms import Norms, numbers
 
-# Choices for sm_90 of which no variant spills a register, norms of odd geometries included; not timed.
+# Choices for sm_90 of which no variant spills a register; not timed.
 TILES = {torch.bfloat16: Tile(128, 64, 64, warps=8), torch.float32: Tile(128, 64, 16, warps=8)}
 
 
-def prepare(
-    weight: Tensor, dy: Tensor, x: Tensor, norms: Norms | None, precision: str, tile: Tile | None
-) -> tuple[Tile, int, Tensor | None, dict]:
-    """(tile, number of tiles, buffer of the norms, compile-time constants) to update ``weight`` [outputs, inputs].
+def prepare(weight: Tensor, dy: Tensor, x: Tensor, precision: str, tile: Tile | None) -> tuple[Tile, int, dict]:
+    """(tile, number of tiles, compile-time constants) to update ``weight`` [outputs, inputs].
 
     UserError unless dy [n, outputs] and x [n, inputs] are both float32 or both bfloat16, for an unknown precision, and
     for a tile that is too small for a product.
@@ -29,10 +26,20 @@ def prepare(
     tile = tile or TILES[dy.dtype]
     if min(tile.rows, tile.columns, tile.depth) < 16:
         raise UserError(f"a product's tile {tile.rows} x {tile.columns} x {tile.depth} is not allowed: give 16 or more")
-    tiles = tile.count(*weight.shape)
-    constants = {"BATCH": len(x), "G": numbers(norms, weight), "PRECISION": precision, "UPCAST": INTERPRETED}
+    constants = {"BATCH": len(x), "PRECISION": precision, "UPCAST": INTERPRETED}
     constants |= {"ROWS": tile.rows, "COLUMNS": tile.columns, "DEPTH": tile.depth}
-    return tile, tiles, None if norms is None else norms.rows(tiles, weight.device), constants
+    return tile, tile.count(*weight.shape), constants
+
+
+@triton.jit
+def place(tile, outputs, inputs, ROWS: tl.constexpr, COLUMNS: tl.constexpr, HALF: tl.constexpr):
+    """Flat indices into the matrix of a tile's left (0) or right (1) half, and which of them are inside [m, n]."""
+    WIDTH: tl.constexpr = COLUMNS // 2
+    across = (inputs + COLUMNS - 1) // COLUMNS
+    rows = (tile // across * ROWS + tl.arange(0, ROWS))[:, None]
+    columns = (tile % across * COLUMNS + HALF * WIDTH + tl.arange(0, WIDTH))[None, :]
+    # A matrix may have more than 2^31 entries.
+    return rows.to(tl.int64) * inputs + columns, (rows < outputs) & (columns < inputs)
 
 
 @triton.jit

@@ -7,7 +7,6 @@ TRITON_INTERPRET. The tensors have the paper's sizes; their memory is never touc
 import json
 import re
 import subprocess
-from itertools import product
 from tempfile import NamedTemporaryFile
 from unittest import mock
 
@@ -20,11 +19,9 @@ from efcnlib.geometry import Axis, ConvGeometry
 from efcnlib.kernels import launch
 from efcnlib.kernels.fused_adam import wgrad_adam
 from efcnlib.kernels.fused_sgd import wgrad_sgd
-from efcnlib.kernels.norms import Norms, norms
 
 TF32, IEEE, BF16 = (torch.float32, "tf32"), (torch.float32, "ieee"), (torch.bfloat16, "tf32")
 SECOND = ConvGeometry(64, 192, Axis(8, 5, 1, 2), Axis(8, 5, 1, 2), live_out=(7, 7))  # AlexNet's, the largest
-ODD = ConvGeometry(6, 9, Axis(9, 3, 2, 1, 2), Axis(11, 4, 1, 2, 3), groups=3)  # every branch of the index arithmetic
 BATCH = 250
 
 
@@ -72,16 +69,14 @@ def machine_code(cubin: bytes) -> str:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def updates(compiled: Compiler, g: ConvGeometry, operands: tuple, with_norms: bool, name: str) -> None:
-    """Both updates of a matrix of ``g``; Adam's shadow goes with bfloat16 operands."""
-    (dtype, precision), shape = operands, g.shape(True)
+def updates(compiled: Compiler, operands: tuple, name: str) -> None:
+    """Both updates of the second matrix; Adam's shadow goes with bfloat16 operands."""
+    (dtype, precision), shape = operands, SECOND.shape(True)
     w, hi, lo = (torch.empty(shape, dtype=kind) for kind in (torch.float32, torch.bfloat16, torch.int16))
     dy, x = (torch.empty(BATCH, size, dtype=dtype) for size in shape)
-    sums, others = (Norms(g, True) if with_norms else None for _ in range(2))  # their tiles may differ
-    compiled(f"sgd {name}", wgrad_sgd, hi, lo, dy, x, 0.1, norms=sums, precision=precision)
+    compiled(f"sgd {name}", wgrad_sgd, hi, lo, dy, x, 0.1, precision=precision)
     shadow = hi if dtype == torch.bfloat16 else None
-    keywords = {"lr": 0.1, "shadow": shadow, "norms": others, "precision": precision}
-    compiled(f"adam {name}", wgrad_adam, w, w, w, dy, x, torch.empty(1), **keywords)
+    compiled(f"adam {name}", wgrad_adam, w, w, w, dy, x, torch.empty(1), lr=0.1, shadow=shadow, precision=precision)
 
 
 def main() -> None:
@@ -89,13 +84,8 @@ def main() -> None:
     driver.set_active(Device())
     compiled = Compiler()
     with mock.patch.object(launch, "check_runnable"):
-        for operands, with_norms in product((BF16, TF32, IEEE), (False, True)):
-            name = "bf16" if operands == BF16 else operands[1]
-            for g in (SECOND, ODD):
-                updates(compiled, g, operands, with_norms, f"{name}{' norms' * with_norms}{' odd' * (g is ODD)}")
-        for dtype, g in product((torch.float32, torch.bfloat16), (SECOND, ODD)):
-            name = f"norms {dtype}{' odd' * (g is ODD)}"
-            compiled(name, norms, torch.empty(g.shape(True), dtype=dtype), g, True, scratch=Norms(g, True))
+        for operands in (BF16, TF32, IEEE):
+            updates(compiled, operands, "bf16" if operands == BF16 else operands[1])
     print(json.dumps(compiled.found))
 
 

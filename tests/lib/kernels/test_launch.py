@@ -12,7 +12,8 @@ from efcnlib.geometry import Axis, ConvGeometry
 from efcnlib.kernels import launch
 from efcnlib.kernels.fused_adam import wgrad_adam
 from efcnlib.kernels.fused_sgd import join, split, wgrad_sgd
-from efcnlib.kernels.norms import Norms
+from efcnlib.kernels.launch import tl, triton
+from efcnlib.kernels.weight_gradient import place
 
 G = ConvGeometry(2, 3, Axis(7, 3), Axis(6, 3))
 
@@ -75,17 +76,6 @@ def test_halves_that_do_not_fit():
         join(torch.ones(2).bfloat16(), torch.ones(3).short())
 
 
-def test_norms_of_another_matrix(device):
-    with pytest.raises(UserError, match=r"^weight is bfloat16 \[60, 84\]: the kernel takes \[60, 42\]$"):
-        wgrad_sgd(*arguments(device), 0.1, norms=Norms(ConvGeometry(1, 3, Axis(7, 3), Axis(6, 3)), True), tile=SMALL)
-    norms = Norms(G, True)
-    with pytest.raises(UserError, match=r"^no kernel has written these sums yet: run one first$"):
-        norms.totals()
-    wgrad_sgd(*arguments(device), 0.1, norms=norms, tile=SMALL)
-    with pytest.raises(UserError, match=r"^partials is float32 \[4, 2\]: the kernel takes \[24, 2\]$"):
-        wgrad_sgd(*arguments(device), 0.1, norms=norms, tile=launch.Tile(16, 16))
-
-
 def test_tiles_and_precisions(device):
     with pytest.raises(UserError, match=r"^tile columns 48 is not allowed: give a power of two$"):
         launch.Tile(16, 48)
@@ -125,3 +115,20 @@ def test_without_triton(monkeypatch):
         UserError, match=r"^the Triton kernels need the package triton \(.*\): choose the kernel 'torch'$"
     ):
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def test_indices_beyond_int32(device):
+    @triton.jit
+    def indices(out, tile, outputs, inputs, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+        at, inside = place(tile, outputs, inputs, ROWS, COLUMNS, 1)
+        here = tl.arange(0, ROWS)[:, None] * (COLUMNS // 2) + tl.arange(0, COLUMNS // 2)[None, :]
+        tl.store(out + here, tl.where(inside, at, -1))
+
+    outputs, inputs, tile = 600_001, 9216, launch.Tile(16, 32)
+    last = tile.count(outputs, inputs) - 1
+    out = torch.empty(16, 16, dtype=torch.int64, device=device)
+    indices[(1,)](out, last, outputs, inputs, ROWS=16, COLUMNS=32)
+    row, columns = outputs - 1, torch.arange(inputs - 16, inputs)
+    assert row * inputs > 2**31
+    assert out[0].tolist() == (row * inputs + columns).tolist()
+    assert (out[1:] == -1).all()
