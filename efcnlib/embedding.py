@@ -14,29 +14,20 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from efcnlib.errors import UserError
 from efcnlib.geometry import ConvGeometry
-from efcnlib.networks import (
-    DenseConv,
-    LocalConv,
-    convolutions,
-    dense,
-    image_shape,
-    local,
-    named_layers,
-    pair,
-    trace_layer,
-)
+from efcnlib.networks import DenseConv, LocalConv, convolutions, dense, local
+from efcnlib.networks.tracing import image_shape, named_layers, pair, trace_layer
 
 
 def embed(network: nn.Sequential, input_shape: Sequence[int], live: bool = True) -> nn.Sequential:
-    """The eFCN that computes exactly what ``network`` computes in evaluation mode, on inputs of ``input_shape``.
+    """The eFCN that computes exactly what ``network`` computes in evaluation mode.
 
-    ``network`` is a Sequential, possibly nested, of Conv2d (any kernel, stride, zero padding, dilation, groups), batch
-    normalisation behind a Conv2d or Linear (folded in with its running statistics), max and average pooling, pointwise
-    activations, dropout, flatten, Linear. ``input_shape`` is (channels, height, width). With ``live`` only the weights
-    that can ever move are kept; without, the padded matrices of the paper. The result shares no memory with
-    ``network``.
-
-    Raises UserError naming the first layer that cannot be embedded.
+    :param network: A Sequential, possibly nested, of Conv2d (any kernel, stride, zero padding, dilation, groups), batch
+        normalisation behind a Conv2d or Linear (folded in with its running statistics), max and average pooling,
+        pointwise activations, dropout, flatten and Linear; of any floating-point type, on any device.
+    :param input_shape: (channels, height, width) of one image, in pixels.
+    :param live: Keep only the weights that can ever move; else the padded matrices of the paper.
+    :returns: The same layers with a `DenseConv` for each Conv2d; it shares no memory with ``network``.
+    :raises UserError: It names the first layer that cannot be embedded.
 
     >>> import torch
     >>> from efcnlib import embed
@@ -54,6 +45,11 @@ def embed(network: nn.Sequential, input_shape: Sequence[int], live: bool = True)
 
 def embed_local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
     """The eLCN that computes exactly what ``network`` computes: its receptive fields, weights no longer shared.
+
+    :param network: As for `embed`.
+    :param input_shape: (channels, height, width) of one image, in pixels.
+    :returns: The same layers with a `LocalConv` for each Conv2d; it shares no memory with ``network``.
+    :raises UserError: It names the first layer that cannot be embedded.
 
     >>> import torch
     >>> from efcnlib import embed_local
@@ -126,6 +122,10 @@ def project(network: nn.Sequential) -> dict[str, Tensor]:
 
     An orbit's mean is the nearest number to all its entries :math:`w_j`: it minimises :math:`\sum_j (w_j - m)^2`.
 
+    :param network: An eFCN or standard FCN, with a `DenseConv` for each convolution.
+    :returns: A state dict for the CNN: weights [c_out, c_in / groups, kh, kw] and biases [c_out] in the network's own
+        type.
+
     >>> import torch
     >>> from efcnlib import embed, project
     >>> cnn = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3)).double()
@@ -144,10 +144,16 @@ def project(network: nn.Sequential) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def block(layer: DenseConv, output_channel: int = 0, input_channel: int = 0) -> Tensor:
-    """One channel pair's part of an eFCN's padded matrix, [h_out, w_out, h_padded, w_padded].
+    """One channel pair's part of an eFCN's padded matrix.
 
     Dead local entries stand at the filter that was embedded, dead off-local ones at zero. A live standard FCN's dead
-    weights, which differ from each other, are not kept: only their mean is shown. UserError for groups > 1.
+    weights, which differ from each other, are not kept: only their mean is shown.
+
+    :param layer: Of an eFCN, in either layout.
+    :param output_channel: From 0 on.
+    :param input_channel: From 0 on.
+    :returns: A copy, [h_out, w_out, h_padded, w_padded].
+    :raises UserError: For a convolution with groups.
 
     >>> import torch
     >>> from efcnlib.embedding import block, embed
@@ -169,13 +175,7 @@ def block(layer: DenseConv, output_channel: int = 0, input_channel: int = 0) -> 
 
 
 def fold_batch_norm(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
-    """The same function as ``network`` in evaluation mode: flat, without batch normalisation and adaptive pooling.
-
-    >>> import torch
-    >>> from efcnlib.embedding import fold_batch_norm
-    >>> fold_batch_norm(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8)), (3, 8, 8))[-1]
-    Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
-    """
+    """The same function as ``network`` in evaluation mode: flat, without batch normalisation and adaptive pooling."""
     result, shape = nn.Sequential(), image_shape(input_shape)
     for name, layer in _flatten(network):
         before = result[-1] if len(result) else None

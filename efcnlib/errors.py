@@ -16,29 +16,14 @@ class UserError(Exception):
 
 
 def at_least(least: int, **values: object) -> None:
-    """Raise UserError unless each of ``values`` is an integer of at least ``least``; the keywords name them.
-
-    >>> from efcnlib.errors import at_least
-    >>> at_least(1, batch=250)
-    >>> at_least(1, batch=0)
-    Traceback (most recent call last):
-        ...
-    efcnlib.errors.UserError: batch 0 is not allowed: give an integer of at least 1
-    """
+    """Raise UserError unless each of ``values`` is an integer of at least ``least``; the keywords name them."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise UserError(f"{name} {shortened(value)} is not allowed: give an integer of at least {least}")
 
 
 def choice(what: str, value: object, allowed: Iterable[object]) -> None:
-    """Raise UserError unless ``value`` is one of ``allowed``; ``what`` names it, as in "study".
-
-    >>> from efcnlib.errors import choice
-    >>> choice("study", "quik", ["quick", "digits"])
-    Traceback (most recent call last):
-        ...
-    efcnlib.errors.UserError: unknown study 'quik': choose one of quick, digits
-    """
+    """Raise UserError unless ``value`` is one of ``allowed``; ``what`` names it, as in "study"."""
     names = list(allowed)
     if value not in names:
         listing = ", ".join(str(name) for name in names)
@@ -46,12 +31,7 @@ def choice(what: str, value: object, allowed: Iterable[object]) -> None:
 
 
 def shortened(value: object) -> str:
-    """A value as it stands in an error's line, which a long one must not fill.
-
-    >>> from efcnlib.errors import shortened
-    >>> shortened(0.5), shortened("x" * 1000)[-20:]
-    ('0.5', '.. (1002 characters)')
-    """
+    """A value as it stands in an error's line, which a long one must not fill."""
     try:
         text = repr(value)
     except ValueError:  # Python prints no integers of thousands of digits
@@ -60,11 +40,6 @@ def shortened(value: object) -> str:
 
 
 def enumerated(numbers: Iterable[int]) -> str:
-    """Numbers as in "0, 1 and 2"; nothing for none.
-
-    >>> from efcnlib.errors import enumerated
-    >>> enumerated([5]), enumerated([0, 1, 2])
-    ('5', '0, 1 and 2')
-    """
+    """Numbers as in "0, 1 and 2"; nothing for none."""
     *first, last = [str(number) for number in numbers] or [""]
     return f"{', '.join(first)} and {last}" if first else last

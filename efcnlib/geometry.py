@@ -27,12 +27,19 @@ from efcnlib.errors import UserError, at_least
 
 @dataclass(frozen=True)
 class Axis:
-    r"""One spatial axis of a convolution or a pooling: ``size`` inputs under sliding windows, all in pixels.
-
-    Raises UserError for sizes that are no positive integers, a negative padding, or a window larger than its input.
+    r"""One spatial axis of a convolution or a pooling: ``size`` inputs under sliding windows.
 
     There are :math:`d_\mathrm{out} = \lfloor (d_\mathrm{in} + 2p - r) / s \rfloor + 1` windows, with the reach
     :math:`r = d (k - 1) + 1` of a kernel of side k and dilation d; rounded up, not down, with ``ceil``.
+
+    :param size: Inputs without padding, in pixels, as all of these.
+    :param kernel: Entries of a window.
+    :param stride: From one window to the next.
+    :param padding: Zeros on each side.
+    :param dilation: From one entry of a window to the next.
+    :param ceil: PyTorch's ``ceil_mode``: a last window may hang over.
+    :raises UserError: For sizes that are no positive integers, a negative padding, a window larger than its padded
+        input.
 
     >>> from efcnlib.geometry import Axis
     >>> axis = Axis(size=32, kernel=4, stride=2, padding=2)
@@ -92,9 +99,15 @@ class Axis:
 class ConvGeometry:
     """A 2-D convolution on inputs of known size, and which of its outputs are read afterwards.
 
-    ``live_out`` is (rows, columns) of outputs that the next layers read; by default all of them. Positions that a
-    pooling with stride larger than its kernel leaves out between its windows are counted as live: harmless, since
-    they then have zero gradient.
+    :param c_in: Input channels.
+    :param c_out: Output channels.
+    :param rows: The vertical axis.
+    :param cols: The horizontal axis.
+    :param groups: They divide both numbers of channels.
+    :param live_out: (rows, columns) of outputs that the next layers read; None: all. Positions that a pooling with
+        stride larger than its kernel leaves out between its windows are counted as live: harmless, since they then have
+        zero gradient.
+    :raises UserError: For numbers that are no positive integers, and groups that do not divide.
 
     >>> import torch
     >>> from efcnlib.geometry import Axis, ConvGeometry

@@ -61,10 +61,16 @@ def to_device(
     train: int | None = None,
     test: int | None = None,
 ) -> tuple[Split, Split]:
-    """Training and test images on ``device``: the first ``train`` and ``test`` in official order, None for all.
+    """Training and test images on a device, normalised.
 
-    Each channel is normalised with its mean and standard deviation over the training images in use.
-    Raises UserError for more images than there are, and for a channel that is the same everywhere.
+    :param images: On the CPU, in official order.
+    :param device: Where the splits go.
+    :param dtype: Of the normalised pixels.
+    :param train: How many of the first training images to use; None: all. Each channel is normalised with its mean and
+        standard deviation over these.
+    :param test: How many of the first test images to use; None: all.
+    :returns: (training split, test split).
+    :raises UserError: For more images than there are, and for a channel that is the same everywhere.
 
     >>> import torch
     >>> from efcnlib.data.datasets import load, to_device
@@ -83,7 +89,13 @@ def to_device(
 
 
 def held_out(images: Images, device: str | torch.device, train: int, count: int) -> Split:
-    """The ``count`` training images behind the first ``train``, normalised as those are. UserError for too many.
+    """The training images behind those in use, normalised as those are: for choices that must not see the test images.
+
+    :param images: On the CPU, in official order.
+    :param device: Where the split goes, in float32.
+    :param train: How many training images are in use.
+    :param count: How many behind them to take.
+    :raises UserError: For more images than there are.
 
     >>> from efcnlib.data.datasets import held_out, load
     >>> len(held_out(load("digits"), "cpu", train=1000, count=300))
@@ -100,10 +112,13 @@ def held_out(images: Images, device: str | torch.device, train: int, count: int)
 
 
 def epoch_order(n: int, batch: int, generator: torch.Generator | None) -> Tensor:
-    """The order of one pass over ``n`` images, int64 [n] on the CPU, so that every device sees the same.
+    """The order of one pass over a split, made on the CPU, so that every device sees the same.
 
-    ``generator`` shuffles them; None: the order of the published code, which is the images' own.
-    Raises UserError for a batch below 1 or above ``n``.
+    :param n: Number of images.
+    :param batch: In images; checked alone.
+    :param generator: It shuffles the images; None: the order of the published code, which is the images' own.
+    :returns: int64 [n] on the CPU.
+    :raises UserError: For a batch below 1 or above ``n``.
 
     >>> import torch
     >>> from efcnlib.data.datasets import epoch_order
@@ -137,13 +152,7 @@ def _scale(x: Tensor, name: str) -> tuple[Tensor, Tensor]:
 
 
 def channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel in float64; of uint8 from how often each of the values occurs.
-
-    >>> import torch
-    >>> from efcnlib.data.datasets import channel_statistics
-    >>> channel_statistics(torch.tensor([1, 3], dtype=torch.uint8).view(2, 1, 1, 1))
-    (tensor([2.], dtype=torch.float64), tensor([1.], dtype=torch.float64))
-    """
+    """Mean and standard deviation of each channel in float64; of uint8 from how often each of the values occurs."""
     if x.is_floating_point():
         deviation, mean = zip(*(torch.std_mean(part.double(), correction=0) for part in x.unbind(1)), strict=True)
         return torch.stack(mean), torch.stack(deviation)

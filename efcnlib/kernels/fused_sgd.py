@@ -34,14 +34,7 @@ def join(hi: Tensor, lo: Tensor) -> Tensor:
 
 
 def wgrad_sgd(
-    hi: Tensor,
-    lo: Tensor,
-    dy: Tensor,
-    x: Tensor,
-    lr: float,
-    *,
-    precision: str = "tf32",
-    tile: Tile | None = None,
+    hi: Tensor, lo: Tensor, dy: Tensor, x: Tensor, lr: float, *, precision: str = "tf32", tile: Tile | None = None
 ) -> None:
     """One step in place of the master in ``hi`` and ``lo`` [outputs, inputs], with the gradient dy^T x.
 
@@ -91,18 +84,7 @@ def _wgrad_sgd(
 
 
 @triton.jit
-def _update(
-    hi,
-    lo,
-    gradient,
-    lr,
-    tile,
-    HALF: tl.constexpr,
-    outputs,
-    inputs,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-):
+def _update(hi, lo, gradient, lr, tile, HALF: tl.constexpr, outputs, inputs, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """Update one half of a tile."""
     at, inside = place(tile, outputs, inputs, ROWS, COLUMNS, HALF)
     high = tl.load(hi + at, mask=inside, other=0).to(tl.int32)

@@ -49,15 +49,7 @@ class Objective(Protocol):
 
 
 class StoredGradient:
-    """A gradient that is there as a tensor.
-
-    >>> import torch
-    >>> from efcnlib.landscape.batched_loss import StoredGradient
-    >>> target = torch.ones(3)
-    >>> StoredGradient(torch.tensor([1.0, 2.0, 3.0])).add_to(target, alpha=-0.5)
-    >>> target
-    tensor([ 0.5000,  0.0000, -0.5000])
-    """
+    """A gradient that is there as a tensor."""
 
     def __init__(self, value: Tensor):
         self.value = value
@@ -71,15 +63,7 @@ class StoredGradient:
 
 
 class FactoredGradient:
-    """The gradient of n matrices as a product: dy [n, batch, outputs], x [n, batch, inputs], perhaps expanded.
-
-    >>> import torch
-    >>> from efcnlib.landscape.batched_loss import FactoredGradient
-    >>> target = torch.zeros(1, 1, 2)
-    >>> FactoredGradient(torch.tensor([[[1.0]]]), torch.tensor([[[2.0, 3.0]]])).add_to(target, alpha=-0.5)
-    >>> target
-    tensor([[[-1.0000, -1.5000]]])
-    """
+    """The gradient of n matrices as a product: dy [n, batch, outputs], x [n, batch, inputs], perhaps expanded."""
 
     def __init__(self, dy: Tensor, x: Tensor):
         self.dy, self.x = dy, x
@@ -217,12 +201,6 @@ def batched_logits(
     With ``consume``, a backward pass hands every parameter's gradient to it; ``dummy`` is what autograd follows where
     the images need no gradient. Products are computed in the images' type; ``rounded`` is where the weights are put
     that have another, if they are to be put into the same memory each time.
-
-    >>> import torch
-    >>> from efcnlib.landscape.batched_loss import batched_logits, nn
-    >>> points = {"0.weight": torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])}
-    >>> batched_logits(nn.Sequential(nn.Linear(2, 1, bias=False)), points, torch.tensor([[3.0, 5.0]])).flatten()
-    tensor([3., 5.])
     """
     n, batch = point_count(points), len(x)
     shared = True  # by all points, up to the first matrix

@@ -146,24 +146,14 @@ class ConvergenceMonitor:
 
 
 def remaining_drift(common: float, before: float) -> float:
-    """How far a drift goes on that shrinks as it did, from the squares of s and d of `StoppingCriterion`; perhaps inf.
-
-    >>> from efcnlib.landscape.convergence import remaining_drift
-    >>> remaining_drift(8.0, before=16.0), remaining_drift(4.0, before=4.0)  # of moves 4 and 2; of 2 and 2
-    (5.656854249492381, inf)
-    """
+    """How far a shrinking drift still goes, from the squares of s and d of `StoppingCriterion`; else inf."""
     drift = max(0.0, common)
     share = drift / before if before else 0.0
     return inf if share >= 1 else sqrt(drift) / (1 - share)
 
 
 def energy_change(energies: Sequence[float], window: int) -> tuple[float, float, float]:
-    """The change of the mean energy from the last window but one to the last, its standard error, all means' range.
-
-    >>> from efcnlib.landscape.convergence import energy_change
-    >>> energy_change([4.0] * 10 + [1.0] * 10, window=10)
-    (-3.0, 0.0, 3.0)
-    """
+    """The change of the mean energy from the last window but one to the last, its standard error, all means' range."""
     windows = np.reshape(energies, (-1, window))
     means = windows.mean(1)
     blocks = windows[-2:, : window // BLOCKS * BLOCKS].reshape(2, BLOCKS, -1).mean(2)
@@ -172,12 +162,7 @@ def energy_change(energies: Sequence[float], window: int) -> tuple[float, float,
 
 
 def sampling_stride(weights: int) -> int:
-    """Of a point of so many weights one in how many is followed.
-
-    >>> from efcnlib.landscape.convergence import sampling_stride
-    >>> sampling_stride(1_000_000), sampling_stride(70_000_000)
-    (1, 61)
-    """
+    """Of a point of so many weights one in how many is followed."""
     return STRIDE if weights > STRIDE * SAMPLE else 1
 
 

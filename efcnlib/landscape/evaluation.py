@@ -64,14 +64,7 @@ def evaluate_curve(
 
 
 def split_batches(splits: Mapping[str, Split], size: int) -> list[tuple[int, Tensor, Tensor]]:
-    """The number of a split, and ``size`` of its images with their classes, until all of all splits are through.
-
-    >>> import torch
-    >>> from efcnlib.landscape.evaluation import Split, split_batches
-    >>> split = Split(torch.zeros(5, 2), torch.zeros(5))
-    >>> [(row, len(x)) for row, x, _ in split_batches({"train": split, "test": split}, 3)]
-    [(0, 3), (0, 2), (1, 3), (1, 2)]
-    """
+    """The number of a split, and ``size`` of its images with their classes, until all of all splits are through."""
     return [
         (row, x, y)
         for row, split in enumerate(splits.values())

@@ -99,7 +99,7 @@ def measure_curvature(
     seed: int,
     state: ResumeState | None = None,
 ) -> Resumable[dict]:
-    """Gradient and curvature at each of ``moments``, by epoch; networks are built when they are needed, one at a time.
+    """Gradient and curvature at each of ``networks``, by epoch; networks are built when they are needed, one at a time.
 
     Returns a history, one entry for each "epoch":
 
@@ -122,15 +122,15 @@ def measure_curvature(
     while done < total:
         network = networks[epochs[done // len(stages)]]()
         check_memory(network, len(split), steps)
-        slope, parts = HessianOperator(network, split), part_masks(network)
+        operator, parts = HessianOperator(network, split), part_masks(network)
         for stage in stages[done % len(stages) :]:
             if stage == "gradient":
-                rows.append(_gradient(slope, parts))
+                rows.append(_gradient(operator, parts))
             else:
-                rows[-1] |= _spectrum(slope, parts, stage, steps, count, seed)
+                rows[-1] |= _spectrum(operator, parts, stage, steps, count, seed)
             done += 1
             yield Pause(done / total, partial(_paused, done, rows))
-        del network, slope, parts
+        del network, operator, parts
     return {"epoch": epochs} | {name: [row[name] for row in rows] for name in rows[0]}
 
 
@@ -159,34 +159,34 @@ def _paused(done: int, rows: list[dict]) -> ResumeState:
     return ResumeState({"done": done, "rows": [dict(row) for row in rows]})
 
 
-def _gradient(slope: HessianOperator, parts: Mapping[str, Tensor]) -> dict:
-    gradient = slope.gradient
-    row = {"loss": slope.loss, "accuracy": slope.accuracy}
+def _gradient(operator: HessianOperator, parts: Mapping[str, Tensor]) -> dict:
+    gradient = operator.gradient
+    row = {"loss": operator.loss, "accuracy": operator.accuracy}
     row |= {f"weights_{part}": int(mask.sum()) for part, mask in parts.items()}
     row["gradient_norm"] = _square(gradient) ** 0.5
     row |= {f"gradient_{part}": value**0.5 for part, value in _squares(gradient, parts).items()}
-    row["along_gradient"] = _along(slope, gradient)
-    row["along_off_local"] = _along(slope, gradient * parts["off_local"])
+    row["along_gradient"] = _along(operator, gradient)
+    row["along_off_local"] = _along(operator, gradient * parts["off_local"])
     return row
 
 
 def _spectrum(
-    slope: HessianOperator, parts: Mapping[str, Tensor], stage: str, steps: int, count: int, seed: int
+    operator: HessianOperator, parts: Mapping[str, Tensor], stage: str, steps: int, count: int, seed: int
 ) -> dict:
     mask = parts.get(stage)  # None: all weights
     prefix = "" if mask is None else f"{stage}_"
     names = [f"{prefix}{name}" for name in ("eigenvalues", "residuals", "lowest", "lowest_residual")]
-    dimensions = len(slope.gradient) if mask is None else int(mask.sum())
+    dimensions = len(operator.gradient) if mask is None else int(mask.sum())
     if not dimensions:
         return dict.fromkeys(names)
     generator = torch.Generator().manual_seed(seed)
 
     def draw() -> Tensor:
-        vector = torch.randn(len(slope.gradient), generator=generator).to(slope.gradient)
+        vector = torch.randn(len(operator.gradient), generator=generator).to(operator.gradient)
         return vector if mask is None else vector * mask
 
     def product(vector: Tensor) -> Tensor:
-        image = slope.product(vector)
+        image = operator.product(vector)
         return image if mask is None else image * mask
 
     found = lanczos(product, draw, min(steps, dimensions))
@@ -197,10 +197,12 @@ def _spectrum(
     return row
 
 
-def _along(slope: HessianOperator, direction: Tensor) -> float:
+def _along(operator: HessianOperator, direction: Tensor) -> float:
     """The second derivative along a direction, per unit of length."""
     square = _square(direction)
-    return (direction * slope.product(direction)).sum(dtype=torch.float64).item() / square if square else float("nan")
+    return (
+        (direction * operator.product(direction)).sum(dtype=torch.float64).item() / square if square else float("nan")
+    )
 
 
 def _squares(vector: Tensor, parts: Mapping[str, Tensor]) -> dict[str, float]:

@@ -142,12 +142,6 @@ def tangent_weights(losses: Tensor, tangent: str) -> Tensor:
 
     "upwind": all of the way to the neighbour of higher loss. "improved": the same on a slope; at an extremum a mean
     weighted by the differences of the losses, so that the tangent turns smoothly (Henkelman and Jonsson 2000).
-
-    >>> import torch
-    >>> from efcnlib.landscape.nudged_band import tangent_weights
-    >>> tangent_weights(torch.tensor([0.0, 1.0, 3.0, 2.0]), "improved")  # a slope; a maximum
-    tensor([[0., 1.],
-            [1., 2.]], dtype=torch.float64)
     """
     before, here, after = losses[:-2], losses[1:-1], losses[2:]
     rising = (after > before).double()
@@ -164,15 +158,7 @@ def tangent_weights(losses: Tensor, tangent: str) -> Tensor:
 
 @torch.no_grad()
 def step_across(path: Points, gradients: Points, weights: Tensor, lr: float) -> None:
-    """In place, x_i <- x_i - lr (g_i - (g_i . t_i) t_i) with unit tangents t_i; ``weights`` as of `tangent_weights`.
-
-    >>> import torch
-    >>> from efcnlib.landscape.nudged_band import step_across
-    >>> path = {"w": torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])}
-    >>> step_across(path, {"w": torch.tensor([[5.0, 2.0]])}, torch.tensor([[0.0, 1.0]]), lr=0.5)
-    >>> path["w"][1]  # only across the line
-    tensor([ 1., -1.])
-    """
+    """In place, x_i <- x_i - lr (g_i - (g_i . t_i) t_i) with unit tangents t_i; ``weights`` as of `tangent_weights`."""
     dots = torch.zeros(2, point_count(path) - 2, dtype=torch.float64, device=weights.device)
     for points, g in aligned_chunks(path, gradients):
         t = _tangents(points, weights)
@@ -192,15 +178,7 @@ def _tangents(points: Tensor, weights: Tensor) -> Tensor:
 
 @torch.no_grad()
 def redistribute(path: Points) -> None:
-    """In place, set the inner points to equal distances along the polygon that they make.
-
-    >>> import torch
-    >>> from efcnlib.landscape.nudged_band import redistribute
-    >>> path = {"w": torch.tensor([[0.0], [1.0], [4.0]])}
-    >>> redistribute(path)
-    >>> path["w"].T
-    tensor([[0., 2., 4.]])
-    """
+    """In place, set the inner points to equal distances along the polygon that they make."""
     mix = redistribution(neighbour_distances(path))
     any_points = next(iter(path.values()))
     mix = mix.to(any_points)
@@ -209,13 +187,7 @@ def redistribute(path: Points) -> None:
 
 
 def redistribution(gaps: Tensor) -> Tensor:
-    """How the inner ones of n equally spaced points mix the old ones, [n - 2, n], given the n - 1 gaps between them.
-
-    >>> import torch
-    >>> from efcnlib.landscape.nudged_band import redistribution
-    >>> redistribution(torch.tensor([1.0, 3.0]))
-    tensor([[0.0000, 0.6667, 0.3333]])
-    """
+    """How the inner ones of n equally spaced points mix the old ones, [n - 2, n], given the n - 1 gaps between them."""
     n = len(gaps) + 1
     place = torch.cat([gaps.new_zeros(1), gaps.cumsum(0)])
     wanted = place[-1] * torch.arange(1, n - 1, dtype=gaps.dtype, device=gaps.device) / (n - 1)
@@ -229,15 +201,7 @@ def redistribution(gaps: Tensor) -> Tensor:
 
 
 def insert_pivots(objective: Objective, path: Points, threshold: float, most: int) -> Points:
-    """The path with a pivot more in every gap whose inside stands out; see `relax_band`.
-
-    >>> import torch
-    >>> from efcnlib.landscape import EnergyFunction
-    >>> from efcnlib.landscape.nudged_band import insert_pivots
-    >>> objective = EnergyFunction(lambda points: (points["w"][:, 0] - 0.5).abs().neg().exp())
-    >>> insert_pivots(objective, {"w": torch.tensor([[0.0], [1.0], [2.0]])}, threshold=0.2, most=5)["w"].T
-    tensor([[0.0000, 0.5000, 1.0000, 2.0000]])
-    """
+    """The path with a pivot more in every gap whose inside stands out; see `relax_band`."""
     objective.next_batch()
     pivots = torch.stack([objective.losses(_between(path, i, [0.0]))[0] for i in range(point_count(path))]).double()
     insides = torch.stack([objective.losses(_between(path, i, BETWEEN)) for i in range(point_count(path) - 1)]).double()

@@ -39,46 +39,22 @@ def linear_points(start: Weights, end: Weights, n: int) -> Points:
 
 
 def point_count(path: Points) -> int:
-    """The number of points.
-
-    >>> import torch
-    >>> from efcnlib.landscape.points import point_count
-    >>> point_count({"w": torch.zeros(5, 2, 3)})
-    5
-    """
+    """The number of points."""
     return len(next(iter(path.values())))
 
 
 def inner_points(path: Points) -> Points:
-    """Views of all points but the two ends.
-
-    >>> import torch
-    >>> from efcnlib.landscape.points import inner_points
-    >>> inner_points({"w": torch.arange(4.0)})
-    {'w': tensor([1., 2.])}
-    """
+    """Views of all points but the two ends."""
     return {name: points[1:-1] for name, points in path.items()}
 
 
 def chunks(points: Tensor) -> tuple[Tensor, ...]:
-    """Views [n, PART] of all points' weights, one after the other; a GPU takes more at a time.
-
-    >>> import torch
-    >>> from efcnlib.landscape.points import chunks
-    >>> [part.shape[1] for part in chunks(torch.zeros(3, 200, 200))]
-    [32768, 7232]
-    """
+    """Views [n, PART] of all points' weights, one after the other; a GPU takes more at a time."""
     return points.flatten(1).split(CHUNK if points.device.type == "cpu" else 512 * CHUNK, dim=1)
 
 
 def aligned_chunks(*paths: Points) -> Iterator[tuple[Tensor, ...]]:
-    """The same part [n, PART] of several paths with the same parameters, one after the other.
-
-    >>> import torch
-    >>> from efcnlib.landscape.points import aligned_chunks
-    >>> [tuple(part.shape) for (part,) in aligned_chunks({"w": torch.zeros(3, 200, 200), "b": torch.zeros(3, 10)})]
-    [(3, 32768), (3, 7232), (3, 10)]
-    """
+    """The same part [n, PART] of several paths with the same parameters, one after the other."""
     for name in paths[0]:
         yield from zip(*(chunks(path[name]) for path in paths), strict=True)
 
@@ -107,12 +83,6 @@ class NeighbourDifferences:
     """Squared differences of neighbouring points in float64, for one part of a path after the other.
 
     The memory they are in is kept: to get it anew for every part costs a CPU more than all the arithmetic.
-
-    >>> import torch
-    >>> from efcnlib.landscape.points import NeighbourDifferences
-    >>> NeighbourDifferences().squares(torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]]))
-    tensor([[ 9., 16.],
-            [ 0.,  1.]], dtype=torch.float64)
     """
 
     def __init__(self):
@@ -144,15 +114,7 @@ def neighbour_distances(path: Points) -> Tensor:
 
 
 class DeferredSeries:
-    """Numbers that come one by one as scalars on a device, and are fetched together when somebody asks.
-
-    >>> import torch
-    >>> from efcnlib.landscape.points import DeferredSeries
-    >>> series = DeferredSeries([0.5])
-    >>> series.append(torch.tensor(0.25))
-    >>> series.values()
-    [0.5, 0.25]
-    """
+    """Numbers that come one by one as scalars on a device, and are fetched together when somebody asks."""
 
     def __init__(self, values: Sequence[float] = ()):
         self.known, self.fresh = list(values), []
@@ -170,23 +132,10 @@ class DeferredSeries:
 
 
 def stored(path: Points) -> dict[str, Tensor]:
-    """A copy of a path under names of its own, for a `ResumeState`.
-
-    >>> import torch
-    >>> from efcnlib.landscape.points import stored
-    >>> list(stored({"0.weight": torch.zeros(3, 2)}))
-    ['points/0.weight']
-    """
+    """A copy of a path under names of its own, for a `ResumeState`."""
     return {f"points/{name}": points.clone() for name, points in path.items()}
 
 
 def restored(tensors: Mapping[str, Tensor], like: Points) -> Points:
-    """The path that `stored` put away, with the parameters, types and device of ``like``.
-
-    >>> import torch
-    >>> from efcnlib.landscape.points import restored, stored
-    >>> path = {"w": torch.arange(3.0)}
-    >>> restored(stored(path), like=path)
-    {'w': tensor([0., 1., 2.])}
-    """
+    """The path that `stored` put away, with the parameters, types and device of ``like``."""
     return {name: tensors[f"points/{name}"].to(points, copy=True) for name, points in like.items()}

@@ -70,14 +70,7 @@ class Springs:
 
 
 def chain_laplacian(inner: int) -> Tensor:
-    """T = (-1, 2, -1) over the ``inner`` points of a chain with fixed ends, float64 [inner, inner].
-
-    >>> from efcnlib.landscape.springs import chain_laplacian
-    >>> chain_laplacian(3)
-    tensor([[ 2., -1.,  0.],
-            [-1.,  2., -1.],
-            [ 0., -1.,  2.]], dtype=torch.float64)
-    """
+    """T = (-1, 2, -1) over the ``inner`` points of a chain with fixed ends, float64 [inner, inner]."""
     eye = torch.eye(inner, dtype=torch.float64)
     return 2 * eye - eye.roll(1, 1).triu(1) - eye.roll(-1, 1).tril(-1)
 
@@ -86,11 +79,6 @@ def implicit_inverse(inner: int, strength: float, path: Points) -> Tensor:
     """(1 + strength * T)^-1 over the inner points, [inner, inner] in the path's type.
 
     Computed in float64: at large stiffness the matrix is nearly singular relative to its size.
-
-    >>> import torch
-    >>> from efcnlib.landscape.springs import implicit_inverse
-    >>> implicit_inverse(1, 0.5, {"w": torch.zeros(3, 1)})
-    tensor([[0.5000]])
     """
     any_points = next(iter(path.values()))
     return torch.linalg.inv(torch.eye(inner, dtype=torch.float64) + strength * chain_laplacian(inner)).to(any_points)
@@ -100,13 +88,6 @@ def implicit_step(part: Tensor, inverse: Tensor, strength: float, buffer: Tensor
     """The implicit step of points [n, weights]: the inner ones solve their linear system, the ends stay.
 
     ``buffer`` [n - 2, weights] is overwritten.
-
-    >>> import torch
-    >>> from efcnlib.landscape.springs import implicit_inverse, implicit_step
-    >>> part = torch.tensor([[0.0], [3.0], [0.0]])
-    >>> implicit_step(part, implicit_inverse(1, 0.25, {"w": part}), 0.25)
-    >>> part.T
-    tensor([[0., 2., 0.]])
     """
     inner = part[1:-1]
     inner[0] += strength * part[0]
@@ -115,14 +96,6 @@ def implicit_step(part: Tensor, inverse: Tensor, strength: float, buffer: Tensor
 
 
 def published_step(part: Tensor, stiffness: float) -> None:
-    """The published step of points [n, weights]: each inner point in turn, seeing those before it as they are now.
-
-    >>> import torch
-    >>> from efcnlib.landscape.springs import published_step
-    >>> part = torch.tensor([[0.0], [3.0], [0.0]])
-    >>> published_step(part, stiffness=0.25)
-    >>> part.T
-    tensor([[0.0000, 1.5000, 0.0000]])
-    """
+    """The published step of points [n, weights]: each inner point in turn, seeing those before it as they are now."""
     for i in range(1, len(part) - 1):
         part[i].mul_(1 - 2 * stiffness).add_(part[i - 1] + part[i + 1], alpha=stiffness)

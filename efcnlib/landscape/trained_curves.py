@@ -113,24 +113,12 @@ def train_curve(
 
 @torch.no_grad()
 def point_at(path: Points, shares: list[float]) -> Points:
-    """The point sum_k c_k x_k of a path, stacked alone: [1, ...] for each parameter.
-
-    >>> import torch
-    >>> from efcnlib.landscape.trained_curves import point_at
-    >>> point_at({"w": torch.tensor([[0.0, 0.0], [2.0, 4.0]])}, [0.25, 0.75])
-    {'w': tensor([[1.5000, 3.0000]])}
-    """
+    """The point sum_k c_k x_k of a path, stacked alone: [1, ...] for each parameter."""
     return {name: mixture(points, shares)[None] for name, points in path.items()}
 
 
 def mixture(points: Tensor, shares: list[float]) -> Tensor:
-    """sum_k c_k x_k over the points [m, ...], those with c_k = 0 left out; a single c_k = 1 gives its bits.
-
-    >>> import torch
-    >>> from efcnlib.landscape.trained_curves import mixture
-    >>> mixture(torch.tensor([[0.0, 0.0], [2.0, 4.0]]), [0.25, 0.75])
-    tensor([1.5000, 3.0000])
-    """
+    """sum_k c_k x_k over the points [m, ...], those with c_k = 0 left out; a single c_k = 1 gives its bits."""
     used = [(points[k], share) for k, share in enumerate(shares) if share]
     if not used:
         return torch.zeros_like(points[0])

@@ -15,12 +15,16 @@ REDUCED_BATCH = 500  # in bf16: on two cores with avx512_bf16 a third faster tha
 def evaluate(
     network: nn.Module, split: Split, weights: dict[str, Tensor] | None = None, precision: str = "float32"
 ) -> Tensor:
-    r"""Mean cross-entropy in nats and accuracy in [0, 1] over all of ``split``, float64 [2] on its device.
-
-    ``weights`` stands in for parameters of the same names. Dropout is off; the network's mode is restored. With
-    ``precision`` "bf16" products are of bf16 numbers, as in training, their sums and the cross-entropy in float32.
+    r"""Mean cross-entropy and accuracy over a split, with dropout off.
 
     For the logits z of an image of class y the cross-entropy is :math:`-\ln (e^{z_y} / \sum_c e^{z_c})`.
+
+    :param network: Any module from images to logits [n, classes]; its mode is restored.
+    :param split: At least one image, on the network's device.
+    :param weights: They stand in for parameters of the same names.
+    :param precision: "float32" (products in the network's own type), or "bf16": products of bf16 numbers, as in
+        training, their sums and the cross-entropy in float32.
+    :returns: (cross-entropy in nats, accuracy in [0, 1]), float64 [2] on the split's device.
 
     >>> import torch
     >>> from efcnlib.data.datasets import Split
@@ -48,22 +52,11 @@ def evaluate(
 
 
 def evaluation_batch(precision: str) -> int:
-    """How many images are evaluated at a time.
-
-    >>> from efcnlib.metrics import evaluation_batch
-    >>> evaluation_batch("float32")
-    1000
-    """
+    """How many images are evaluated at a time."""
     return REDUCED_BATCH if precision == "bf16" else EVALUATION_BATCH
 
 
 def loss_and_correct(logits: Tensor, y: Tensor) -> Tensor:
-    """Summed cross-entropy and number of correct answers of a batch, float64 [2].
-
-    >>> import torch
-    >>> from efcnlib.metrics import loss_and_correct
-    >>> loss_and_correct(torch.zeros(2, 10), torch.tensor([0, 7]))  # twice ln 10; the first class wins a tie
-    tensor([4.6052, 1.0000], dtype=torch.float64)
-    """
+    """Summed cross-entropy and number of correct answers of a batch, float64 [2]."""
     loss = F.cross_entropy(logits, y, reduction="sum").double()
     return torch.stack([loss, (logits.argmax(1) == y).sum().double()])

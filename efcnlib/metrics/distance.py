@@ -37,6 +37,9 @@ def deviation(layer: DenseConv) -> Deviation:
 
     None is a difference of larger sums, which would lose all digits where it matters, at small delta.
 
+    :param layer: Of an eFCN or standard FCN, in either layout; weights that a live layout leaves out are counted.
+    :returns: Three float64 scalars on the layer's device.
+
     >>> import torch
     >>> from efcnlib import deviation, embed
     >>> efcn = embed(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 2)).double(), (1, 2, 3))  # 6 inputs, 2 outputs
@@ -59,9 +62,10 @@ def deviation(layer: DenseConv) -> Deviation:
 
 
 def delta(parts: Sequence[Deviation]) -> Tensor:
-    r""":math:`\delta = \lVert W_\text{off-local} \rVert_2 / \lVert W \rVert_2` over the given layers, at least one.
+    r"""Locality, :math:`\delta = \lVert W_\text{off-local} \rVert_2 / \lVert W \rVert_2` over layers.
 
-    A fraction in [0, 1]; nan if all weights are zero.
+    :param parts: The layers' squared norms, one layer at least.
+    :returns: A fraction in [0, 1], float64, of the parts' shape; nan if all weights are zero.
 
     >>> import torch
     >>> from efcnlib.metrics import Deviation, delta
@@ -73,7 +77,10 @@ def delta(parts: Sequence[Deviation]) -> Tensor:
 
 
 def sharing(parts: Sequence[Deviation]) -> Tensor:
-    r""":math:`\lVert W_\text{local} - P W \rVert_2 / \lVert W_\text{local} \rVert_2` over the given layers, in [0, 1].
+    r"""Weight sharing, :math:`\lVert W_\text{local} - P W \rVert_2 / \lVert W_\text{local} \rVert_2` over layers.
+
+    :param parts: The layers' squared norms, one layer at least.
+    :returns: A fraction in [0, 1], float64, of the parts' shape; nan if all local weights are zero.
 
     >>> import torch
     >>> from efcnlib.metrics import Deviation, sharing
@@ -85,9 +92,12 @@ def sharing(parts: Sequence[Deviation]) -> Tensor:
 
 @torch.no_grad()
 def masked_weights(network: nn.Sequential, keep: str) -> dict[str, Tensor]:
-    """Weights of the convolutions' layers with the other part set to zero; ``keep`` is "local" or "off-local".
+    """Weights of the convolutions' layers with the other part set to zero, for ``torch.func.functional_call``.
 
-    For ``torch.func.functional_call``. Biases and the linear layers stay as they are.
+    :param network: An eFCN or standard FCN. Its biases and linear layers are no part of the result.
+    :param keep: "local" or "off-local".
+    :returns: Weights [outputs, inputs] by their parameters' names; copies.
+    :raises UserError: For another part.
 
     >>> import torch
     >>> from efcnlib.embedding import embed

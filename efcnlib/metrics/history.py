@@ -16,9 +16,16 @@ HEAT = 3, 4  # cells in a row of outputs and in a row of inputs, at most: small 
 def history_row(
     network: nn.Sequential, train: Split, test: Split, precision: str = "float32", **more: Tensor
 ) -> dict[str, float | list[float]]:
-    """One row of a run's history. Of a dense network also its distances to the CNN subspace and masked accuracies.
+    """One row of a run's history: loss and accuracy; of a dense network also its distances to the CNNs.
 
-    ``precision`` is that of `evaluate`; ``more`` are scalars on the device that go into the row by their names.
+    :param network: On the device of the splits.
+    :param train: Training images, for "train_loss" (nats) and "train_accuracy".
+    :param test: Test images, for "test_loss", "test_accuracy" and, of a dense network, "accuracy_local" and
+        "accuracy_off_local", those of its `masked_weights`.
+    :param precision: As for `evaluate`.
+    :param more: Scalars on the device that go into the row by their names.
+    :returns: Numbers by name. Of a dense network with "delta", "sharing", and "delta_by_layer", "sharing_by_layer":
+        lists.
 
     >>> import torch
     >>> from efcnlib import embed
@@ -61,14 +68,7 @@ def weight_pictures(network: nn.Sequential) -> dict[str, Tensor]:
     """What figures show of the first layer's first block, [h_out, w_out, h_padded, w_padded], while a network trains.
 
     "filters" [2, h_padded, w_padded]: the row of the corner output, which the supplement's Figure 5 shows, then that of
-    the central one. "heat" [outputs, inputs], float16: see `rms_heatmap`.
-
-    >>> import torch
-    >>> from efcnlib import embed
-    >>> from efcnlib.metrics import weight_pictures
-    >>> efcn = embed(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3, padding=1)), (1, 8, 8))
-    >>> {name: tuple(picture.shape) for name, picture in weight_pictures(efcn).items()}
-    {'filters': (2, 10, 10), 'heat': (24, 40)}
+    the central one. "heat" [rows, columns], float16: see `rms_heatmap`.
     """
     matrix = block(convolutions(network)[0][1])
     corner, centre = matrix[0, 0], matrix[matrix.shape[0] // 2, matrix.shape[1] // 2]
@@ -80,13 +80,6 @@ def rms_heatmap(matrix: Tensor) -> Tensor:
 
     A cell lies within one row of the output map and one row of the input image, so that the bands of a convolution
     stay to be seen; the last ones of a row are narrower where it cannot be divided evenly.
-
-    >>> import torch
-    >>> from efcnlib.metrics import rms_heatmap
-    >>> rms_heatmap(torch.arange(24.0).view(1, 3, 1, 8))
-    tensor([[ 0.7071,  2.5495,  4.5277,  6.5192],
-            [ 8.5147, 10.5119, 12.5100, 14.5086],
-            [16.5076, 18.5068, 20.5061, 22.5056]])
     """
     h_out, w_out, h_in, w_in = matrix.shape
     widths = -(-w_out // HEAT[0]), -(-w_in // HEAT[1])

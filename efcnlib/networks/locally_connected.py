@@ -9,10 +9,15 @@ from efcnlib.geometry import Axis, ConvGeometry
 
 
 class LocalConv(nn.Module):
-    """A convolution without weight sharing.
+    """A convolution without weight sharing, from [n, c_in, h, w] to [n, c_out, h_out, w_out].
 
-    ``weight`` is [groups, c_out / groups, c_in / groups, kh, kw, h, w] and ``bias`` [c_out, h, w] or None, both
-    uninitialised.
+    ``weight`` is [groups, c_out / groups, c_in / groups, kh, kw, h_out, w_out] and ``bias`` [c_out, h_out, w_out] or
+    None, both uninitialised.
+
+    :param geometry: The convolution's.
+    :param bias: Whether there are biases.
+    :param dtype: Of weights and biases; None: PyTorch's default.
+    :param device: Where they are; None: PyTorch's default.
 
     >>> import torch
     >>> from efcnlib.geometry import Axis, ConvGeometry

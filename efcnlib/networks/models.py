@@ -27,13 +27,19 @@ from efcnlib.networks.tracing import POOLINGS, image_shape, pair, trace, trace_l
 class DenseConv(nn.Module):
     """A convolution's place in a dense network: a full matrix from all its inputs to all its outputs.
 
-    ``weight`` is [outputs, inputs] and ``bias`` [outputs] or None, uninitialised, in the padded or the live layout of
-    ``geometry``. Input [n, c_in, h, w], output [n, c_out, rows, columns], cut to the live outputs in the live layout.
+    ``weight`` is [outputs, inputs] and ``bias`` [outputs] or None, uninitialised. It maps [n, c_in, h, w] to
+    [n, c_out, rows, columns], cut to the live outputs in the live layout.
 
     Without weight decay the dead weights never change. In the live layout all that is kept of them is, for each orbit,
     their mean and squared distance to it (``dead_mean``, ``dead_spread``: [c_out, c_in / groups, kh, kw]), the sum of
     the squares of the off-local ones (``dead_off``), and that of the biases of each channel's unread outputs
-    (``dead_bias``).
+    (``dead_bias``); all float64.
+
+    :param geometry: The convolution's.
+    :param live: The live layout, else the padded one.
+    :param bias: Whether there are biases.
+    :param dtype: Of weights and biases; None: PyTorch's default.
+    :param device: Where they are; None: PyTorch's default.
 
     >>> from efcnlib.networks import architectures
     >>> from efcnlib import networks
@@ -85,9 +91,13 @@ class DenseConv(nn.Module):
 
 
 def cnn(layers: Sequence[tables.Layer], input_shape: Sequence[int], device: str = "cpu") -> nn.Sequential:
-    """The convolutional network of a table for inputs [c, h, w]; weights uninitialised, see `initialise`.
+    """The convolutional network of a table of layers, weights uninitialised, see `initialise`.
 
-    On the ``device`` "meta" there are only shapes, whatever their size.
+    :param layers: As of `efcnlib.networks.architectures`.
+    :param input_shape: (channels, height, width) of one image, in pixels.
+    :param device: On "meta" there are only shapes, whatever their size.
+    :returns: A flat Sequential, float32.
+    :raises UserError: For an unknown layer, and for one that does not fit its input.
 
     >>> from efcnlib.networks import architectures
     >>> from efcnlib import networks
@@ -123,7 +133,13 @@ def cnn(layers: Sequence[tables.Layer], input_shape: Sequence[int], device: str 
 
 
 def dense(network: nn.Sequential, input_shape: Sequence[int], live: bool = True) -> nn.Sequential:
-    """The fully-connected network of the same shape, uninitialised, on the device of ``network``.
+    """The fully-connected network of the same shape, uninitialised, in the type and on the device of ``network``.
+
+    :param network: A flat Sequential without batch normalisation (`fold_batch_norm
+        <efcnlib.embedding.fold_batch_norm>`).
+    :param input_shape: (channels, height, width) of one image, in pixels.
+    :param live: As for `embed <efcnlib.embedding.embed>`.
+    :raises UserError: It names the first layer that has no dense counterpart.
 
     >>> from efcnlib.networks import architectures
     >>> from efcnlib import networks
@@ -141,6 +157,8 @@ def dense(network: nn.Sequential, input_shape: Sequence[int], live: bool = True)
 def local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
     """The locally-connected network (eLCN) of the same shape, uninitialised, on the device of ``network``.
 
+    Args and errors are those of `dense`.
+
     >>> from efcnlib.networks import architectures
     >>> from efcnlib import networks
     >>> elcn = networks.local(networks.cnn(architectures.small(10), (1, 8, 8)), (1, 8, 8))
@@ -148,14 +166,17 @@ def local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
     (1, 8, 1, 3, 3, 8, 8)
     """
     return _counterpart(
-        network,
-        input_shape,
-        lambda conv, g: LocalConv(g, conv.bias is not None, conv.weight.dtype, conv.weight.device),
+        network, input_shape, lambda conv, g: LocalConv(g, conv.bias is not None, conv.weight.dtype, conv.weight.device)
     )
 
 
 def initialise(network: nn.Sequential, generator: torch.Generator) -> nn.Sequential:
-    r"""PyTorch's default, :math:`U(-1, 1) / \sqrt{\text{fan-in}}` for weights and biases, by ``generator``; in place.
+    r"""PyTorch's default, :math:`U(-1, 1) / \sqrt{\text{fan-in}}` for weights and biases, in place.
+
+    :param network: A flat Sequential.
+    :param generator: On the network's device; it draws layer after layer.
+    :returns: The same network.
+    :raises UserError: For an eLCN, which has no initialisation of its own.
 
     >>> import torch
     >>> from efcnlib.networks import initialise
@@ -174,7 +195,10 @@ def initialise(network: nn.Sequential, generator: torch.Generator) -> nn.Sequent
 
 
 def convolutions(network: nn.Sequential) -> list[tuple[str, DenseConv]]:
-    """The layers of a dense network that come from convolutions, with their names.
+    """The layers of a dense network that come from convolutions.
+
+    :param network: An eFCN or standard FCN, flat; of any other the list is empty.
+    :returns: (name, layer) in order.
 
     >>> from efcnlib.networks import architectures
     >>> from efcnlib import networks

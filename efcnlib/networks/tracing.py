@@ -34,7 +34,9 @@ class TracedLayer:
 def trace(network: nn.Sequential, input_shape: Sequence[int]) -> list[TracedLayer]:
     """Output shape of every layer, and for each Conv2d its geometry with the outputs that are read afterwards.
 
-    Raises UserError naming the first layer that has no dense counterpart or does not fit its input.
+    :param network: A flat Sequential.
+    :param input_shape: (channels, height, width) of one image, in pixels.
+    :raises UserError: It names the first layer that has no dense counterpart or does not fit its input.
 
     >>> from efcnlib.networks import architectures
     >>> from efcnlib import networks

@@ -76,16 +76,7 @@ class FusedUpdate:
 
 
 def accumulate_product(target: Tensor, dy: Tensor, x: Tensor, *, beta: float, alpha: float) -> None:
-    """In place, target <- beta target + alpha dy^T x, summed in ``target``'s type whatever that of the compute_dtype.
-
-    >>> import torch
-    >>> from efcnlib.training.fused_updates import accumulate_product
-    >>> target = torch.ones(1, 2)
-    >>> dy, x = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
-    >>> accumulate_product(target, dy, x, beta=1, alpha=-0.5)
-    >>> target
-    tensor([[-0.5000,  0.0000]])
-    """
+    """In place, target <- beta target + alpha dy^T x, summed in the type of ``target`` whatever that of dy and x."""
     if dy.dtype == target.dtype:
         target.addmm_(dy.t(), x, beta=beta, alpha=alpha)
     elif target.is_cuda:
@@ -103,18 +94,6 @@ class FusedLinear:
 
     ``compute_dtype`` is the type in which products are computed. If that is not the masters', a copy of W in that type,
     ``bf16_weight``, serves the products forward and back.
-
-    >>> import torch
-    >>> from efcnlib.training.fused_updates import FusedLinear
-    >>> from efcnlib.training.optimisers import Optimiser
-    >>> matrix = FusedLinear(torch.eye(2), None, Optimiser(lr=0.5), torch.float32, None)
-    >>> x, dy = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 0.0]])
-    >>> matrix.forward(x), matrix.input_gradient(dy)
-    (tensor([[1., 2.]]), tensor([[1., 0.]]))
-    >>> matrix.update(dy, x)
-    >>> matrix.weight
-    tensor([[ 0.5000, -1.0000],
-            [ 0.0000,  1.0000]])
     """
 
     def __init__(

@@ -13,11 +13,12 @@ from efcnlib.training.trainer import Engine, Trainer
 
 
 def log_spaced(epochs: int, points: int) -> tuple[int, ...]:
-    r"""Epoch 0 and at most ``points`` whole epochs, evenly spaced in the logarithm, the last one ``epochs``.
+    r"""Epoch 0 and :math:`\lfloor E^{i / (n - 1)} \rfloor`, i = 0, ..., n - 1: evenly spaced in the logarithm.
 
     This is the published checkpoint grid: ``log_spaced(100, 20)`` contains the supplement's 5, 11, 18, 61, 78.
 
-    The epochs are those of :math:`\lfloor E^{i / (n - 1)} \rfloor`, i = 0, ..., n - 1, for E epochs and n points.
+    :param epochs: The last one, E.
+    :param points: n; equal ones are given once.
 
     >>> from efcnlib.training.loop import log_spaced
     >>> log_spaced(100, 20)
@@ -56,15 +57,26 @@ def train(
     optimiser_state: dict[str, Tensor] | None = None,
     resume_from: tuple[int, dict[str, Tensor]] | None = None,
 ) -> Iterator[EpochResult]:
-    """Train in place for ``epochs`` passes over ``split``, an epoch each time the iterator is asked for the next.
+    """Train in place, an epoch each time the iterator is asked for the next.
 
-    Yields epoch 0 before the first step, then 1, ..., epochs. On a GPU an epoch is enqueued when it is yielded, not
-    computed: whoever reads something waits for it. ``batch`` is in images, the last one of an epoch may be smaller.
-    ``seed`` decides the order of the images (unless ``shuffle`` is off: then it is the published one, the same every
-    epoch), the dropout masks and, with ``augment``, how each image is moved and mirrored anew each epoch
-    (``augmentation``); no generator of PyTorch's own is used. The optimiser starts with what is ``carried`` over from a
-    CNN's (`Trainer.load_optimiser_state`), by default fresh. On a CPU the same call with as many threads
-    gives the same bits, also when it goes on, with ``after``, from the epoch and the state of one that was cut off.
+    On a GPU an epoch is enqueued when it is yielded, not computed: whoever reads something waits for it. On a CPU the
+    same call with as many threads gives the same bits, also when it resumes. No generator of PyTorch's own is used.
+
+    :param network: On the device it is trained on.
+    :param split: The training images, on the same device.
+    :param optimiser: Its settings.
+    :param epochs: Passes over the split.
+    :param batch: In images; the last one of an epoch may be smaller.
+    :param shuffle: A new order each epoch; else the published one, the images' own.
+    :param seed: Decides the order of the images, the dropout masks, and how images are augmented.
+    :param precision: Of matrix products: "float32", "tf32" or "bf16".
+    :param engine: How steps are computed; the result is the same up to rounding.
+    :param augment: Crop and flip each image anew each epoch.
+    :param optimiser_state: The state of a CNN's optimiser to start with (`Trainer.load_optimiser_state`); None: start
+        fresh.
+    :param resume_from: Epoch and state of a training that was cut off, from which to go on.
+    :returns: Yields epoch 0 before the first step, then 1, ..., ``epochs``.
+    :raises UserError: For what cannot be computed so, before the first step.
 
     >>> import torch
     >>> from efcnlib.data.datasets import load, to_device

@@ -54,33 +54,14 @@ class Optimiser(Settings):
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of a PyTorch optimiser, as "PARAMETER/NAME", parameters by their number.
-
-    >>> import torch
-    >>> from efcnlib.training.optimisers import Optimiser, optimiser_tensors
-    >>> w = torch.zeros(2, requires_grad=True)
-    >>> sgd = Optimiser(lr=0.1, momentum=0.5).build([w], fused=False)
-    >>> for _ in range(2):
-    ...     w.grad = torch.tensor([1.0, 2.0])
-    ...     sgd.step()
-    >>> optimiser_tensors(sgd)
-    {'0/momentum_buffer': tensor([1.5000, 3.0000])}
-    """
+    """The state of a PyTorch optimiser, as "PARAMETER/NAME", parameters by their number."""
     parameters = enumerate(p for group in optimiser.param_groups for p in group["params"])
     states = ((i, name, value) for i, p in parameters for name, value in optimiser.state.get(p, {}).items())
     return {f"{i}/{name}": value for i, name, value in states if isinstance(value, Tensor)}
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
-    """Make a fresh optimiser what the one was that gave `optimiser_tensors`, in each parameter's own memory layout.
-
-    >>> import torch
-    >>> from efcnlib.training.optimisers import Optimiser, optimiser_tensors, restore_optimiser
-    >>> sgd = Optimiser(momentum=0.5).build([torch.zeros(2, requires_grad=True)])
-    >>> restore_optimiser(sgd, {"0/momentum_buffer": torch.tensor([1.5, 3.0])})
-    >>> optimiser_tensors(sgd)
-    {'0/momentum_buffer': tensor([1.5000, 3.0000])}
-    """
+    """Make a fresh optimiser what the one was that gave `optimiser_tensors`, in each parameter's own memory layout."""
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     for key, value in moments.items():
         number, name = key.split("/")
@@ -92,10 +73,5 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, moments: dict[str, Tenso
 
 
 def strip_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Those whose names start with ``prefix``, under the rest of their names.
-
-    >>> from efcnlib.training.optimisers import strip_prefix
-    >>> strip_prefix("matrix/", {"matrix/0": 1, "matrix/1": 2, "rest/0": 3})
-    {'0': 1, '1': 2}
-    """
+    """Those whose names start with ``prefix``, under the rest of their names."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

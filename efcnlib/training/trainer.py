@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from efcnlib.data.augmentation import random_crop_and_flip
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError, at_least
-from efcnlib.kernels.precision import check_precision as check_precision
-from efcnlib.kernels.precision import matmul_precision
+from efcnlib.kernels.precision import check_precision, matmul_precision
 from efcnlib.networks import DROPOUT, DenseConv, convolutions
 from efcnlib.settings import Settings
 from efcnlib.training import memory
@@ -41,14 +40,19 @@ class Engine(Settings):
 
 
 class Trainer:
-    r"""A network in training, in place, on the device it is on.
-
-    ``batch`` is in images; ``seed`` decides the dropout masks and, with ``augment``, how each step's images are moved
-    and mirrored (``augmentation``): alike in all networks. Raises UserError for what cannot be computed so, before
-    anything is. The network's parameters are only up to date after `flush`.
+    r"""A network in training, in place, on the device it is on. Its parameters are only up to date after `flush`.
 
     The loss is the cross-entropy :math:`-\frac{1}{n} \sum_j \ln p_j`, with :math:`p_j` the probability that the network
     gives to the right class of the j-th image of the batch.
+
+    :param network: A flat Sequential.
+    :param optimiser: Its settings.
+    :param precision: Of matrix products: "float32", "tf32" or "bf16".
+    :param engine: How steps are computed; None: the default `Engine`.
+    :param batch: The largest one, in images.
+    :param seed: Decides the dropout masks and, with ``augment``, crops and flips: alike in all networks.
+    :param augment: Crop and flip each step's images.
+    :raises UserError: For what cannot be computed so, or does not fit into memory, before anything is computed.
 
     >>> import torch
     >>> from efcnlib import embed
@@ -112,7 +116,7 @@ class Trainer:
                 x = random_crop_and_flip(x, self.augmentation_generator)
             if self.other_optimiser is not None:
                 self.other_optimiser.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(self._logits(x), y)
+            loss = F.cross_entropy(_logits(self, x), y)
             loss.backward()
             if self.other_optimiser is not None:
                 self.other_optimiser.step()
@@ -120,10 +124,7 @@ class Trainer:
         return loss.detach()
 
     def epoch(self, split: Split, order: Tensor) -> None:
-        """Steps on the images of ``split`` in ``order``, an int64 tensor [images] of the CPU; the rest is a batch too.
-
-        On a GPU all steps are enqueued, none is waited for.
-        """
+        """Steps on the images of ``split`` in ``order``, int64 [images] on the CPU; on a GPU none is waited for."""
         self.network.train()
         group = self.batch * self.engine.delay
         fits = self.device.type == "cuda" and len(order) % group == 0
@@ -147,10 +148,7 @@ class Trainer:
         return total
 
     def state(self) -> dict[str, Tensor]:
-        """All that decides the steps to come, once flushed: weights, optimisers' states, the generators.
-
-        These are the trainer's own tensors, which the next step changes.
-        """
+        """The trainer's own tensors that decide the steps to come, once flushed; the next step changes them."""
         tensors = {f"network/{name}": value.detach() for name, value in self.network.state_dict().items()}
         for name, matrix in self.fused_layers.items():
             tensors |= {f"matrix/{name}/{key}": value for key, value in matrix.state().items()}
@@ -189,32 +187,35 @@ class Trainer:
             moments = embed_moments(self.network.get_submodule(name), part, strip_prefix(f"{parameter}/", on_device))
             restore_optimiser(self.other_optimiser, {f"{number}/{key}": value for key, value in moments.items()})
 
-    def _logits(self, x: Tensor) -> Tensor:
-        reduced = self.compute_dtype == torch.bfloat16
-        if not self.fused:
-            if self.has_convolutions:
-                x = x.contiguous(memory_format=torch.channels_last)
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False):
-                for layer in self.network:
-                    x = self._dropout(layer, x) if isinstance(layer, DROPOUT) else layer(x)
-            return x.float() if reduced else x
-        x = x.to(self.compute_dtype)
-        for name, layer in self.network.named_children():
-            if isinstance(layer, DenseConv):
-                y = _FusedProduct.apply(layer.flatten_input(x), self.dummy, self.fused_layers[name])
-                x = y.unflatten(1, layer.output_shape)
-            elif isinstance(layer, nn.Linear):
-                x = _FusedProduct.apply(x, self.dummy, self.fused_layers[name])
-            else:
-                x = self._dropout(layer, x) if isinstance(layer, DROPOUT) else layer(x)
-        return x.float() if reduced else x
 
-    def _dropout(self, layer: nn.Module, x: Tensor) -> Tensor:
-        """Dropout with the training's own generator: PyTorch's layer takes none."""
-        keep = 1 - layer.p
-        shape = x.shape[:2] + (1,) * (x.ndim - 2) if isinstance(layer, nn.Dropout2d) else x.shape
-        mask = torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(keep, generator=self.dropout_generator)
-        return x * mask / keep if keep else x * 0
+def _logits(trainer: Trainer, x: Tensor) -> Tensor:
+    """The network's output in training, with products in the trainer's precision."""
+    reduced = trainer.compute_dtype == torch.bfloat16
+    if not trainer.fused:
+        if trainer.has_convolutions:
+            x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False):
+            for layer in trainer.network:
+                x = _dropout(trainer, layer, x) if isinstance(layer, DROPOUT) else layer(x)
+        return x.float() if reduced else x
+    x = x.to(trainer.compute_dtype)
+    for name, layer in trainer.network.named_children():
+        if isinstance(layer, DenseConv):
+            y = _FusedProduct.apply(layer.flatten_input(x), trainer.dummy, trainer.fused_layers[name])
+            x = y.unflatten(1, layer.output_shape)
+        elif isinstance(layer, nn.Linear):
+            x = _FusedProduct.apply(x, trainer.dummy, trainer.fused_layers[name])
+        else:
+            x = _dropout(trainer, layer, x) if isinstance(layer, DROPOUT) else layer(x)
+    return x.float() if reduced else x
+
+
+def _dropout(trainer: Trainer, layer: nn.Module, x: Tensor) -> Tensor:
+    """Dropout with the training's own generator: PyTorch's layer takes none."""
+    keep = 1 - layer.p
+    shape = x.shape[:2] + (1,) * (x.ndim - 2) if isinstance(layer, nn.Dropout2d) else x.shape
+    mask = torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(keep, generator=trainer.dropout_generator)
+    return x * mask / keep if keep else x * 0
 
 
 class _FusedProduct(torch.autograd.Function):
@@ -235,14 +236,7 @@ class _FusedProduct(torch.autograd.Function):
 
 
 def check_supported(optimiser: Optimiser, precision: str, engine: Engine, device: torch.device | str) -> None:
-    """UserError for a combination that has no exact computation on ``device``.
-
-    >>> from efcnlib.training.trainer import Engine, Optimiser, check_supported
-    >>> check_supported(Optimiser(momentum=0.9), "float32", Engine(delay=4), "cpu")
-    Traceback (most recent call last):
-        ...
-    efcnlib.errors.UserError: delay 4 is for sgd without momentum and weight decay: take delay 1
-    """
+    """UserError for a combination that has no exact computation on ``device``."""
     device = torch.device(device)
     check_precision(precision, device)
     if engine.graph and device.type != "cuda":
