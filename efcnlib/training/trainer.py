@@ -196,7 +196,7 @@ def _logits(trainer: Trainer, x: Tensor) -> Tensor:
             x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False):
             for layer in trainer.network:
-                x = _dropout(trainer, layer, x) if isinstance(layer, DROPOUT) else layer(x)
+                x = dropout(layer, x, trainer.dropout_generator) if isinstance(layer, DROPOUT) else layer(x)
         return x.float() if reduced else x
     x = x.to(trainer.compute_dtype)
     for name, layer in trainer.network.named_children():
@@ -206,15 +206,15 @@ def _logits(trainer: Trainer, x: Tensor) -> Tensor:
         elif isinstance(layer, nn.Linear):
             x = _FusedProduct.apply(x, trainer.dummy, trainer.fused_layers[name])
         else:
-            x = _dropout(trainer, layer, x) if isinstance(layer, DROPOUT) else layer(x)
+            x = dropout(layer, x, trainer.dropout_generator) if isinstance(layer, DROPOUT) else layer(x)
     return x.float() if reduced else x
 
 
-def _dropout(trainer: Trainer, layer: nn.Module, x: Tensor) -> Tensor:
-    """Dropout with the training's own generator: PyTorch's layer takes none."""
+def dropout(layer: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
+    """Dropout with a generator of one's own: PyTorch's layer takes none."""
     keep = 1 - layer.p
     shape = x.shape[:2] + (1,) * (x.ndim - 2) if isinstance(layer, nn.Dropout2d) else x.shape
-    mask = torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(keep, generator=trainer.dropout_generator)
+    mask = torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(keep, generator=generator)
     return x * mask / keep if keep else x * 0
 
 

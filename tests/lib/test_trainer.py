@@ -12,7 +12,7 @@ from efcnlib.errors import UserError
 from efcnlib.networks import architectures
 from efcnlib.training.cuda_graph import CapturedEpoch
 from efcnlib.training.optimisers import Optimiser
-from efcnlib.training.trainer import Engine, Trainer
+from efcnlib.training.trainer import Engine, Trainer, dropout
 
 SHAPE = (2, 9, 8)
 OPTIMISERS = {
@@ -181,9 +181,9 @@ def test_dropout_is_the_trainings_own_and_keeps_the_mean():
     assert not torch.equal(states[0], states[2])
     ones = torch.ones(300, 200)
     for layer in (torch.nn.Dropout(0.4), torch.nn.Dropout(0.0)):
-        assert trainer._dropout(layer, ones).mean().item() == pytest.approx(1, abs=0.02)
-    assert trainer._dropout(torch.nn.Dropout(1.0), ones).abs().sum() == 0
-    whole = trainer._dropout(torch.nn.Dropout2d(0.4), torch.ones(50, 20, 3, 3))
+        assert dropout(layer, ones, trainer.dropout_generator).mean().item() == pytest.approx(1, abs=0.02)
+    assert dropout(torch.nn.Dropout(1.0), ones, trainer.dropout_generator).abs().sum() == 0
+    whole = dropout(torch.nn.Dropout2d(0.4), torch.ones(50, 20, 3, 3), trainer.dropout_generator)
     assert torch.equal(whole.amax((2, 3)), whole.amin((2, 3)))  # a channel is dropped whole
 
 
@@ -195,9 +195,9 @@ def test_what_a_graph_replays_is_the_epoch(delay):
     eager, other = (Trainer(n, OPTIMISERS["sgd"], engine=Engine(delay=delay), batch=8) for n in networks_)
     eager.epoch(split, order)
     replayed = CapturedEpoch(other, split, 64)
-    assert replayed.groups * delay == 8
+    assert replayed.replays * delay == 8
     replayed.order.copy_(order)
-    for _ in range(replayed.groups):
+    for _ in range(replayed.replays):
         replayed._steps()
     assert_same(*networks_, atol=0)
 
