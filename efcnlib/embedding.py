@@ -5,7 +5,7 @@ inputs for stride s, and zero elsewhere.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -189,7 +189,7 @@ def fold_batch_norm(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Se
     return result.eval().requires_grad_()  # PyTorch's fusing freezes a bias that the layer did not have before
 
 
-def _flatten(network: nn.Sequential, prefix: str = ""):
+def _flatten(network: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     if not isinstance(network, nn.Sequential) or type(network).forward is not nn.Sequential.forward:
         raise UserError(f"a {type(network).__name__} has no known order of layers: give a torch.nn.Sequential")
     for name, layer in named_layers(network):

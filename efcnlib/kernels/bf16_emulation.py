@@ -39,7 +39,9 @@ class EmulatedBf16(TorchDispatchMode):
     tensor([[1.]], dtype=torch.bfloat16)
     """
 
-    def __torch_dispatch__(self, func, types: Sequence, args: tuple = (), kwargs: Mapping | None = None):
+    def __torch_dispatch__(
+        self, func: torch._ops.OpOverload, types: Sequence, args: tuple = (), kwargs: Mapping | None = None
+    ) -> object:
         """One operation, its operands widened if it is a product of bf16."""
         kwargs = kwargs or {}
         if func not in PRODUCTS or not all(_is_reduced(value) for value in args if isinstance(value, Tensor)):
@@ -52,5 +54,5 @@ def _is_reduced(value: Tensor) -> bool:
     return value.dtype == torch.bfloat16 and value.device.type == "cpu"
 
 
-def _wide(values):
+def _wide(values: object) -> object:
     return tree_map_only(Tensor, Tensor.float, values)

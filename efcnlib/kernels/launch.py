@@ -63,7 +63,12 @@ def require_tensor(name: str, tensor: Tensor, dtypes: tuple[torch.dtype, ...], s
 
 
 def launch_kernel(
-    kernel, tiles: int, tensors: tuple[Tensor | None, ...], numbers: tuple, tile: Tile, **constants
+    kernel: triton.JITFunction,
+    tiles: int,
+    tensors: tuple[Tensor | None, ...],
+    numbers: tuple,
+    tile: Tile,
+    **constants: object,
 ) -> None:
     """Launch ``kernel`` as ``tiles`` programs on ``tensors``, ``numbers`` and compile-time ``constants``.
 

@@ -235,7 +235,13 @@ class _BatchedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, x: Tensor, dummy: Tensor | None, weight: Tensor, bias: Tensor | None, consume, name: str
+        ctx,
+        x: Tensor,
+        dummy: Tensor | None,
+        weight: Tensor,
+        bias: Tensor | None,
+        consume: GradientConsumer | None,
+        name: str,
     ) -> Tensor:
         ctx.weight, ctx.bias, ctx.consume, ctx.name = weight, bias, consume, name
         if consume is not None:

@@ -5,6 +5,8 @@ distances after every step. Where the loss between two pivots stands out of the 
 is put in.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -218,7 +220,7 @@ def insert_pivots(objective: Objective, path: Points, threshold: float, most: in
     return {name: _inserted(points, places) for name, points in path.items()}
 
 
-def _between(path: Points, i: int, shares) -> Points:
+def _between(path: Points, i: int, shares: Sequence[float]) -> Points:
     """Points at the given shares of the way from point i to the next, stacked."""
     return {
         name: torch.stack([torch.lerp(x[i], x[i + 1], s) if s else x[i] for s in shares]) for name, x in path.items()

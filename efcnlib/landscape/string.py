@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from efcnlib.landscape.batched_loss import Objective
+from efcnlib.landscape.batched_loss import Gradient, Objective
 from efcnlib.landscape.convergence import ConvergenceMonitor, StoppingCriterion
 from efcnlib.landscape.points import DeferredSeries, Points, inner_points, restored, stored
 from efcnlib.landscape.springs import Springs
@@ -66,7 +66,7 @@ def relax_string(
         monitor.restore(state)
     done, points = len(losses.known), inner_points(path)
 
-    def descend(name, gradient) -> None:
+    def descend(name: str, gradient: Gradient) -> None:
         gradient.add_to(points[name], alpha=-lr)
 
     def parts() -> dict[str, list[float]]:

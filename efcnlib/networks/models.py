@@ -11,7 +11,7 @@ An unknown layer is an error, never dropped.
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -209,7 +209,9 @@ def convolutions(network: nn.Sequential) -> list[tuple[str, DenseConv]]:
     return [(name, layer) for name, layer in network.named_children() if isinstance(layer, DenseConv)]
 
 
-def _counterpart(network, input_shape, replace_conv) -> nn.Sequential:
+def _counterpart(
+    network: nn.Sequential, input_shape: Sequence[int], replace_conv: Callable[[nn.Conv2d, ConvGeometry], nn.Module]
+) -> nn.Sequential:
     result = nn.Sequential()
     for traced in trace(network, input_shape):
         layer = traced.layer

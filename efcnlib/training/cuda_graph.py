@@ -1,10 +1,15 @@
 """An epoch as the replay of one CUDA graph: a step, captured once, that finds its own batch on the device."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError
+
+if TYPE_CHECKING:
+    from efcnlib.training.trainer import Trainer
 
 WARM_UP = 3  # groups of steps before the capture: PyTorch and cuBLAS set themselves up in them
 
@@ -15,7 +20,7 @@ class CapturedEpoch:
     The warm-up steps are steps of the training: nothing is computed for nothing, and no state has to be put back.
     """
 
-    def __init__(self, trainer, split: Split, images: int):
+    def __init__(self, trainer: "Trainer", split: Split, images: int):
         batch, self.steps_per_replay = trainer.batch, trainer.engine.delay
         if images % (batch * self.steps_per_replay):
             raise UserError(_divides(images, batch, self.steps_per_replay))

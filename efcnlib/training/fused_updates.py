@@ -181,7 +181,15 @@ class DelayedLinear(FusedLinear):
             [ 0.0000,  1.0000]]), tensor([[-1.5000,  2.0000]]))
     """
 
-    def __init__(self, weight, bias, optimiser: Optimiser, compute_dtype: torch.dtype, delay: int, n: int):
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: nn.Parameter | None,
+        optimiser: Optimiser,
+        compute_dtype: torch.dtype,
+        delay: int,
+        n: int,
+    ):
         super().__init__(weight, bias, optimiser, compute_dtype, None)
         self.lr, self.delay = optimiser.lr, delay
         self.used = self.batches = 0  # rows and batches that are kept

@@ -1,6 +1,7 @@
 """What a training needs of a device's memory, reckoned before it starts, and what there is."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -8,9 +9,13 @@ from torch import nn
 from efcnlib.errors import UserError
 from efcnlib.kernels import bf16_emulation
 from efcnlib.networks import convolutions
+from efcnlib.training.optimisers import Optimiser
+
+if TYPE_CHECKING:
+    from efcnlib.training.trainer import Engine
 
 
-def required_bytes(network: nn.Sequential, optimiser, precision: str, engine, batch: int) -> int:
+def required_bytes(network: nn.Sequential, optimiser: Optimiser, precision: str, engine: "Engine", batch: int) -> int:
     """Bytes that training ``network`` adds to those of its weights: a lower bound, without the library's own."""
     fused = engine.update == "fused" and bool(convolutions(network))
     weights = [p for p in network.parameters() if p.ndim > 1]
@@ -55,7 +60,7 @@ def free_bytes(device: torch.device) -> int | None:
     return int(available[0]) * 1024 if available else None
 
 
-def check_memory(network: nn.Sequential, optimiser, precision: str, engine, batch: int) -> None:
+def check_memory(network: nn.Sequential, optimiser: Optimiser, precision: str, engine: "Engine", batch: int) -> None:
     """UserError if such a training does not fit into what is free."""
     device = next(network.parameters()).device
     need, there = required_bytes(network, optimiser, precision, engine, batch), free_bytes(device)
