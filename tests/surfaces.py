@@ -6,6 +6,7 @@ from torch import Tensor
 
 from efcnlib import embedding, networks
 from efcnlib.data import datasets
+from efcnlib.data.images import to_device
 from efcnlib.landscape import EnergyFunction
 from efcnlib.networks import architectures
 from efcnlib.resumable import ResumeState
@@ -40,7 +41,7 @@ def surface(energy) -> EnergyFunction:
 
 def digits(dtype=torch.float64, train=300, test=150):
     """Training and test images."""
-    return datasets.to_device(datasets.load("digits"), dtype=dtype, train=train, test=test)
+    return to_device(datasets.load("digits"), dtype=dtype, train=train, test=test)
 
 
 def network(seed=0, dtype=torch.float64, live=True):

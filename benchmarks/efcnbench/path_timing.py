@@ -16,7 +16,7 @@ from efcnbench.published_string import LoopedString
 from efcnbench.variants import Setup
 from efcnlab.config import studies
 from efcnlib import embedding, landscape, networks
-from efcnlib.data.datasets import Split
+from efcnlib.data.images import Split
 from efcnlib.errors import UserError, at_least, choice
 from efcnlib.kernels.precision import bf16_speedup
 from efcnlib.landscape.points import Points, linear_points

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from efcnbench import published_loop
-from efcnlib.data.datasets import Split
+from efcnlib.data.images import Split
 from efcnlib.metrics import EVALUATION_BATCH
 
 

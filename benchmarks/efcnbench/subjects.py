@@ -18,6 +18,7 @@ from efcnlab.environment import REPOSITORY, default_root
 from efcnlab.run import sweep
 from efcnlab.store.run_store import Store
 from efcnlib.data import datasets
+from efcnlib.data.images import Images
 from efcnlib.errors import UserError, choice
 from efcnlib.kernels.precision import available_precisions
 from efcnlib.training.optimisers import Optimiser
@@ -221,14 +222,14 @@ def table(result: Mapping) -> list[str]:
     return [f"{name}: {v['median']:.2f} times PyTorch's speed" for name, v in result["ratios"].items()]
 
 
-def _random_pictures(name: str, count: int) -> datasets.Images:
+def _random_pictures(name: str, count: int) -> Images:
     """Noise in the shape of a data set, for timings where its images cannot be had."""
     generator = torch.Generator().manual_seed(0)
     shape, classes = datasets.SIZES[name][2], datasets.CLASSES[name]
     x = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
     y = torch.randint(0, classes, (count,), generator=generator)
     y[0] = classes - 1
-    return datasets.Images(name, x, y, x[:1], y[:1])
+    return Images(name, x, y, x[:1], y[:1])
 
 
 def _default_path(subject: str, result: Mapping, options: Options) -> Path:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from efcnbench import published_loop
 from efcnbench.cost_model import Way
 from efcnlib import embedding, networks
-from efcnlib.data import datasets
+from efcnlib.data.images import Images, Split, channel_statistics, to_device
 from efcnlib.kernels.precision import available_precisions, bf16_speedup, matmul_precision
 from efcnlib.networks import architectures
 from efcnlib.training.optimisers import Optimiser
@@ -26,18 +26,18 @@ class Setup:
     """What all variants share: a network, images, an optimiser, the batch in images, the device."""
 
     cnn: nn.Sequential
-    images: datasets.Images
-    split: datasets.Split
+    images: Images
+    split: Split
     optimiser: Optimiser
     batch: int
     device: torch.device
 
     @classmethod
-    def of(cls, architecture: str, channels: int, pictures: datasets.Images, count: int, optimiser, batch: int, device):
+    def of(cls, architecture: str, channels: int, pictures: Images, count: int, optimiser, batch: int, device):
         """The CNN of an architecture, untrained, seeded; the first ``count`` training images, normalised, resident."""
         table = architectures.architecture(architecture, pictures.classes, channels)
         cnn = networks.initialise(networks.cnn(table, pictures.shape), torch.Generator().manual_seed(0))
-        split, _ = datasets.to_device(pictures, device, train=count, test=1)
+        split, _ = to_device(pictures, device, train=count, test=1)
         return cls(cnn, pictures, split, optimiser, batch, torch.device(device))
 
     def trial(self, batches: int, lr: float) -> "Setup":
@@ -58,8 +58,8 @@ class Setup:
         generator = torch.Generator().manual_seed(1)
         x = torch.randint(0, 256, (batches * self.batch, *self.images.shape), generator=generator, dtype=torch.uint8)
         y = torch.randint(0, self.images.classes, (len(x),), generator=generator)
-        pictures = datasets.Images("noise", x, y, x[:1], y[:1])
-        split, _ = datasets.to_device(pictures, self.device)
+        pictures = Images("noise", x, y, x[:1], y[:1])
+        split, _ = to_device(pictures, self.device)
         optimiser = replace(self.optimiser, lr=lr)
         return replace(self, cnn=cnn, images=pictures, split=split, optimiser=optimiser)
 
@@ -127,7 +127,7 @@ class Published(Loop):
     def __post_init__(self):
         super().__post_init__()
         mean, deviation = (
-            moment / 255 for moment in datasets.channel_statistics(self.setup.images.train_x[: len(self.setup.split)])
+            moment / 255 for moment in channel_statistics(self.setup.images.train_x[: len(self.setup.split)])
         )
         x, y = (part[: len(self.setup.split)] for part in (self.setup.images.train_x, self.setup.images.train_y))
         self.loader = DataLoader(published_loop.PilImages(x, y, mean, deviation), self.setup.batch)

@@ -13,7 +13,7 @@ from efcnlab.run import study_images, sweep
 from efcnlab.run.execute import Workplace, compute, compute_together
 from efcnlab.store.run_lock import Attempt
 from efcnlab.store.run_store import Busy, Result, key_of
-from efcnlib.data.datasets import Images
+from efcnlib.data.images import Images
 from efcnlib.errors import UserError
 from efcnlib.resumable import Stopped
 from rental.agenda import Agenda, engine, wants_kernel

@@ -17,8 +17,7 @@ from efcnlab.store.parent_checkpoints import MOMENTS, checkpoint, gathered
 from efcnlab.store.run_lock import Attempt
 from efcnlab.store.run_store import Result, Store, environment, key_of
 from efcnlib import embedding, metrics, networks
-from efcnlib.data import datasets
-from efcnlib.data.datasets import Split
+from efcnlib.data.images import Split, to_device
 from efcnlib.kernels.precision import matmul_precision
 from efcnlib.landscape import hessian
 from efcnlib.resumable import Pause, Resumable, ResumeState
@@ -48,13 +47,13 @@ class Workplace:
     device: str = "cpu"
     data_root: str | None = None
     engine: Engine = field(default_factory=Engine)
-    _splits: dict[Data, tuple[datasets.Split, datasets.Split]] = field(default_factory=dict)
+    _splits: dict[Data, tuple[Split, Split]] = field(default_factory=dict)
 
-    def splits(self, data: Data) -> tuple[datasets.Split, datasets.Split]:
+    def splits(self, data: Data) -> tuple[Split, Split]:
         """Training and test images on the device, loaded once."""
         if data not in self._splits:
             loaded = study_images.load(data, self.data_root)
-            self._splits[data] = datasets.to_device(loaded, self.device, train=data.train, test=data.test)
+            self._splits[data] = to_device(loaded, self.device, train=data.train, test=data.test)
         return self._splits[data]
 
     def stream(self, new: bool = False) -> "torch.cuda.Stream | None":

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from efcnlab.config.studies import Data, PathRun
 from efcnlab.run import study_images
 from efcnlib import landscape
-from efcnlib.data import datasets
-from efcnlib.data.datasets import Split
+from efcnlib.data.images import Split, held_out
 from efcnlib.errors import UserError
 from efcnlib.landscape.points import Points, Weights
 from efcnlib.resumable import Pause, Resumable, ResumeState
@@ -38,7 +37,7 @@ class Ground:
 
 @functools.lru_cache(maxsize=2)
 def _held_out(data: Data, device: str, data_root: str | None) -> Split:
-    return datasets.held_out(study_images.load(data, data_root), device, data.train_images, data.held_images)
+    return held_out(study_images.load(data, data_root), device, data.train_images, data.held_images)
 
 
 def splits(data: Data, train: Split, test: Split, device: str, data_root: str | None = None) -> dict[str, Split]:

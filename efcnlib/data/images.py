@@ -41,7 +41,8 @@ class Images:
 class Split:
     """Images to be trained on, or tested: x float [n, channels, height, width], normalised; y int64 [n].
 
-    >>> from efcnlib.data.datasets import load, to_device
+    >>> from efcnlib.data.datasets import load
+    >>> from efcnlib.data.images import to_device
     >>> train, test = to_device(load("digits"))
     >>> len(train), tuple(train.x.shape), train.x.dtype
     (1437, (1437, 1, 8, 8), torch.float32)
@@ -73,7 +74,8 @@ def to_device(
     :raises UserError: For more images than there are, and for a channel that is the same everywhere.
 
     >>> import torch
-    >>> from efcnlib.data.datasets import load, to_device
+    >>> from efcnlib.data.datasets import load
+    >>> from efcnlib.data.images import to_device
     >>> train, _ = to_device(load("digits"), dtype=torch.float64, train=1000)
     >>> round(abs(train.x.mean().item()), 12), round(train.x.std(correction=0).item(), 12)
     (0.0, 1.0)
@@ -97,7 +99,8 @@ def held_out(images: Images, device: str | torch.device, train: int, count: int)
     :param count: How many behind them to take.
     :raises UserError: For more images than there are.
 
-    >>> from efcnlib.data.datasets import held_out, load
+    >>> from efcnlib.data.datasets import load
+    >>> from efcnlib.data.images import held_out
     >>> len(held_out(load("digits"), "cpu", train=1000, count=300))
     300
     """
@@ -121,7 +124,7 @@ def epoch_order(n: int, batch: int, generator: torch.Generator | None) -> Tensor
     :raises UserError: For a batch below 1 or above ``n``.
 
     >>> import torch
-    >>> from efcnlib.data.datasets import epoch_order
+    >>> from efcnlib.data.images import epoch_order
     >>> epoch_order(5, 2, None), epoch_order(5, 2, torch.Generator().manual_seed(0)).sort().values
     (tensor([0, 1, 2, 3, 4]), tensor([0, 1, 2, 3, 4]))
     """

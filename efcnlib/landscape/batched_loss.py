@@ -127,9 +127,10 @@ class MinibatchLoss:
 
     >>> import torch
     >>> from efcnlib.data import datasets
+    >>> from efcnlib.data.images import to_device
     >>> from efcnlib import landscape
     >>> from efcnlib.landscape.batched_loss import MinibatchLoss, nn
-    >>> train, _ = datasets.to_device(datasets.load("digits"))
+    >>> train, _ = to_device(datasets.load("digits"))
     >>> objective = MinibatchLoss(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), train, batch=100, seed=0)
     >>> zeros = {"1.weight": torch.zeros(10, 64), "1.bias": torch.zeros(10)}
     >>> objective.next_batch()

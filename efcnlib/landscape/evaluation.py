@@ -31,9 +31,10 @@ def evaluate_curve(
 
     >>> import torch
     >>> from efcnlib.data import datasets
+    >>> from efcnlib.data.images import to_device
     >>> from efcnlib import landscape
     >>> from efcnlib.resumable import finish
-    >>> _, test = datasets.to_device(datasets.load("digits"))
+    >>> _, test = to_device(datasets.load("digits"))
     >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
     >>> start, end = ({name: torch.full_like(w, s) for name, w in network.named_parameters()} for s in (0.0, 1.0))
     >>> curve = landscape.linear_path(start, end, 3)

@@ -32,7 +32,7 @@ def evaluate_averaged_outputs(
     `evaluate`; outputs are averaged in float32. Resumable.
 
     >>> import torch
-    >>> from efcnlib.data.datasets import Split
+    >>> from efcnlib.data.images import Split
     >>> from efcnlib.landscape import evaluate_averaged_outputs
     >>> from efcnlib.resumable import finish
     >>> split = Split(torch.eye(2), torch.tensor([0, 1]))

@@ -27,7 +27,7 @@ def evaluate(
     :returns: (cross-entropy in nats, accuracy in [0, 1]), float64 [2] on the split's device.
 
     >>> import torch
-    >>> from efcnlib.data.datasets import Split
+    >>> from efcnlib.data.images import Split
     >>> from efcnlib.metrics import evaluate
     >>> split = Split(torch.tensor([[4.0, 0.0], [0.0, 4.0], [1.0, 0.0]]), torch.tensor([0, 1, 1]))
     >>> evaluate(torch.nn.Identity(), split)  # two of three images are right

@@ -79,7 +79,8 @@ def train(
     :raises UserError: For what cannot be computed so, before the first step.
 
     >>> import torch
-    >>> from efcnlib.data.datasets import load, to_device
+    >>> from efcnlib.data.datasets import load
+    >>> from efcnlib.data.images import to_device
     >>> from torch import nn
     >>> from efcnlib.networks import initialise
     >>> from efcnlib.training.loop import Optimiser, train

@@ -7,7 +7,7 @@ import torch
 
 from efcnbench import path_timing, subjects
 from efcnlab.cli import main
-from efcnlib.data.datasets import Split
+from efcnlib.data.images import Split
 from efcnlib.errors import UserError
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ import torch
 
 from efcnbench import correctness, published_loop, subjects, timing, variants
 from efcnlab.cli import main
-from efcnlib.data import datasets
+from efcnlib.data.images import Images
 from efcnlib.training.optimisers import Optimiser
 
 CPU = torch.device("cpu")
@@ -204,4 +204,4 @@ def test_the_gate_follows_every_step_of_the_optimiser():
     assert not torch.equal(
         *(correctness.change_of(s, lambda s=s: correctness.by_pytorch(s)) for s in (setup, momentum))
     )
-    assert isinstance(setup.images, datasets.Images)
+    assert isinstance(setup.images, Images)

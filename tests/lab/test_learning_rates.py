@@ -13,7 +13,7 @@ from efcnlab.config.studies import load
 from efcnlab.run import sweep
 from efcnlab.run.execute import Workplace, build, work
 from efcnlab.store.run_store import Store, key_of
-from efcnlib.data.datasets import Split
+from efcnlib.data.images import Split
 from efcnlib.errors import UserError
 from efcnlib.metrics import evaluate
 from efcnlib.resumable import finish

@@ -20,6 +20,7 @@ from efcnlab.store import export
 from efcnlab.store.files import digest_of
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.data import datasets, own_images
+from efcnlib.data.images import held_out
 from efcnlib.errors import UserError
 
 LAYERS = [{"conv": 6, "kernel": 3, "padding": 1}, "relu", {"pool": 3, "stride": 2}] * 2 + [{"linear": "classes"}]
@@ -262,7 +263,7 @@ def test_each_channel_is_normalised_over_the_images_in_use(tmp_path_factory, dty
     torch.testing.assert_close(train.x.double(), (reference[:-1] - mean) / deviation, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(test.x.double(), (reference.flip(0) - mean) / deviation, rtol=1e-5, atol=1e-4)
     assert train.y.tolist() == y[:-1].tolist()
-    held = datasets.held_out(own_images.read(path), "cpu", n - 1, 1)
+    held = held_out(own_images.read(path), "cpu", n - 1, 1)
     torch.testing.assert_close(held.x.double(), (reference[-1:] - mean) / deviation, rtol=1e-5, atol=1e-4)
 
 

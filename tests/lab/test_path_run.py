@@ -14,7 +14,7 @@ from efcnlab.run.execute import Workplace
 from efcnlab.store.run_store import Store, key_of
 from efcnlib import metrics
 from efcnlib.data import datasets
-from efcnlib.data.datasets import Split
+from efcnlib.data.images import Split, channel_statistics, held_out, to_device
 from efcnlib.errors import UserError
 from efcnlib.landscape import StoppingCriterion
 from efcnlib.resumable import finish
@@ -212,7 +212,7 @@ def test_the_same_path_is_one_run_whatever_the_relax_time():
 def test_where_all_training_images_are_in_use_one_half_of_the_test_images_chooses():
     pictures = datasets.load("digits")
     study = tiny(data={"train": None, "test": 101})
-    train, test = datasets.to_device(pictures, test=101)
+    train, test = to_device(pictures, test=101)
     found = path_run.splits(study.data, train, test, "cpu")
     assert [len(split) for split in found.values()] == [1437, 50, 51]
     assert torch.equal(torch.cat([found["held"].x, found["report"].x]), test.x)
@@ -225,14 +225,14 @@ def test_where_all_training_images_are_in_use_one_half_of_the_test_images_choose
 
 def test_held_out_images_follow_those_in_use_and_are_normalised_like_them():
     pictures = datasets.load("digits")
-    few, _ = datasets.to_device(pictures, train=100)
-    held = datasets.held_out(pictures, "cpu", 100, 30)
-    mean, deviation = (value.view(-1, 1, 1) for value in datasets.channel_statistics(pictures.train_x[:100]))
+    few, _ = to_device(pictures, train=100)
+    held = held_out(pictures, "cpu", 100, 30)
+    mean, deviation = (value.view(-1, 1, 1) for value in channel_statistics(pictures.train_x[:100]))
     torch.testing.assert_close(held.x.double(), (pictures.train_x[100:130].double() - mean) / deviation)
     assert torch.equal(held.y, pictures.train_y[100:130])
     assert few.x.dtype == held.x.dtype
     with pytest.raises(UserError, match="held-out images 1400 is not allowed: behind the first 100 there are 1337"):
-        datasets.held_out(pictures, "cpu", 100, 1400)
+        held_out(pictures, "cpu", 100, 1400)
 
 
 def test_weights_that_were_cleaned_away_are_named_with_what_to_do(results, tmp_path):

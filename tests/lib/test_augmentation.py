@@ -13,6 +13,7 @@ from efcnlab.store.run_store import Store, key_of
 from efcnlib import embedding, networks
 from efcnlib.data import augmentation, datasets
 from efcnlib.data.augmentation import MARGIN, crop_and_flip, random_crop_and_flip
+from efcnlib.data.images import Split, to_device
 from efcnlib.networks import architectures
 from efcnlib.training.cuda_graph import CapturedEpoch
 from efcnlib.training.loop import train
@@ -114,7 +115,7 @@ def test_a_graph_on_a_gpu_draws_what_eager_steps_draw():
     states = []
     for graph in (False, True):
         network, split = embedding.embed(a_cnn(), SHAPE).cuda(), a_split(96)
-        split = datasets.Split(split.x.cuda(), split.y.cuda())
+        split = Split(split.x.cuda(), split.y.cuda())
         trainer = Trainer(network, OPTIMISERS["sgd"], engine=Engine(graph=graph), batch=8, augment=True)
         for _ in range(3):
             trainer.epoch(split, torch.arange(96))
@@ -123,7 +124,7 @@ def test_a_graph_on_a_gpu_draws_what_eager_steps_draw():
 
 
 def test_a_training_that_was_cut_off_goes_on_with_the_same_images():
-    split = datasets.to_device(datasets.load("digits"), train=100, test=10)[0]
+    split = to_device(datasets.load("digits"), train=100, test=10)[0]
     cnn = networks.initialise(networks.cnn(architectures.small(10, 3), (1, 8, 8)), torch.Generator().manual_seed(0))
 
     def run(after=None, epochs=4):

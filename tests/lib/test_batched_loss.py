@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.func import functional_call
 
 from efcnlib import embedding, landscape
-from efcnlib.data.datasets import Split
+from efcnlib.data.images import Split
 from efcnlib.errors import UserError
 from efcnlib.landscape.batched_loss import batched_logits
 from reference import networks as random_networks

@@ -19,6 +19,7 @@ from filelock import FileLock
 from sklearn.datasets import load_digits
 
 from efcnlib.data import datasets, sources
+from efcnlib.data.images import to_device
 from efcnlib.errors import UserError
 
 OFFICIAL = Path(__file__).parents[3] / "shared" / "data"  # beside the clone, where it is developed
@@ -218,7 +219,7 @@ def test_waits_for_another_process_that_fetches(cifar10, tmp_path, offline, caps
 
 
 def test_each_channel_has_its_own_normalisation(cifar10):
-    train, test = datasets.to_device(cifar10[0], train=500, test=100)
+    train, test = to_device(cifar10[0], train=500, test=100)
     assert (train.x.dtype, test.x.shape) == (torch.float32, (100, 3, 32, 32))
     pixels = train.x.double()
     assert pixels.mean((0, 2, 3)).abs().max() < 1e-6

@@ -12,7 +12,7 @@ from torch import nn
 from torch.func import functional_call
 
 from efcnlib import embedding, networks
-from efcnlib.data.datasets import Split
+from efcnlib.data.images import Split
 from efcnlib.errors import UserError
 from efcnlib.geometry import Axis
 from efcnlib.landscape import hessian

@@ -8,6 +8,7 @@ from torch import nn
 from efcnlab.config import studies
 from efcnlib import networks
 from efcnlib.data import datasets
+from efcnlib.data.images import Split, to_device
 from efcnlib.errors import UserError
 from efcnlib.networks import architectures
 from efcnlib.training.loop import log_spaced, train
@@ -16,7 +17,7 @@ from efcnlib.training.optimisers import Optimiser
 
 @pytest.fixture(scope="module")
 def digits():
-    return datasets.to_device(datasets.load("digits"), train=230, test=120)
+    return to_device(datasets.load("digits"), train=230, test=120)
 
 
 def small_cnn(seed=0, dropout=False, channels=3):
@@ -74,7 +75,7 @@ def test_same_seed_same_bits_and_another_seed_other_bits(digits, name):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_dense_network_has_the_same_bits_again_with_as_many_threads(threads):
     generator = torch.Generator().manual_seed(2)
-    split = datasets.Split(torch.randn(200, 3, 32, 32, generator=generator), torch.arange(200) % 10)
+    split = Split(torch.randn(200, 3, 32, 32, generator=generator), torch.arange(200) % 10)
     cnn = networks.cnn(architectures.vanilla(10, channels=4), (3, 32, 32))
     states = []
     before = torch.get_num_threads()
@@ -99,7 +100,7 @@ def test_global_generator_is_left_alone(digits):
 
 
 def test_it_learns():
-    split, held_out = datasets.to_device(datasets.load("digits"))
+    split, held_out = to_device(datasets.load("digits"))
     network = small_cnn(channels=12)
     list(train(network, split, Optimiser(lr=0.1), epochs=15, batch=25, shuffle=True, seed=0))
     accuracy = (network(held_out.x).argmax(1) == held_out.y).float().mean()

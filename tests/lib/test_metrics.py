@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from efcnlib import embedding, metrics, networks
 from efcnlib.data import datasets
+from efcnlib.data.images import to_device
 from efcnlib.networks import architectures
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return datasets.to_device(datasets.load("digits"), train=1100, test=300)
+    return to_device(datasets.load("digits"), train=1100, test=300)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import reference
 from efcnlib import embedding
 from efcnlib.data import datasets
+from efcnlib.data.images import to_device
 from efcnlib.networks import DenseConv, LocalConv, convolutions
 from efcnlib.training import optimiser_state
 from efcnlib.training.fused_updates import FusedLinear
@@ -153,7 +154,7 @@ def gathered_by(network, state):
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("name", GATHERING)
 def test_a_control_that_carries_goes_on_as_if_nothing_had_happened(name, precision):
-    split = datasets.to_device(datasets.load("digits"), train=230, test=1)[0]
+    split = to_device(datasets.load("digits"), train=230, test=1)[0]
     options = {"optimiser": OPTIMISERS[name], "precision": precision, "batch": 50}
     whole, losses = a_training(small_cnn(), split, epochs=4, **options)
     half, _ = a_training(cnn := small_cnn(), split, epochs=2, **options)
@@ -201,7 +202,7 @@ def test_what_an_efcn_starts_with_adds_up_to_the_cnns(name, update):
 def test_slices_of_a_matrix_get_their_rows():
     """On a CPU a matrix with bf16 products is updated some rows at a time, each with moments of its own."""
     optimiser = Optimiser(name="adam", lr=0.01)
-    split = datasets.to_device(datasets.load("digits"), train=100, test=1)[0]
+    split = to_device(datasets.load("digits"), train=100, test=1)[0]
     state, _ = a_training(cnn := small_cnn(channels=6), split, optimiser, 1, batch=50)
     gathered, network = gathered_by(cnn, state), embedding.embed(cnn, (1, 8, 8))
     trainer = Trainer(network, optimiser, "bf16", batch=50)
@@ -222,7 +223,7 @@ def test_slices_of_a_matrix_get_their_rows():
     cut=st.integers(0, 2),
 )
 def test_a_carried_training_that_was_cut_off_has_the_same_bits(name, kind, precision, cut):
-    split = datasets.to_device(datasets.load("digits"), train=100, test=1)[0]
+    split = to_device(datasets.load("digits"), train=100, test=1)[0]
     optimiser = OPTIMISERS[name]
     options = {"optimiser": optimiser, "precision": precision, "batch": 40}
     state, _ = a_training(cnn := small_cnn(), split, epochs=1, **options)

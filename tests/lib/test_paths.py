@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.func import functional_call
 
 from efcnlib import landscape
-from efcnlib.data import datasets
+from efcnlib.data.images import epoch_order
 from efcnlib.errors import UserError
 from efcnlib.landscape import springs
 from efcnlib.landscape.points import neighbour_distances
@@ -134,7 +134,7 @@ def test_without_springs_each_point_falls_alone(pictures):
     path = landscape.linear_points(*ends(), 4)
     alone = {name: points[1].clone() for name, points in path.items()}
     fall(path, pictures, stiffness=0.0, steps=3)
-    order = iter(datasets.epoch_order(300, 100, torch.Generator().manual_seed(0)).split(100))
+    order = iter(epoch_order(300, 100, torch.Generator().manual_seed(0)).split(100))
     for index in order:
         leaves = {name: value.requires_grad_() for name, value in alone.items()}
         loss = F.cross_entropy(functional_call(network(0), leaves, pictures[0].x[index]), pictures[0].y[index])

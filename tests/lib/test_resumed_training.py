@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from efcnlib import embedding, networks
 from efcnlib.data import datasets
+from efcnlib.data.images import to_device
 from efcnlib.training.loop import train
 from efcnlib.training.optimisers import Optimiser
 from efcnlib.training.trainer import Engine
@@ -24,7 +25,7 @@ OPTIMISERS = (
 
 @pytest.fixture(scope="module")
 def split():
-    return datasets.to_device(datasets.load("digits"), train=230, test=120)[0]
+    return to_device(datasets.load("digits"), train=230, test=120)[0]
 
 
 def network(kind: str, dropout: bool, decays: bool):

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 
 from efcnlib.data import datasets
+from efcnlib.data.images import channel_statistics, epoch_order, to_device
 from efcnlib.errors import UserError
 
 
@@ -15,7 +16,7 @@ from efcnlib.errors import UserError
 )
 def test_moments_are_those_of_numpy(shape, seed):
     x = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
-    mean, deviation = datasets.channel_statistics(x)
+    mean, deviation = channel_statistics(x)
     pixels = x.numpy().astype(np.float64)
     assert np.allclose(mean, pixels.mean((0, 2, 3)), rtol=1e-13, atol=0)
     assert np.allclose(deviation, pixels.std((0, 2, 3)), rtol=1e-12, atol=1e-12)
@@ -26,7 +27,7 @@ def test_both_splits_are_normalised_with_the_training_images_in_use(train, test)
     loaded = datasets.load("digits")
     used = loaded.train_x[:train].double()
     mean, deviation = used.mean(), used.std(correction=0)
-    train_split, test_split = datasets.to_device(loaded, dtype=torch.float64, train=train, test=test)
+    train_split, test_split = to_device(loaded, dtype=torch.float64, train=train, test=test)
     for split, x, y in (
         (train_split, loaded.train_x[:train], loaded.train_y[:train]),
         (test_split, loaded.test_x[:test], loaded.test_y[:test]),
@@ -49,7 +50,7 @@ def test_both_splits_are_normalised_with_the_training_images_in_use(train, test)
 )
 def test_impossible_numbers_of_images(counts, message):
     with pytest.raises(UserError, match=message):
-        datasets.to_device(datasets.load("digits"), **counts)
+        to_device(datasets.load("digits"), **counts)
 
 
 # Batches
@@ -61,7 +62,7 @@ def test_batches_are_one_pass(n, batch, seed):
 
     def order():
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        return list(datasets.epoch_order(n, batch, generator).split(batch))
+        return list(epoch_order(n, batch, generator).split(batch))
 
     batches = order()
     assert [len(index) for index in batches[:-1]] == [batch] * (len(batches) - 1)
@@ -76,12 +77,12 @@ def test_batches_are_one_pass(n, batch, seed):
 
 def test_shuffling_differs_between_epochs_and_seeds():
     generator = torch.Generator().manual_seed(0)
-    orders = [datasets.epoch_order(50, 8, g) for g in (generator, generator)]
-    orders.append(datasets.epoch_order(50, 8, torch.Generator().manual_seed(1)))
+    orders = [epoch_order(50, 8, g) for g in (generator, generator)]
+    orders.append(epoch_order(50, 8, torch.Generator().manual_seed(1)))
     assert len({tuple(order.tolist()) for order in orders}) == 3
 
 
 @pytest.mark.parametrize("batch", [0, -1, 11, 2.0, True])
 def test_impossible_batch_is_told_before_the_first(batch):
     with pytest.raises(UserError, match=f"batch {batch} is not allowed"):
-        datasets.epoch_order(10, batch, None)
+        epoch_order(10, batch, None)

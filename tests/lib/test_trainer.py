@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efcnlib import embedding, networks
-from efcnlib.data import datasets
+from efcnlib.data.images import Split
 from efcnlib.errors import UserError
 from efcnlib.networks import architectures
 from efcnlib.training.cuda_graph import CapturedEpoch
@@ -37,7 +37,7 @@ def a_cnn(seed=0, channels=3, dropout=0.0):
 def a_split(n, seed=1, shape=SHAPE):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(n, *shape, generator=generator, dtype=torch.float64)
-    return datasets.Split(x, torch.randint(0, 5, (n,), generator=generator))
+    return Split(x, torch.randint(0, 5, (n,), generator=generator))
 
 
 def by_pytorch(network, optimiser, split, batch, epochs):
@@ -149,7 +149,7 @@ def test_bf16_gradients_are_near_and_are_those_of_autocast(update):
     change = torch.nn.utils.parameters_to_vector(reference.parameters()) - start
 
     network = embedding.embed(a_cnn(channels=8), SHAPE).float()
-    single = datasets.Split(split.x.float(), split.y)
+    single = Split(split.x.float(), split.y)
     trained(network, OPTIMISERS["sgd"], single, 64, 1, "bf16", update=update)
     assert all(p.dtype == torch.float32 for p in network.parameters())
     ours = torch.nn.utils.parameters_to_vector(network.parameters()).double() - start
@@ -162,7 +162,7 @@ def test_bf16_shadow_is_the_rounded_master():
     network = embedding.embed(a_cnn(), SHAPE).float()
     split = a_split(48)
     trainer = Trainer(network, OPTIMISERS["adam"], "bf16", batch=16)
-    trainer.epoch(datasets.Split(split.x.float(), split.y), torch.arange(48))
+    trainer.epoch(Split(split.x.float(), split.y), torch.arange(48))
     for name, matrix in trainer.fused_layers.items():
         assert torch.equal(matrix.bf16_weight, network.get_parameter(f"{name}.weight").bfloat16())
         assert not torch.equal(matrix.bf16_weight.float(), network.get_parameter(f"{name}.weight"))
@@ -211,7 +211,7 @@ def test_an_epoch_on_a_gpu_never_waits_for_it(optimiser, precision, dense):
     for graph in (False, True):
         network = (embedding.embed(a_cnn(dropout=0.3), SHAPE) if dense else a_cnn()).float().cuda()
         split = a_split(96)
-        split = datasets.Split(split.x.float().cuda(), split.y.cuda())
+        split = Split(split.x.float().cuda(), split.y.cuda())
         trainer = Trainer(network, OPTIMISERS[optimiser], precision, Engine(graph=graph), batch=8)
         trainer.epoch(split, torch.arange(96))  # captures
         torch.cuda.set_sync_debug_mode("error")

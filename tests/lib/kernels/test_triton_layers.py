@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from efcnlib import embedding, networks
-from efcnlib.data import datasets
+from efcnlib.data.images import Split
 from efcnlib.errors import UserError
 from efcnlib.networks import architectures
 from efcnlib.training import optimiser_state
@@ -25,7 +25,7 @@ def prepared(device, images_count):
     cnn = networks.initialise(networks.cnn(table, SHAPE), torch.Generator().manual_seed(3))
     generator = torch.Generator().manual_seed(4)
     x = torch.randn(images_count, *SHAPE, generator=generator).to(device)
-    split = datasets.Split(x, torch.randint(0, 5, (images_count,), generator=generator).to(device))
+    split = Split(x, torch.randint(0, 5, (images_count,), generator=generator).to(device))
     return embedding.embed(cnn, SHAPE).to(device), split
 
 
