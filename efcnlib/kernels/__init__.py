@@ -1,4 +1,4 @@
-"""Triton kernels, each in its own file beside its plain PyTorch reference.
+"""Triton kernels, each in its own file; tests compare them with plain PyTorch in float64.
 
 - `wgrad_sgd`, `wgrad_adam`: a weight's gradient, a product, fused with the optimiser's update of that weight
 

@@ -65,25 +65,6 @@ def _check(w: Tensor, m: Tensor, v: Tensor, step: Tensor, shadow: Tensor | None)
         require_tensor("shadow", shadow, (torch.bfloat16,), tuple(w.shape))
 
 
-def reference(
-    w: Tensor,
-    m: Tensor,
-    v: Tensor,
-    dy: Tensor,
-    x: Tensor,
-    step: int,
-    *,
-    lr: float,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The updated (w, m, v) in plain PyTorch, in ``w``'s type."""
-    g = dy.to(w.dtype).t() @ x.to(w.dtype)
-    m, v = torch.lerp(g, m, betas[0]), torch.lerp(g.square(), v, betas[1])
-    first, second = m / (1 - betas[0] ** step), v / (1 - betas[1] ** step)
-    return w - lr * first / (second.sqrt() + eps), m, v
-
-
 @triton.jit
 def _wgrad_adam(
     w,

@@ -49,11 +49,6 @@ def wgrad_sgd(
     launch_kernel(_wgrad_sgd, tiles, tensors, (float(lr), *hi.shape), tile, **constants)
 
 
-def reference(weight: Tensor, dy: Tensor, x: Tensor, lr: float) -> Tensor:
-    """The updated weights [outputs, inputs] in plain PyTorch, in ``weight``'s type."""
-    return weight - lr * (dy.to(weight.dtype).t() @ x.to(weight.dtype))
-
-
 @triton.jit
 def rounded(weight):
     """(bits of the bfloat16 nearest to each float32, int32 with the sign; bits of the float32), ties away from zero."""

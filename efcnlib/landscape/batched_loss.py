@@ -126,11 +126,10 @@ class MinibatchLoss:
     All points see the same batch, without dropout: they are compared. One product for each layer serves all of them.
 
     >>> import torch
-    >>> from efcnlib.data import datasets
-    >>> from efcnlib.data.images import to_device
-    >>> from efcnlib import landscape
+    >>> from efcnlib import landscape, to_device
+    >>> from efcnlib.data.datasets import load
     >>> from efcnlib.landscape.batched_loss import MinibatchLoss, nn
-    >>> train, _ = to_device(datasets.load("digits"))
+    >>> train, _ = to_device(load("digits"))
     >>> objective = MinibatchLoss(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), train, batch=100, seed=0)
     >>> zeros = {"1.weight": torch.zeros(10, 64), "1.bias": torch.zeros(10)}
     >>> objective.next_batch()

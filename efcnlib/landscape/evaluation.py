@@ -1,6 +1,7 @@
 """Losses and accuracies at every point of a curve, a batch of images at a time."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -30,11 +31,10 @@ def evaluate_curve(
     them, as in training; what mixes the controls, and the cross-entropy, is in float32. Resumable.
 
     >>> import torch
-    >>> from efcnlib.data import datasets
-    >>> from efcnlib.data.images import to_device
-    >>> from efcnlib import landscape
+    >>> from efcnlib import landscape, to_device
+    >>> from efcnlib.data.datasets import load
     >>> from efcnlib.resumable import finish
-    >>> _, test = to_device(datasets.load("digits"))
+    >>> _, test = to_device(load("digits"))
     >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
     >>> start, end = ({name: torch.full_like(w, s) for name, w in network.named_parameters()} for s in (0.0, 1.0))
     >>> curve = landscape.linear_path(start, end, 3)
@@ -43,34 +43,46 @@ def evaluate_curve(
     [2.3026, 2.3026, 2.3026]
     """
     layers = _layers(network, curve, precision)
-    batches = split_batches(splits, evaluation_batch(precision))
-    device = batches[0][2].device
-    totals, done = torch.zeros(len(splits), len(curve), 2, dtype=torch.float64, device=device), 0
-    if state is not None:
-        totals, done = state.tensors["totals"].to(device, copy=True), int(state.numbers["batches"])
-    for number in range(done, len(batches)):
-        row, x, y = batches[number]
-        with matmul_precision(precision, device):
-            totals[row] += _batch(layers, curve, x, y)
-        reached = number + 1
-        yield Pause(
-            reached / len(batches),
-            lambda reached=reached: ResumeState({"batches": reached}, {"totals": totals.clone()}),
-        )
-    history = {}
-    for (name, split), (losses, right) in zip(splits.items(), totals.transpose(1, 2), strict=True):
-        history[f"{name}_loss"] = (losses / len(split)).tolist()
-        history[f"{name}_accuracy"] = (right / len(split)).tolist()
-    return history
+    shape = (len(splits), len(curve), 2)
+    totals = yield from summed_scores(lambda x, y: _batch(layers, curve, x, y), splits, shape, state, precision)
+    return mean_scores(totals, splits)
 
 
-def split_batches(splits: Mapping[str, Split], size: int) -> list[tuple[int, Tensor, Tensor]]:
-    """The number of a split, and ``size`` of its images with their classes, until all of all splits are through."""
-    return [
+def summed_scores(
+    score: Callable[[Tensor, Tensor], Tensor],
+    splits: Mapping[str, Split],
+    shape: tuple[int, ...],
+    state: ResumeState | None,
+    precision: str,
+) -> Resumable[Tensor]:
+    """Sums of ``score(x, y)`` [..., points, 2] over each split: float64 of ``shape`` [..., splits, points, 2]."""
+    size = evaluation_batch(precision)
+    batches = [
         (row, x, y)
         for row, split in enumerate(splits.values())
         for x, y in zip(split.x.split(size), split.y.split(size), strict=True)
     ]
+    device = batches[0][2].device
+    totals, done = torch.zeros(shape, dtype=torch.float64, device=device), 0
+    if state is not None:
+        totals, done = state.tensors["totals"].to(device, copy=True), int(state.numbers["batches"])
+    for reached, (row, x, y) in enumerate(batches[done:], done + 1):
+        with matmul_precision(precision, device):
+            totals[..., row, :, :] += score(x, y)
+        now = partial(_reached, reached, totals)
+        yield Pause(reached / len(batches), now)
+    return totals
+
+
+def _reached(batches: int, totals: Tensor) -> ResumeState:
+    return ResumeState({"batches": batches}, {"totals": totals.clone()})
+
+
+def mean_scores(totals: Tensor, splits: Mapping[str, Split], prefix: str = "") -> dict[str, list[float]]:
+    """Mean losses and accuracies over the points, by name, from sums [splits, points, 2]."""
+    means = {name: total.t() / len(split) for total, (name, split) in zip(totals, splits.items(), strict=True)}
+    names = ("loss", "accuracy")
+    return {f"{prefix}{name}_{names[k]}": mean[k].tolist() for name, mean in means.items() for k in range(2)}
 
 
 class _Layer:

@@ -103,18 +103,17 @@ def measure_curvature(
     seed: int,
     state: ResumeState | None = None,
 ) -> Resumable[dict]:
-    """Gradient and curvature at each of ``networks``, by epoch; networks are built when they are needed, one at a time.
+    """Gradient and curvature of the loss at each of ``networks``, by epoch; they are built one at a time.
 
-    Returns a history, one entry for each "epoch":
+    Returns a history, one entry for each "epoch"; where a part has no weights, or the gradient is zero, None or nan:
 
-    - "loss" (nats) and "accuracy" over ``split``; "weights_local" and so on, how many there are in each of `PARTS`;
-    - "gradient_norm", and "gradient_local" and so on, the norms of its parts; "along_gradient" = g'Hg / g'g, and
-      "along_off_local", the same along the off-local part of the gradient; nan where the gradient is zero;
+    - "loss" (nats), "accuracy" over ``split``; "weights_local" and so on, the number of weights in each of `PARTS`;
+    - "gradient_norm", and "gradient_local" and so on, those of its parts; "along_gradient" = g'Hg / g'g, and
+      "along_off_local", the same along the off-local part of the gradient;
     - "eigenvalues", the ``count`` largest of the Hessian after ``steps`` Lanczos steps from random vectors of ``seed``,
-      with their "residuals" (`lanczos.Spectrum`); "lowest", the smallest one, with "lowest_residual"; "top_local" and
-      so on, the squared weight of each part in the unit eigenvector of the largest;
-    - "local_eigenvalues" and so on, "off_local_eigenvalues" and so on: the same of the Hessian restricted to a part.
-      None where a part has no weights.
+      with their "residuals" (`lanczos.Spectrum`); "lowest" and "lowest_residual"; "top_local" and so on, the squared
+      weight of each part in the unit eigenvector of the largest; "local_eigenvalues", "off_local_eigenvalues" and so
+      on: the same of the Hessian restricted to a part.
 
     It pauses between the Lanczos processes, not within: half a minute of work at 15 million weights on one CPU core,
     while the vectors that would have to be stored are 60 MB each. UserError if there is not enough memory.

@@ -7,12 +7,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from efcnlib.data.images import Split
-from efcnlib.kernels.precision import matmul_precision
 from efcnlib.landscape.curves import alphas
-from efcnlib.landscape.evaluation import split_batches
+from efcnlib.landscape.evaluation import mean_scores, summed_scores
 from efcnlib.landscape.points import Weights
-from efcnlib.metrics import evaluation_batch, loss_and_correct
-from efcnlib.resumable import Pause, Resumable, ResumeState
+from efcnlib.metrics import loss_and_correct
+from efcnlib.resumable import Resumable, ResumeState
 
 
 @torch.no_grad()
@@ -42,36 +41,21 @@ def evaluate_averaged_outputs(
     ([1.0, 1.0, 0.5, 0.0, 0.0], [0.018, 0.127, 0.693, 2.127, 4.018])
     """
     network.eval()
-    steps = alphas(count).tolist()
-    batches = split_batches(splits, evaluation_batch(precision))
-    device = batches[0][2].device
-    totals, done = torch.zeros(2, len(splits), count, 2, dtype=torch.float64, device=device), 0
-    if state is not None:
-        totals, done = state.tensors["totals"].to(device, copy=True), int(state.numbers["batches"])
-    reduced = precision == "bf16"
+    steps, reduced = alphas(count).tolist(), precision == "bf16"
     ends = [{k: w.bfloat16() for k, w in weights.items()} if reduced else weights for weights in (start, end)]
-    for number in range(done, len(batches)):
-        row, x, y = batches[number]
+
+    def score(x: Tensor, y: Tensor) -> Tensor:
         a, b = (_logits(network, weights, x, precision) for weights in ends)
         p, q = a.softmax(1), b.softmax(1)
-        for i, alpha in enumerate(steps):
-            mixed = ((1 - alpha) * a + alpha * b, ((1 - alpha) * p + alpha * q).log())
-            for space, logits in enumerate(mixed):
-                totals[space, row, i] += loss_and_correct(logits, y)
-        reached = number + 1
-        yield Pause(
-            reached / len(batches),
-            lambda reached=reached: ResumeState({"batches": reached}, {"totals": totals.clone()}),
-        )
-    history = {}
-    for space, prefix in enumerate(("", "probability_")):
-        for (name, split), (losses, right) in zip(splits.items(), totals[space].transpose(1, 2), strict=True):
-            history[f"{prefix}{name}_loss"] = (losses / len(split)).tolist()
-            history[f"{prefix}{name}_accuracy"] = (right / len(split)).tolist()
-    return history
+        logits = [(1 - alpha) * a + alpha * b for alpha in steps]
+        logs = [((1 - alpha) * p + alpha * q).log() for alpha in steps]
+        return torch.stack([torch.stack([loss_and_correct(z, y) for z in space]) for space in (logits, logs)])
+
+    totals = yield from summed_scores(score, splits, (2, len(splits), count, 2), state, precision)
+    return mean_scores(totals[0], splits) | mean_scores(totals[1], splits, "probability_")
 
 
 def _logits(network: nn.Module, weights: Weights, x: Tensor, precision: str) -> Tensor:
     reduced = precision == "bf16"
-    with matmul_precision(precision, x.device), torch.autocast(x.device.type, torch.bfloat16, enabled=reduced):
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=reduced):
         return functional_call(network, weights, x).to(x.dtype)

@@ -63,13 +63,6 @@ def gram(points: Tensor, from_first: bool = True) -> Tensor:
     """Inner products <x_i - x_0, x_j - x_0> of points [n, ...], float64 [n, n]; or, not ``from_first``, <x_i, x_j>.
 
     Taken from the first point, so that distances are no differences of large squares.
-
-    >>> import torch
-    >>> from efcnlib.landscape.points import gram
-    >>> gram(torch.tensor([[1.0, 0.0], [1.0, 2.0], [4.0, 2.0]]))
-    tensor([[ 0.,  0.,  0.],
-            [ 0.,  4.,  4.],
-            [ 0.,  4., 13.]], dtype=torch.float64)
     """
     total = torch.zeros(len(points), len(points), dtype=torch.float64, device=points.device)
     for part in chunks(points):

@@ -41,10 +41,9 @@ class DenseConv(nn.Module):
     :param dtype: Of weights and biases; None: PyTorch's default.
     :param device: Where they are; None: PyTorch's default.
 
-    >>> from efcnlib.networks import architectures
-    >>> from efcnlib import networks
-    >>> cnn = networks.cnn(architectures.vanilla(10), (3, 32, 32))
-    >>> networks.dense(cnn, (3, 32, 32), live=False)[0], networks.dense(cnn, (3, 32, 32))[0]
+    >>> from efcnlib.networks import architectures, cnn, dense
+    >>> cnn = cnn(architectures.vanilla(10), (3, 32, 32))
+    >>> dense(cnn, (3, 32, 32), live=False)[0], dense(cnn, (3, 32, 32))[0]
     (DenseConv(3888 -> 18496, padded), DenseConv(3072 -> 18496, live))
     """
 
@@ -99,9 +98,8 @@ def cnn(layers: Sequence[tables.Layer], input_shape: Sequence[int], device: str 
     :returns: A flat Sequential, float32.
     :raises UserError: For an unknown layer, and for one that does not fit its input.
 
-    >>> from efcnlib.networks import architectures
-    >>> from efcnlib import networks
-    >>> sum(p.numel() for p in networks.cnn(architectures.vanilla(10), (3, 32, 32)).parameters())
+    >>> from efcnlib.networks import architectures, cnn
+    >>> sum(p.numel() for p in cnn(architectures.vanilla(10), (3, 32, 32)).parameters())
     143178
     """
     network = nn.Sequential()
@@ -141,9 +139,8 @@ def dense(network: nn.Sequential, input_shape: Sequence[int], live: bool = True)
     :param live: As for `embed <efcnlib.embedding.embed>`.
     :raises UserError: It names the first layer that has no dense counterpart.
 
-    >>> from efcnlib.networks import architectures
-    >>> from efcnlib import networks
-    >>> efcn = networks.dense(networks.cnn(architectures.vanilla(10), (3, 32, 32)), (3, 32, 32), live=False)
+    >>> from efcnlib.networks import architectures, cnn, dense
+    >>> efcn = dense(cnn(architectures.vanilla(10), (3, 32, 32)), (3, 32, 32), live=False)
     >>> sum(p.numel() for p in efcn.parameters())
     110606602
     """
@@ -159,9 +156,8 @@ def local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
 
     Args and errors are those of `dense`.
 
-    >>> from efcnlib.networks import architectures
-    >>> from efcnlib import networks
-    >>> elcn = networks.local(networks.cnn(architectures.small(10), (1, 8, 8)), (1, 8, 8))
+    >>> from efcnlib.networks import architectures, cnn, local
+    >>> elcn = local(cnn(architectures.small(10), (1, 8, 8)), (1, 8, 8))
     >>> tuple(elcn[0].weight.shape)
     (1, 8, 1, 3, 3, 8, 8)
     """
@@ -200,10 +196,9 @@ def convolutions(network: nn.Sequential) -> list[tuple[str, DenseConv]]:
     :param network: An eFCN or standard FCN, flat; of any other the list is empty.
     :returns: (name, layer) in order.
 
-    >>> from efcnlib.networks import architectures
-    >>> from efcnlib import networks
-    >>> efcn = networks.dense(networks.cnn(architectures.small(10), (1, 8, 8)), (1, 8, 8))
-    >>> [name for name, layer in networks.convolutions(efcn)]
+    >>> from efcnlib.networks import architectures, cnn, convolutions, dense
+    >>> efcn = dense(cnn(architectures.small(10), (1, 8, 8)), (1, 8, 8))
+    >>> [name for name, layer in convolutions(efcn)]
     ['0', '3']
     """
     return [(name, layer) for name, layer in network.named_children() if isinstance(layer, DenseConv)]

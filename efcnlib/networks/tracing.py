@@ -38,9 +38,8 @@ def trace(network: nn.Sequential, input_shape: Sequence[int]) -> list[TracedLaye
     :param input_shape: (channels, height, width) of one image, in pixels.
     :raises UserError: It names the first layer that has no dense counterpart or does not fit its input.
 
-    >>> from efcnlib.networks import architectures
-    >>> from efcnlib import networks
-    >>> steps = networks.trace(networks.cnn(architectures.small(10), (1, 8, 8)), (1, 8, 8))
+    >>> from efcnlib.networks import architectures, cnn, trace
+    >>> steps = trace(cnn(architectures.small(10), (1, 8, 8)), (1, 8, 8))
     >>> steps[0].shape, steps[0].geometry.live_out  # pooling 3/2 never reads the last row and column
     ((8, 8, 8), (7, 7))
     """

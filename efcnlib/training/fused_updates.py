@@ -20,15 +20,6 @@ class FusedUpdate:
 
     For SGD with momentum :math:`\mu` and weight decay :math:`\lambda`: :math:`V \leftarrow \mu V + G + \lambda W`,
     :math:`W \leftarrow W - \eta V` with :math:`G = dY^T X` and the learning rate :math:`\eta`.
-
-    >>> import torch
-    >>> from efcnlib.training.fused_updates import FusedUpdate
-    >>> from efcnlib.training.optimisers import Optimiser
-    >>> rows = FusedUpdate(torch.zeros(1, 2), Optimiser(lr=0.1, momentum=0.5))
-    >>> for _ in range(2):
-    ...     rows.update(dy=torch.tensor([[1.0]]), x=torch.tensor([[1.0, 2.0]]))
-    >>> rows.weight, rows.velocity
-    (tensor([[-0.2500, -0.5000]]), tensor([[1.5000, 3.0000]]))
     """
 
     def __init__(self, weight: Tensor, optimiser: Optimiser, scratch: Tensor | None = None):

@@ -79,11 +79,10 @@ def train(
     :raises UserError: For what cannot be computed so, before the first step.
 
     >>> import torch
-    >>> from efcnlib.data.datasets import load
-    >>> from efcnlib.data.images import to_device
     >>> from torch import nn
+    >>> from efcnlib import Optimiser, to_device, train
+    >>> from efcnlib.data.datasets import load
     >>> from efcnlib.networks import initialise
-    >>> from efcnlib.training.loop import Optimiser, train
     >>> images, _ = to_device(load("digits"), train=200)
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     >>> network = initialise(network, torch.Generator().manual_seed(0))

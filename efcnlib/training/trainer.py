@@ -55,8 +55,8 @@ class Trainer:
     :raises UserError: For what cannot be computed so, or does not fit into memory, before anything is computed.
 
     >>> import torch
-    >>> from efcnlib import embed
-    >>> from efcnlib.training.trainer import Engine, Optimiser, Trainer, nn
+    >>> from torch import nn
+    >>> from efcnlib import Engine, Optimiser, Trainer, embed
     >>> x, y = torch.rand(8, 1, 6, 6, dtype=torch.float64), torch.arange(8) % 2
     >>> cnn = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(32, 2)).double()
     >>> ends = []
