@@ -1,17 +1,7 @@
 """What lies between two networks of the same shape: paths x_0, ..., x_{n-1} in weight space, and their measures.
 
 A point is a dict of weights; a path stacks n of them, one tensor [n, ...] for each parameter. Section 3 of the
-supplement, and what the field has used since, on the same ends with the same evaluation:
-
-- `points`, `curves`: stacked points; curves that mix a few of them. The linear path and the curvilinear one.
-- `batched_loss`: the loss at many points at once, and its gradients.
-- `springs`, `string`: the string, equation (1).
-- `nudged_band`: the nudged elastic band, which redistributes its pivots and inserts new ones.
-- `convergence`: when a string or a band has stopped moving.
-- `trained_curves`: Bezier curves and polygonal chains with trained bends.
-- `evaluation`, `output_space`: losses and accuracies along a curve; those of the two networks' averaged outputs.
-- `deviations`, `plane`: how far a curve is from the CNNs; the plane through three networks.
-- `hessian`, `lanczos`: gradient and curvature of the loss at one network.
+supplement, and what the field has used since, on the same ends with the same evaluation.
 """
 
 from efcnlib.landscape.batched_loss import EnergyFunction, MinibatchLoss

@@ -26,8 +26,11 @@ def curve_deviation(
 ) -> dict[str, list[float]]:
     """At every point of a curve "delta" and "sharing", over the layers that come from convolutions.
 
-    ``dead`` are the two ends' states, of which the buffers of what never moves are read; ``alpha`` [points] says how
-    each point mixes them. UserError if both ends have random dead weights, whose products are not kept.
+    :param network: The dense network whose weights the curve mixes.
+    :param curve: Its controls.
+    :param dead: The two ends' states, of which the buffers of what never moves are read.
+    :param alpha: How each point mixes these, float64 [points].
+    :raises UserError: If both ends have random dead weights, whose products are not kept.
 
     >>> import torch
     >>> from efcnlib import embed, landscape

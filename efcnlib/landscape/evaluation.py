@@ -24,11 +24,18 @@ def evaluate_curve(
     state: ResumeState | None = None,
     precision: str = "float32",
 ) -> Resumable[dict[str, list[float]]]:
-    """Mean cross-entropy in nats and accuracy at every point of a curve: "train_loss", ... as lists over the points.
+    """Mean cross-entropy and accuracy at every point of a curve.
 
-    ``splits`` are images by the first words of these names. The first matrix multiplies each batch once for every
-    control, not for every point. With ``precision`` "bf16" products are of bf16 numbers and activations are rounded to
-    them, as in training; what mixes the controls, and the cross-entropy, is in float32. Resumable.
+    The first matrix multiplies each batch once for every control, not for every point.
+
+    :param network: The dense network whose weights the curve mixes.
+    :param curve: On the device of the splits.
+    :param splits: Images by name.
+    :param state: Of a pause, to resume from.
+    :param precision: "float32", or "bf16": products of bf16 numbers and activations rounded to them, as in training;
+        what mixes the controls, and the cross-entropy, is in float32.
+    :returns: "NAME_loss" (nats) and "NAME_accuracy" for each split, lists over the points.
+    :raises UserError: For a network with convolutions.
 
     >>> import torch
     >>> from efcnlib import landscape, to_device

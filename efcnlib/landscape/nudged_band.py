@@ -43,21 +43,28 @@ def relax_band(
     stopping: StoppingCriterion | None = None,
     state: ResumeState | None = None,
 ) -> Resumable[RelaxedPath]:
-    r"""Let the pivots of ``path`` fall across it, ``cycles`` times ``steps`` steps of size ``lr``; the ends stay fixed.
-
-    After each cycle but the last, a pivot is put into every gap between neighbours inside which the loss exceeds the
-    straight line between theirs by more than ``threshold`` times the range of the loss over the path, until there are
-    ``most``.
-
-    A cycle ends sooner where its pivots meet the `StoppingCriterion`; the energy is then the "loss" below.
-
-    The history has, for each step and before it, the "loss" (mean over the inner pivots, nats), the "peak" (the
-    highest of them), the "length" of the path and the number of "pivots". With ``stopping`` also "cycle_steps", how
-    many steps each cycle took, whether the last one "stopped", the numbers of `ConvergenceMonitor`, and "loss_ends" and
-    "peak_ends": the first value and the mean over the last window. Resumable. UserError.
+    r"""Let the pivots of a path fall across it, in place; the ends stay fixed.
 
     With the gradients :math:`g_i`, unit tangents :math:`t_i` and ``lr`` :math:`\eta` a step is
-    :math:`x_i \leftarrow x_i - \eta (g_i - (g_i \cdot t_i) t_i)`, then equal distances.
+    :math:`x_i \leftarrow x_i - \eta (g_i - (g_i \cdot t_i) t_i)`, then equal distances. After each cycle but the last,
+    a pivot is put into every gap between neighbours inside which the loss stands out.
+
+    :param objective: The loss and its batches.
+    :param path: The first pivots, [n, ...] for each parameter.
+    :param lr: Learning rate.
+    :param steps: The most in a cycle.
+    :param cycles: How many.
+    :param tangent: "improved" or "upwind".
+    :param threshold: A gap's loss stands out if it exceeds the straight line between its ends' by more than this
+        fraction of the range of the loss over the path.
+    :param most: Pivots, beyond which none are put in.
+    :param stopping: When to end a cycle before, judged by "loss"; None: never.
+    :param state: Of a pause, to resume from.
+    :returns: The path and its history, before each step: the "loss" (mean over the inner pivots, nats), the "peak" (the
+        highest of them), the "length" of the path, the number of "pivots". With ``stopping`` also "cycle_steps", the
+        steps of each cycle, whether the last one "stopped", the numbers of `ConvergenceMonitor`, "loss_ends" and
+        "peak_ends": the first value and the mean over the last window.
+    :raises UserError: For an unknown tangent, and a threshold that is not above 0.
 
     >>> import torch
     >>> from efcnlib.landscape import EnergyFunction, relax_band, linear_points

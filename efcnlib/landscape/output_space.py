@@ -24,11 +24,17 @@ def evaluate_averaged_outputs(
     state: ResumeState | None = None,
     precision: str = "float32",
 ) -> Resumable[dict[str, list[float]]]:
-    """Losses and accuracies of the networks' averaged outputs, (1 - alpha) f_start + alpha f_end, at ``count`` alphas.
+    """Losses and accuracies of the networks' averaged outputs, (1 - alpha) f_start + alpha f_end.
 
-    Keys "train_loss", ... average logits, as the published code does; "probability_train_loss", ... probabilities.
-    ``splits`` are images by the first words of these names. With ``precision`` "bf16" the networks compute as in
-    `evaluate`; outputs are averaged in float32. Resumable.
+    :param network: Of any kind, on the device of the splits.
+    :param start: Its weights at alpha = 0.
+    :param end: Its weights at alpha = 1.
+    :param count: Number of alphas, equally spaced.
+    :param splits: Images by name.
+    :param state: Of a pause, to resume from.
+    :param precision: As for `evaluate`; outputs are averaged in float32.
+    :returns: Lists over the alphas: "NAME_loss" (nats) and "NAME_accuracy" of averaged logits, as the published code
+        has it; "probability_NAME_loss" and "probability_NAME_accuracy" of averaged probabilities.
 
     >>> import torch
     >>> from efcnlib.data.images import Split

@@ -27,22 +27,28 @@ def relax_string(
     stopping: StoppingCriterion | None = None,
     state: ResumeState | None = None,
 ) -> Resumable[RelaxedPath]:
-    r"""Let the inner points of ``path`` fall down the loss, in place, tied by springs; the ends stay fixed.
+    r"""Let the inner points of a path fall down the loss, in place, tied by springs; the ends stay fixed.
 
     Equation (1), with k = ``stiffness``:
 
     .. math:: E = \sum_{i=1}^{n-2} L(x_i) + \frac{k}{2} \sum_{i=0}^{n-2} \lVert x_{i+1} - x_i \rVert_2^2
 
-    Each step takes the loss's gradient on one batch, the same for all points, and then lets the `Springs` pull. With
-    implicit ones any k >= 0 is stable: k -> infinity gives the linear path, k = 0 lets the points fall apart; ``lr``
-    scales both parts.
+    Each step takes the loss's gradient on one batch, the same for all points, and then lets the `Springs` pull.
 
-    ``steps`` are taken, or fewer where the points meet the `StoppingCriterion` before, by the energy E.
-
-    The history has "loss", the sum of the inner points' batch losses in nats, and "elastic", before each step. With
-    ``stopping`` also the "steps" that were taken, whether it "stopped", the numbers of `ConvergenceMonitor`, and both
-    parts' "loss_ends" and "elastic_ends": the value on the straight line and the mean over the last window. Resumable.
-    UserError for a negative stiffness.
+    :param objective: The loss L and its batches.
+    :param path: n points, [n, ...] for each parameter.
+    :param stiffness: k >= 0. With implicit springs any is stable: infinity gives the linear path, 0 lets the points
+        fall apart.
+    :param lr: Learning rate; it scales both parts.
+    :param steps: The most that are taken.
+    :param springs: "implicit" or "published".
+    :param stopping: When to stop before, judged by E; None: never.
+    :param state: Of a pause, to resume from.
+    :returns: The path and its history: "loss", the sum of the inner points' batch losses in nats, and "elastic", before
+        each step. With ``stopping`` also the "steps" that were taken, whether it "stopped", the numbers of
+        `ConvergenceMonitor`, and both parts' "loss_ends" and "elastic_ends": the value on the straight line and the
+        mean over the last window.
+    :raises UserError: For a negative stiffness, and an unknown kind of springs.
 
     >>> import torch
     >>> from efcnlib.landscape import EnergyFunction, linear_points, relax_string

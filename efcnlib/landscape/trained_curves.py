@@ -64,12 +64,21 @@ def train_curve(
     seed: int,
     state: ResumeState | None = None,
 ) -> Resumable[RelaxedPath]:
-    """Train the bends of a chain whose controls are the points of ``path``, in place; the ends stay fixed.
+    """Train the bends of a chain, in place; the ends stay fixed.
 
     Each step draws t uniformly from [0, 1], takes the gradient of the loss at x(t) on one batch, and moves every bend
-    by its share c_k(t) of it, by SGD with ``momentum``. ``seed`` decides the t's.
+    by its share c_k(t) of it.
 
-    The history has the "loss" at x(t), in nats, and the "place" t, for each step. Resumable. UserError.
+    :param objective: The loss and its batches.
+    :param path: The controls, [m, ...] for each parameter, m >= 3.
+    :param shape: "bezier" or "polygon".
+    :param lr: Learning rate.
+    :param momentum: Of SGD.
+    :param steps: How many are taken.
+    :param seed: Decides the t's.
+    :param state: Of a pause, to resume from.
+    :returns: The path and its history, for each step: the "loss" at x(t), in nats, and the "place" t.
+    :raises UserError: For an unknown shape, and fewer than 3 controls.
 
     >>> import torch
     >>> from efcnlib.landscape import EnergyFunction, train_curve, linear_points
