@@ -63,7 +63,7 @@ def environment() -> dict[str, str | int | list[str] | None]:
         "numpy": numpy.__version__,
         "platform": platform.platform(),
         "cpu": cpu_name(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),  # which decides how bf16 is multiplied: ``widened``
+        "instructions": torch.backends.cpu.get_cpu_capability(),  # which decides how bf16 is multiplied: `EmulatedBf16`
         "threads": torch.get_num_threads(),
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }

@@ -1,4 +1,4 @@
-"""A path run: its method, then what is measured along the path that it found. Written to be interrupted, see `pauses`.
+"""A path run: its method, then what is measured along the path that it found. See `efcnlib.resumable`.
 
 Stages: relaxing the path, where the method does; losses and accuracies along it; the plane through it. The state of a
 walk holds the networks that the path mixes, once they are found, and what was measured so far.

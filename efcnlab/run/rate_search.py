@@ -21,7 +21,7 @@ def search(
     """The history of a search, one row a relax time and rate; ``build(tw)`` gives the network that is to be trained.
 
     ``split`` holds the training images, ``seed`` decides their order, where the CNN's were shuffled. A generator, see
-    `pauses`.
+    `efcnlib.resumable`.
     """
     cnn = run.parent
     how, precision = cnn.evaluation, cnn.precision

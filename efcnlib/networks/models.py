@@ -133,8 +133,7 @@ def cnn(layers: Sequence[tables.Layer], input_shape: Sequence[int], device: str 
 def dense(network: nn.Sequential, input_shape: Sequence[int], live: bool = True) -> nn.Sequential:
     """The fully-connected network of the same shape, uninitialised, in the type and on the device of ``network``.
 
-    :param network: A flat Sequential without batch normalisation (`fold_batch_norm
-        <efcnlib.embedding.fold_batch_norm>`).
+    :param network: A flat Sequential without batch normalisation.
     :param input_shape: (channels, height, width) of one image, in pixels.
     :param live: As for `embed <efcnlib.embedding.embed>`.
     :raises UserError: It names the first layer that has no dense counterpart.

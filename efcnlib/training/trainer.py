@@ -174,7 +174,7 @@ class Trainer:
     def load_optimiser_state(self, cnn_state: dict[str, Tensor]) -> None:
         """Start with the state of a CNN's optimiser of the same kind, "PARAMETER/NAME"; empty: start fresh.
 
-        Names are PyTorch's; see `embed_moments`. To be called before the first step.
+        Names are PyTorch's; see ``embed_moments``. To be called before the first step.
         """
         if not cnn_state:
             return

@@ -53,7 +53,7 @@ def scale_of(weights: Iterable[Tensor]) -> Scale:
 
 @dataclass(frozen=True)
 class Dead:
-    """True where weights of the pictures of `measures.pictures` can never move."""
+    """True where weights of the pictures of `metrics.weight_pictures` can never move."""
 
     filters: Tensor  # [2, h_padded, w_padded]
     heat: Tensor  # [outputs, inputs]: cells all of whose weights are dead
