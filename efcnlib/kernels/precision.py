@@ -54,7 +54,7 @@ def check_precision(precision: str, device: torch.device | str) -> None:
 def matmul_precision(precision: str, device: torch.device | str) -> Iterator[None]:
     """How products are computed within: float32 ones on a GPU keep all their bits in "float32" alone, elsewhere tf32's.
 
-    bf16 products on a CPU without instructions for them come from its float32 kernels (`EmulatedBf16 <efcnlib.kernels.bf16_emulation.EmulatedBf16>`).
+    bf16 products on a CPU without instructions for them come from its float32 kernels, see `EmulatedBf16`.
 
     >>> import torch
     >>> from efcnlib.kernels.precision import matmul_precision

@@ -41,7 +41,7 @@ class Seed:
     """The runs of one seed, as far as they are there.
 
     ``relaxed`` holds histories by kind, "efcn" and the study's controls, then by relax time; ``arrays`` the "filters"
-    [times, 2, h_padded, w_padded] and "heat" [times, outputs, inputs] of `metrics.weight_pictures` of the eFCNs that have
+    [times, 2, h_padded, w_padded] and "heat" [times, outputs, inputs] of `weight_pictures` of the eFCNs that have
     them, one for each measured epoch.
     """
 
