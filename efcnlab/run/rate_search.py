@@ -59,6 +59,6 @@ def _train(network: nn.Module, images: Split, run: RateSearch, rate: float, engi
     trainer = Trainer(network, optimiser, run.parent.precision, engine, batch=run.parent.batch, seed=seed)
     for part in torch.arange(len(images)).split(LOOK * run.parent.batch):
         trainer.epoch(images, part)
-        if not torch.isfinite(trainer.loss()):
+        if not torch.isfinite(trainer.pop_loss_sum()):
             break
     trainer.flush()

@@ -280,7 +280,7 @@ def disk(run: Run) -> Disk:
         network = networks.dense(network, run.data.shape, live=run.optimiser.weight_decay == 0)  # pages never touched
         geometry = networks.convolutions(network)[0][1].geometry
         rows, columns = replace(geometry, c_in=1, c_out=1, groups=1).shape(live=False)
-        heat = 2 * prod(metrics.HEAT) * geometry.out[0] * geometry.rows.padded
+        heat = 2 * prod(metrics.HEATMAP_CELLS) * geometry.out[0] * geometry.rows.padded
         arrays = 2 * rows * columns + (8 * columns + heat) * len(run.measured)
     weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     moments = weights * len(run.optimiser.moment_names)

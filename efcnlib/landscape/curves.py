@@ -29,7 +29,7 @@ class Curve:
     >>> curve = Curve({"w": torch.tensor([[0.0, 0.0], [3.0, 4.0]])}, torch.tensor([[1.0, 0.0], [0.5, 0.5]]).double())
     >>> len(curve), curve.at(1)
     (2, {'w': tensor([1.5000, 2.0000])})
-    >>> curve.squares(torch.tensor([[-1.0, 1.0]]).double())  # of the way from the first point to the second
+    >>> curve.squared_lengths(torch.tensor([[-1.0, 1.0]]).double())  # of the way from the first point to the second
     tensor([6.2500], dtype=torch.float64)
     """
 
@@ -48,7 +48,7 @@ class Curve:
         """The weights of the i-th point."""
         return {name: mixture(points, self.coefficients(name)[i].tolist()) for name, points in self.controls.items()}
 
-    def squares(self, changes: Tensor) -> Tensor:
+    def squared_lengths(self, changes: Tensor) -> Tensor:
         """Squared lengths of vectors given by ``changes`` [count, alphas], each row's entries summing to 0.
 
         A row says how a vector mixes the curve's points, as (-1, 0, 1) from the first of three to the last.
@@ -128,7 +128,7 @@ def curve_lengths(curve: Curve) -> dict[str, float | Sequence[float]]:
     """
     count = len(curve)
     eye = torch.eye(count, dtype=torch.float64)
-    steps, away = curve.squares(eye.diff(dim=0)).sqrt(), curve.squares(eye - eye[0]).sqrt()
+    steps, away = curve.squared_lengths(eye.diff(dim=0)).sqrt(), curve.squared_lengths(eye - eye[0]).sqrt()
     return {"length": steps.sum().item(), "straight": away[-1].item(), "distance": away.tolist()}
 
 

@@ -107,8 +107,8 @@ class _Layer:
         if is_first:  # its products are mixed, not its weights
             self.weights = self.weights.to(self.compute_dtype)
         self.mix = {part: curve.coefficients(f"{name}.{part}").tolist() for part in ("weight", "bias")}
-        self.last = isinstance(layer, DenseConv) and self.weights.device.type == "cpu"
-        if self.last:
+        self.is_channels_last = isinstance(layer, DenseConv) and self.weights.device.type == "cpu"
+        if self.is_channels_last:
             channels, *_ = layer.output_shape
             self.weights = _channels_last(self.weights, channels)
             self.biases = None if self.biases is None else _channels_last(self.biases, channels)
@@ -123,7 +123,7 @@ class _Layer:
         channels, rows, columns = self.layer.output_shape
         return (
             y.view(-1, rows, columns, channels).permute(0, 3, 1, 2)
-            if self.last
+            if self.is_channels_last
             else y.unflatten(1, self.layer.output_shape)
         )
 

@@ -196,7 +196,7 @@ def _spectrum(
     values, residuals = found.values.tolist(), found.residuals.tolist()
     row = dict(zip(names, (values[:count], residuals[:count], values[-1], residuals[-1]), strict=True))
     if mask is None:
-        row |= {f"top_{part}": value for part, value in _squares(found.top, parts).items()}
+        row |= {f"top_{part}": value for part, value in _squares(found.top_vector, parts).items()}
     return row
 
 

@@ -26,7 +26,7 @@ class Spectrum:
 
     values: Tensor
     residuals: Tensor
-    top: Tensor
+    top_vector: Tensor
 
 
 def lanczos(product: Callable[[Tensor], Tensor], draw: Callable[[], Tensor], steps: int) -> Spectrum:

@@ -2,11 +2,11 @@
 
 from efcnlib.metrics.accuracy import EVALUATION_BATCH, evaluate, evaluation_batch, loss_and_correct
 from efcnlib.metrics.distance import Deviation, delta, deviation, masked_weights, sharing
-from efcnlib.metrics.history import HEAT, history_row, rms_heatmap, weight_pictures
+from efcnlib.metrics.history import HEATMAP_CELLS, history_row, rms_heatmap, weight_pictures
 
 __all__ = [
     "EVALUATION_BATCH",
-    "HEAT",
+    "HEATMAP_CELLS",
     "Deviation",
     "delta",
     "deviation",

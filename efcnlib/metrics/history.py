@@ -10,7 +10,10 @@ from efcnlib.metrics.accuracy import evaluate
 from efcnlib.metrics.distance import delta, deviation, masked_weights, sharing
 from efcnlib.networks import convolutions
 
-HEAT = 3, 4  # cells in a row of outputs and in a row of inputs, at most: small enough to be kept for every measurement
+HEATMAP_CELLS = 3, 4  # in a row of outputs and of inputs, at most: small enough to be kept for every measurement
+    3,
+    4,
+)  # cells in a row of outputs and in a row of inputs, at most: small enough to be kept for every measurement
 
 
 def history_row(
@@ -81,7 +84,7 @@ def rms_heatmap(matrix: Tensor) -> Tensor:
     stay to be seen; the last ones of a row are narrower where it cannot be divided evenly.
     """
     h_out, w_out, h_in, w_in = matrix.shape
-    widths = -(-w_out // HEAT[0]), -(-w_in // HEAT[1])
+    widths = -(-w_out // HEATMAP_CELLS[0]), -(-w_in // HEATMAP_CELLS[1])
     rows = matrix.square().permute(0, 2, 1, 3).reshape(h_out * h_in, 1, w_out, w_in)
     cells = F.avg_pool2d(rows, widths, ceil_mode=True).sqrt()  # cut windows are averaged over what they hold
     return cells.view(h_out, h_in, *cells.shape[-2:]).permute(0, 2, 1, 3).flatten(2).flatten(0, 1)

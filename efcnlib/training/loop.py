@@ -100,7 +100,7 @@ def train(
     done = 0
     if resume_from is None:
         trainer.load_optimiser_state(optimiser_state or {})
-        yield EpochResult(0, trainer.loss(), state)
+        yield EpochResult(0, trainer.pop_loss_sum(), state)
     else:
         done, saved = resume_from
         trainer.restore(saved)
@@ -109,4 +109,4 @@ def train(
     for epoch in range(done + 1, epochs + 1):
         trainer.epoch(split, epoch_order(len(split), batch, order))
         trainer.flush()
-        yield EpochResult(epoch, trainer.loss(), state)
+        yield EpochResult(epoch, trainer.pop_loss_sum(), state)

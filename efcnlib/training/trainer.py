@@ -141,7 +141,7 @@ class Trainer:
         for matrix in self.fused_layers.values():
             matrix.flush()
 
-    def loss(self) -> Tensor:
+    def pop_loss_sum(self) -> Tensor:
         """Sum of the steps' losses since this was last asked for, a float64 scalar on the device."""
         total = self.loss_sum.clone()
         self.loss_sum.zero_()

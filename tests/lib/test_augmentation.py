@@ -102,7 +102,7 @@ def test_what_a_graph_replays_is_the_augmented_epoch(delay):
     eager.epoch(split, order)
     replayed = CapturedEpoch(other, split, 64)
     replayed.order.copy_(order)
-    for _ in range(replayed.groups):
+    for _ in range(replayed.replays):
         replayed._steps()
     assert all(torch.equal(a, b) for a, b in zip(pair[0].parameters(), pair[1].parameters(), strict=True))
     plain = embedding.embed(a_cnn(), SHAPE)
@@ -131,7 +131,7 @@ def test_a_training_that_was_cut_off_goes_on_with_the_same_images():
         network = embedding.embed(cnn, (1, 8, 8))
         *_, last = train(
             *(network, split, Optimiser()),
-            **{"epochs": epochs, "batch": 30, "shuffle": False, "seed": 3, "augment": True, "after": after},
+            **{"epochs": epochs, "batch": 30, "shuffle": False, "seed": 3, "augment": True, "resume_from": after},
         )
         return {name: value.clone() for name, value in last.state().items()}
 

@@ -235,9 +235,9 @@ def test_float32_products_give_float64_eigenvalues_within_their_residuals(traine
     largest = exact.abs().max().item()
     assert rough[:5].tolist() == pytest.approx(exact[:5].tolist(), abs=2e-6 * largest)
     assert rough[-1].item() == pytest.approx(exact[-1].item(), abs=1e-3 * largest)
-    image = slopes[torch.float64].product(found[torch.float32].top.double())
+    image = slopes[torch.float64].product(found[torch.float32].top_vector.double())
     mask = part_masks(trained[0])[part] if part else 1
-    residual = torch.linalg.vector_norm(image * mask - rough[0] * found[torch.float32].top)
+    residual = torch.linalg.vector_norm(image * mask - rough[0] * found[torch.float32].top_vector)
     assert residual <= 1.5 * found[torch.float32].residuals[0]
 
 

@@ -52,10 +52,10 @@ def test_an_eigenvalue_is_as_near_as_the_residual_says_and_none_is_passed(seed, 
     assert (distance <= found.residuals + rounding).all()
     assert found.values[0] <= values.max() + rounding
     assert found.values[-1] >= values.min() - rounding
-    image = a @ found.top
-    assert torch.linalg.vector_norm(found.top).item() == pytest.approx(1)
-    assert (image @ found.top).item() == pytest.approx(found.values[0].item(), abs=rounding)
-    residual = torch.linalg.vector_norm(image - found.values[0] * found.top)
+    image = a @ found.top_vector
+    assert torch.linalg.vector_norm(found.top_vector).item() == pytest.approx(1)
+    assert (image @ found.top_vector).item() == pytest.approx(found.values[0].item(), abs=rounding)
+    residual = torch.linalg.vector_norm(image - found.values[0] * found.top_vector)
     assert residual.item() == pytest.approx(found.residuals[0].item(), rel=1e-6, abs=rounding)
 
 
@@ -69,7 +69,7 @@ def test_outliers_are_found_long_before_the_bulk():
     assert found.values[5].item() == pytest.approx(9, abs=0.002)  # 9 and 9.001 are still one
     assert found.residuals[5] < 0.1
     assert found.values[-1].item() == pytest.approx(-7, rel=1e-6)
-    assert (found.top @ vectors[:, -1]).abs().item() == pytest.approx(1, abs=1e-12)
+    assert (found.top_vector @ vectors[:, -1]).abs().item() == pytest.approx(1, abs=1e-12)
 
 
 def test_a_second_vector_is_drawn_only_for_another_subspace():
@@ -94,11 +94,13 @@ def test_float32_vectors_give_float64_eigenvalues_to_their_rounding(seed):
     values[:8] = torch.tensor([40.0, 20, 10, 5, 4, 3, -2, -8])
     a = values.float()
     found = lanczos(lambda v: a * v, draws(n, seed, torch.float32), 25)
-    assert found.top.dtype == torch.float32
+    assert found.top_vector.dtype == torch.float32
     assert found.values.dtype == torch.float64
     expected = [40.0, 20, 10, 5, 4, 3]
     assert found.values[:6].tolist() == pytest.approx(expected, abs=40 * 1e-6)
     assert found.values[-2:].tolist() == pytest.approx([-2, -8], abs=40 * 1e-6)
     assert found.residuals.min() >= ROUNDING * 2**-23 * 40 * 0.9
-    residual = torch.linalg.vector_norm(values * found.top.double() - found.values[0] * found.top.double())
+    residual = torch.linalg.vector_norm(
+        values * found.top_vector.double() - found.values[0] * found.top_vector.double()
+    )
     assert residual <= found.residuals[0]

@@ -240,6 +240,6 @@ def test_a_carried_training_that_was_cut_off_has_the_same_bits(name, kind, preci
 
     whole, _ = a_training(network(), split, epochs=3, **options)
     before, _ = a_training(network(), split, epochs=cut, **options)
-    after, _ = a_training(network(), split, epochs=3, after=(cut, before), **options)
+    after, _ = a_training(network(), split, epochs=3, resume_from=(cut, before), **options)
     assert whole.keys() == after.keys()
     assert all(torch.equal(whole[key], after[key]) for key in whole)
