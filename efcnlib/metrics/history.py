@@ -11,9 +11,6 @@ from efcnlib.metrics.distance import delta, deviation, masked_weights, sharing
 from efcnlib.networks import convolutions
 
 HEATMAP_CELLS = 3, 4  # in a row of outputs and of inputs, at most: small enough to be kept for every measurement
-    3,
-    4,
-)  # cells in a row of outputs and in a row of inputs, at most: small enough to be kept for every measurement
 
 
 def history_row(
