@@ -62,7 +62,9 @@ class Curve:
 
 
 def alphas(count: int) -> Tensor:
-    """``count`` >= 3 equally spaced values from 0 to 1, float64.
+    """Equally spaced values from 0 to 1, float64 [count] on the CPU.
+
+    :param count: 3 or more, else UserError.
 
     >>> from efcnlib.landscape import alphas
     >>> alphas(5).tolist()
@@ -75,19 +77,24 @@ def alphas(count: int) -> Tensor:
 def linear_path(start: Weights, end: Weights, count: int) -> Curve:
     """The linear path.
 
+    :param start: The first network's weights.
+    :param end: The last one's, of the same names and shapes, else UserError.
+    :param count: Number of points, 3 or more.
+
     >>> import torch
     >>> from efcnlib.landscape import linear_path
     >>> linear_path({"w": torch.tensor([0.0])}, {"w": torch.tensor([8.0])}, count=5).at(1)
     {'w': tensor([2.])}
     """
-    return Curve(_ends(start, end), SHAPES["polygon"](alphas(count), 2))
+    ends = {name: points[[0, 2]] for name, points in linear_points(start, end, 3).items()}
+    return Curve(ends, SHAPES["polygon"](alphas(count), 2))
 
 
 def curvilinear_path(start: Weights, end: Weights, count: int) -> Curve:
     r"""The linear path with every parameter's norm carried over: it goes evenly from one end's norm to the other's.
 
     With :math:`x(\alpha)` the linear path's point, a parameter stands at :math:`\frac{(1 - \alpha) \lVert x(0) \rVert +
-    \alpha \lVert x(1) \rVert}{\lVert x(\alpha) \rVert} x(\alpha)`.
+    \alpha \lVert x(1) \rVert}{\lVert x(\alpha) \rVert} x(\alpha)`. Arguments as for `linear_path`.
 
     >>> import torch
     >>> from efcnlib.landscape import curvilinear_path
@@ -107,7 +114,11 @@ def curvilinear_path(start: Weights, end: Weights, count: int) -> Curve:
 
 
 def curve_through(path: Points, count: int, shape: str = "polygon") -> Curve:
-    """Straight lines through the points of a path ("polygon"), or the Bezier curve that they control ("bezier").
+    """The curve that the points of a path control.
+
+    :param path: Its points, [n, ...] for each parameter.
+    :param count: Number of the curve's points, 3 or more.
+    :param shape: "polygon", straight lines through the path's points, or "bezier".
 
     >>> import torch
     >>> from efcnlib.landscape import curve_through
@@ -130,7 +141,3 @@ def curve_lengths(curve: Curve) -> dict[str, float | Sequence[float]]:
     eye = torch.eye(count, dtype=torch.float64)
     steps, away = curve.squared_lengths(eye.diff(dim=0)).sqrt(), curve.squared_lengths(eye - eye[0]).sqrt()
     return {"length": steps.sum().item(), "straight": away[-1].item(), "distance": away.tolist()}
-
-
-def _ends(start: Weights, end: Weights) -> Points:
-    return {name: points[[0, 2]] for name, points in linear_points(start, end, 3).items()}

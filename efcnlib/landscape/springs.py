@@ -57,11 +57,8 @@ class Springs:
 
     def energy(self, path: Points) -> Tensor:
         """The energy k/2 sum_i (x_{i+1} - x_i)^2, a float64 scalar on the path's device."""
-        return (
-            0.5
-            * self.stiffness
-            * torch.stack([self.differences.squares(part).sum() for (part,) in aligned_chunks(path)]).sum()
-        )
+        squares = [self.differences.squares(part).sum() for (part,) in aligned_chunks(path)]
+        return 0.5 * self.stiffness * torch.stack(squares).sum()
 
     def _buffer(self, inner: Tensor) -> Tensor:
         if inner.shape not in self.buffers:

@@ -12,6 +12,7 @@ An unknown layer is an error, never dropped.
 import copy
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -143,11 +144,7 @@ def dense(network: nn.Sequential, input_shape: Sequence[int], live: bool = True)
     >>> sum(p.numel() for p in efcn.parameters())
     110606602
     """
-    return _counterpart(
-        network,
-        input_shape,
-        lambda conv, g: DenseConv(g, live, conv.bias is not None, conv.weight.dtype, conv.weight.device),
-    )
+    return _counterpart(network, input_shape, partial(DenseConv, live=live))
 
 
 def local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
@@ -160,9 +157,7 @@ def local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
     >>> tuple(elcn[0].weight.shape)
     (1, 8, 1, 3, 3, 8, 8)
     """
-    return _counterpart(
-        network, input_shape, lambda conv, g: LocalConv(g, conv.bias is not None, conv.weight.dtype, conv.weight.device)
-    )
+    return _counterpart(network, input_shape, LocalConv)
 
 
 def initialise(network: nn.Sequential, generator: torch.Generator) -> nn.Sequential:
@@ -203,16 +198,16 @@ def convolutions(network: nn.Sequential) -> list[tuple[str, DenseConv]]:
     return [(name, layer) for name, layer in network.named_children() if isinstance(layer, DenseConv)]
 
 
-def _counterpart(
-    network: nn.Sequential, input_shape: Sequence[int], replace_conv: Callable[[nn.Conv2d, ConvGeometry], nn.Module]
-) -> nn.Sequential:
+def _counterpart(network: nn.Sequential, input_shape: Sequence[int], make: Callable[..., nn.Module]) -> nn.Sequential:
+    """The same layers, uninitialised, with ``make(geometry, ...)`` for each Conv2d."""
     result = nn.Sequential()
     for traced in trace(network, input_shape):
         layer = traced.layer
-        if isinstance(layer, nn.Conv2d):
-            new = replace_conv(layer, traced.geometry)
-        elif isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
             like = {"bias": layer.bias is not None, "dtype": layer.weight.dtype, "device": layer.weight.device}
+        if isinstance(layer, nn.Conv2d):
+            new = make(traced.geometry, **like)
+        elif isinstance(layer, nn.Linear):
             new = nn.utils.skip_init(nn.Linear, layer.in_features, layer.out_features, **like)
         else:
             new = copy.deepcopy(layer)

@@ -94,7 +94,8 @@ class FusedLinear:
         self.bf16_weight = None if compute_dtype == weight.dtype else self.weight.to(compute_dtype)
         converted = self.bf16_weight is not None and not weight.is_cuda
         step = ROWS_AT_ONCE if converted else len(weight)
-        self.rows = [(part, FusedUpdate(self.weight[part], optimiser, scratch)) for part in _slices(len(weight), step)]
+        parts = [slice(first, first + step) for first in range(0, len(weight), step)]
+        self.rows = [(part, FusedUpdate(self.weight[part], optimiser, scratch)) for part in parts]
 
     @property
     def compute_weight(self) -> Tensor:
@@ -216,7 +217,3 @@ class DelayedLinear(FusedLinear):
         if self.used:
             self.apply(self.dys[: self.used], self.xs[: self.used])
             self.used = self.batches = 0
-
-
-def _slices(length: int, step: int) -> list[slice]:
-    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
