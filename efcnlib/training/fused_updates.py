@@ -83,15 +83,15 @@ def accumulate_product(target: Tensor, dy: Tensor, x: Tensor, *, beta: float, al
 class FusedLinear:
     """One fully-connected layer in training, y = x W^T + b, updated in place as its gradient arrives.
 
-    ``compute_dtype`` is the type in which products are computed. If that is not the masters', a copy of W in that type,
+    ``dtype`` is the type in which products are computed. If that is not the masters', a copy of W in that type,
     ``bf16_weight``, serves the products forward and back.
     """
 
     def __init__(
-        self, weight: Tensor, bias: nn.Parameter | None, optimiser: Optimiser, compute_dtype: torch.dtype, scratch
+        self, weight: Tensor, bias: Tensor | None, optimiser: Optimiser, dtype: torch.dtype, scratch: Tensor | None
     ):
         self.weight, self.bias = weight.detach(), bias
-        self.bf16_weight = None if compute_dtype == weight.dtype else self.weight.to(compute_dtype)
+        self.bf16_weight = None if dtype == weight.dtype else self.weight.to(dtype)
         converted = self.bf16_weight is not None and not weight.is_cuda
         step = ROWS_AT_ONCE if converted else len(weight)
         parts = [slice(first, first + step) for first in range(0, len(weight), step)]
@@ -174,20 +174,14 @@ class DelayedLinear(FusedLinear):
     """
 
     def __init__(
-        self,
-        weight: Tensor,
-        bias: nn.Parameter | None,
-        optimiser: Optimiser,
-        compute_dtype: torch.dtype,
-        delay: int,
-        n: int,
+        self, weight: Tensor, bias: Tensor | None, optimiser: Optimiser, dtype: torch.dtype, delay: int, n: int
     ):
-        super().__init__(weight, bias, optimiser, compute_dtype, None)
+        super().__init__(weight, bias, optimiser, dtype, None)
         self.lr, self.delay = optimiser.lr, delay
         self.used = self.batches = 0  # rows and batches that are kept
         outputs, inputs = weight.shape
-        self.xs = weight.new_empty(delay * n, inputs, dtype=compute_dtype)
-        self.dys = weight.new_empty(delay * n, outputs, dtype=compute_dtype)
+        self.xs = weight.new_empty(delay * n, inputs, dtype=dtype)
+        self.dys = weight.new_empty(delay * n, outputs, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, inputs] -> [n, outputs]."""
