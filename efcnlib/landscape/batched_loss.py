@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 from efcnlib.data.images import Split, epoch_order
 from efcnlib.errors import UserError
@@ -235,7 +236,7 @@ class _BatchedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx,
+        ctx: FunctionCtx,
         x: Tensor,
         dummy: Tensor | None,
         weight: Tensor,
@@ -251,7 +252,7 @@ class _BatchedLinear(torch.autograd.Function):
         return torch.baddbmm(bias.detach().to(x.dtype)[:, None], x, weight.mT)
 
     @staticmethod
-    def backward(ctx, dy: Tensor) -> tuple[Tensor | None, None, None, None, None, None]:
+    def backward(ctx: FunctionCtx, dy: Tensor) -> tuple[Tensor | None, None, None, None, None, None]:
         (x,) = ctx.saved_tensors
         dx = torch.bmm(dy, ctx.weight) if ctx.needs_input_grad[0] else None  # before ``consume`` may change the weights
         if ctx.bias is not None:

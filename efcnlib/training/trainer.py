@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 from efcnlib.data.augmentation import random_crop_and_flip
 from efcnlib.data.images import Split
@@ -222,13 +223,13 @@ class _FusedProduct(torch.autograd.Function):
     """A layer whose backward pass updates its weights. ``dummy`` makes autograd call it where x needs no gradient."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, dummy: Tensor, matrix: FusedLinear) -> Tensor:
+    def forward(ctx: FunctionCtx, x: Tensor, dummy: Tensor, matrix: FusedLinear) -> Tensor:
         ctx.matrix = matrix
         ctx.save_for_backward(x)
         return matrix.forward(x)
 
     @staticmethod
-    def backward(ctx, dy: Tensor) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: FunctionCtx, dy: Tensor) -> tuple[Tensor | None, None, None]:
         (x,) = ctx.saved_tensors
         dx = ctx.matrix.input_gradient(dy) if ctx.needs_input_grad[0] else None
         ctx.matrix.update(dy, x)
