@@ -247,7 +247,7 @@ def standard_fcn(
     """A dense network with PyTorch's random start; drawn on the padded matrices, so that both layouts agree.
 
     >>> import torch
-    >>> from efcnlab.run.execute import embedding, networks, standard_fcn
+    >>> from efcnlab.run.execute import metrics, networks, standard_fcn
     >>> from efcnlab.config.studies import load
     >>> cnn = load("digits").cnn(seed=0).untrained()
     >>> parts = [
