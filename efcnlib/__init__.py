@@ -9,7 +9,7 @@ from efcnlib.data.images import Images, Split, epoch_order, held_out, to_device
 from efcnlib.embedding import embed, embed_local, project
 from efcnlib.errors import UserError
 from efcnlib.geometry import Axis, ConvGeometry
-from efcnlib.metrics import delta, deviation, evaluate, sharing
+from efcnlib.metrics import delta, deviation, evaluate, masked_weights, sharing
 from efcnlib.networks import DenseConv, LocalConv, convolutions
 from efcnlib.training.loop import train
 from efcnlib.training.optimisers import Optimiser
@@ -35,6 +35,7 @@ __all__ = [
     "evaluate",
     "held_out",
     "landscape",
+    "masked_weights",
     "networks",
     "project",
     "sharing",
