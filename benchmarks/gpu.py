@@ -20,12 +20,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 FIGURE3 = """
 import sys, time
 from efcnlab.config import studies
-from efcnlab.run import sweep
+from efcnlab.run import study_runner
 from efcnlib.training.trainer import Engine
 from efcnlab.store.run_store import Store
 start = time.perf_counter()
 study = studies.load("vanilla-cifar10-adam", seeds=(0,), path_times=())
-sweep.ensure(study, Store(sys.argv[1]), device=sys.argv[2], progress=False, together=int(sys.argv[3]), yes=True)
+how = dict(device=sys.argv[2], together=int(sys.argv[3]), yes=True)
+study_runner.run_study(study, Store(sys.argv[1]), progress=False, **how)
 print(f"{len(studies.runs(study))} runs, {time.perf_counter() - start:.0f} s in this call")
 """
 

@@ -53,10 +53,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def _work(options: argparse.Namespace) -> int:
     from rental import call, worker
-    from rental.base import Base
+    from rental.work_folder import WorkFolder
 
-    chosen = list(call.chosen(options.studies).values())
-    return worker.main(Base(options.base), options.number, chosen, options.device, options.threads)
+    chosen = list(call.chosen_studies(options.studies).values())
+    return worker.main(WorkFolder(options.base), options.number, chosen, options.device, options.threads)
 
 
 def _unpack(options: argparse.Namespace) -> int:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from efcnbook.figures import figure_export, overview
 from efcnlab.environment import REPOSITORY
-from efcnlab.run import sweep
+from efcnlab.run import study_runner
 from efcnlib.errors import UserError
 
 
 def main(study: str = "quick", seed: str = "0", out: str = str(REPOSITORY / "book" / "point.svg")) -> None:
     """Draw it, on white: to be read on a dark page too."""
-    results = sweep.results(study, int(seed))
+    results = study_runner.load_results(study, int(seed))
     seed = results.study.seeds[0]
     cnn, fcn = results.cnn(seed).history, results.fcn(seed).history
     times = results.study.relax_times

@@ -10,14 +10,16 @@ def option(metavar: str | None, text: str) -> object:
     return arg(metavar=metavar, help=text, help_behavior_hint="")
 
 
-Study = Annotated[Positional[str], option("STUDY", "a study: quick, digits, ..., or the name of a .json file")]
-Studies = Annotated[Positional[tuple[str, ...]], option("[STUDY ...]", "studies; without any: quick")]
-Named = Annotated[Positional[tuple[str, ...]], option("[STUDY ...]", "studies; without any: a line each")]
-Root = Annotated[str | None, option("DIR", "folder where runs are kept; else $EFCN_ROOT, else runs/ in the clone")]
+StudyName = Annotated[Positional[str], option("STUDY", "a study: quick, digits, ..., or the name of a .json file")]
+StudyNames = Annotated[Positional[tuple[str, ...]], option("[STUDY ...]", "studies; without any: quick")]
+ListedStudies = Annotated[Positional[tuple[str, ...]], option("[STUDY ...]", "studies; without any: a line each")]
+StoreFolder = Annotated[
+    str | None, option("DIR", "folder where runs are kept; else $EFCN_ROOT, else runs/ in the clone")
+]
 DataRoot = Annotated[str | None, option("DIR", "folder with the images as torchvision lays them out; else $EFCN_DATA")]
 Device = Annotated[str, option("DEVICE", "where to compute: cpu, cuda, cuda:1; without it: cpu")]
 RunDevice = Annotated[str | None, option("DEVICE", "cpu, cuda, cuda:1; else cpu, or with ray the GPUs there are")]
-GoOn = Annotated[FlagCreatePairsOff[bool], option(None, "compute a long study without being asked")]
+ComputeUnasked = Annotated[FlagCreatePairsOff[bool], option(None, "compute a long study without being asked")]
 Seeds = Annotated[tuple[int, ...], option("N ...", "compute these seeds of the study alone; without it: all")]
 Precision = Annotated[str | None, option("NAME", "of products: float32, tf32 (GPU) or bf16; else the study's own")]
 Delay = Annotated[
@@ -27,9 +29,11 @@ Delay = Annotated[
 Kernel = Annotated[str, option("NAME", "of the fused update: torch, or triton (GPU, not measured yet); else torch")]
 Together = Annotated[int, option("N", "eFCNs trained side by side, which may pay on a GPU; without it: 1")]
 Threads = Annotated[int | None, option("N", "processor cores for each run; else all, or 1 with ray")]
-Where = Annotated[Literal["local", "ray"], option("NAME", "local, this process, or ray, a cluster; else local")]
+Executor = Annotated[Literal["local", "ray"], option("NAME", "local, this process, or ray, a cluster; else local")]
 Address = Annotated[str | None, option("HOST:PORT", "of a running Ray cluster, or auto; else one is started here")]
 GpusPerRun = Annotated[float | None, option("X", "GPUs of a run, such as 0.25, on a Ray cluster; else 1")]
-Yes = Annotated[FlagCreatePairsOff[bool], option(None, "remove it; else it is only shown")]
-Folders = Annotated[Positional[tuple[str, ...]], option("[FOLDER ...]", "recorded studies; else those in results/")]
-Results = Annotated[str | None, option("DIR", "folder of recorded studies; else results/ in the clone")]
+RemoveUnasked = Annotated[FlagCreatePairsOff[bool], option(None, "remove it; else it is only shown")]
+RecordedFolders = Annotated[
+    Positional[tuple[str, ...]], option("[FOLDER ...]", "recorded studies; else those in results/")
+]
+ResultsFolder = Annotated[str | None, option("DIR", "folder of recorded studies; else results/ in the clone")]

@@ -14,24 +14,24 @@ from tyro.conf import FlagCreatePairsOff, Positional
 
 from efcnlab.arguments import (
     Address,
+    ComputeUnasked,
     DataRoot,
     Delay,
     Device,
-    Folders,
-    GoOn,
+    Executor,
     GpusPerRun,
     Kernel,
-    Named,
+    ListedStudies,
     Precision,
-    Results,
-    Root,
+    RecordedFolders,
+    RemoveUnasked,
+    ResultsFolder,
     RunDevice,
     Seeds,
-    Study,
+    StoreFolder,
+    StudyName,
     Threads,
     Together,
-    Where,
-    Yes,
     option,
 )
 from efcnlab.console import plain_warnings
@@ -56,7 +56,7 @@ def data(
     from efcnlib.data import datasets
 
     if name.endswith(".safetensors"):
-        print(study_images.entry(Path(name)))
+        print(study_images.study_file_entry(Path(name)))
         return
     loaded = datasets.load(name, data_root)
     for part, x, y in (("train", loaded.train_x, loaded.train_y), ("test", loaded.test_x, loaded.test_y)):
@@ -69,18 +69,18 @@ def data(
 
 @app.command
 def run(
-    study: Study,
-    root: Root = None,
+    study: StudyName,
+    root: StoreFolder = None,
     device: RunDevice = None,
     data_root: DataRoot = None,
-    yes: GoOn = False,
+    yes: ComputeUnasked = False,
     seeds: Seeds = (),
     precision: Precision = None,
     delay: Delay = None,
     kernel: Kernel = "torch",
     together: Together = 1,
     threads: Threads = None,
-    engine: Where = "local",
+    engine: Executor = "local",
     address: Address = None,
     gpus_per_run: GpusPerRun = None,
 ) -> None:
@@ -90,7 +90,7 @@ def run(
     """
     from efcnlab.config import studies
     from efcnlab.config.validation import validated
-    from efcnlab.run import sweep
+    from efcnlab.run import study_runner
     from efcnlib.errors import UserError
     from efcnlib.training.trainer import Engine
 
@@ -99,33 +99,36 @@ def run(
     if engine == "ray" and together != 1:
         raise UserError(f"--together {together} is for one process: with ray, take --gpus-per-run {1 / together:g}")
     config, store = _study(study, precision), _store(root)
-    steps = validated(Engine, {"kernel": kernel} | ({} if delay is None else {"delay": delay}))
+    is_given = delay is not None or kernel != "torch"  # else a long study chooses the delay
+    steps = validated(Engine, {"kernel": kernel, "delay": 1 if delay is None else delay}) if is_given else None
     options = {"data_root": data_root, "yes": yes, "seeds": seeds or None, "engine": steps}
     if engine == "ray":
         from efcnlab.run import ray_cluster
 
         asked = {"address": address, "threads": threads, "gpus": gpus_per_run}
         where = validated(ray_cluster.Cluster, {name: value for name, value in asked.items() if value is not None})
-        done = ray_cluster.ensure(config, store, where, device=device, **options)
+        done = ray_cluster.run_study_on_ray(config, store, where, device=device, **options)
     else:
-        done = sweep.ensure(config, store, device=device or "cpu", together=together, threads=threads, **options)
+        done = study_runner.run_study(
+            config, store, device=device or "cpu", together=together, threads=threads, **options
+        )
     of = f" of seed {', '.join(map(str, seeds))}" if seeds else ""
     print(f"{config.name}: all {len(studies.runs(done.study, seeds or None))} runs{of} are in {store.root}")
 
 
 @app.command
-def status(studies: Named = (), root: Root = None) -> None:
+def status(studies: ListedStudies = (), root: StoreFolder = None) -> None:
     """Count the runs there are of every study; of named ones list each run's state, progress and size on disk."""
     from efcnlab.config.studies import PRESETS
-    from efcnlab.run.status import lines
+    from efcnlab.run.status import status_lines
 
     store = _store(root)
     for name in studies or PRESETS:
-        print("\n".join(lines(_found(name, store), store, each=bool(studies))))
+        print("\n".join(status_lines(_found(name, store), store, each=bool(studies))))
 
 
 @app.command
-def show(study: Study, precision: Precision = None) -> None:
+def show(study: StudyName, precision: Precision = None) -> None:
     """Print a study as JSON: a file with it, changed, is a study of your own."""
     print(_study(study, precision).model_dump_json(indent=1))
 
@@ -133,89 +136,91 @@ def show(study: Study, precision: Precision = None) -> None:
 @app.command
 def gc(
     studies: Annotated[Positional[tuple[str, ...]], option("[STUDY ...]", "studies; without any: all presets")] = (),
-    root: Root = None,
-    yes: Yes = False,
+    root: StoreFolder = None,
+    yes: RemoveUnasked = False,
     damaged: Annotated[FlagCreatePairsOff[bool], option(None, "also what was damaged and set aside")] = False,
 ) -> None:
     """Show what nothing needs any more of studies, weights above all, and with --yes remove it. Never a record."""
     from efcnlab.config.studies import PRESETS
     from efcnlab.store import garbage
-    from efcnlab.store.files import size
+    from efcnlab.store.files import format_bytes
 
     store = _store(root)
-    found = garbage.find([_found(name, store) for name in studies or PRESETS], store, damaged)
+    found = garbage.find_unneeded([_found(name, store) for name in studies or PRESETS], store, damaged)
     for waste in found:
-        print(f"  {size(waste.bytes):>10}  {waste.what}")
-    total = size(sum(waste.bytes for waste in found))
+        print(f"  {format_bytes(waste.bytes):>10}  {waste.what}")
+    total = format_bytes(sum(waste.bytes for waste in found))
     if not found:
         print(f"nothing in {store.root} can go")
     elif yes:
-        print(f"{size(garbage.remove(found, store))} of {total} freed in {store.root}")
+        print(f"{format_bytes(garbage.remove_unneeded(found, store))} of {total} freed in {store.root}")
     else:
         print(f"{total} in {store.root} can go; add --yes to remove it. Weights that a run needs later are made again")
 
 
 @app.command
 def export(
-    study: Study,
-    root: Root = None,
-    out: Results = None,
+    study: StudyName,
+    root: StoreFolder = None,
+    out: ResultsFolder = None,
     precision: Precision = None,
     partial: Annotated[FlagCreatePairsOff[bool], option(None, "also if some runs are not done")] = False,
 ) -> None:
     """Write the records of a study, without weights, into results/, sealed; from there every figure can be drawn."""
     from efcnlab.environment import REPOSITORY
     from efcnlab.store import export as exports
-    from efcnlab.store.files import size
+    from efcnlab.store import recorded_study
+    from efcnlab.store.files import format_bytes
 
     store = _store(root)
     config = _found(study, store, precision)
     command = f"efcn run {study if study == config.name else 'study.json'}"
     command += f" --precision {precision}" if precision else ""
-    folder = exports.export(config, store, Path(out) if out else REPOSITORY / "results", command, partial)
-    index = exports.read_index(folder)
+    folder = exports.export_study(config, store, Path(out) if out else REPOSITORY / "results", command, partial)
+    index = recorded_study.read_index(folder)
     total = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    print(f"{config.name}: {len(index.runs)} runs recorded in {folder}, {size(total)}")
+    print(f"{config.name}: {len(index.runs)} runs recorded in {folder}, {format_bytes(total)}")
 
 
 @app.command(name="import")
-def import_(folders: Folders, root: Root = None) -> None:
+def import_(folders: RecordedFolders, root: StoreFolder = None) -> None:
     """Copy recorded runs into the run store, where it lacks them; each is verified first."""
-    from efcnlab.store import export as exports
+    from efcnlab.store import recorded_study
 
     store = _store(root)
     for folder in folders:
-        done = exports.import_(Path(folder), store)
-        print(f"{folder}: {done.new} runs imported, {done.there} were there, {done.damaged} are damaged and left out")
+        done = recorded_study.import_study(Path(folder), store)
+        others = f"{done.already_present} were there, {done.damaged} are damaged and left out"
+        print(f"{folder}: {done.new} runs imported, {others}")
 
 
 @app.command
 def verify(
-    folders: Folders = (),
+    folders: RecordedFolders = (),
     recompute: Annotated[int, option("N", "train N of the runs again and compare; without it: 0")] = 0,
     seed: Annotated[int | None, option("N", "draws those runs; without it: at random")] = None,
     device: Device = "cpu",
     data_root: DataRoot = None,
 ) -> None:
     """Check recorded studies against their digests, and runs drawn from them by training them again."""
-    from efcnlab.environment import recorded
-    from efcnlab.run.recompute import recompute as train_again
-    from efcnlab.store import export as exports
+    from efcnlab.environment import recorded_studies
+    from efcnlab.run.recompute import recompute_runs as train_again
+    from efcnlab.store import recorded_study
     from efcnlib.errors import UserError, at_least
 
     at_least(0, recompute=recompute)
-    wrong, chosen = 0, [Path(folder) for folder in folders] or recorded()
+    wrong, chosen = 0, [Path(folder) for folder in folders] or recorded_studies()
     if not chosen:
         print("no study is recorded: efcn export records one")
     for folder in chosen:
-        index, problems = exports.read_index(folder), exports.verify(folder)
+        index, problems = recorded_study.read_index(folder), recorded_study.verify_study(folder)
         for problem in problems:
             print(f"{folder}: {problem}", file=sys.stderr)
         wrong += len(problems)
         print(f"{folder}: {len(index.runs)} runs, {len(problems) or 'nothing'} wrong, recorded {index.date}")
         for comparison in train_again(folder, recompute, seed=seed, device=device, data_root=data_root):
             verdict = "same" if comparison.same else "close" if comparison.close else "DIFFERENT"
-            print(f"  {comparison.label:<28} {verdict:<10} {comparison.words}")
+            print(f"  {comparison.label:<28} {verdict:<10} {comparison.description}")
             wrong += not comparison.same and not comparison.close
     if wrong:
         raise UserError(f"{wrong} mistakes in recorded studies, listed above")
@@ -228,16 +233,16 @@ def _study(name: str, precision: str | None = None) -> object:
 
 
 def _found(name: str, store: object, precision: str | None = None) -> object:
-    from efcnlab.store.resolve import resolved
+    from efcnlab.store.chosen_rates import with_chosen_rates
 
-    return resolved(_study(name, precision), store)
+    return with_chosen_rates(_study(name, precision), store)
 
 
 def _store(root: str | None) -> object:
-    from efcnlab.environment import recorded
+    from efcnlab.environment import recorded_studies
     from efcnlab.store.run_store import Store
 
-    return Store(root, recorded())
+    return Store(root, recorded_studies())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -31,16 +31,16 @@ def default_root() -> Path:
     return Path(platformdirs.user_data_dir("efcnlib", appauthor=False)) / "runs"
 
 
-def recorded() -> list[Path]:
+def recorded_studies() -> list[Path]:
     """Folders with recorded studies, which are only read: those in EFCN_RESULTS, else in results/ in the clone.
 
-    >>> import os, tempfile
+    >>> import os
     >>> from pathlib import Path
-    >>> from efcnlab.environment import recorded
-    >>> os.environ["EFCN_RESULTS"] = tempfile.mkdtemp()
-    >>> Path(os.environ["EFCN_RESULTS"], "quick").mkdir()
-    >>> Path(os.environ["EFCN_RESULTS"], "quick", "study.json").touch()
-    >>> [folder.name for folder in recorded()]
+    >>> from efcnlab.environment import recorded_studies
+    >>> os.environ["EFCN_RESULTS"] = "recorded"
+    >>> Path("recorded", "quick").mkdir(parents=True)
+    >>> Path("recorded", "quick", "study.json").touch()
+    >>> [folder.name for folder in recorded_studies()]
     ['quick']
     """
     chosen = os.environ.get("EFCN_RESULTS")
@@ -48,11 +48,11 @@ def recorded() -> list[Path]:
     return sorted(manifest.parent for manifest in folder.glob("*/study.json"))
 
 
-def environment() -> dict[str, str | int | list[str] | None]:
+def describe_environment() -> dict[str, str | int | list[str] | None]:
     """What a result may depend on beside its configuration, as plain JSON; no user name and no path.
 
-    >>> from efcnlab.environment import environment
-    >>> sorted(environment())
+    >>> from efcnlab.environment import describe_environment
+    >>> sorted(describe_environment())
     ['commit', 'cpu', 'cuda', 'efcnlib', 'instructions', 'numpy', 'platform', 'python', 'threads', 'torch']
     """
     return {
@@ -63,17 +63,17 @@ def environment() -> dict[str, str | int | list[str] | None]:
         "numpy": numpy.__version__,
         "platform": platform.platform(),
         "cpu": cpu_name(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),  # which decides how bf16 is multiplied: `EmulatedBf16`
+        "instructions": torch.backends.cpu.get_cpu_capability(),  # they decide how bf16 is multiplied
         "threads": torch.get_num_threads(),
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
 
 
-def machine(environment: Mapping[str, object]) -> str:
-    """Processor, its instructions and the GPUs of an `environment`, in words: what decides how fast a run is.
+def machine_name(environment: Mapping[str, object]) -> str:
+    """Processor, its instructions and GPUs, from what `describe_environment` gives: what decides how fast a run is.
 
-    >>> from efcnlab.environment import machine
-    >>> machine({"cpu": "AMD EPYC", "instructions": "AVX512", "cuda": [], "threads": 2})
+    >>> from efcnlab.environment import machine_name
+    >>> machine_name({"cpu": "AMD EPYC", "instructions": "AVX512", "cuda": [], "threads": 2})
     'AMD EPYC, AVX512'
     """
     parts = (environment.get("cpu"), environment.get("instructions"), *(environment.get("cuda") or ()))

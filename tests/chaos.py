@@ -29,8 +29,8 @@ from pathlib import Path
 import promises
 from efcnlab.config import studies
 from efcnlab.config.studies import Study
-from efcnlab.environment import REPOSITORY, cpu_name, environment
-from efcnlab.run import sweep
+from efcnlab.environment import REPOSITORY, cpu_name, describe_environment
+from efcnlab.run import study_runner
 from efcnlab.store import files
 from efcnlab.store.run_folder import ARRAYS, RECORD, WEIGHTS
 from efcnlab.store.run_store import Store, key_of
@@ -38,7 +38,7 @@ from efcnlib.errors import UserError
 
 # Processes start from a server that has imported all there is to, so that what is killed is computing, not starting.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["efcnlab.run.sweep", "sklearn.datasets", "chaos"])
+PROCESSES.set_forkserver_preload(["efcnlab.run.study_runner", "sklearn.datasets", "chaos"])
 WORKERS = 2
 LONGEST = 3.0  # seconds between two kills
 PARTS = RECORD, ARRAYS, WEIGHTS
@@ -55,7 +55,7 @@ def small_study(epochs: int = 30) -> Study:
 def compute(study: Study, root: Path) -> None:
     """What each of the processes does: ask for the whole study, and keep a checkpoint after every epoch."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-        sweep.ensure(study, Store(root, every=0), threads=1, progress=False)
+        study_runner.run_study(study, Store(root, checkpoint_interval=0), threads=1, progress=False)
 
 
 def serially(study: Study, root: Path) -> None:
@@ -284,7 +284,7 @@ def main() -> int:
     options = parser.parse_args()
     chance = random.Random(options.seed)
     command = f"python tests/chaos.py --kills {options.kills} --corruptions {options.corruptions} --seed {options.seed}"
-    result = {"command": command + " --record", "date": files.now(), "environment": environment()}
+    result = {"command": command + " --record", "date": files.utc_now(), "environment": describe_environment()}
     with workplace() as folder:
         print(f"killing {options.kills} processes ...", flush=True)
         result["kills"] = kills(small_study(), folder / "kills", options.kills, chance)

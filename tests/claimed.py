@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from efcnlab.config import studies
-from efcnlab.run import sweep
+from efcnlab.run import study_runner
 from efcnlab.store.run_store import Store, key_of
 
 STUDY = studies.load(
@@ -31,7 +31,7 @@ INFO = {
 def computed(folder):
     """The store in ``folder`` with all runs of the study."""
     store = Store(folder)
-    sweep.ensure(STUDY, store, progress=False, threads=1)
+    study_runner.run_study(STUDY, store, progress=False, threads=1)
     return store
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page
 from efcnbook.explorer import numbers, page
 from efcnlab.config import studies
 from efcnlab.config.studies import Study
-from efcnlab.run import sweep
+from efcnlab.run import study_runner
 from efcnlab.store.run_store import Store
 
 DOCUMENT = (
@@ -39,20 +39,20 @@ def study(**changes: object) -> Study:
 _ROOTS: list[str] = []
 
 
-def trained(folders: pytest.TempPathFactory) -> sweep.Results:
+def trained(folders: pytest.TempPathFactory) -> study_runner.StudyResults:
     """Seeds 0 and 4 of the study, computed once for all tests; seed 1 is missing."""
     if not _ROOTS:
         root = str(folders.mktemp("explored"))
-        sweep.ensure(study(seeds=(0, 4)), Store(root), progress=False)
+        study_runner.run_study(study(seeds=(0, 4)), Store(root), progress=False)
         _ROOTS.append(root)
-    return sweep.Results(study(), Store(_ROOTS[0]))
+    return study_runner.StudyResults(study(), Store(_ROOTS[0]))
 
 
-def packs_of(results: sweep.Results) -> list[dict]:
+def packs_of(results: study_runner.StudyResults) -> list[dict]:
     """Two seeds of one study, and another study with fewer relax times."""
     few = study(relax_times=(0, 6), seeds=(0,)).model_copy(update={"name": "digits-few"})
     seeds = {seed: numbers.gather(results, seed) for seed in (0, 4)}
-    other = numbers.gather(sweep.Results(few, results.store), 0)
+    other = numbers.gather(study_runner.StudyResults(few, results.store), 0)
     return [numbers.pack(study(seeds=(0, 4)), seeds), numbers.pack(few, {0: other})]
 
 

@@ -9,11 +9,11 @@ import pytest
 from claimed import INFO
 from efcnbook import notebook
 from efcnbook.figures.figure_export import Drawing, Made
-from efcnlab.config.derived import searches
 from efcnlab.config.studies import Study
+from efcnlab.config.study_rates import rate_searches
 from efcnlab.environment import REPOSITORY
-from efcnlab.run import sweep
-from efcnlab.store.resolve import resolved
+from efcnlab.run import study_runner
+from efcnlab.store.chosen_rates import with_chosen_rates
 from efcnlab.store.run_store import Result, Store
 from test_sweep import tiny
 
@@ -55,13 +55,13 @@ def searched(of: str) -> Result:
 def recorded(folder: Path, labels: set[str]) -> tuple[Study, Store]:
     """The study with its rates chosen, and a store with those of its runs that are called ``labels``."""
     store = Store(folder)
-    for search in searches(STUDY):
+    for search in rate_searches(STUDY):
         store.ensure(search, lambda attempt, of=search.of: searched(of))
-    study, place = resolved(STUDY, store), sweep.Workplace(store)
-    runs = {run.label: run for run in sweep.studies.runs(study)}
+    study, place = with_chosen_rates(STUDY, store), study_runner.RunContext(store)
+    runs = {run.label: run for run in study_runner.studies.runs(study)}
     assert labels <= runs.keys()
     for run in (run for label, run in runs.items() if label in labels):
-        store.ensure(run, lambda attempt, run=run: sweep.compute(run, place, attempt))
+        store.ensure(run, lambda attempt, run=run: study_runner.compute_run(run, place, attempt))
     return study, store
 
 
@@ -78,8 +78,8 @@ def page(name: str, monkeypatch: pytest.MonkeyPatch, **parameters: object) -> Si
     with monkeypatch.context() as patch:
         patch.setattr(notebook, "display", display)
         patch.setattr(notebook.Page, "show", show)
-        patch.setattr(sweep, "compute", lambda *_: pytest.fail("something is computed"))
-        patch.setattr(sweep, "ensure", lambda *_, **__: pytest.fail("something is to be computed"))
+        patch.setattr(study_runner, "compute_run", lambda *_: pytest.fail("something is computed"))
+        patch.setattr(study_runner, "run_study", lambda *_, **__: pytest.fail("something is to be computed"))
         space: dict[str, object] = {}
         for cell in nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", 4).cells:
             if cell.cell_type == "code":

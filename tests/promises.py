@@ -14,7 +14,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from efcnlab.store.files import now
+from efcnlab.store.files import utc_now
 
 # The promise in words, the test files, and of them the tests whose names match, as in pytest's -k.
 PROMISES = (
@@ -142,6 +142,6 @@ def _run(files: list[str], chosen: str) -> dict:
 if __name__ == "__main__":
     record = Path(sys.argv[1])
     content = json.loads(record.read_text("utf-8"))
-    again = {one["promise"]: one | {"again": now()} for one in kept(sys.argv[2])}
+    again = {one["promise"]: one | {"again": utc_now()} for one in kept(sys.argv[2])}
     content["promises"] = [again.pop(one["promise"], one) for one in content["promises"]] + list(again.values())
     record.write_text(json.dumps(content, indent=1) + "\n", "utf-8")

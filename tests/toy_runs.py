@@ -1,4 +1,4 @@
-"""A toy run for the tests of the store, and what they compare."""
+"""A toy run for the tests of the store, what they compare, and real runs that are interrupted."""
 
 import multiprocessing
 from pathlib import Path
@@ -7,6 +7,9 @@ import pytest
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from efcnlab.config.studies import Run
+from efcnlab.run.execute import compute_run
+from efcnlab.run.run_context import RunContext
 from efcnlab.store.run_store import Result, Store, key_of
 
 FILES = ("record.json", "arrays.safetensors", "weights.safetensors", "manifest.json")
@@ -62,3 +65,20 @@ def never(attempt: object = None) -> Result:
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def parts_when_interrupted(store: Store, run: Run, at: tuple[int, ...]) -> list[float]:
+    """How much of the run was done at each pause; at those numbered ``at`` it is interrupted, and then goes on."""
+    seen = []
+
+    def stop(pause):
+        seen.append(pause.fraction)
+        if len(seen) in at:
+            raise KeyboardInterrupt
+
+    while store.get(key_of(run)) is None:
+        try:
+            store.ensure(run, lambda attempt: compute_run(run, RunContext(store), attempt, stop))
+        except KeyboardInterrupt:
+            assert store.state(key_of(run)).part == pytest.approx(seen[-1])
+    return seen

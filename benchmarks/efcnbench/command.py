@@ -29,4 +29,4 @@ def bench(
 
     names = {"architecture": architecture, "channels": channels, "optimiser": optimiser, "batch": batch}
     others = {"images": images, "blocks": blocks, "names": variants, "synthetic": synthetic, "data_root": data_root}
-    subjects.run(subject, device, validated(subjects.Options, names | others), out)
+    subjects.run_benchmark(subject, device, validated(subjects.Options, names | others), out)

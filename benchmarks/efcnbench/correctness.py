@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from efcnbench.variants import Engined, Loop, Setup, Variant
+from efcnbench.variants import EagerTraining, EngineTraining, Setup, Variant
 from efcnlib import networks
 
 # Allowed error of the change of the weights over the batches of a trial, |dW - dW64| / |dW64|. Measured on a CPU, what
@@ -18,7 +18,7 @@ RATES = {"sgd": 1.0, "adam": 1e-3}  # without kinks nothing is amplified, and la
 TRIAL = 8  # batches: the longest delay
 
 
-def checked(variant: Variant, trial: Setup, reference: Tensor) -> dict:
+def gate_errors(variant: Variant, trial: Setup, reference: Tensor) -> dict:
     """How far a variant's change of the weights, and its float32 twin's, is from the ``reference`` of a ``trial``."""
     precision = variant.way.precision
     gates = {"gate_error": (variant.build, precision)}
@@ -26,7 +26,7 @@ def checked(variant: Variant, trial: Setup, reference: Tensor) -> dict:
         gates["twin_error"] = (variant.twin, "float32")
     result = {"what": variant.what, "layout": "live" if variant.live else "padded", "precision": precision}
     for name, (build, rounding) in gates.items():
-        error = _error(change_of(trial, lambda build=build: _after(build(trial))), reference, trial)
+        error = _error(weight_change(trial, lambda build=build: _after(build(trial))), reference, trial)
         result |= {
             name: error,
             name.replace("gate_error", "tolerance").replace("_error", "_tolerance"): TOLERANCES[rounding],
@@ -34,7 +34,7 @@ def checked(variant: Variant, trial: Setup, reference: Tensor) -> dict:
     return result
 
 
-def too_far(result: Mapping) -> str | None:
+def gate_failure(result: Mapping) -> str | None:
     """Why a variant fails its gate; None: it does not. An error that is no number fails."""
     for error, tolerance, what in (
         ("gate_error", "tolerance", "its"),
@@ -46,7 +46,7 @@ def too_far(result: Mapping) -> str | None:
     return None
 
 
-def _after(loop: Loop | Engined) -> nn.Sequential:
+def _after(loop: EagerTraining | EngineTraining) -> nn.Sequential:
     loop.epoch()
     return loop.network
 
@@ -58,19 +58,19 @@ def _error(change: Tensor, reference: Tensor, trial: Setup) -> float:
     return ((weights * (change - reference)).norm() / (weights * reference).norm()).item()
 
 
-def reference_of(setup: Setup) -> tuple[Setup, Tensor]:
+def reference_change(setup: Setup) -> tuple[Setup, Tensor]:
     """A trial, and how float64 changes the weights in it."""
     trial = setup.trial(TRIAL, RATES[setup.optimiser.name])
-    return trial, change_of(trial, lambda: by_pytorch(trial))
+    return trial, weight_change(trial, lambda: train_in_float64(trial))
 
 
-def change_of(setup: Setup, train: Callable[[], nn.Sequential]) -> Tensor:
+def weight_change(setup: Setup, train: Callable[[], nn.Sequential]) -> Tensor:
     """How the live weights of the network that ``train`` returns differ from the start, float64 on the CPU."""
-    start = vector_of(setup.efcn(live=True))
-    return vector_of(train()) - start
+    start = live_weight_vector(setup.efcn(live=True))
+    return live_weight_vector(train()) - start
 
 
-def vector_of(network: nn.Sequential) -> Tensor:
+def live_weight_vector(network: nn.Sequential) -> Tensor:
     """All live weights of a dense network, in either layout, float64 [weights] on the CPU."""
     parts = []
     for layer in network:
@@ -83,7 +83,7 @@ def vector_of(network: nn.Sequential) -> Tensor:
     return torch.cat(parts)
 
 
-def by_pytorch(setup: Setup) -> nn.Sequential:
+def train_in_float64(setup: Setup) -> nn.Sequential:
     """An epoch in float64, padded, by PyTorch's own optimiser."""
     network = setup.efcn(live=False, dtype=torch.float64)
     state = setup.optimiser.build(list(network.parameters()), fused=False)

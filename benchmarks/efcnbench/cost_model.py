@@ -21,7 +21,7 @@ MASTER = 4  # bytes of a float32 weight
 
 
 @dataclass(frozen=True)
-class Work:
+class Operation:
     """One product or update of a step: bytes moved, operations done (a multiplication and an addition are two)."""
 
     name: str
@@ -30,7 +30,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Way:
+class StepMethod:
     """How a step is computed, as far as its bytes and operations depend on it."""
 
     precision: str = "float32"
@@ -40,30 +40,32 @@ class Way:
     delay: int = 1
 
 
-def works(layers: Sequence[tuple[int, int]], batch: int, way: Way) -> list[Work]:
+def step_operations(layers: Sequence[tuple[int, int]], batch: int, way: StepMethod) -> list[Operation]:
     """Every product and update of a step; ``layers`` are (outputs, inputs), the first one reads the images."""
     size = 2 if way.precision == "bf16" else MASTER
     result = []
     for k, (outputs, inputs) in enumerate(layers):
         weights, factors = outputs * inputs, batch * (outputs + inputs) * size
         product = 2 * batch * weights
-        result.append(Work(f"forward {k}", weights * size + factors, product))
+        result.append(Operation(f"forward {k}", weights * size + factors, product))
         if k:
-            result.append(Work(f"back {k}", weights * size + factors, product))
+            result.append(Operation(f"back {k}", weights * size + factors, product))
         moved = weights * _moved(way, size)
         if way.fused:
-            result.append(Work(f"fused update {k}", moved / way.delay + factors, product))
+            result.append(Operation(f"fused update {k}", moved / way.delay + factors, product))
         else:
-            result.append(Work(f"gradient {k}", weights * MASTER + factors, product))
-            result.append(Work(f"update {k}", moved, 0))
+            result.append(Operation(f"gradient {k}", weights * MASTER + factors, product))
+            result.append(Operation(f"update {k}", moved, 0))
         kept = (way.delay - 1) / 2
         if kept:
             ways = 2 if k else 1
-            result.append(Work(f"delay {k}", ways * kept * factors, ways * 2 * kept * batch**2 * (outputs + inputs)))
+            result.append(
+                Operation(f"delay {k}", ways * kept * factors, ways * 2 * kept * batch**2 * (outputs + inputs))
+            )
     return result
 
 
-def _moved(way: Way, size: int) -> int:
+def _moved(way: StepMethod, size: int) -> int:
     """Bytes an update moves for each weight."""
     states = {"adam": 2, "sgd": 1 if way.momentum else 0}[way.rule]
     gradient = 0 if way.fused else MASTER
@@ -71,7 +73,7 @@ def _moved(way: Way, size: int) -> int:
     return gradient + 2 * MASTER * (1 + states) + shadow
 
 
-def floor(layers: Sequence[tuple[int, int]], batch: int, way: Way, machine: Mapping) -> float:
+def least_step_seconds(layers: Sequence[tuple[int, int]], batch: int, way: StepMethod, machine: Mapping) -> float:
     """Seconds of a step; ``machine`` holds "copy_bytes_per_s" and "rates", operations per second by precision."""
     rate, bandwidth = machine["rates"][way.precision], machine["copy_bytes_per_s"]
-    return sum(max(work.bytes / bandwidth, work.operations / rate) for work in works(layers, batch, way))
+    return sum(max(work.bytes / bandwidth, work.operations / rate) for work in step_operations(layers, batch, way))

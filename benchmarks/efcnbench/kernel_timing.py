@@ -15,19 +15,19 @@ from efcnlib.training.optimisers import Optimiser
 Pair = tuple[Callable[[], object], Callable[[], object]]
 
 
-def measure(setup: Setup, blocks: int, tell: Callable[[str], None]) -> dict:
+def time_kernels(setup: Setup, blocks: int, report: Callable[[str], None]) -> dict:
     """Milliseconds of each kernel and of PyTorch over all convolutions' matrices, and their ratio within blocks."""
     timings, ratios = {}, {}
     for name, (kernel, plain) in _pairs(setup).items():
         for work in (kernel, plain):
             work()  # compiles
-        times = timing.timed({"kernel": kernel, "plain": plain}, blocks, setup.device)
+        times = timing.time_blocks({"kernel": kernel, "plain": plain}, blocks, setup.device)
         timings[name] = {who: timing.summary([1e3 * s for s in seconds]) for who, seconds in times.items()}
         ratios[name] = timing.summary([a / b for a, b in zip(times["plain"], times["kernel"], strict=True)])
-        tell(
+        report(
             f"{name}: kernel {timings[name]['kernel']['median']:.3f} ms, PyTorch {timings[name]['plain']['median']:.3f}"
         )
-    return {"kernels": timings, "ratios": ratios, "machine": timing.rates(setup.device)}
+    return {"kernels": timings, "ratios": ratios, "machine": timing.machine_rates(setup.device)}
 
 
 def _pairs(setup: Setup) -> dict[str, Pair]:

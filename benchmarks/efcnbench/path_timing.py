@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from efcnbench import correctness, timing
+from efcnbench.correctness import live_weight_vector
 from efcnbench.published_string import LoopedString
 from efcnbench.variants import Setup
 from efcnlab.config import studies
@@ -37,7 +38,7 @@ PAIRS = (("A", "C"), ("A", "D"), ("B", "C"), ("A", "B"))
 
 
 @dataclass(frozen=True)
-class Course:
+class StringTask:
     """What all variants share: two ends, images, the size of a batch, of the string and of its evaluation."""
 
     setup: Setup
@@ -66,64 +67,64 @@ class Course:
         return list(zip(split.x.split(batch), split.y.split(batch), strict=True))
 
 
-class Looped:
+class LoopedVariant:
     """Variants A and B."""
 
-    def __init__(self, course: Course, live: bool):
-        self.course = course
-        self.string = LoopedString(*course.ends(live), course.points, STIFFNESS, course.lr)
+    def __init__(self, task: StringTask, live: bool):
+        self.task = task
+        self.string = LoopedString(*task.ends(live), task.points, STIFFNESS, task.lr)
 
     def steps(self, count: int) -> None:
         """The first so many batches."""
-        for x, y in self.course.batches()[:count]:
+        for x, y in self.task.batches()[:count]:
             self.string.step(x, y)
 
     def evaluate(self, split: Split) -> list[float]:
         """Losses along the string."""
-        return self.string.evaluate(split, landscape.alphas(self.course.alphas).tolist())
+        return self.string.evaluate(split, landscape.alphas(self.task.alphas).tolist())
 
-    def moved(self) -> list[nn.Sequential]:
+    def point_networks(self) -> list[nn.Sequential]:
         """The networks of all points."""
         return self.string.points
 
 
-class Stacked:
+class StackedVariant:
     """Variants C and D, and the float64 reference."""
 
-    def __init__(self, course: Course, precision: str = "float32", dtype: torch.dtype = torch.float32):
-        self.course = course
-        self.network, end = course.ends(live=True, dtype=dtype)
+    def __init__(self, task: StringTask, precision: str = "float32", dtype: torch.dtype = torch.float32):
+        self.task = task
+        self.network, end = task.ends(live=True, dtype=dtype)
         ends = ({name: value.detach() for name, value in net.named_parameters()} for net in (self.network, end))
-        self.path: Points = linear_points(*ends, course.points)
-        split = course.setup.split
+        self.path: Points = linear_points(*ends, task.points)
+        split = task.setup.split
         self.split = Split(split.x.to(dtype), split.y)
-        self.slopes = _InOrder(self.network, self.split, course.setup.batch, 0, precision)
+        self.slopes = _InOrder(self.network, self.split, task.setup.batch, 0, precision)
 
     def steps(self, count: int) -> None:
         """The first so many batches."""
         self.slopes.used = 0
         finish(
             landscape.relax_string(
-                self.slopes, self.path, stiffness=STIFFNESS, lr=self.course.lr, steps=count, springs="published"
+                self.slopes, self.path, stiffness=STIFFNESS, lr=self.task.lr, steps=count, springs="published"
             )
         )
 
     def evaluate(self, split: Split) -> list[float]:
         """Losses along the string."""
-        curve = landscape.curve_through(self.path, self.course.alphas)
+        curve = landscape.curve_through(self.path, self.task.alphas)
         same = Split(split.x.to(self.split.x.dtype), split.y)
         return finish(landscape.evaluate_curve(self.network, curve, {"some": same}))["some_loss"]
 
     def linear(self, split: Split) -> list[float]:
         """Losses along the linear path between the same ends."""
         ends = [{name: points[i] for name, points in self.path.items()} for i in (0, -1)]
-        curve = landscape.linear_path(*ends, self.course.alphas)
+        curve = landscape.linear_path(*ends, self.task.alphas)
         return finish(landscape.evaluate_curve(self.network, curve, {"some": split}))["some_loss"]
 
-    def moved(self) -> list[nn.Sequential]:
+    def point_networks(self) -> list[nn.Sequential]:
         """The networks of all points."""
         result = []
-        for i in range(self.course.points):
+        for i in range(self.task.points):
             network = _copy(self.network)
             network.load_state_dict(network.state_dict() | {name: points[i] for name, points in self.path.items()})
             result.append(network)
@@ -138,8 +139,13 @@ class _InOrder(landscape.MinibatchLoss):
         self.order = torch.arange(len(self.split)).split(self.batch)
 
 
-def measure(
-    setup: Setup, blocks: int, tell: Callable[[str], None], names: Sequence[str] = (), points: int = 0, alphas: int = 0
+def time_paths(
+    setup: Setup,
+    blocks: int,
+    report: Callable[[str], None],
+    names: Sequence[str] = (),
+    points: int = 0,
+    alphas: int = 0,
 ) -> dict:
     """Gate and time the variants ``names`` (none: all that the device has); returns what a result holds of them.
 
@@ -148,32 +154,36 @@ def measure(
     """
     at_least(5, blocks=blocks)
     quick = studies.load("quick")
-    course = Course(setup, points or quick.string.points, alphas or quick.path_points)
+    task = StringTask(setup, points or quick.string.points, alphas or quick.path_points)
     if len(setup.split) < STEPS * setup.batch:
         raise UserError(f"{len(setup.split)} images are too few: {STEPS} batches of {setup.batch} are timed")
-    known = {"A": lambda c: Looped(c, live=False), "B": lambda c: Looped(c, live=True), "C": Stacked}
+    builders = {
+        "A": lambda c: LoopedVariant(c, live=False),
+        "B": lambda c: LoopedVariant(c, live=True),
+        "C": StackedVariant,
+    }
     if bf16_speedup(str(setup.device)) > 1:
-        known["D"] = lambda c: Stacked(c, "bf16")
+        builders["D"] = lambda c: StackedVariant(c, "bf16")
     for name in names:
-        choice("variant", name, known)
+        choice("variant", name, builders)
     results, running, failed = {}, {}, {}
-    trial = Course(setup.trial(correctness.TRIAL, 1.0), course.points, course.alphas, lr=TRIED)
-    reference = _tried(Stacked(trial, dtype=torch.float64), trial)
-    for name in names or known:
-        tell(f"{name}: {WHAT[name]}")
+    trial = StringTask(setup.trial(correctness.TRIAL, 1.0), task.points, task.alphas, lr=TRIED)
+    reference = _tried(StackedVariant(trial, dtype=torch.float64), trial)
+    for name in names or builders:
+        report(f"{name}: {WHAT[name]}")
         results[name] = {"what": WHAT[name], "precision": "bf16" if name == "D" else "float32"}
-        results[name] |= _gated(known[name](trial), trial, reference, results[name]["precision"])
+        results[name] |= _gated(builders[name](trial), trial, reference, results[name]["precision"])
         reason = _too_far(results[name])
         if reason is None:
-            running[name] = known[name](course)
+            running[name] = builders[name](task)
         else:
             failed[name] = reason
             del results[name]
-    return {"variants": results, "failed": failed, "left_out": {}} | _timed(running, results, course, blocks, tell)
+    return {"variants": results, "failed": failed, "left_out": {}} | _timed(running, results, task, blocks, report)
 
 
-def _timed(running: dict, results: dict, course: Course, blocks: int, tell: Callable[[str], None]) -> dict:
-    split, quick = course.setup.split, studies.load("quick")
+def _timed(running: dict, results: dict, task: StringTask, blocks: int, report: Callable[[str], None]) -> dict:
+    split, quick = task.setup.split, studies.load("quick")
     loops = {f"{name} steps": lambda way=way: way.steps(STEPS) for name, way in running.items()}
     # D evaluates as C does.
     loops |= {f"{n} evaluation": lambda way=way: way.evaluate(split) for n, way in running.items() if n != "D"}
@@ -181,9 +191,9 @@ def _timed(running: dict, results: dict, course: Course, blocks: int, tell: Call
         loops["C linear"] = lambda: running["C"].linear(split)
     for loop in loops.values():
         loop()  # warm
-    tell(f"timing {blocks} blocks of {STEPS} steps and of {len(split)} images at {course.alphas} alphas")
-    seconds = timing.timed(loops, blocks, course.setup.device)
-    images = quick.data.train_images + quick.data.held_images + quick.data.test_images
+    report(f"timing {blocks} blocks of {STEPS} steps and of {len(split)} images at {task.alphas} alphas")
+    seconds = timing.time_blocks(loops, blocks, task.setup.device)
+    images = quick.data.train_images + quick.data.held_out_images + quick.data.test_images
     times: dict[str, dict[str, list[float]]] = {"step": {}, "evaluation": {}, "string": {}}  # seconds
     for name in running:
         times["step"][name] = step = [s / STEPS for s in seconds[f"{name} steps"]]
@@ -199,7 +209,7 @@ def _timed(running: dict, results: dict, course: Course, blocks: int, tell: Call
     if "C" in running:
         times["linear"] = {"C": [1000 * s / len(split) for s in seconds["C linear"]]}
         times["linear"] |= {name: thousand for name, thousand in times["evaluation"].items() if name == "A"}
-    size = {"points": course.points, "alphas": course.alphas, "steps": quick.string.steps, "images": images}
+    size = {"points": task.points, "alphas": task.alphas, "steps": quick.string.steps, "images": images}
     return {"ratios": _ratios(times), "string": size, "evaluation_batch": EVALUATION_BATCH}
 
 
@@ -214,16 +224,18 @@ def _ratios(times: dict[str, dict[str, list[float]]]) -> dict[str, dict]:
     return result
 
 
-def _tried(way: Looped | Stacked, trial: Course) -> tuple[Tensor, Tensor]:
+def _tried(way: LoopedVariant | StackedVariant, trial: StringTask) -> tuple[Tensor, Tensor]:
     """How far a trial's steps move the points' live weights, and the losses along the string they make."""
-    start = [correctness.vector_of(net) for net in Stacked(trial, dtype=torch.float64).moved()]
+    start = map(live_weight_vector, StackedVariant(trial, dtype=torch.float64).point_networks())
     way.steps(correctness.TRIAL)
-    moves = [correctness.vector_of(net) - before for net, before in zip(way.moved(), start, strict=True)]
+    moves = [live_weight_vector(net) - before for net, before in zip(way.point_networks(), start, strict=True)]
     few = Split(trial.setup.split.x[: trial.setup.batch], trial.setup.split.y[: trial.setup.batch])
     return torch.stack(moves[1:-1]), torch.tensor(way.evaluate(few), dtype=torch.float64)
 
 
-def _gated(way: Looped | Stacked, trial: Course, reference: tuple[Tensor, Tensor], precision: str) -> dict:
+def _gated(
+    way: LoopedVariant | StackedVariant, trial: StringTask, reference: tuple[Tensor, Tensor], precision: str
+) -> dict:
     moves, losses = _tried(way, trial)
     loose = correctness.TOLERANCES[precision]
     return {

@@ -5,7 +5,8 @@ from statistics import mean, stdev
 
 from efcnlab.config.studies import Run, Study
 from efcnlab.run import study_images
-from efcnlab.run.execute import Workplace, compute
+from efcnlab.run.execute import compute_run
+from efcnlab.run.run_context import RunContext
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError, at_least
 from efcnlib.kernels import precision as precisions
@@ -15,7 +16,7 @@ QUANTITIES = ("test_accuracy", "train_loss", "delta")  # of an eFCN after its la
 REFERENCE = "float32"
 
 
-def runs(study: Study) -> list[Run]:
+def compared_runs(study: Study) -> list[Run]:
     """The CNN of every seed and its eFCN of every relax time, parents first."""
     return [
         run
@@ -24,34 +25,34 @@ def runs(study: Study) -> list[Run]:
     ]
 
 
-def measure(
+def train_and_compare(
     study: Study,
     names: Sequence[str],
     store: Store,
     *,
     device: str = "cpu",
     data_root: str | None = None,
-    tell: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> dict:
     """Train ``study``'s eFCNs in the precisions ``names`` and compare each with float32.
 
     Runs are kept in ``store``, so that what was interrupted goes on. Returns ``values``[precision][tw][quantity], a
-    list over the seeds, and ``comparison``, see `compare`. UserError below three seeds, or without float32.
+    list over the seeds, and ``comparison``, see `compare_precisions`. UserError below three seeds, or without float32.
     """
     at_least(3, **{"number of seeds": len(study.seeds)})
     if REFERENCE not in names:
         raise UserError(f"precisions {', '.join(names)} lack {REFERENCE}, which the others are compared with")
     for name in names:
         precisions.check_precision(name, device)
-    place = Workplace(store, device, study_images.place(study.data, data_root), Engine())
+    context = RunContext(store, device, study_images.image_location(study.data, data_root), Engine())
     values: dict[str, dict] = {}
     for name in names:
         variant = study.model_copy(update={"precision": name})
-        for run in runs(variant):
-            record = store.ensure(run, lambda attempt, run=run: compute(run, place, attempt))
-            tell(f"{name}: {run.label}, {record.info['seconds']} s")
+        for run in compared_runs(variant):
+            record = store.ensure(run, lambda attempt, run=run: compute_run(run, context, attempt))
+            report(f"{name}: {run.label}, {record.info['seconds']} s")
         values[name] = {str(tw): _final(variant, tw, store) for tw in study.relax_times}
-    return {"values": values, "comparison": compare(values)}
+    return {"values": values, "comparison": compare_precisions(values)}
 
 
 def _final(study: Study, tw: int, store: Store) -> dict[str, list[float]]:
@@ -59,7 +60,7 @@ def _final(study: Study, tw: int, store: Store) -> dict[str, list[float]]:
     return {quantity: [record.history[quantity][-1] for record in records] for quantity in QUANTITIES}
 
 
-def compare(values: dict[str, dict]) -> list[dict]:
+def compare_precisions(values: dict[str, dict]) -> list[dict]:
     """Each precision against float32, for each relax time and quantity.
 
     ``difference`` is the mean over the seeds, ``error`` its standard error: the seeds are paired, both precisions start

@@ -36,16 +36,16 @@ class PilImages(Dataset):
         return self.transform(Image.fromarray(self.pixels[i])), self.y[i]
 
 
-def epoch(network: nn.Module, state: torch.optim.Optimizer, loader: DataLoader, device: torch.device) -> None:
+def published_epoch(network: nn.Module, state: torch.optim.Optimizer, loader: DataLoader, device: torch.device) -> None:
     """One epoch, as published."""
     for _ in range(EXTRA_PASSES):
         len(list(loader))
     for x, y in loader:
-        step(network, state, x.to(device), y.to(device))
+        sgd_step(network, state, x.to(device), y.to(device))
         gc.collect()
 
 
-def step(network: nn.Module, state: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+def sgd_step(network: nn.Module, state: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
     """One step, as in any PyTorch tutorial."""
     state.zero_grad()
     F.cross_entropy(network(x), y).backward()

@@ -30,7 +30,7 @@ class LoopedString:
     def step(self, x: Tensor, y: Tensor) -> float:
         """One step of all inner points on a batch; the elastic energy, without its last term, at this moment."""
         for point, optimiser in zip(self.points[1:-1], self.optimisers, strict=True):
-            published_loop.step(point, optimiser, x, y)
+            published_loop.sgd_step(point, optimiser, x, y)
         energy = 0.0
         with torch.no_grad():
             for before, here, after in zip(self.points, self.points[1:], self.points[2:], strict=False):

@@ -15,7 +15,7 @@ from efcnbench.variants import Setup
 from efcnlab.config import studies
 from efcnlab.config.validation import Frozen
 from efcnlab.environment import REPOSITORY, default_root
-from efcnlab.run import sweep
+from efcnlab.run import study_runner
 from efcnlab.store.run_store import Store
 from efcnlib.data import datasets
 from efcnlib.data.images import Images
@@ -62,40 +62,40 @@ class Options(Frozen):
         return Setup.of(self.architecture, channels, pictures, count, optimiser, self.batch, device)
 
 
-def run(subject: str, device: str, options: Options, out: str | None = None, tell=print) -> Path:
+def run_benchmark(subject: str, device: str, options: Options, out: str | None = None, report=print) -> Path:
     """Measure ``subject`` and write its file, whole or not at all; returns it. UserError."""
     choice("subject", subject, SUBJECTS)
-    sweep.check_device(device)
+    study_runner.check_device(device)
     place = torch.device(device)
     options = options.on(place, subject)
     if subject == "kernels" and place.type != "cuda":
         raise UserError(f"the kernels are timed on a GPU, not on {device}: give --device cuda where there is one")
     settings = options.model_dump(exclude={"names", "data_root"})
-    result = timing.result(subject, place, settings)
+    result = timing.result_header(subject, place, settings)
     path = Path(out) if out else _default_path(subject, result, options)
     _check_place(path)
-    result |= SUBJECTS[subject](place, options, tell)
+    result |= SUBJECTS[subject](place, options, report)
     _write(path, result)
-    for line in table(result):
-        tell(line)
-    tell(f"written to {path}")
+    for line in summary_lines(result):
+        report(line)
+    report(f"written to {path}")
     if result.get("failed"):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in result["failed"].items())
         raise UserError(f"not timed, because wrong: {reasons}")
     return path
 
 
-def _training(device: torch.device, options: Options, tell) -> dict:
+def _training(device: torch.device, options: Options, report) -> dict:
     setup = options.setup(device)
-    known = variants.all_of(device, setup.optimiser)
+    known = variants.variants_on(device, setup.optimiser)
     for name in options.names:
         choice("variant", name, known)
-    return timing.measure(
-        setup, {n: v for n, v in known.items() if n in (options.names or known)}, options.blocks, tell
+    return timing.time_variants(
+        setup, {n: v for n, v in known.items() if n in (options.names or known)}, options.blocks, report
     )
 
 
-def _scaling(device: torch.device, options: Options, tell) -> dict:
+def _scaling(device: torch.device, options: Options, report) -> dict:
     """How the time of an epoch grows with the live weights, at one number of images, and with the images."""
     series: dict[str, dict[str, list]] = {"weights": {}, "images": {}}
     width, count = options.channels, options.images
@@ -105,21 +105,23 @@ def _scaling(device: torch.device, options: Options, tell) -> dict:
     ]
     for what, change in points:
         setup = options.setup(device, **change)
-        chosen = {name: v for name, v in variants.all_of(device, setup.optimiser).items() if name in ("B", "G")}
-        measured = timing.measure(setup, chosen, options.blocks, lambda line: None)
+        chosen = {name: v for name, v in variants.variants_on(device, setup.optimiser).items() if name in ("B", "G")}
+        measured = timing.time_variants(setup, chosen, options.blocks, lambda line: None)
         live = sum(outputs * inputs for outputs, inputs in setup.layers(live=True))
         for name, result in measured["variants"].items():
-            tell(f"{what} {change}: {name} {result['step_ms']['median']:.2f} ms a step")
+            report(f"{what} {change}: {name} {result['step_ms']['median']:.2f} ms a step")
             keep = {"weights": live} | {key: result[key] for key in ("images", "step_ms", "epoch_ms")}
             series[what].setdefault(name, []).append(keep | change)
     fits = {
-        what: {name: straight(rows, what, "step_ms" if what == "weights" else "epoch_ms") for name, rows in by.items()}
+        what: {
+            name: linear_fit(rows, what, "step_ms" if what == "weights" else "epoch_ms") for name, rows in by.items()
+        }
         for what, by in series.items()
     }
     return {"series": series, "fits": fits}
 
 
-def straight(rows: Sequence[Mapping], x: str, y: str) -> dict[str, float]:
+def linear_fit(rows: Sequence[Mapping], x: str, y: str) -> dict[str, float]:
     """The straight line through medians: slope, start, and the largest distance from it as a share of the median.
 
     "exponent" is the slope of their logarithms: 1 where time is proportional to ``x``.
@@ -132,12 +134,12 @@ def straight(rows: Sequence[Mapping], x: str, y: str) -> dict[str, float]:
     return {name: float(value) for name, value in fit.items()}
 
 
-def _together(device: torch.device, options: Options, tell) -> dict:
+def _together(device: torch.device, options: Options, report) -> dict:
     """Epochs of 1, 2 and 4 eFCNs side by side in one process, each on a stream of its own where there is a GPU."""
     setup = options.setup(device)
-    best = variants.all_of(device, setup.optimiser)["G"].way.precision
+    best = variants.variants_on(device, setup.optimiser)["G"].way.precision
     streams = [torch.cuda.Stream(device) if device.type == "cuda" else None for _ in range(4)]
-    loops = [variants.Engined(setup, best, variants.Engine()) for _ in streams]
+    loops = [variants.EngineTraining(setup, best, variants.Engine()) for _ in streams]
 
     def side_by_side(count: int) -> None:
         for loop, stream in zip(loops[:count], streams, strict=False):
@@ -146,34 +148,36 @@ def _together(device: torch.device, options: Options, tell) -> dict:
 
     for count in (1, 4):
         side_by_side(count)  # captures
-    times = timing.timed({str(n): lambda n=n: side_by_side(n) for n in (1, 2, 4)}, options.blocks, device)
+    times = timing.time_blocks({str(n): lambda n=n: side_by_side(n) for n in (1, 2, 4)}, options.blocks, device)
     each = {n: timing.summary([1e3 * s / int(n) for s in seconds]) for n, seconds in times.items()}
     gains = {n: timing.summary([int(n) * a / b for a, b in zip(times["1"], times[n], strict=True)]) for n in ("2", "4")}
     for n, value in each.items():
-        tell(f"{n} at once: {value['median']:.1f} ms an epoch and eFCN")
+        report(f"{n} at once: {value['median']:.1f} ms an epoch and eFCN")
     return {"epoch_ms_each": each, "gain": gains, "precision": best}
 
 
-def _precision(device: torch.device, options: Options, tell) -> dict:
+def _precision(device: torch.device, options: Options, report) -> dict:
     """The `quick` study's eFCNs over three seeds in every precision of the device."""
     study = studies.load("quick", seeds=(0, 1, 2), relax_times=(0, 3, 24), path_times=())
     store = Store(default_root())
-    compared = precision_agreement.measure(study, available_precisions(device), store, device=str(device), tell=tell)
+    compared = precision_agreement.train_and_compare(
+        study, available_precisions(device), store, device=str(device), report=report
+    )
     shown = {"name": study.name, "seeds": study.seeds, "relax_times": study.relax_times}
     network = {"architecture": "vanilla", "channels": study.network.channels, "batch": study.batch, "optimiser": "sgd"}
     return compared | {"study": shown, "settings": network}
 
 
-def _paths(device: torch.device, options: Options, tell) -> dict:
+def _paths(device: torch.device, options: Options, report) -> dict:
     from efcnbench import path_timing
 
-    return path_timing.measure(options.setup(device), options.blocks, tell, options.names)
+    return path_timing.time_paths(options.setup(device), options.blocks, report, options.names)
 
 
-def _kernels(device: torch.device, options: Options, tell) -> dict:
+def _kernels(device: torch.device, options: Options, report) -> dict:
     from efcnbench import kernel_timing
 
-    return kernel_timing.measure(options.setup(device), options.blocks, tell)
+    return kernel_timing.time_kernels(options.setup(device), options.blocks, report)
 
 
 SUBJECTS = {
@@ -186,7 +190,7 @@ SUBJECTS = {
 }
 
 
-def table(result: Mapping) -> list[str]:
+def summary_lines(result: Mapping) -> list[str]:
     """The result in a few aligned lines."""
     if result["subject"] == "training":
         lines = ["variant   ms/step (min to max)      of floor   ms/epoch   peak MB   error"]

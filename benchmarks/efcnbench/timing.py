@@ -19,10 +19,10 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from efcnbench import correctness
-from efcnbench.cost_model import floor, works
-from efcnbench.variants import Engined, Loop, Setup, Variant, quiet
-from efcnlab.environment import cpu_name, environment
-from efcnlab.store.files import now
+from efcnbench.cost_model import least_step_seconds, step_operations
+from efcnbench.variants import EagerTraining, EngineTraining, Setup, Variant, quiet_compiler
+from efcnlab.environment import cpu_name, describe_environment
+from efcnlab.store.files import utc_now
 from efcnlib.errors import UserError, at_least
 from efcnlib.kernels.precision import available_precisions, matmul_precision
 
@@ -35,29 +35,29 @@ PAIRS = (
 )
 
 
-def measure(setup: Setup, variants: Mapping[str, Variant], blocks: int, tell: Callable[[str], None]) -> dict:
+def time_variants(setup: Setup, variants: Mapping[str, Variant], blocks: int, report: Callable[[str], None]) -> dict:
     """Build, gate, warm up and time ``variants``; returns the part of a result that they make.
 
-    The gate is a trial on noise: its change of the weights against float64's, see `gate`. What cannot be compiled
-    here is "left_out", what is beyond its tolerance has "failed"; neither is timed. UserError below five blocks, for
-    images that the batch does not divide, and where nothing is left to time.
+    The gate is a trial on noise: its change of the weights against float64's, see `correctness`. What cannot be
+    compiled here is "left_out", what is beyond its tolerance has "failed"; neither is timed. UserError below five
+    blocks, for images that the batch does not divide, and where nothing is left to time.
     """
     at_least(5, blocks=blocks)
     at_least(1, batch=setup.batch)
     count = len(setup.split)
     if count % setup.batch:
         raise UserError(f"batch {setup.batch} does not divide {count} images: take a multiple of the batch")
-    with quiet():
-        trial, reference = correctness.reference_of(setup)
-        machine = rates(setup.device)
+    with quiet_compiler():
+        trial, reference = correctness.reference_change(setup)
+        machine = machine_rates(setup.device)
         running, results, left_out, failed = {}, {}, {}, {}
         for name, variant in variants.items():
-            tell(f"{name}: {variant.what}")
+            report(f"{name}: {variant.what}")
             try:
-                result = correctness.checked(variant, trial, reference)
-                reason = correctness.too_far(result)
+                result = correctness.gate_errors(variant, trial, reference)
+                reason = correctness.gate_failure(result)
                 if reason is None:
-                    running[name], most = warm(lambda variant=variant: variant.build(setup), setup.device)
+                    running[name], most = warmed_up(lambda variant=variant: variant.build(setup), setup.device)
                     results[name] = result | {"peak_bytes": most}
                 else:
                     failed[name] = reason
@@ -69,20 +69,20 @@ def measure(setup: Setup, variants: Mapping[str, Variant], blocks: int, tell: Ca
             raise UserError(
                 "nothing is left to time: " + "; ".join(f"{n}: {r}" for n, r in (left_out | failed).items())
             )
-        tell(f"timing {blocks} blocks of {count} images")
-        times = timed({name: loop.epoch for name, loop in running.items()}, blocks, setup.device)
+        report(f"timing {blocks} blocks of {count} images")
+        times = time_blocks({name: loop.epoch for name, loop in running.items()}, blocks, setup.device)
     for name, seconds in times.items():
         results[name] |= _times(setup, variants[name], seconds, machine)
     return {
         "machine": machine,
         "variants": results,
-        "ratios": ratios(times),
+        "ratios": block_ratios(times),
         "left_out": left_out,
         "failed": failed,
     }
 
 
-def timed(loops: Mapping[str, Callable[[], None]], blocks: int, device: torch.device) -> dict[str, list[float]]:
+def time_blocks(loops: Mapping[str, Callable[[], None]], blocks: int, device: torch.device) -> dict[str, list[float]]:
     """Seconds of each loop in each block; the order rotates."""
     names, seconds = list(loops), {name: [] for name in loops}
     for block in range(blocks):
@@ -97,7 +97,7 @@ def timed(loops: Mapping[str, Callable[[], None]], blocks: int, device: torch.de
     return seconds
 
 
-def ratios(times: Mapping[str, Sequence[float]]) -> dict[str, dict]:
+def block_ratios(times: Mapping[str, Sequence[float]]) -> dict[str, dict]:
     """How many times longer one variant took than another, within each block, for the `PAIRS` there are."""
     result = {}
     for slow, fast, what in PAIRS:
@@ -118,18 +118,20 @@ def _times(setup: Setup, variant: Variant, seconds: Sequence[float], machine: Ma
     """A variant's times, and what they are measured against."""
     steps = len(setup.split) // setup.batch
     layers = setup.layers(variant.live)
-    done = works(layers, setup.batch, variant.way)
+    done = step_operations(layers, setup.batch, variant.way)
     result = {"images": len(setup.split), "epoch_ms": summary([1e3 * s for s in seconds])}
     result |= {"weights": sum(o * i for o, i in layers)}
     if variant.has_steps:
-        least = 1e3 * floor(layers, setup.batch, variant.way, machine)
+        least = 1e3 * least_step_seconds(layers, setup.batch, variant.way, machine)
         step = summary([1e3 * s / steps for s in seconds])
         result |= {"step_ms": step, "floor_ms": least, "share_of_floor": least / step["median"]}
         result |= {"bytes": sum(w.bytes for w in done), "operations": sum(w.operations for w in done)}
     return result
 
 
-def warm(build: Callable[[], Loop | Engined], device: torch.device) -> tuple[Loop | Engined, int]:
+def warmed_up(
+    build: Callable[[], EagerTraining | EngineTraining], device: torch.device
+) -> tuple[EagerTraining | EngineTraining, int]:
     """What ``build`` makes, warmed up by an epoch, and the most bytes of tensors it holds on ``device`` in the next.
 
     What building and compiling needs for a while does not count, what is kept of it does.
@@ -145,22 +147,22 @@ def warm(build: Callable[[], Loop | Engined], device: torch.device) -> tuple[Loo
         loop.epoch()
         torch.cuda.synchronize(device)
         return loop, torch.cuda.max_memory_allocated(device) - before
-    with watched() as profiled:
+    with memory_profile() as profiled:
         loop = build()
         loop.epoch()
         gc.collect()
         with record_function(PEAK):
             loop.epoch()
-    return loop, peak(profiled)
+    return loop, peak_bytes(profiled)
 
 
-def watched() -> profile:
+def memory_profile() -> profile:
     """A profile of the CPU's memory; it must see the birth of all whose death it is to see."""
     return profile(activities=[ProfilerActivity.CPU], profile_memory=True)
 
 
-def peak(profiled: profile) -> int:
-    """Most bytes of tensors on the CPU, of those made in a `watched` profile, held within its part named `PEAK`."""
+def peak_bytes(profiled: profile) -> int:
+    """Most bytes of tensors on the CPU, of those made within a `memory_profile`, held in its part named `PEAK`."""
     events = list(profiled.profiler.kineto_results.events())
     (part,) = [event for event in events if event.name() == PEAK]
     memory = sorted((event for event in events if event.name() == "[memory]"), key=lambda event: event.start_ns())
@@ -169,7 +171,7 @@ def peak(profiled: profile) -> int:
 
 
 @functools.cache
-def rates(device: torch.device) -> dict:
+def machine_rates(device: torch.device) -> dict:
     """What the machine can do, medians of seven, measured once in a process.
 
     The copy bandwidth in bytes a second, read and written; and the operations a second of large products in each
@@ -191,7 +193,7 @@ def rates(device: torch.device) -> dict:
 
 
 def _median(work: Callable[[], object], device: torch.device) -> float:
-    return statistics.median(timed({"": work}, 8, device)[""][1:])
+    return statistics.median(time_blocks({"": work}, 8, device)[""][1:])
 
 
 def synchronise(device: torch.device) -> None:
@@ -200,7 +202,7 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def command(arguments: Sequence[str]) -> str:
+def public_command(arguments: Sequence[str]) -> str:
     """The command line without what names places on this machine."""
     shown, skip = ["efcn"], False
     for argument in arguments:
@@ -211,16 +213,16 @@ def command(arguments: Sequence[str]) -> str:
     return shlex.join(shown)
 
 
-def result(subject: str, device: torch.device | str, settings: Mapping) -> dict:
+def result_header(subject: str, device: torch.device | str, settings: Mapping) -> dict:
     """The head of a result: what was run, by which command, on what, when."""
     device = torch.device(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     return {
         "schema": SCHEMA,
         "subject": subject,
-        "command": command(sys.argv[1:]),
-        "date": now(),
-        "environment": environment(),
+        "command": public_command(sys.argv[1:]),
+        "date": utc_now(),
+        "environment": describe_environment(),
         "device": name or platform.machine(),
         "threads": torch.get_num_threads(),
         "settings": dict(settings),

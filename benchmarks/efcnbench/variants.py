@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from efcnbench import published_loop
-from efcnbench.cost_model import Way
+from efcnbench.cost_model import StepMethod
 from efcnlib import embedding, networks
 from efcnlib.data.images import Images, Split, channel_statistics, to_device
 from efcnlib.kernels.precision import available_precisions, bf16_speedup, matmul_precision
@@ -78,21 +78,21 @@ class Setup:
 class Variant:
     """One way: what it is in words, its layout, how its bytes and operations count, and how it is built.
 
-    ``build(setup)`` gives a `Loop` or an `Engined`, ``twin(setup)`` the same with float32 products; None: there is
-    none. An epoch of ``has_steps`` is its steps and nothing else.
+    ``build(setup)`` gives an `EagerTraining` or an `EngineTraining`, ``twin(setup)`` the same with float32 products;
+    None: there is none. An epoch of ``has_steps`` is its steps and nothing else.
     """
 
     what: str
     live: bool
-    way: Way
-    build: "Callable[[Setup], Loop | Engined]"
+    way: StepMethod
+    build: "Callable[[Setup], EagerTraining | EngineTraining]"
     has_steps: bool = True
     compiled: bool = False
-    twin: "Callable[[Setup], Loop | Engined] | None" = None
+    twin: "Callable[[Setup], EagerTraining | EngineTraining] | None" = None
 
 
 @dataclass
-class Loop:
+class EagerTraining:
     """Eager training with PyTorch's own optimiser, stored gradients, resident images."""
 
     setup: Setup
@@ -121,7 +121,7 @@ class Loop:
                 self.state.step()
 
 
-class Published(Loop):
+class PublishedTraining(EagerTraining):
     """The published loop; an epoch only, its steps alone are B's."""
 
     def __post_init__(self):
@@ -134,10 +134,10 @@ class Published(Loop):
 
     def epoch(self) -> None:
         """One epoch with all that the published one does."""
-        published_loop.epoch(self.network, self.state, self.loader, self.setup.device)
+        published_loop.published_epoch(self.network, self.state, self.loader, self.setup.device)
 
 
-class Engined:
+class EngineTraining:
     """The engine."""
 
     def __init__(self, setup: Setup, precision: str, engine: Engine):
@@ -150,35 +150,35 @@ class Engined:
         self.trainer.flush()
 
 
-def all_of(device: torch.device | str, optimiser: Optimiser) -> dict[str, Variant]:
+def variants_on(device: torch.device | str, optimiser: Optimiser) -> dict[str, Variant]:
     """The variants that there are on ``device`` for ``optimiser``, by name, slowest first."""
     is_cuda = torch.device(device).type == "cuda"
     single = "tf32" if "tf32" in available_precisions(device) else "float32"
     best = "bf16" if bf16_speedup(str(device)) > 1 else single
 
-    def way(precision: str, fused: bool = False, delay: int = 1) -> Way:
+    def way(precision: str, fused: bool = False, delay: int = 1) -> StepMethod:
         # Without a kernel of its own Adam reads its gradient from memory.
-        return Way(precision, fused and optimiser.name == "sgd", optimiser.name, bool(optimiser.momentum), delay)
+        return StepMethod(precision, fused and optimiser.name == "sgd", optimiser.name, bool(optimiser.momentum), delay)
 
     def loop(what: str, live: bool, **how: bool) -> Variant:
         tf32 = how.get("fused", False) and single == "tf32"
-        build = lambda setup: Loop(setup, live=live, tf32=tf32, **how)  # noqa: E731
+        build = lambda setup: EagerTraining(setup, live=live, tf32=tf32, **how)  # noqa: E731
         compiled = how.get("compiled", False)
         # Compiling a second time would take longer than all the rest.
-        twin = None if compiled else lambda setup: Loop(setup, live=live, **how)
+        twin = None if compiled else lambda setup: EagerTraining(setup, live=live, **how)
         return Variant(what, live, way(single if tf32 else "float32"), build, compiled=compiled, twin=twin)
 
     def engined(what: str, precision: str, **how: object) -> Variant:
-        build = lambda setup: Engined(setup, precision, Engine(**how))  # noqa: E731
+        build = lambda setup: EngineTraining(setup, precision, Engine(**how))  # noqa: E731
         counted = way(precision, fused=True, delay=how.get("delay", 1))
         if how.get("kernel") == "triton" and optimiser.name == "adam":
-            counted = Way(precision, True, "adam")
+            counted = StepMethod(precision, True, "adam")
         has_twin = how.get("kernel") != "triton"  # which multiplies in bf16 only
-        twin = (lambda setup: Engined(setup, "float32", Engine(**how))) if has_twin else None
+        twin = (lambda setup: EngineTraining(setup, "float32", Engine(**how))) if has_twin else None
         return Variant(what, True, counted, build, twin=twin)
 
     variants = {
-        "A": Variant("the published loop, re-created", False, way("float32"), Published, has_steps=False),
+        "A": Variant("the published loop, re-created", False, way("float32"), PublishedTraining, has_steps=False),
         "B": loop("eager, images resident", False),
         "C": loop(f"B with PyTorch's fused optimiser, {single}", False, fused=True),
         "D": loop("C compiled", False, fused=True, compiled=True),
@@ -197,7 +197,7 @@ def all_of(device: torch.device | str, optimiser: Optimiser) -> dict[str, Varian
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet_compiler() -> Iterator[None]:
     """Keep torch.compile's tuning reports off the screen."""
     logger = logging.getLogger("torch._inductor")
     level = logger.level

@@ -15,13 +15,12 @@ from filelock import Timeout
 from efcnlab.config import studies
 from efcnlab.config.studies import Study
 from efcnlab.environment import REPOSITORY
-from efcnlab.run import sweep
+from efcnlab.run import study_runner
 from efcnlab.store.run_store import key_of
-from rental import base as bases
-from rental import pieces, worker
-from rental.agenda import Agenda, has_images, known
-from rental.base import Base
-from rental.packs import Packs
+from rental import pieces, work_folder, worker
+from rental.agenda import Agenda, has_images, with_rates_if_chosen
+from rental.packs import StudyArchives
+from rental.work_folder import WorkFolder
 
 STUDIES = ("vanilla-cifar10-sgd-100", "vanilla-cifar10-adam-100", "alexnet-cifar100-sgd-100")
 TESTS = (
@@ -34,7 +33,7 @@ STOP = 5.0  # seconds in which workers end by themselves
 LAST = 10.0  # seconds that are kept for the last pack, or twice what one took
 
 
-def chosen(given: Sequence[str]) -> dict[str, Study]:
+def chosen_studies(given: Sequence[str]) -> dict[str, Study]:
     """The studies of a call, by what `efcn run` knows them by; without any given, the three of the paper's size."""
     return {Path(name).name if name.endswith(".json") else name: studies.load(name) for name in given or STUDIES}
 
@@ -42,10 +41,10 @@ def chosen(given: Sequence[str]) -> dict[str, Study]:
 def run(options: argparse.Namespace, began: float) -> int:
     """The whole of a call, which ``began`` at a time of the monotonic clock; 0 when all is done, else 1."""
     end = began + options.seconds
-    base = Base(options.base or bases.default())
+    base = WorkFolder(options.base or work_folder.default_folder())
     base.root.mkdir(parents=True, exist_ok=True)
-    named = chosen(options.studies)
-    sweep.check_device(options.device)
+    named = chosen_studies(options.studies)
+    study_runner.check_device(options.device)
     torch.set_num_threads(1)  # what trains does so in other processes
     for piece in options.carried:
         os.environ["EFCN_OFFLINE"] = "1"  # what was carried cannot be fetched
@@ -64,9 +63,11 @@ def run(options: argparse.Namespace, began: float) -> int:
     return 1
 
 
-def _until(end: float, base: Base, named: dict[str, Study], workers: "Workers", options: argparse.Namespace) -> int:
+def _until(
+    end: float, base: WorkFolder, named: dict[str, Study], workers: "Workers", options: argparse.Namespace
+) -> int:
     """Keep workers alive, show the log and pack until it is time to end, or all is done."""
-    agenda, packs = Agenda(list(named.values()), base), Packs(base, named, options.out, options.device)
+    agenda, packs = Agenda(list(named.values()), base), StudyArchives(base, named, options.out, options.device)
     for study in named.values():
         if not has_images(study):
             print(f"{study.name} waits for {study.data.name}", flush=True)
@@ -83,7 +84,7 @@ def _until(end: float, base: Base, named: dict[str, Study], workers: "Workers", 
     packs.refresh(now=True)
     _show(base, shown)
     for study in named.values():
-        records = [base.store.get(key_of(run)) for run in studies.runs(known(study, base.store))]
+        records = [base.store.get(key_of(run)) for run in studies.runs(with_rates_if_chosen(study, base.store))]
         print(f"{study.name}: {len(records) - records.count(None)} of {len(records)} runs done", flush=True)
     return 0 if is_done and not base.marked("alone") else 1
 
@@ -91,7 +92,7 @@ def _until(end: float, base: Base, named: dict[str, Study], workers: "Workers", 
 class Workers:
     """The processes that compute; they outlive the call, and one that failed is started again."""
 
-    def __init__(self, base: Base, options: argparse.Namespace):
+    def __init__(self, base: WorkFolder, options: argparse.Namespace):
         self.base, self.count = base, options.workers
         self.started: dict[int, subprocess.Popen] = {}
         script = str(REPOSITORY / "benchmarks" / "record.py")
@@ -106,8 +107,8 @@ class Workers:
                 continue
             output = self.base.root / f"worker-{number}.txt"
             if before is not None and before.returncode not in (0, worker.FAILED):
-                said = output.read_text("utf-8", errors="replace")[-worker.MOST :]
-                self.base.say(f"worker {number} ended with {before.returncode}: {said}")
+                output_end = output.read_text("utf-8", errors="replace")[-worker.MOST :]
+                self.base.say(f"worker {number} ended with {before.returncode}: {output_end}")
             with output.open("w") as out:
                 command = [*self.command, "--number", str(number)]
                 self.started[number] = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
@@ -131,7 +132,7 @@ class Workers:
             return False
 
 
-def _show(base: Base, start: int) -> int:
+def _show(base: WorkFolder, start: int) -> int:
     """Print what is new in the log; returns where it ends."""
     if not base.log.exists():
         return start
@@ -141,7 +142,7 @@ def _show(base: Base, start: int) -> int:
         return log.tell()
 
 
-def _test(base: Base) -> None:
+def _test(base: WorkFolder) -> None:
     """Start the tests that a GPU is for, in a process of their own that names each one that fails."""
     failures = base.root / "tests.txt"
     if failures.exists():
@@ -149,7 +150,7 @@ def _test(base: Base) -> None:
     failures.touch()
     paths = [str(REPOSITORY / part) for part in (".", "benchmarks", "tests")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "4", "-p", "rental.naming", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "4", "-p", "rental.failure_log", "-p", "no:cacheprovider"]
     command += ["--confcutdir", "tests/lib/kernels", *TESTS]  # tests/conftest.py needs a browser
     with (base.root / "pytest.txt").open("w") as out:
         subprocess.Popen(

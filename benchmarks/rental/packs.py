@@ -10,18 +10,18 @@ from pathlib import Path
 from efcnlab.config import studies
 from efcnlab.config.studies import Study
 from efcnlab.environment import REPOSITORY
-from efcnlab.store import export
+from efcnlab.store import export, recorded_study
 from efcnlab.store.run_folder import MANIFEST
 from efcnlab.store.run_store import key_of
 from efcnlib.errors import UserError
-from rental.agenda import known
-from rental.base import Base
+from rental.agenda import with_rates_if_chosen
+from rental.work_folder import WorkFolder
 
 EVERY = 20.0  # seconds between two looks at what is done
 MOST = 15 * 2**20  # bytes of runs in one tar file; 16 MiB come back
 
 
-class Parts:
+class TarFiles:
     """A study's tar files, NAME.0.tar and so on, to be unpacked in this order: the last one's index lists all runs.
 
     A file that is full is left as it is, with the index of its time. So what is there is whole whenever it is cut off.
@@ -34,7 +34,7 @@ class Parts:
     def write(self, folder: Path) -> None:
         """Write what is new in the recorded study ``folder``."""
         packed = {key for part in self.parts for key in part}
-        new = [key for key in export.read_index(folder).runs if key not in packed]
+        new = [key for key in recorded_study.read_index(folder).runs if key not in packed]
         if self.parts and _bytes(folder, self.parts[-1] + new) <= MOST:
             new = self.parts.pop() + new
         first = len(self.parts)
@@ -44,7 +44,7 @@ class Parts:
             self.parts[-1].append(key)
         for number in range(first, len(self.parts)):
             is_last = number == len(self.parts) - 1
-            self._write(folder, number, [*self.parts[number], export.INDEX] if is_last else self.parts[number])
+            self._write(folder, number, [*self.parts[number], recorded_study.INDEX] if is_last else self.parts[number])
 
     def _write(self, folder: Path, number: int, names: Sequence[str]) -> None:
         target = self.out / f"{self.name}.{number}.tar"
@@ -56,12 +56,12 @@ class Parts:
             replace(made, target)
 
 
-class Packs:
+class StudyArchives:
     """The tar files of all studies, and the log, in ``out``."""
 
-    def __init__(self, base: Base, chosen: dict[str, Study], out: Path, device: str):
+    def __init__(self, base: WorkFolder, chosen: dict[str, Study], out: Path, device: str):
         self.base, self.chosen, self.out, self.device = base, chosen, out, device
-        self.parts = {study.name: Parts(study.name, out) for study in chosen.values()}
+        self.parts = {study.name: TarFiles(study.name, out) for study in chosen.values()}
         self.seen, self.looked, self.longest = 0, time.monotonic(), 0.0
         out.mkdir(parents=True, exist_ok=True)
 
@@ -83,11 +83,13 @@ class Packs:
 
     def _pack(self, name: str, study: Study) -> None:
         store = self.base.store
-        study = known(study, store)
+        study = with_rates_if_chosen(study, store)
         if not any((store.root / key_of(run) / MANIFEST).exists() for run in studies.runs(study)):
             return
         command = f"efcn run {name} --device {self.device}"
-        self.parts[study.name].write(export.export(study, store, self.base.root / "results", command, partial=True))
+        self.parts[study.name].write(
+            export.export_study(study, store, self.base.root / "results", command, partial=True)
+        )
 
 
 def replace(source: Path, target: Path) -> None:
@@ -111,7 +113,7 @@ def unpack(folder: Path, results: Path = REPOSITORY / "results") -> list[Path]:
                     with tarfile.open(file) as tar:
                         tar.extractall(scratch, filter="data")
             made = Path(scratch) / name
-            if wrong := export.verify(made):
+            if wrong := recorded_study.verify_study(made):
                 raise UserError(f"{name} is not unpacked: {wrong[0]}")
             if (results / name).exists():
                 (results / name).rename(Path(scratch) / ".old")

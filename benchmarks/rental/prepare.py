@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from efcnlab.environment import REPOSITORY, environment
+from efcnlab.environment import REPOSITORY, describe_environment
 from efcnlib.errors import UserError
 from rental import pieces
 
@@ -39,7 +39,7 @@ def pack(folder: Path, sets: Sequence[str]) -> list[str]:
     fetch_wheels(folder / "wheels")
     room = CARRIED - SPARE - tree() - sum(file.stat().st_size for file in (folder / "wheels").iterdir())
     made = pieces.write(sets, folder, room)
-    lines = calls(inside, [piece.name for piece in made], str(environment()["commit"]))
+    lines = calls(inside, [piece.name for piece in made], str(describe_environment()["commit"]))
     (folder / "calls.txt").write_text("\n".join(lines) + "\n", "utf-8")
     return lines
 

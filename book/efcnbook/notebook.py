@@ -19,9 +19,9 @@ from efcnbook.figures import figure_export
 from efcnbook.figures.figure_export import Drawing, Made
 from efcnbook.statistics import provenance
 from efcnlab.config.studies import Study
-from efcnlab.environment import REPOSITORY, recorded
-from efcnlab.run import sweep
-from efcnlab.store.resolve import found as found_study
+from efcnlab.environment import REPOSITORY, recorded_studies
+from efcnlab.run import study_runner
+from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
 from efcnlab.store.run_store import Record, Store
 from efcnlib import networks
 from efcnlib.errors import UserError, choice
@@ -189,34 +189,36 @@ def picture(record: Record, name: str) -> Tensor:
     return record.arrays[name]
 
 
-def results(study: str, seed: int, more_seeds: object, root: str, /, **changes: object) -> list[sweep.Results]:
+def results(
+    study: str, seed: int, more_seeds: object, root: str, /, **changes: object
+) -> list[study_runner.StudyResults]:
     """What a study's page reads, of ``seed`` and then each of ``more_seeds``; which of them are incomplete is said."""
     asked = (seed, *whole_numbers("more_seeds", more_seeds))
-    every = [sweep.results(study, each, root or None, **changes) for each in asked]
-    say(*(one.coverage.words for one in every if one.missing))
+    every = [study_runner.load_results(study, each, root or None, **changes) for each in asked]
+    say(*(one.coverage.summary for one in every if one.missing))
     return every
 
 
 def found(study: str, root: str, /, **changes: object) -> Study:
     """The study, with the learning rates that its recorded runs have chosen."""
-    return found_study(study, Store(root or None, recorded()), **changes)
+    return found_study(study, Store(root or None, recorded_studies()), **changes)
 
 
 def layers(study: Study) -> list[networks.TracedLayer]:
     """The layers of the study's CNN, traced; weights uninitialised."""
-    return networks.trace(study.cnn(study.seeds[0]).untrained(), study.data.shape)
+    return networks.trace(study.cnn(study.seeds[0]).uninitialised_cnn(), study.data.shape)
 
 
-def made(results: sweep.Results, *seeds: int) -> Made:
+def made(results: study_runner.StudyResults, *seeds: int) -> Made:
     """What was run, for how long, where, when and by which commits; ``results`` are of the first of ``seeds``."""
-    study, found = results.whole, provenance.of(results.whole, seeds, results.store.get)
+    study, found = results.full_study, provenance.of(results.full_study, seeds, results.store.get)
     listed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     these = f"{'recorded ' if study.long else ''}runs of {'these seeds' if len(seeds) > 1 else 'this seed'}"
     words = (
         f"<br><small>Study <b>{study.name}</b>: {html.escape(study.title)}; {listed}; {_trained(results.study)},"
         f" eFCN and control for {study.relax_epochs} after the embedding;"
-        f" {study.network.words}, {study.data.train_images:,} training and {study.data.test_images:,} test images"
-        f"{study.setting and ', '}{study.setting}; all {these}"
+        f" {study.network.description}, {study.data.train_images:,} training and {study.data.test_images:,} test images"
+        f"{study.options_description and ', '}{study.options_description}; all {these}"
         f" {provenance.line(found)}.</small>"
     )
     facts = {

@@ -2,7 +2,7 @@
 
 Over given rates and all relax times of one CNN: a rate is out if at any relax time the train loss after so many steps
 is not finite or higher than before; of the others the one with the lowest mean log loss is chosen. A `RateSearch` is
-the run that measures the losses (``rate_search`` computes it); `chosen` is the rule.
+the run that measures the losses (``rate_search`` computes it); `chosen_rate` is the rule.
 """
 
 from collections.abc import Mapping, Sequence
@@ -75,15 +75,15 @@ class RateSearch(RateRule):
         return (self.parent,)
 
 
-def chosen(history: Mapping[str, Sequence[float]]) -> float:
+def chosen_rate(history: Mapping[str, Sequence[float]]) -> float:
     """The rate that the rule chooses from a search's history, columns "rate", "tw", "before", "after" (nats).
 
     UserError if no rate is left.
 
-    >>> from efcnlab.config.learning_rates import chosen
+    >>> from efcnlab.config.learning_rates import chosen_rate
     >>> history = {"rate": [0.1, 0.1, 0.03, 0.03, 0.01, 0.01], "tw": [18, 61, 18, 61, 18, 61]}
     >>> history |= {"before": [0.52, 0.013] * 3, "after": [0.2, 1.3, 0.27, 0.011, 0.34, 0.0035]}
-    >>> chosen(history)  # 0.1 raises the loss at tw = 61
+    >>> chosen_rate(history)  # 0.1 raises the loss at tw = 61
     0.01
     """
     scores = {rate: score for rate, score in mean_log_losses(history).items() if score is not None}
@@ -111,36 +111,36 @@ def mean_log_losses(history: Mapping[str, Sequence[float]]) -> dict[float, float
     }
 
 
-def table(history: Mapping[str, Sequence[float]]) -> tuple[list[str], list[list[str]]]:
+def rate_search_table(history: Mapping[str, Sequence[float]]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a search: the train loss before, and after each rate's steps, by relax time; what is chosen.
 
-    >>> from efcnlab.config.learning_rates import table
+    >>> from efcnlab.config.learning_rates import rate_search_table
     >>> history = {"rate": [0.1, 0.03], "tw": [5, 5], "before": [0.5, 0.5], "after": [0.75, 0.25]}
-    >>> for row in table(history)[1]:
+    >>> for row in rate_search_table(history)[1]:
     ...     print(row)
     ['before the steps', '0.5', '', '']
     ['0.1', '0.75 (rises)', '', 'left out']
     ['0.03', '0.25', '−1.386', '**chosen**']
     """
-    scores, best = mean_log_losses(history), chosen(history)
+    scores, best = mean_log_losses(history), chosen_rate(history)
     columns = zip(history["rate"], history["tw"], history["before"], history["after"], strict=True)
     losses = {(rate, tw): losses for rate, tw, *losses in columns}
     times = list(dict.fromkeys(history["tw"]))
     first = next(iter(scores))
     rows = [["before the steps", *(f"{losses[first, tw][0]:.3g}" for tw in times), "", ""]]
     for rate, score in scores.items():
-        said = "left out" if score is None else "**chosen**" if rate == best else ""
+        verdict = "left out" if score is None else "**chosen**" if rate == best else ""
         mean = "" if score is None else f"{score:.3f}".replace("-", "−")
-        rows.append([f"{rate:g}", *(_after(*losses[rate, tw]) for tw in times), mean, said])
+        rows.append([f"{rate:g}", *(_after(*losses[rate, tw]) for tw in times), mean, verdict])
     rate, *others = HEADER
     return [rate, *(f"$t_w$ = {tw}" for tw in times), *others], rows
 
 
-def said(rule: RateRule) -> str:
+def describe_rule(rule: RateRule) -> str:
     """The rule in words, with what a study has given it.
 
-    >>> from efcnlab.config.learning_rates import RateRule, said
-    >>> said(RateRule(rates=(0.1, 0.03))).split(". ")[0]
+    >>> from efcnlab.config.learning_rates import RateRule, describe_rule
+    >>> describe_rule(RateRule(rates=(0.1, 0.03))).split(". ")[0]
     'From each relax time the eFCN, and the CNN itself as a control, is trained for 80 steps at each rate'
     """
     return (

@@ -14,10 +14,10 @@ METHODS = ("linear", "curvilinear", "string", "band", "bezier", "polygon", "outp
 PUBLISHED = ("linear", "string", "output")  # those that the supplement shows
 
 # Absent, it leaves no trace in a run's JSON: keys of runs from before there was such a thing stay what they were.
-UntilRest = Field(None, exclude_if=operator.not_)
+OptionalRest = Field(None, exclude_if=operator.not_)
 
 
-class String(Frozen):
+class StringSettings(Frozen):
     """How the string of equation (1) is relaxed: its points, stiffness k, step size, gradient steps, images in each.
 
     With ``rest`` the steps are the most that are taken: it is relaxed until it stops moving.
@@ -31,10 +31,10 @@ class String(Frozen):
     steps: int = Field(100, ge=1)
     batch: int = Field(250, ge=1)
     springs: Literal[SPRINGS] = "implicit"
-    rest: StoppingCriterion | None = UntilRest
+    rest: StoppingCriterion | None = OptionalRest
 
 
-class Band(Frozen):
+class BandSettings(Frozen):
     """How a nudged elastic band is relaxed: pivots at first, step size, steps in each cycle, cycles, images in a step.
 
     Between cycles pivots are put in, up to ``most``, where the loss exceeds the straight line between its neighbours'
@@ -49,14 +49,14 @@ class Band(Frozen):
     tangent: Literal[TANGENTS] = "improved"
     threshold: float = Field(0.2, gt=0)
     most: int = Field(21, ge=3)
-    rest: StoppingCriterion | None = UntilRest
+    rest: StoppingCriterion | None = OptionalRest
 
 
-class Chain(Frozen):
+class TrainedCurveSettings(Frozen):
     """How a Bezier curve's or a polygon's bends are trained: how many, step size, momentum, steps, images in each.
 
-    >>> from efcnlab.config.path_methods import Chain
-    >>> Chain(bends=3).points
+    >>> from efcnlab.config.path_methods import TrainedCurveSettings
+    >>> TrainedCurveSettings(bends=3).points
     5
     """
 
@@ -72,7 +72,7 @@ class Chain(Frozen):
         return self.bends + 2
 
 
-class Plane(Frozen):
+class PlaneSettings(Frozen):
     """A grid of ``size`` x ``size`` points on which the loss over the first training ``images`` is measured."""
 
     size: int = Field(25, ge=3)

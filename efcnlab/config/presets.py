@@ -1,9 +1,11 @@
 """The studies there are by name, as fields: `studies.PRESETS` holds them validated."""
 
+from efcnlab.config.dataset import Dataset
 from efcnlab.config.learning_rates import RateRule
-from efcnlab.config.path_methods import Band, Chain, Plane, String
-from efcnlab.config.runs import Curved, Data, Evaluation, Network
-from efcnlab.config.study import ControlTimes
+from efcnlab.config.network import Network
+from efcnlab.config.path_methods import BandSettings, PlaneSettings, StringSettings, TrainedCurveSettings
+from efcnlab.config.runs import CurvatureSettings, Evaluation
+from efcnlab.config.study_settings import ControlTimes
 from efcnlib.landscape.convergence import StoppingCriterion
 from efcnlib.training.optimisers import Optimiser
 
@@ -15,7 +17,7 @@ VANILLA = dict(
     name="vanilla-cifar10-sgd",
     title="VanillaCNN on CIFAR-10, SGD",
     network=Network(architecture="vanilla"),
-    data=Data(name="cifar10"),
+    data=Dataset(name="cifar10"),
     optimiser=Optimiser(name="sgd", lr=0.05),
     rates=RateRule(rates=(0.1, 0.05, 0.03, 0.02, 0.01, 0.005)),
     precision="bf16",
@@ -31,8 +33,8 @@ VANILLA = dict(
     path_relaxed_times=(5, 18),
     path_methods=("linear", "string", "band", "output"),
     path_points=31,
-    string=String(points=5, batch=50, steps=1000, rest=StoppingCriterion()),
-    band=Band(points=5, most=7, batch=50, steps=400, rest=StoppingCriterion()),
+    string=StringSettings(points=5, batch=50, steps=1000, rest=StoppingCriterion()),
+    band=BandSettings(points=5, most=7, batch=50, steps=400, rest=StoppingCriterion()),
     plane=None,
     shuffle=False,  # the published loader does not
     measurements=16,
@@ -54,7 +56,7 @@ ALEXNET = VANILLA | {
     "name": "alexnet-cifar100-sgd",
     "title": "AlexNet on CIFAR-100, SGD",
     "network": Network(architecture="alexnet"),
-    "data": Data(name="cifar100"),
+    "data": Dataset(name="cifar100"),
     "optimiser": Optimiser(name="sgd", lr=0.1),
     "epochs": 135,
     "fcn_epochs": 60,
@@ -80,13 +82,13 @@ def longer(fields: dict) -> dict:
 
 # For two CPU cores: the paper's images, batches and order, a quarter of its channels, fewer epochs, in bf16. The rate
 # after the embedding is the one of 0.1, 0.05, 0.03 and 0.01 with which the eFCN that leaves last has the lowest train
-# loss after 80 steps (`python benchmarks/rates.py vanilla-cifar10-narrow`). At 0.1, the CNN's own, it diverges, which
-# "vanilla-cifar10-narrow-rate" records. What rate the paper took is not known.
+# loss after 80 steps. At 0.1, the CNN's own, it diverges, which "vanilla-cifar10-narrow-rate" records. What rate the
+# paper took is not known.
 NARROW = dict(
     name="vanilla-cifar10-narrow",
     title="VanillaCNN of 16 channels on CIFAR-10, SGD",
     network=Network(architecture="vanilla", channels=16),
-    data=Data(name="cifar10"),
+    data=Dataset(name="cifar10"),
     optimiser=Optimiser(name="sgd", lr=0.1),
     relax_optimiser=Optimiser(name="sgd", lr=0.03),
     precision="bf16",
@@ -97,9 +99,9 @@ NARROW = dict(
     path_times=(0, 3, 11, 40),
     path_methods=("linear", "string", "output"),
     path_points=31,
-    string=String(points=11, steps=30),
+    string=StringSettings(points=11, steps=30),
     plane=None,
-    curvature=Curved(images=500),
+    curvature=CurvatureSettings(images=500),
     curvature_times=(0, 11, 40),
     shuffle=False,
     measurements=7,
@@ -111,16 +113,16 @@ PRESETS = (
         name="quick",
         title="narrowed VanillaCNN on CIFAR-10, SGD",
         network=Network(architecture="vanilla", channels=8),
-        data=Data(name="cifar10", train=6_000, test=3_000),
+        data=Dataset(name="cifar10", train=6_000, test=3_000),
         optimiser=Optimiser(name="sgd", lr=0.05),
         epochs=24,
         relax_epochs=8,
         relax_times=(0, 3, 6, 12, 24),
         path_times=(0, 3, 6, 24),
-        string=String(points=7, steps=30),
-        band=Band(points=5, steps=15, most=7),
-        chain=Chain(steps=60),
-        plane=Plane(size=13),
+        string=StringSettings(points=7, steps=30),
+        band=BandSettings(points=5, steps=15, most=7),
+        chain=TrainedCurveSettings(steps=60),
+        plane=PlaneSettings(size=13),
         batch=50,
         measurements=6,
     ),
@@ -128,16 +130,16 @@ PRESETS = (
         name="digits",
         title="a two-layer CNN on scikit-learn's 8x8 digits, SGD",
         network=Network(architecture="small", channels=6),
-        data=Data(name="digits"),
+        data=Dataset(name="digits"),
         optimiser=Optimiser(name="sgd", lr=0.1),
         epochs=20,
         relax_epochs=10,
         relax_times=(0, 2, 5, 20),
         path_times=(0, 2, 5, 20),
-        string=String(points=11, steps=40, batch=100),
-        band=Band(points=7, steps=20, batch=100, most=11),
-        chain=Chain(steps=100, batch=100),
-        curvature=Curved(images=500),
+        string=StringSettings(points=11, steps=40, batch=100),
+        band=BandSettings(points=7, steps=20, batch=100, most=11),
+        chain=TrainedCurveSettings(steps=100, batch=100),
+        curvature=CurvatureSettings(images=500),
         batch=50,
         measurements=8,
     ),
@@ -153,7 +155,7 @@ PRESETS = (
         "name": "vanilla-cifar10-narrow-rate",
         "title": "VanillaCNN of 16 channels on CIFAR-10, SGD, eFCNs at the CNN's rate",
         "relax_optimiser": None,
-        "string": String(points=11, steps=60),
+        "string": StringSettings(points=11, steps=60),
         "curvature": None,
         "curvature_times": None,
         "seeds": (0,),
@@ -172,7 +174,7 @@ PRESETS = (
         "name": "alexnet-cifar100-narrow",
         "title": "AlexNet of 16 channels on CIFAR-100, SGD",
         "network": Network(architecture="alexnet", channels=16),
-        "data": Data(name="cifar100"),
+        "data": Dataset(name="cifar100"),
         "epochs": 50,  # for six to ten epochs its train loss stays at ln 100; of the rates, 0.03 is again the best
         "relax_epochs": 6,  # its eLCNs are slow
         "relax_times": (0, 3, 7, 13, 26, 50),

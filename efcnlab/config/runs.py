@@ -10,155 +10,23 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from torch import nn
 
-from efcnlab.config import layers
-from efcnlab.config.layers import Layers
-from efcnlab.config.path_methods import METHODS, Band, Chain, Plane, String
-from efcnlab.config.validation import Frozen
+from efcnlab.config.dataset import Dataset
+from efcnlab.config.network import Network
+from efcnlab.config.path_methods import METHODS, BandSettings, PlaneSettings, StringSettings, TrainedCurveSettings
+from efcnlab.config.validation import Frozen, absent
 from efcnlib import networks
-from efcnlib.data import datasets
-from efcnlib.errors import shortened
 from efcnlib.kernels.precision import PRECISIONS
-from efcnlib.networks import architectures
-from efcnlib.networks.architectures import ARCHITECTURES
 from efcnlib.training.loop import log_spaced
 from efcnlib.training.optimisers import Optimiser
 
 # What an eFCN is compared with, at each relax time; "tuned" is a run of the kind "control" at a rate of its own.
 CONTROLS = ("control", "tuned", "lowered", "elcn")
 KINDS = ("cnn", "fcn", "efcn", "control", "lowered", "elcn")
-Side = Annotated[int, Field(ge=1, le=4096)]
 DENSE = tuple(kind for kind in KINDS if kind != "elcn")  # whose ends are dense networks, or can be embedded into one
 
 
 # Off, a switch leaves no trace in a run's JSON: keys of runs from before there was the switch stay what they were.
 SwitchedOff = Field(False, exclude_if=operator.not_)
-
-
-def _absent(value: object) -> bool:
-    """Whether a field stays out of what is written, and so out of keys: those of runs without it are as they were."""
-    return value is None
-
-
-class Network(Frozen):
-    """An architecture by name and its channel count (64 is the paper's), or ``layers`` of one's own and neither.
-
-    >>> from efcnlab.config.runs import Network
-    >>> Network(architecture="vanilla").words, len(Network(architecture="vanilla").table(classes=10))
-    ('64 channels', 11)
-    """
-
-    architecture: Literal[tuple(ARCHITECTURES)] | None = Field(None, exclude_if=_absent)
-    channels: int | None = Field(None, ge=1, le=4096, exclude_if=_absent)
-    layers: Layers | None = Field(None, exclude_if=_absent)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _either_or(cls, fields: object) -> object:
-        if not isinstance(fields, dict):
-            return fields
-        given = [name for name in ("architecture", "channels") if fields.get(name) is not None]
-        if fields.get("layers") is not None:
-            if given:
-                raise ValueError(f"it has layers of its own: take out {given[0]} {shortened(fields[given[0]])}")
-            return fields
-        if "architecture" not in given:
-            raise ValueError(f"give an architecture, one of {', '.join(ARCHITECTURES)}, or layers of your own")
-        return fields if "channels" in given else fields | {"channels": 64}
-
-    @property
-    def words(self) -> str:
-        """For captions: "8 channels"."""
-        if self.layers is None:
-            return f"{self.channels} channels"
-        widths = [str(layer.conv) for layer in self.layers if isinstance(layer, layers.Conv)]
-        return f"own layers, convolutions of {', '.join(widths)} channels"
-
-    def table(self, classes: int) -> tuple[architectures.Layer, ...]:
-        """Its layers."""
-        if self.layers is None:
-            return architectures.architecture(self.architecture, classes, self.channels)
-        return layers.table(self.layers, classes)
-
-
-class Holds(Frozen):
-    """What is in a file of images: how many to train on and to test, the shape of one, the number of classes."""
-
-    train: int = Field(ge=1, le=10**9)
-    test: int = Field(ge=1, le=10**9)
-    shape: tuple[Side, Side, Side]  # channels, height, width
-    classes: int = Field(ge=2, le=65_536)
-
-
-class Data(Frozen):
-    """A data set by name or from a file of one's own, and how many of its first images are used; None: all.
-
-    The file is known by its SHA-256. Where it is (``file``) is no part of a run: studies know, runs do not. What it
-    ``holds`` is written down, so that a recorded study can be drawn without it; ``efcn data FILE`` prints all three.
-
-    >>> from efcnlab.config.runs import Data
-    >>> data = Data(name="cifar10", train=6000)
-    >>> data.shape, data.classes, data.train_images, data.test_images, data.held_images
-    ((3, 32, 32), 10, 6000, 10000, 10000)
-    """
-
-    name: Literal[datasets.NAMES] | None = Field(None, exclude_if=_absent)
-    file: str | None = Field(None, min_length=1, max_length=1000, exclude_if=_absent)
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", exclude_if=_absent)
-    holds: Holds | None = Field(None, exclude_if=_absent)
-    train: int | None = Field(None, ge=1)
-    test: int | None = Field(None, ge=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_source(cls, fields: object) -> object:
-        if not isinstance(fields, dict):
-            return fields
-        given = [name for name in ("name", "file", "sha256", "holds") if fields.get(name) is not None]
-        if not given:
-            raise ValueError(f"give a name, one of {', '.join(datasets.NAMES)}, or a file of your own: see efcn data")
-        if given[0] == "name" and len(given) > 1:
-            raise ValueError(f"it has a name, {shortened(fields['name'])}: take out {given[1]}, or the name")
-        if given[0] != "name" and given[-2:] != ["sha256", "holds"]:
-            raise ValueError("a file needs its sha256 and what it holds: efcn data FILE prints both")
-        return fields
-
-    @property
-    def contents(self) -> Holds:
-        """What the whole set holds."""
-        if self.holds is not None:
-            return self.holds
-        train, test, shape = datasets.SIZES[self.name]
-        return Holds(train=train, test=test, shape=shape, classes=datasets.CLASSES[self.name])
-
-    @property
-    def anywhere(self) -> "Data":
-        """The same images, wherever they are."""
-        return self if self.file is None else self.model_copy(update={"file": None})
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Of an image: channels, height, width."""
-        return self.contents.shape
-
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return self.contents.classes
-
-    @property
-    def train_images(self) -> int:
-        """Training images in use."""
-        return self.train or self.contents.train
-
-    @property
-    def held_images(self) -> int:
-        """Training images behind those in use, on which a choice can be made: as many as test images, if there are."""
-        return min(self.test_images, self.contents.train - self.train_images)
-
-    @property
-    def test_images(self) -> int:
-        """Test images in use."""
-        return self.test or self.contents.test
 
 
 Measurements = Annotated[int, Field(ge=2)] | Literal["all"]  # log-spaced epochs of a training, or each of them
@@ -193,7 +61,7 @@ class Training(Frozen):
 
     kind: Literal[KINDS]
     network: Network
-    data: Data
+    data: Dataset
     optimiser: Optimiser
     precision: Literal[PRECISIONS] = "float32"
     epochs: int = Field(ge=0, le=100_000)
@@ -205,15 +73,10 @@ class Training(Frozen):
     tw: int | None = Field(None, ge=0)
     augment: bool = SwitchedOff  # training images are moved and mirrored, each anew in every epoch
     carry: bool = SwitchedOff  # the optimiser goes on with what the parent's had gathered at tw
-    evaluation: Evaluation | None = Field(None, exclude_if=_absent)  # None: in float32, on all images
+    evaluation: Evaluation | None = Field(None, exclude_if=absent)  # None: in float32, on all images
     variant: str = Field("", exclude=True)  # for its label alone: what tells it from the study's own, "channels=8"
 
-    @property
-    def setting(self) -> str:
-        """What is out of the ordinary, for captions: "with random crops and flips", or nothing."""
-        return setting(self.augment, self.carry)
-
-    def untrained(self) -> nn.Sequential:
+    def uninitialised_cnn(self) -> nn.Sequential:
         """The CNN of its architecture, the weights uninitialised."""
         return networks.cnn(self.network.table(self.data.classes), self.data.shape)
 
@@ -224,7 +87,7 @@ class Training(Frozen):
         return f"{self.kind}{tw} seed={self.seed} {self.variant}".rstrip()
 
     @property
-    def measured(self) -> tuple[int, ...]:
+    def measured_epochs(self) -> tuple[int, ...]:
         """The epochs after which it is measured, epoch 0 among them."""
         return (
             tuple(range(self.epochs + 1)) if self.measurements == "all" else log_spaced(self.epochs, self.measurements)
@@ -259,11 +122,11 @@ class PathRun(Frozen):
     end: Training
     third: Training | None = None
     points: int = Field(ge=3)
-    string: String | None = None
-    band: Band | None = None
-    chain: Chain | None = None
-    plane: Plane | None = None
-    evaluation: Evaluation | None = Field(None, exclude_if=_absent)  # along it; None: in float32, on all images
+    string: StringSettings | None = None
+    band: BandSettings | None = None
+    chain: TrainedCurveSettings | None = None
+    plane: PlaneSettings | None = None
+    evaluation: Evaluation | None = Field(None, exclude_if=absent)  # along it; None: in float32, on all images
 
     @model_validator(mode="after")
     def _is_in_one_space(self) -> "PathRun":
@@ -282,7 +145,7 @@ class PathRun(Frozen):
         return self.end
 
     @property
-    def relaxation(self) -> String | Band | Chain | None:
+    def relaxation(self) -> StringSettings | BandSettings | TrainedCurveSettings | None:
         """How it is relaxed; None where nothing is."""
         return self.string or self.band or self.chain
 
@@ -299,7 +162,7 @@ class PathRun(Frozen):
         return (self.start, self.end) if self.third is None else (self.start, self.end, self.third)
 
 
-class Curved(Frozen):
+class CurvatureSettings(Frozen):
     """How curvature is measured: over the first training ``images``, by so many Lanczos ``steps``; ``count`` values."""
 
     images: int = Field(1000, ge=1)
@@ -307,21 +170,21 @@ class Curved(Frozen):
     count: int = Field(5, ge=1)  # of the largest eigenvalues are kept
 
     @model_validator(mode="after")
-    def _has_so_many(self) -> "Curved":
+    def _has_so_many(self) -> "CurvatureSettings":
         if self.count > self.steps:
             raise ValueError(f"count {self.count} is more than the {self.steps} steps give: take more steps")
         return self
 
-    def around(self, of: Training) -> "Curvature":
+    def around(self, of: Training) -> "CurvatureRun":
         """The run that measures it where ``of`` begins and ends, over all its images if it has fewer."""
-        return Curvature(images=min(self.images, of.data.train_images), steps=self.steps, count=self.count, of=of)
+        return CurvatureRun(images=min(self.images, of.data.train_images), steps=self.steps, count=self.count, of=of)
 
 
-class Curvature(Curved):
+class CurvatureRun(CurvatureSettings):
     """Gradient and Hessian of the train loss where a dense training begins, an eFCN's at its embedding, and ends.
 
     >>> from efcnlab.config.studies import load
-    >>> load("digits").curved(5, seed=0).label
+    >>> load("digits").curvature_run(5, seed=0).label
     'curvature of efcn tw=5 seed=0'
     """
 
@@ -329,7 +192,7 @@ class Curvature(Curved):
     of: Training
 
     @model_validator(mode="after")
-    def _is_dense(self) -> "Curvature":
+    def _is_dense(self) -> "CurvatureRun":
         if self.of.kind not in ("efcn", "fcn"):
             raise ValueError(f"{self.of.label} has no off-local weights: curvature is that of an efcn or fcn")
         if self.images > self.of.data.train_images:
@@ -350,9 +213,3 @@ class Curvature(Curved):
     def parents(self) -> tuple[Training, ...]:
         """The runs whose weights this one needs."""
         return (*self.of.parents, self.of)
-
-
-def setting(augment: bool, carry: bool) -> str:
-    """In words what of a training or of a study is switched on."""
-    words = ["random crops and flips"] * augment + ["the CNN's optimiser carried over"] * carry
-    return f"with {' and '.join(words)}" if words else ""

@@ -8,17 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from efcnlab.config import presets
-from efcnlab.config.derived import searches, swept
-from efcnlab.config.runs import Curvature, Curved, Data, Network, PathRun, Training
+from efcnlab.config.dataset import Dataset
+from efcnlab.config.network import Network
+from efcnlab.config.runs import CurvatureRun, CurvatureSettings, PathRun, Training
 from efcnlab.config.study import Run, Study
+from efcnlab.config.study_rates import rate_searches
+from efcnlab.config.study_subsets import sweep_runs
 from efcnlab.config.validation import read_json, validated
 from efcnlib.errors import UserError, choice, shortened
 
 __all__ = [
     "PRESETS",
-    "Curvature",
-    "Curved",
-    "Data",
+    "CurvatureRun",
+    "CurvatureSettings",
+    "Dataset",
     "Network",
     "PathRun",
     "Run",
@@ -49,10 +52,10 @@ def runs(study: Study, seeds: Sequence[int] | None = None) -> list[Run]:
     for seed in seeds:
         result[study.cnn(seed)] = None
         if seed == study.seeds[0]:
-            result |= dict.fromkeys(searches(study))
+            result |= dict.fromkeys(rate_searches(study))
         if study.standard_fcn:
             result[study.fcn(seed)] = None
-        if not study.is_resolved:
+        if not study.has_learning_rates:
             continue
         for tw in study.times("efcn"):
             result |= dict.fromkeys([study.relaxed("efcn", tw, seed), study.relaxed("control", tw, seed)])
@@ -64,10 +67,10 @@ def runs(study: Study, seeds: Sequence[int] | None = None) -> list[Run]:
             for end in path.parents:  # of another seed, perhaps
                 result |= dict.fromkeys([*end.parents, end])
             result[path] = None
-        if study.curved_times:
-            result |= dict.fromkeys(study.curved(tw, seed) for tw in (None, *study.curved_times))
-    for seed in seeds if study.is_resolved else ():
-        result |= dict.fromkeys(swept(study, seed))
+        if study.curvature_run_times:
+            result |= dict.fromkeys(study.curvature_run(tw, seed) for tw in (None, *study.curvature_run_times))
+    for seed in seeds if study.has_learning_rates else ():
+        result |= dict.fromkeys(sweep_runs(study, seed))
     return list(result)
 
 

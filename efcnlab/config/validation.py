@@ -19,6 +19,11 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def absent(value: object) -> bool:
+    """Whether a field stays out of what is written, and so out of keys: those of runs without it are as they were."""
+    return value is None
+
+
 def read_json(path: Path, what: str) -> dict[str, object]:
     """The one object that a JSON file holds; ``what`` names the file in the line that says what is wrong with it."""
     try:

@@ -4,36 +4,36 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from efcnlab.config import studies
-from efcnlab.config.derived import of_seed, restricted
 from efcnlab.config.study import Study
+from efcnlab.config.study_subsets import single_seed_study, study_of_recorded_runs
 from efcnlab.store.run_store import key_of
 from efcnlib.errors import enumerated
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """What is there of one ``seed`` of the ``whole`` study.
+class SeedCoverage:
+    """What is there of one ``seed`` of the ``full_study``.
 
     ``study`` is the whole one cut down to what can be shown, None if nothing can; of ``planned`` runs those called
     ``missing`` are not recorded.
 
-    >>> from efcnlab.run.coverage import coverage
+    >>> from efcnlab.run.coverage import seed_coverage
     >>> from efcnlab.store.run_store import key_of
     >>> from efcnlab.config.studies import load, runs
     >>> study = load("digits", path_times=(), curvature=None)
-    >>> there = {key_of(run) for run in runs(study)} - {key_of(study.relaxed("control", 5, 0))}
-    >>> coverage(study, 0, there).words
+    >>> recorded = {key_of(run) for run in runs(study)} - {key_of(study.relaxed("control", 5, 0))}
+    >>> seed_coverage(study, 0, recorded).summary
     'Seed 0 is incomplete: 9 of 10 runs are recorded; shown are the relax times 0, 2 and 20.'
     """
 
     seed: int
-    whole: Study
+    full_study: Study
     study: Study | None
     planned: int
     missing: tuple[str, ...]
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """A sentence on what is missing; nothing for a complete seed."""
         if not self.missing:
             return ""
@@ -46,22 +46,22 @@ class Coverage:
         return f"Seed {self.seed} is incomplete: {recorded}; shown {are} {shown}."
 
 
-def coverage(whole: Study, seed: int, there: Collection[str]) -> Coverage:
-    """What is there of a seed, given the keys of the runs that are ``there``.
+def seed_coverage(full_study: Study, seed: int, recorded: Collection[str]) -> SeedCoverage:
+    """What is there of a seed, given the keys of the runs that are ``recorded``.
 
-    >>> from efcnlab.run.coverage import coverage
+    >>> from efcnlab.run.coverage import seed_coverage
     >>> from efcnlab.config.studies import load
-    >>> coverage(load("digits"), 0, there=()).study is None
+    >>> seed_coverage(load("digits"), 0, recorded=()).study is None
     True
     """
-    runs = {key_of(run): run.label for run in studies.runs(of_seed(whole, seed))}
-    missing = tuple(label for key, label in runs.items() if key not in there)
-    study = restricted(whole, seed, lambda run: key_of(run) in there)
-    return Coverage(seed, whole, study, len(runs), missing)
+    runs = {key_of(run): run.label for run in studies.runs(single_seed_study(full_study, seed))}
+    missing = tuple(label for key, label in runs.items() if key not in recorded)
+    study = study_of_recorded_runs(full_study, seed, lambda run: key_of(run) in recorded)
+    return SeedCoverage(seed, full_study, study, len(runs), missing)
 
 
-def complete_seeds(study: Study, there: Collection[str]) -> tuple[int, ...]:
-    """The seeds of a study the keys of whose runs are all ``there``.
+def complete_seeds(study: Study, recorded: Collection[str]) -> tuple[int, ...]:
+    """The seeds of a study the keys of whose runs are all ``recorded``.
 
     >>> from efcnlab.run.coverage import complete_seeds
     >>> from efcnlab.store.run_store import key_of
@@ -69,10 +69,10 @@ def complete_seeds(study: Study, there: Collection[str]) -> tuple[int, ...]:
     >>> complete_seeds(load("digits", seeds=(0, 1)), {key_of(run) for run in runs(load("digits"))})
     (0,)
     """
-    return tuple(seed for seed in study.seeds if not coverage(study, seed, there).missing)
+    return tuple(seed for seed in study.seeds if not seed_coverage(study, seed, recorded).missing)
 
 
-def shown_seeds(study: Study, there: Collection[str]) -> tuple[int, ...]:
+def shown_seeds(study: Study, recorded: Collection[str]) -> tuple[int, ...]:
     """The seeds that pages can show without training: of a long study as far as they go, of others complete ones.
 
     >>> from efcnlab.run.coverage import shown_seeds
@@ -84,5 +84,5 @@ def shown_seeds(study: Study, there: Collection[str]) -> tuple[int, ...]:
     (0,)
     """
     if not study.long:
-        return complete_seeds(study, there)
-    return tuple(seed for seed in study.seeds if coverage(study, seed, there).study)
+        return complete_seeds(study, recorded)
+    return tuple(seed for seed in study.seeds if seed_coverage(study, seed, recorded).study)

@@ -1,4 +1,4 @@
-"""A path run: its method, then what is measured along the path that it found. See `efcnlib.resumable`.
+"""A path run: its method, then what is measured along the path that it found. It is `efcnlib.resumable`.
 
 Stages: relaxing the path, where the method does; losses and accuracies along it; the plane through it. The state of a
 walk holds the networks that the path mixes, once they are found, and what was measured so far.
@@ -9,22 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from efcnlab.config.studies import Data, PathRun
+from efcnlab.config.studies import Dataset, PathRun
 from efcnlab.run import study_images
+from efcnlab.store.run_store import Result
 from efcnlib import landscape
 from efcnlib.data.images import Split, held_out
 from efcnlib.errors import UserError
 from efcnlib.landscape.points import Points, Weights
 from efcnlib.resumable import Pause, Resumable, ResumeState
 
-Made = tuple[dict, dict[str, Tensor], dict[str, Tensor]]  # history, arrays, weights
 SHARES = (0.0, 0.5, 0.9, 1.0)  # of the work, where the stages begin and end; estimated
 
 
 @dataclass(frozen=True)
-class Ground:
+class PathInputs:
     """What a walk is given, on one device: a dense network, its two ends' states, and images by what they are for."""
 
     network: nn.Sequential
@@ -36,26 +36,29 @@ class Ground:
 
 
 @functools.lru_cache(maxsize=2)
-def _held_out(data: Data, device: str, data_root: str | None) -> Split:
-    return held_out(study_images.load(data, data_root), device, data.train_images, data.held_images)
+def _held_out(data: Dataset, device: str, data_root: str | None) -> Split:
+    return held_out(study_images.load_images(data, data_root), device, data.train_images, data.held_out_images)
 
 
-def splits(data: Data, train: Split, test: Split, device: str, data_root: str | None = None) -> dict[str, Split]:
+def path_splits(
+    data: Dataset, train: Split, test: Split, device: str, data_root: str | None = None
+) -> dict[str, Split]:
     """The "train" images, and those that a point is chosen on ("held"), apart from those it is then reported on.
 
     The latter are the "test" images, and the held-out ones the training images that follow those in use. Where all are
     in use, the first half of the test images is held out, and the second half, "report", is reported on.
 
     >>> import torch
-    >>> from efcnlab.config.studies import Data
-    >>> from efcnlab.run.path_run import Split, splits
+    >>> from efcnlab.config.studies import Dataset
+    >>> from efcnlab.run.path_run import Split, path_splits
     >>> train, test = (Split(torch.zeros(n, 1, 8, 8), torch.zeros(n, dtype=torch.int64)) for n in (1000, 360))
-    >>> {name: len(split) for name, split in splits(Data(name="digits", train=1000), train, test, "cpu").items()}
+    >>> data = Dataset(name="digits", train=1000)
+    >>> {name: len(split) for name, split in path_splits(data, train, test, "cpu").items()}
     {'train': 1000, 'held': 360, 'test': 360}
-    >>> {name: len(split) for name, split in splits(Data(name="digits"), train, test, "cpu").items()}
+    >>> {name: len(split) for name, split in path_splits(Dataset(name="digits"), train, test, "cpu").items()}
     {'train': 1000, 'held': 180, 'report': 180}
     """
-    if data.held_images:
+    if data.held_out_images:
         return {"train": train, "held": _held_out(data, device, data_root), "test": test}
     half = len(test) // 2
     if not half:
@@ -63,45 +66,45 @@ def splits(data: Data, train: Split, test: Split, device: str, data_root: str | 
     return {"train": train, "held": Split(test.x[:half], test.y[:half]), "report": Split(test.x[half:], test.y[half:])}
 
 
-def walk(run: PathRun, ground: Ground, state: ResumeState | None = None) -> Resumable[Made]:
-    """Compute a path run; returns its history, arrays and weights (none)."""
-    names = [name for name, _ in ground.network.named_parameters()]
-    start, end = ({name: weights[name] for name in names} for weights in (ground.start, ground.end))
+def compute_path(run: PathRun, inputs: PathInputs, state: ResumeState | None = None) -> Resumable[Result]:
+    """Compute a path run; returns its history and arrays."""
+    names = [name for name, _ in inputs.network.named_parameters()]
+    start, end = ({name: weights[name] for name in names} for weights in (inputs.start, inputs.end))
     history: dict = {"alpha": landscape.alphas(run.points).tolist()}
     if run.method == "output":
-        images, precision = _seen(run, ground.splits), _precision(run)
+        images, precision = _seen(run, inputs.splits), _precision(run)
         rows = yield from landscape.evaluate_averaged_outputs(
-            ground.network, start, end, run.points, images, state, precision
+            inputs.network, start, end, run.points, images, state, precision
         )
-        return history | complete(rows, images), {}, {}
+        return Result(history | with_test_results(rows, images))
     stage, done, controls, inner = _unpacked(state, start)
     if stage == 0 and run.relaxation is not None:
-        relaxed = yield from _staged(0, _relax(run, ground, start, end, inner), {}, None)
+        relaxed = yield from _staged(0, _relax(run, inputs, start, end, inner), {}, None)
         controls, inner = relaxed.path, None
         done = {f"{run.method}_{name}": values for name, values in relaxed.history.items()}
     curve = _curve(run, start, end, controls)
     if stage < 2:
-        images = _seen(run, ground.splits)
+        images = _seen(run, inputs.splits)
         rows = yield from _staged(
-            1, landscape.evaluate_curve(ground.network, curve, images, inner, _precision(run)), done, controls
+            1, landscape.evaluate_curve(inputs.network, curve, images, inner, _precision(run)), done, controls
         )
-        done |= complete(rows, ground.splits) | landscape.curve_lengths(curve)
+        done |= with_test_results(rows, inputs.splits) | landscape.curve_lengths(curve)
         done |= landscape.curve_deviation(
-            ground.network, curve, (ground.start, ground.end), landscape.alphas(run.points)
+            inputs.network, curve, (inputs.start, inputs.end), landscape.alphas(run.points)
         )
         inner = None
     arrays = {}
     if run.plane is not None:
-        arrays = yield from _plane(run, ground, curve, lambda work: _staged(2, work, done, controls), inner)
-    return history | done, arrays, {}
+        arrays = yield from _plane(run, inputs, curve, lambda work: _staged(2, work, done, controls), inner)
+    return Result(history | done, arrays)
 
 
-def complete(rows: dict[str, list[float]], splits: dict[str, Split]) -> dict[str, list[float]]:
+def with_test_results(rows: dict[str, list[float]], splits: dict[str, Split]) -> dict[str, list[float]]:
     """``rows`` with what follows from them: reports where all test images are held for them, else all test images.
 
-    >>> from efcnlab.run.path_run import complete
+    >>> from efcnlab.run.path_run import with_test_results
     >>> halves = {"held": range(180), "report": range(180)}
-    >>> complete({"held_accuracy": [0.5], "report_accuracy": [0.75]}, halves)
+    >>> with_test_results({"held_accuracy": [0.5], "report_accuracy": [0.75]}, halves)
     {'held_accuracy': [0.5], 'report_accuracy': [0.75], 'test_accuracy': [0.625]}
     """
     result = dict(rows)
@@ -130,10 +133,10 @@ def _precision(run: PathRun) -> str:
 
 
 def _relax(
-    run: PathRun, ground: Ground, start: Weights, end: Weights, state: ResumeState | None
+    run: PathRun, inputs: PathInputs, start: Weights, end: Weights, state: ResumeState | None
 ) -> Resumable[landscape.RelaxedPath]:
     how = run.relaxation
-    slopes = landscape.MinibatchLoss(ground.network, ground.splits["train"], how.batch, ground.seed, run.end.precision)
+    slopes = landscape.MinibatchLoss(inputs.network, inputs.splits["train"], how.batch, inputs.seed, run.end.precision)
     path = landscape.linear_points(start, end, how.points)
     settings = how.model_dump(exclude={"batch", "points", "bends", "rest"})
     if run.chain is None:
@@ -144,7 +147,7 @@ def _relax(
         case "band":
             return landscape.relax_band(slopes, path, **settings, state=state)
         case shape:
-            return landscape.train_curve(slopes, path, shape=shape, seed=ground.seed, **settings, state=state)
+            return landscape.train_curve(slopes, path, shape=shape, seed=inputs.seed, **settings, state=state)
 
 
 def _curve(run: PathRun, start: Weights, end: Weights, controls: Points | None) -> landscape.Curve:
@@ -156,18 +159,18 @@ def _curve(run: PathRun, start: Weights, end: Weights, controls: Points | None) 
 
 
 def _plane(
-    run: PathRun, ground: Ground, curve: landscape.Curve, staged: Callable, inner: ResumeState | None
+    run: PathRun, inputs: PathInputs, curve: landscape.Curve, staged: Callable, inner: ResumeState | None
 ) -> Resumable[dict]:
     """Train loss on the plane through the ends and the third network, and where the path passes over it."""
-    third = ground.third if run.third is not None else curve.at(len(curve) // 2)
+    third = inputs.third if run.third is not None else curve.at(len(curve) // 2)
     try:
         plane = landscape.Plane.through(curve.at(0), curve.at(len(curve) - 1), third)
     except UserError:  # a stiff string may have stayed straight
         return {}
     grid, x, y = plane.grid(run.plane.size)
-    train = ground.splits["train"]
+    train = inputs.splits["train"]
     few = Split(train.x[: run.plane.images], train.y[: run.plane.images])
-    rows = yield from staged(landscape.evaluate_curve(ground.network, grid, {"train": few}, inner, _precision(run)))
+    rows = yield from staged(landscape.evaluate_curve(inputs.network, grid, {"train": few}, inner, _precision(run)))
     loss = torch.tensor(rows["train_loss"], dtype=torch.float64).view(len(y), len(x))
     over = {"plane_path": plane.project(curve)}
     if run.method == "linear":

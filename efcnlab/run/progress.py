@@ -6,17 +6,17 @@ import sys
 from tqdm.auto import tqdm
 
 from efcnlab.config.studies import Run
-from efcnlab.run import schedule
+from efcnlab.run import compute_estimate
 from efcnlab.store.run_store import Store, key_of
 
 MARKS = 10**6  # on the bar: whole ones, since a sum of floats can miss its total
 
 
-class Meter:
+class ProgressBar:
     """A bar over runs' estimated work, so that its time left is an estimate and not a count of runs."""
 
     def __init__(self, runs: list[Run], show: bool):
-        self.costs = {run: schedule.cost(run) for run in runs}
+        self.costs = {run: compute_estimate.compute_cost(run) for run in runs}
         self.parts = dict.fromkeys(runs, 0.0)
         self.total = math.fsum(self.costs.values())
         self.what = ""
@@ -25,27 +25,27 @@ class Meter:
         often = 1 if sys.stderr.isatty() or "ipykernel" in sys.modules else 30  # seconds; a log need not grow so fast
         self.bar = tqdm(total=MARKS, bar_format=layout, disable=not show, smoothing=0.1, mininterval=often)
 
-    def __enter__(self) -> "Meter":
+    def __enter__(self) -> "ProgressBar":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
 
-    def at(self, what: str) -> None:
+    def describe(self, what: str) -> None:
         """Say what is going on."""
         if what != self.what:
             self.what = what
             self.bar.set_description_str(what, refresh=False)
 
-    def tell(self, run: Run, part: float) -> None:
+    def update(self, run: Run, part: float) -> None:
         """Part of the run is done, 0 to 1."""
         self.parts[run] = part
         done = math.fsum(cost * self.parts[run] for run, cost in self.costs.items())
         self.bar.update(int(MARKS * (done / self.total)) - self.bar.n)
 
-    def look(self, runs: list[Run], store: Store) -> list[Run]:
+    def update_from_store(self, runs: list[Run], store: Store) -> list[Run]:
         """Ask the store how far ``runs`` are, which other processes compute; returns those that somebody is at."""
-        told = {run: progress for run in runs if (progress := store.progress(key_of(run)))}
-        for run, progress in told.items():
-            self.tell(run, progress.part)
-        return list(told)
+        progress_of = {run: progress for run in runs if (progress := store.progress(key_of(run)))}
+        for run, progress in progress_of.items():
+            self.update(run, progress.part)
+        return list(progress_of)

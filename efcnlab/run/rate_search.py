@@ -15,7 +15,7 @@ from efcnlib.training.trainer import Engine, Trainer
 LOOK = 10  # steps after which a training that has diverged is ended
 
 
-def search(
+def search_rates(
     run: RateSearch, build, split: Split, engine: Engine, seed: int, state: ResumeState | None = None
 ) -> Resumable[dict]:
     """The history of a search, one row a relax time and rate; ``build(tw)`` gives the network that is to be trained.

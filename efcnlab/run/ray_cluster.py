@@ -24,11 +24,19 @@ from tqdm import tqdm
 from efcnlab.config.studies import Run, Study
 from efcnlab.console import plain_warnings
 from efcnlab.run import schedule, study_images, time_estimate
-from efcnlab.run.execute import Workplace, compute
-from efcnlab.run.progress import Meter
-from efcnlab.run.sweep import LOOK, Results, computing, in_order, prepare, using
+from efcnlab.run.execute import compute_run
+from efcnlab.run.progress import ProgressBar
+from efcnlab.run.run_context import RunContext
+from efcnlab.run.study_runner import (
+    LOOK,
+    StudyResults,
+    prepare_runs,
+    readable_memory_errors,
+    run_rate_searches_first,
+    using_threads,
+)
 from efcnlab.store import files
-from efcnlab.store.resolve import resolved
+from efcnlab.store.chosen_rates import with_chosen_rates
 from efcnlab.store.run_lock import Attempt
 from efcnlab.store.run_store import Result, Store, key_of
 from efcnlib.errors import UserError, choice
@@ -51,7 +59,7 @@ class Cluster(BaseModel):
     gpus: float = Field(0.0, ge=0)
 
 
-def ensure(
+def run_study_on_ray(
     study: Study,
     store: Store,
     cluster: Cluster,
@@ -62,8 +70,8 @@ def ensure(
     seeds: Sequence[int] | None = None,
     engine: Engine | None = None,
     progress: bool = True,
-) -> Results:
-    """What `sweep.ensure` does, on a cluster. ``device`` None: a GPU where the cluster has any, else the CPU.
+) -> StudyResults:
+    """What `run_study` does, on a cluster. ``device`` None: a GPU where the cluster has any, else the CPU.
 
     How long a long study will take is measured only where the cluster is this machine.
 
@@ -73,8 +81,10 @@ def ensure(
     """
     if device is not None:
         choice("device on a cluster", device, ("cpu", "cuda"))  # which GPU is Ray's to say
-    data_root = study_images.place(study.data, data_root or os.environ.get("EFCN_DATA"))  # as here, not as on the nodes
-    with connected(cluster) as ray:
+    data_root = study_images.image_location(
+        study.data, data_root or os.environ.get("EFCN_DATA")
+    )  # as here, not as on the nodes
+    with ray_connection(cluster) as ray:
         has = ray.cluster_resources()
         device = device or ("cuda" if has.get("GPU") else "cpu")
         gpus = (cluster.gpus or 1.0) if device == "cuda" else 0.0
@@ -87,18 +97,21 @@ def ensure(
             )
         workers = max(1, int(min(has.get(name, 0) / want for name, want in wants.items() if want)))
         task = ray.remote(num_cpus=wants["CPU"], num_gpus=gpus, max_retries=RETRIES)(_ensure)
-        engine, study = engine or Engine(), resolved(study, store)
-        if study.long and (ahead := schedule.ahead(study, store, seeds)):
+        study = with_chosen_rates(study, store)
+        if study.long and (ahead := schedule.expected_missing_runs(study, store, seeds)):
             if cluster.address is None:
-                with using(cluster.threads):
-                    engine = time_estimate.agreed(study, ahead, device, engine, yes=yes, workers=workers)
+                with using_threads(cluster.threads):
+                    engine = time_estimate.confirm_long_study(study, ahead, device, engine, yes=yes, workers=workers)
             else:
                 time_estimate.confirm(f"{study.name}: {len(ahead)} runs on the cluster, hours or days of work", yes)
+        engine = engine or Engine()
         how = {
-            "root": str(store.root.absolute()),
-            "fallbacks": [str(path.absolute()) for path in store.fallbacks],
-            "every": store.every,
-            "lease": store.lease,
+            "store": {
+                "root": str(store.root.absolute()),
+                "fallbacks": [str(path.absolute()) for path in store.fallbacks],
+                "checkpoint_interval": store.checkpoint_interval,
+                "lease": store.lease,
+            },
             "device": device,
             "data_root": data_root and str(Path(data_root).absolute()),
             "engine": asdict(engine),
@@ -106,7 +119,7 @@ def ensure(
         }
 
         def compute_all(study: Study, runs: Sequence[Run]) -> None:
-            todo = prepare(
+            todo = prepare_runs(
                 study,
                 runs,
                 store,
@@ -117,17 +130,17 @@ def ensure(
                 check=device == "cpu" or torch.cuda.is_available(),  # the GPUs may all be elsewhere
             )
             if todo:
-                study_images.load(
+                study_images.load_images(
                     study.data, data_root
                 )  # fetched here, once, rather than by every process at the same time
-            with Meter(todo, show=progress) as meter:
-                _drive(ray, task, todo, how, store, meter)
+            with ProgressBar(todo, show=progress) as bar:
+                _drive(ray, task, todo, how, store, bar)
 
-        return in_order(study, store, compute_all, seeds)
+        return run_rate_searches_first(study, store, compute_all, seeds)
 
 
 @contextmanager
-def connected(cluster: Cluster) -> Iterator[object]:
+def ray_connection(cluster: Cluster) -> Iterator[object]:
     """Ray's module, connected; what was started here is ended again."""
     if importlib.util.find_spec("ray") is None:
         raise UserError("the engine ray is not installed: pip install 'efcnlib[ray]', or take --engine local")
@@ -160,30 +173,30 @@ def _knock(address: str) -> None:
         raise UserError(f"no Ray cluster at {address}: {error}") from None
 
 
-def _drive(ray, task, todo: list[Run], how: dict, store: Store, meter: Meter) -> None:
+def _drive(ray, task, todo: list[Run], how: dict, store: Store, bar: ProgressBar) -> None:
     """Hand in each run as soon as its parents are done, and watch them; the first failure ends it all."""
     waiting, going = list(todo), {}
     while waiting:
-        for run in schedule.ready(waiting):
+        for run in schedule.ready_runs(waiting):
             if run not in going.values():
                 named = how | {"variant": getattr(run, "variant", "")}  # no part of its JSON
                 going[task.remote(type(run).__name__, run.model_dump_json(), named)] = run
         done, _ = ray.wait(list(going), timeout=LOOK)
         for reference in done:
             run = going.pop(reference)
-            log = log_file(store.root, key_of(run))
+            log = run_log_file(store.root, key_of(run))
             try:
-                failure, said = ray.get(reference)
+                failure, output = ray.get(reference)
             except ray.exceptions.RayError as error:
-                failure, said = f"its process died {RETRIES + 1} times ({_first_line(error)})", ()
-            for line in said:
+                failure, output = f"its process died {RETRIES + 1} times ({_first_line(error)})", ()
+            for line in output:
                 tqdm.write(f"{run.label}: {line}", file=sys.stderr)
             if failure:
                 raise UserError(f"{run.label}: {failure}; log: {log}")
             waiting.remove(run)
-            meter.tell(run, 1.0)
-        running = meter.look(list(going.values()), store)
-        meter.at(f"{len(running)} running" + (f", {running[0].label} first" if running else ""))
+            bar.update(run, 1.0)
+        running = bar.update_from_store(list(going.values()), store)
+        bar.describe(f"{len(running)} running" + (f", {running[0].label} first" if running else ""))
 
 
 def _ensure(kind: str, text: str, how: dict) -> tuple[str | None, list[str]]:
@@ -191,29 +204,35 @@ def _ensure(kind: str, text: str, how: dict) -> tuple[str | None, list[str]]:
     run = {model.__name__: model for model in Run.__args__}[kind].model_validate_json(text)
     if how.get("variant"):
         run = run.model_copy(update={"variant": how["variant"]})
-    place = _place(how["device"], how["data_root"])
-    place.store = Store(how["root"], how["fallbacks"], every=how["every"], lease=how["lease"])
-    place.engine = Engine.model_validate(how["engine"])
-    log = log_file(place.store.root, key_of(run))
-    with files.writing(log.parent):
+    context = _place(how["device"], how["data_root"])
+    context.store = Store(**how["store"])
+    context.engine = Engine(**how["engine"])
+    log = run_log_file(context.store.root, key_of(run))
+    with files.readable_disk_errors(log.parent):
         log.parent.mkdir(parents=True, exist_ok=True)
         stream = log.open("a", encoding="utf-8", buffering=1)
     with stream:
-        print(f"{START} {files.now()}, {platform.node()}, process {os.getpid()}, {how['device']}", file=stream)
-        failure = _logged(run, place, how["threads"], stream)
+        print(f"{START} {files.utc_now()}, {platform.node()}, process {os.getpid()}, {how['device']}", file=stream)
+        failure = _logged(run, context, how["threads"], stream)
     if failure:
         return failure, []
-    said = [line for line in log.read_text("utf-8").splitlines() if not line.startswith(START)]
+    output = [line for line in log.read_text("utf-8").splitlines() if not line.startswith(START)]
     log.unlink()
-    return None, said
+    return None, output
 
 
-def _logged(run: Run, place: Workplace, threads: int, stream: TextIO) -> str | None:
+def _logged(run: Run, context: RunContext, threads: int, stream: TextIO) -> str | None:
     """Compute a run; all that Python, or a crash of it, says goes to ``stream``."""
     faulthandler.enable(stream)
     try:
-        with plain_warnings(stream), redirect_stderr(stream), redirect_stdout(stream), using(threads), computing(run):
-            place.store.ensure_all([run], lambda attempts: _compute(attempts, place), weights=True)
+        with (
+            plain_warnings(stream),
+            redirect_stderr(stream),
+            redirect_stdout(stream),
+            using_threads(threads),
+            readable_memory_errors(run),
+        ):
+            context.store.ensure_all([run], lambda attempts: _compute(attempts, context), weights=True)
     except UserError as mistake:
         print(mistake, file=stream)
         return str(mistake)
@@ -225,20 +244,20 @@ def _logged(run: Run, place: Workplace, threads: int, stream: TextIO) -> str | N
     return None
 
 
-def _compute(attempts: Mapping[Run, Attempt], place: Workplace) -> Iterator[tuple[Run, Result]]:
+def _compute(attempts: Mapping[Run, Attempt], context: RunContext) -> Iterator[tuple[Run, Result]]:
     for run, attempt in attempts.items():
-        yield run, compute(run, place, attempt)
+        yield run, compute_run(run, context, attempt)
 
 
-_places: dict[tuple, Workplace] = {}
+_places: dict[tuple, RunContext] = {}
 
 
-def _place(device: str, data_root: str | None) -> Workplace:
+def _place(device: str, data_root: str | None) -> RunContext:
     """Where this process computes: Ray keeps processes for one run after the other, and the images stay."""
-    return _places.setdefault((device, data_root), Workplace(Store("."), device, data_root))
+    return _places.setdefault((device, data_root), RunContext(Store("."), device, data_root))
 
 
-def log_file(root: Path, key: str) -> Path:
+def run_log_file(root: Path, key: str) -> Path:
     """Where a run on a cluster writes what it has to say; it is removed when the run is done."""
     return root / f"{key}.log"
 

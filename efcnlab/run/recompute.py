@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from efcnlab.config.learning_rates import RateSearch, chosen
-from efcnlab.config.studies import Curvature, Run
-from efcnlab.run import schedule, study_images, sweep
-from efcnlab.run.execute import Workplace
-from efcnlab.run.progress import Meter
+from efcnlab.config.learning_rates import RateSearch, chosen_rate
+from efcnlab.config.studies import CurvatureRun, Run
+from efcnlab.run import schedule, study_images, study_runner
+from efcnlab.run.progress import ProgressBar
+from efcnlab.run.run_context import RunContext
 from efcnlab.store import files
-from efcnlab.store.export import read_index, runs_of, study_of
+from efcnlab.store.recorded_study import indexed_runs, indexed_study, read_index
 from efcnlab.store.run_folder import RECORD
 from efcnlab.store.run_store import Record, Store, key_of
 from efcnlib.training.trainer import Engine
@@ -26,15 +26,15 @@ SIGMAS = 4.0  # standard errors by which accuracies may differ where the environ
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run trained again: whether it is the same to the bit, whether it is close enough, and in words."""
+    """A run trained again: whether it is the same to the bit, whether it is close enough, and a description."""
 
     label: str
     same: bool
     close: bool
-    words: str
+    description: str
 
 
-def recompute(
+def recompute_runs(
     folder: Path, count: int, *, seed: int | None = None, device: str = "cpu", data_root: str | None = None
 ) -> list[Comparison]:
     """Train ``count`` runs of a recorded study again, drawn at random by ``seed``.
@@ -46,59 +46,60 @@ def recompute(
     SIGMAS standard errors of their difference, both binomial over the test images; where curvature was measured, the
     accuracies over its images.
 
-    >>> import tempfile
     >>> from pathlib import Path
-    >>> from efcnlab.run import sweep
-    >>> from efcnlab.store.export import export
-    >>> from efcnlab.run.recompute import Store, recompute
+    >>> from efcnlab.run import study_runner
+    >>> from efcnlab.store.export import export_study
+    >>> from efcnlab.run.recompute import Store, recompute_runs
     >>> from efcnlab.config.studies import load
-    >>> store = Store(tempfile.mkdtemp())
+    >>> store = Store("example")
     >>> study = load("digits", epochs=1, relax_epochs=1, relax_times=(0,), path_times=())
-    >>> found = sweep.ensure(study, store, progress=False)
-    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run study.json")
-    >>> [comparison.words for comparison in recompute(folder, 1, seed=0)]
+    >>> found = study_runner.run_study(study, store, progress=False)
+    >>> folder = export_study(study, store, Path("exported"), "efcn run study.json")
+    >>> [comparison.description for comparison in recompute_runs(folder, 1, seed=0)]
     ['the same bytes']
     """
     index = read_index(folder)
-    runs = runs_of(index)
+    runs = indexed_runs(index)
     drawn = random.Random(seed).sample(sorted(runs), min(count, len(runs)))
     recorded = Store(folder)
     with tempfile.TemporaryDirectory(prefix="efcn-recompute-") as scratch:
         again = Store(scratch)
         _provide([runs[key] for key in drawn], recorded, again)
-        place = Workplace(again, device, study_images.place(study_of(index).data, data_root))
-        todo = schedule.todo([runs[key] for key in drawn], again)
+        context = RunContext(again, device, study_images.image_location(indexed_study(index).data, data_root))
+        todo = schedule.missing_runs([runs[key] for key in drawn], again)
         infos = [recorded.get(key).info for key in drawn]
         threads = {info["environment"].get("threads") for info in infos}
-        with sweep.using(threads.pop() if len(threads) == 1 else None), Meter(todo, show=True) as meter:
+        with (
+            study_runner.using_threads(threads.pop() if len(threads) == 1 else None),
+            ProgressBar(todo, show=True) as bar,
+        ):
             for run in todo:
                 there = recorded.get(key_of(run))
-                place.engine = Engine(**there.info.get("engine", {}) if there else {})
-                sweep.here([run], place, 1, meter)
-        return [compare(runs[key], recorded, again) for key in drawn]
+                context.engine = Engine(**there.info.get("engine", {}) if there else {})
+                study_runner.run_in_this_process([run], context, 1, bar)
+        return [compare_run(runs[key], recorded, again) for key in drawn]
 
 
 def _provide(drawn: list[Run], recorded: Store, again: Store) -> None:
     """Put recorded CNNs, unless drawn themselves, where the runs that start from their weights look for them."""
     for run in drawn:
         for parent in run.parents:
-            key, epochs = key_of(parent), schedule.epochs_of(parent, run)
+            key, epochs = key_of(parent), schedule.needed_epochs(parent, run)
             if parent not in drawn and epochs is not None and recorded.has_weights(key, epochs):
                 shutil.copytree(recorded.root / key, again.root / key, dirs_exist_ok=True)
 
 
-def compare(run: Run, recorded: Store, again: Store) -> Comparison:
+def compare_run(run: Run, recorded: Store, again: Store) -> Comparison:
     """One run in two stores.
 
-    >>> import tempfile
-    >>> from efcnlab.run.recompute import Store, compare
+    >>> from efcnlab.run.recompute import Store, compare_run
     >>> from efcnlab.store.run_store import Result
     >>> from efcnlab.config.studies import load
-    >>> run, stores = load("digits").cnn(0), [Store(tempfile.mkdtemp()), Store(tempfile.mkdtemp())]
+    >>> run, stores = load("digits").cnn(0), [Store("one"), Store("other")]
     >>> for store, accuracy in zip(stores, (0.90, 0.91)):
     ...     info = {"environment": {"torch": f"2.{store is stores[0]:d}"}}
     ...     _ = store.ensure(run, lambda attempt: Result({"test_accuracy": [accuracy]}, info=info))
-    >>> compare(run, *stores).close, compare(run, *stores).words
+    >>> compare_run(run, *stores).close, compare_run(run, *stores).description
     (True, 'test accuracy 0.9100 for 0.9000, standard error of the difference 0.0219, with another torch')
     """
     key = key_of(run)
@@ -108,10 +109,10 @@ def compare(run: Run, recorded: Store, again: Store) -> Comparison:
         return Comparison(run.label, True, True, "the same bytes")
     differing = _differing(first, second)
     if isinstance(run, RateSearch):
-        before, after = chosen(first.history), chosen(second.history)
+        before, after = chosen_rate(first.history), chosen_rate(second.history)
         return Comparison(run.label, False, before == after, f"chooses the rate {after:g}, recorded was {before:g}")
     name, images = "test_accuracy", run.training.data.test_images
-    if isinstance(run, Curvature):
+    if isinstance(run, CurvatureRun):
         name, images = "accuracy", run.images
     before, after = first.history[name][-1], second.history[name][-1]
     error = math.sqrt(sum(p * (1 - p) / images for p in (before, after)))

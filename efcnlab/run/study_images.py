@@ -7,20 +7,20 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from efcnlab.config.runs import Data, Holds
+from efcnlab.config.dataset import Dataset, DatasetContents
 from efcnlib.data import datasets
 from efcnlib.data.images import Images
 from efcnlib.data.own_images import read
 from efcnlib.errors import UserError
 
 
-def load(data: Data, where: str | Path | None = None) -> Images:
+def load_images(data: Dataset, where: str | Path | None = None) -> Images:
     """The images of a run: a known set's by name, else those in the file ``where``, which must be the very same.
 
     For a known set ``where`` is its folder, see `efcnlib.data.datasets.load`. Raises UserError.
 
-    >>> from efcnlab.run.study_images import Data, load
-    >>> load(Data(name="digits")).shape
+    >>> from efcnlab.run.study_images import Dataset, load_images
+    >>> load_images(Dataset(name="digits")).shape
     (1, 8, 8)
     """
     if data.sha256 is None:
@@ -28,19 +28,19 @@ def load(data: Data, where: str | Path | None = None) -> Images:
     if where is None:
         raise UserError(f"the study says not where its images are: give data a file, the one of SHA-256 {data.sha256}")
     loaded = read(Path(where), data.sha256)
-    if (found := holds(loaded)) != data.holds:
+    if (found := dataset_contents(loaded)) != data.holds:
         said, true = (content.model_dump_json() for content in (data.holds, found))
         raise UserError(f"images {where} hold {true}, not {said} as the study says")
     return loaded
 
 
-def place(data: Data, data_root: str | Path | None = None) -> str | None:
-    """Where `load` finds the images: the file as given, else that of the same name in ``data_root`` or EFCN_DATA.
+def image_location(data: Dataset, data_root: str | Path | None = None) -> str | None:
+    """Where `load_images` finds the images: the file as given, else one of its name in ``data_root`` or EFCN_DATA.
 
     For a known set it is ``data_root`` itself.
 
-    >>> from efcnlab.run.study_images import Data, place
-    >>> place(Data(name="cifar10"), "/data")
+    >>> from efcnlab.run.study_images import Dataset, image_location
+    >>> image_location(Dataset(name="cifar10"), "/data")
     '/data'
     """
     if data.sha256 is None or data.file is None:
@@ -51,35 +51,35 @@ def place(data: Data, data_root: str | Path | None = None) -> str | None:
     return str(moved if moved is not None and not given.exists() else given)
 
 
-def holds(loaded: Images) -> Holds:
+def dataset_contents(loaded: Images) -> DatasetContents:
     """What a study says of images; UserError for sizes beyond what is allowed.
 
-    >>> from efcnlab.run.study_images import datasets, holds
-    >>> holds(datasets.load("digits"))
-    Holds(train=1437, test=360, shape=(1, 8, 8), classes=10)
+    >>> from efcnlab.run.study_images import datasets, dataset_contents
+    >>> dataset_contents(datasets.load("digits"))
+    DatasetContents(train=1437, test=360, shape=(1, 8, 8), classes=10)
     """
     counts = {"train": len(loaded.train_y), "test": len(loaded.test_y)}
     try:
-        return Holds(**counts, shape=loaded.shape, classes=loaded.classes)
+        return DatasetContents(**counts, shape=loaded.shape, classes=loaded.classes)
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{first['loc'][0]} {first['input']} is not allowed: {first['msg'].lower()}") from None
 
 
-def entry(path: Path) -> str:
+def study_file_entry(path: Path) -> str:
     """What a study file says to train on the images in a file, laid out as ``efcn show`` does it.
 
-    >>> import tempfile, torch
+    >>> import torch
     >>> from pathlib import Path
     >>> from safetensors.torch import save_file
     >>> x, y = torch.arange(64, dtype=torch.uint8).view(4, 1, 4, 4), torch.tensor([0, 1, 0, 1])
-    >>> path = Path(tempfile.mkdtemp(), "mine.safetensors")
+    >>> path = Path("mine.safetensors")
     >>> save_file({"train_x": x, "train_y": y, "test_x": x + 1, "test_y": y.clone()}, path)
-    >>> from efcnlab.run.study_images import entry
-    >>> entry(path).count("sha256")
+    >>> from efcnlab.run.study_images import study_file_entry
+    >>> study_file_entry(path).count("sha256")
     1
     """
     content = {"file": str(path), "sha256": hashlib.sha256(path.expanduser().read_bytes()).hexdigest()}
-    content["holds"] = holds(read(path, content["sha256"])).model_dump(mode="json")
+    content["holds"] = dataset_contents(read(path, content["sha256"])).model_dump(mode="json")
     lines = ",\n".join(f'  "{name}": {json.dumps(value)}' for name, value in content.items())
     return f' "data": {{\n{lines}\n }}'

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from efcnlab.config.derived import of_seed, searches
 from efcnlab.config.studies import Run, Study, runs
-from efcnlab.run.coverage import Coverage, coverage
+from efcnlab.config.study_rates import rate_searches
+from efcnlab.config.study_subsets import single_seed_study
+from efcnlab.run.coverage import SeedCoverage, seed_coverage
 from efcnlab.store.run_store import Record, Store, key_of
 from efcnlib.errors import UserError, choice
 
@@ -13,16 +14,15 @@ History = Mapping[str, Sequence]  # quantity -> its values, one for each measure
 
 
 @dataclass(frozen=True)
-class Results:
+class StudyResults:
     """A study's records by name; UserError names the allowed values of a wrong tw, seed or method.
 
     Of a study that is still being recorded, ``study`` is cut down to what is there, as ``coverage`` says.
 
-    >>> import tempfile
     >>> from efcnlab.store.run_store import Store
     >>> from efcnlab.config.studies import load
-    >>> from efcnlab.run.study_results import Results
-    >>> Results(load("digits"), Store(tempfile.mkdtemp())).efcn(tw=3, seed=0)
+    >>> from efcnlab.run.study_results import StudyResults
+    >>> StudyResults(load("digits"), Store("example")).efcn(tw=3, seed=0)
     Traceback (most recent call last):
         ...
     efcnlib.errors.UserError: unknown relax time of study digits 3: choose one of 0, 2, 5, 20
@@ -30,12 +30,12 @@ class Results:
 
     study: Study
     store: Store
-    coverage: Coverage | None = None
+    coverage: SeedCoverage | None = None
 
     @property
-    def whole(self) -> Study:
+    def full_study(self) -> Study:
         """The study with all its runs."""
-        return self.coverage.whole if self.coverage else self.study
+        return self.coverage.full_study if self.coverage else self.study
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -81,55 +81,53 @@ class Results:
 
     def curvature(self, tw: int | None, seed: int) -> Record:
         """The curvature around the eFCN of ``tw``, at its embedding and its end; None: around the standard FCN."""
-        return self._record(self.study.curved(tw, seed))
+        return self._record(self.study.curvature_run(tw, seed))
 
     def rates(self) -> dict[str, Record]:
         """The searches by which the learning rates were chosen, "efcn" and "control"; none where they were given."""
-        return {search.of: self._record(search) for search in searches(self.whole)}
+        return {search.of: self._record(search) for search in rate_searches(self.full_study)}
 
-    def variant(self, *, channels: int | None = None, train: int | None = None) -> "Results":
+    def variant(self, *, channels: int | None = None, train: int | None = None) -> "StudyResults":
         """Those of the study's sweep with so many channels or training images: a CNN, a control and an eFCN a seed."""
-        return Results(self.study.variant(channels=channels, train=train), self.store)
+        return StudyResults(self.study.variant(channels=channels, train=train), self.store)
 
     def _record(self, run: Run) -> Record:
         record = self.store.get(key_of(run))
         if record is None:
-            raise UserError(f"{run.label} of study {self.study.name} is not there: compute it with sweep.ensure")
+            raise UserError(f"{run.label} of study {self.study.name} is not there: compute it with run_study")
         return record
 
 
-def available(whole: Study, seed: int, store: Store) -> Results:
+def available_results(full_study: Study, seed: int, store: Store) -> StudyResults:
     """What can be shown of a study's seed as it is; nothing is computed. UserError if that is nothing.
 
-    >>> import tempfile
-    >>> from efcnlab.run.study_results import Store, available
+    >>> from efcnlab.run.study_results import Store, available_results
     >>> from efcnlab.config.studies import load
-    >>> available(load("digits"), 0, Store(tempfile.mkdtemp()))  # doctest: +ELLIPSIS
+    >>> available_results(load("digits"), 0, Store("example"))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
     efcnlib.errors.UserError: seed 0 of study digits has nothing to show yet, no eFCN with its control: compute it...
     """
-    choice(f"seed of study {whole.name}", seed, whole.seeds)
-    there = {key for key in map(key_of, runs(of_seed(whole, seed))) if store.get(key) is not None}
-    found = coverage(whole, seed, there)
-    if found.study is None:
+    choice(f"seed of study {full_study.name}", seed, full_study.seeds)
+    recorded = {key for key in map(key_of, runs(single_seed_study(full_study, seed))) if store.get(key) is not None}
+    coverage = seed_coverage(full_study, seed, recorded)
+    if coverage.study is None:
         raise UserError(
-            f"seed {seed} of study {whole.name} has nothing to show yet, no eFCN with its control: compute it with"
-            f" efcn run {whole.name}"
+            f"seed {seed} of study {full_study.name} has nothing to show yet, no eFCN with its control: compute it with"
+            f" efcn run {full_study.name}"
         )
-    return Results(found.study, store, found)
+    return StudyResults(coverage.study, store, coverage)
 
 
-def by_time(every: Sequence[Results], kind: str) -> dict[int, dict[int, History]]:
+def histories_by_time(every: Sequence[StudyResults], kind: str) -> dict[int, dict[int, History]]:
     """Histories of the eFCNs, or of a kind of control, by relax time and seed; a seed counts where it has one.
 
     ``every`` holds the results of one seed each.
 
-    >>> import tempfile
-    >>> from efcnlab.run.sweep import results
-    >>> from efcnlab.run.study_results import by_time
+    >>> from efcnlab.run.study_runner import load_results
+    >>> from efcnlab.run.study_results import histories_by_time
     >>> few = {"relax_times": (0,), "path_times": (), "curvature": None, "epochs": 1, "relax_epochs": 1}
-    >>> found = by_time([results("digits", 0, tempfile.mkdtemp(), **few)], "control")
+    >>> found = histories_by_time([load_results("digits", 0, "example", **few)], "control")
     >>> {tw: {seed: history["epoch"] for seed, history in of.items()} for tw, of in found.items()}
     {0: {0: [0, 1]}}
     """
@@ -140,16 +138,15 @@ def by_time(every: Sequence[Results], kind: str) -> dict[int, dict[int, History]
     }
 
 
-def paths(every: Sequence[Results], methods: Sequence[str]) -> dict[int, dict[str, list[Record]]]:
+def path_records(every: Sequence[StudyResults], methods: Sequence[str]) -> dict[int, dict[str, list[Record]]]:
     """Path runs by relax time and method, one for each seed that has it; without relax times that have none.
 
-    >>> import tempfile
     >>> from efcnlab.store.run_store import Result, Store
     >>> from efcnlab.config.studies import load
-    >>> from efcnlab.run.study_results import Results, paths
-    >>> study, store = load("digits", path_times=(5,), path_methods=("linear",)), Store(tempfile.mkdtemp())
+    >>> from efcnlab.run.study_results import StudyResults, path_records
+    >>> study, store = load("digits", path_times=(5,), path_methods=("linear",)), Store("example")
     >>> _ = store.ensure(study.path("linear", 5, 0), lambda attempt: Result({"alpha": [0, 0.5, 1]}))
-    >>> paths([Results(study, store)], ["linear", "string"])[5]["linear"][0].history
+    >>> path_records([StudyResults(study, store)], ["linear", "string"])[5]["linear"][0].history
     {'alpha': [0, 0.5, 1]}
     """
     times = sorted({tw for one in every for tw in one.study.path_times})

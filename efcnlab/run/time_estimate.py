@@ -12,10 +12,16 @@ from torch import nn
 from tqdm import tqdm
 
 from efcnlab.config.studies import PathRun, Run, Study, Training
-from efcnlab.environment import environment, machine
-from efcnlab.run import schedule
-from efcnlab.run.execute import become
-from efcnlab.store.run_store import State
+from efcnlab.environment import describe_environment, machine_name
+from efcnlab.run.compute_estimate import (
+    DENSE,
+    compute_cost,
+    estimate_compute,
+    forward_cost,
+    representative_training,
+)
+from efcnlab.run.run_networks import converted_cnn
+from efcnlab.store.run_store import RunState
 from efcnlib import metrics, networks
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError, shortened
@@ -30,7 +36,7 @@ IMAGES = metrics.EVALUATION_BATCH  # in a timed evaluation
 NAMES = {"cnn": "CNN", "efcn": "eFCN", "elcn": "eLCN"}
 
 
-class Pace(Protocol):
+class SpeedEstimate(Protocol):
     """Tells how long a run takes here."""
 
     def seconds(self, run: Run) -> float:
@@ -38,8 +44,8 @@ class Pace(Protocol):
 
 
 @dataclass(frozen=True)
-class Known:
-    """The pace of runs that are done or going on: seconds for a unit of `plans.cost`, by kind of run and over all.
+class RecordedSpeed:
+    """The speed of runs that are done or going on: seconds for a unit of `compute_cost`, by kind of run and over all.
 
     ``where``: on which machine that was, if it was another one than this; else nothing.
     """
@@ -49,46 +55,47 @@ class Known:
     where: str = ""
 
     def seconds(self, run: Run) -> float:
-        """At the pace of its kind, or, if there was none of it, at that of all."""
-        return schedule.cost(run) * self.kinds.get(kind(run), self.overall)
+        """At the speed of its kind, or, if there was none of it, at that of all."""
+        return compute_cost(run) * self.kinds.get(speed_kind(run), self.overall)
 
 
-def known(states: Mapping[Run, State]) -> Known | None:
-    """The pace of what is done or running; None before there is any. Where runs of this machine are there, theirs.
+def recorded_speed(states: Mapping[Run, RunState]) -> RecordedSpeed | None:
+    """The speed of what is done or running; None before there is any. Where runs of this machine are there, theirs.
 
-    >>> from efcnlab.run.time_estimate import State, known
+    >>> from efcnlab.run.time_estimate import RunState, recorded_speed
     >>> from efcnlab.config.studies import load
     >>> done, waiting = (load("digits").relaxed("efcn", tw, seed=0) for tw in (0, 2))
-    >>> round(known({done: State(name="done", part=1, seconds=20.0, machine="a PDP-11")}).seconds(waiting), 9)
+    >>> state = RunState(name="done", part=1, seconds=20.0, machine="a PDP-11")
+    >>> round(recorded_speed({done: state}).seconds(waiting), 9)
     20.0
     """
-    here = machine(environment())
+    here = machine_name(describe_environment())
     found: dict[bool, list[tuple[Run, float, float, str]]] = {True: [], False: []}
     for run, state in states.items():
         if state.seconds:
-            found[state.machine == here].append((run, state.seconds, schedule.cost(run), state.machine))
+            found[state.machine == here].append((run, state.seconds, compute_cost(run), state.machine))
         elif state.progress and state.progress.part and state.progress.seconds:
             part, seconds = state.progress.part, state.progress.seconds
-            found[True].append((run, seconds, part * schedule.cost(run), here))
+            found[True].append((run, seconds, part * compute_cost(run), here))
     taken = found[True] or found[False]
     if not taken:
         return None
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for run, seconds, cost, _ in taken:
-        for name in (kind(run), ""):
+        for name in (speed_kind(run), ""):
             sums[name] = [sums[name][0] + seconds, sums[name][1] + cost]
     kinds = {name: seconds / cost for name, (seconds, cost) in sums.items()}
     where = "" if found[True] else " and ".join(sorted({where or "an unknown machine" for *_, where in taken}))
-    return Known(kinds, kinds.pop(""), where)
+    return RecordedSpeed(kinds, kinds.pop(""), where)
 
 
-def kind(run: Run) -> str:
-    """What runs have in common that are equally fast for their `plans.cost`.
+def speed_kind(run: Run) -> str:
+    """What runs have in common that are equally fast for their `compute_cost`.
 
-    >>> from efcnlab.run.time_estimate import kind
+    >>> from efcnlab.run.time_estimate import speed_kind
     >>> from efcnlab.config.studies import load
     >>> study = load("digits")
-    >>> kind(study.relaxed("control", 5, 0)), kind(study.fcn(0)), kind(study.path("string", 5, 0))
+    >>> speed_kind(study.relaxed("control", 5, 0)), speed_kind(study.fcn(0)), speed_kind(study.path("string", 5, 0))
     ('cnn', 'efcn', 'string')
     """
     if isinstance(run, PathRun):
@@ -96,70 +103,70 @@ def kind(run: Run) -> str:
     return _network(run) if isinstance(run, Training) else run.kind
 
 
-def seconds_left(states: Mapping[Run, State], pace: Pace | None) -> float | None:
-    """Work left, in seconds of one process; None if there is some and the pace is not known.
+def seconds_left(states: Mapping[Run, RunState], speed: SpeedEstimate | None) -> float | None:
+    """Work left, in seconds of one process; None if there is some and the speed is not known.
 
-    >>> from efcnlab.run.time_estimate import State, known, seconds_left
+    >>> from efcnlab.run.time_estimate import RunState, recorded_speed, seconds_left
     >>> from efcnlab.config.studies import load
     >>> done, half = (load("digits").relaxed("efcn", tw, seed=0) for tw in (0, 2))
-    >>> states = {done: State(name="done", part=1, seconds=20.0), half: State(name="interrupted", part=0.5)}
-    >>> seconds_left(states, known(states))
+    >>> states = {done: RunState(name="done", part=1, seconds=20.0), half: RunState(name="interrupted", part=0.5)}
+    >>> seconds_left(states, recorded_speed(states))
     10.0
     """
     left = {run: 1 - state.part for run, state in states.items() if state.part < 1}
-    if pace is None and left:
+    if speed is None and left:
         return None
-    return sum(pace.seconds(run) * part for run, part in left.items())
+    return sum(speed.seconds(run) * part for run, part in left.items())
 
 
 @dataclass(frozen=True)
-class Timed:
-    """What was measured of one kind of training, in seconds for an image and a unit of `plans.forward`.
+class TimedNetwork:
+    """What was measured of one kind of training, in seconds for an image and a unit of `forward_cost`.
 
-    ``looks`` are its evaluations by the precision of their products; ``epoch`` is one of its training, in seconds.
+    ``evaluation`` is by the precision of its products; ``epoch`` is the seconds of one epoch of its training.
     """
 
     step: float
-    looks: Mapping[str, float]
+    evaluation: Mapping[str, float]
     epoch: float
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The pace of this machine: what was `Timed`, by kind of network and optimiser, with ``engine``."""
+class MeasuredSpeed:
+    """The speed of this machine: what was timed, by kind of network and optimiser, with ``engine``."""
 
-    timed: Mapping[tuple[str, str], Timed]
+    timed: Mapping[tuple[str, str], TimedNetwork]
     engine: Engine
 
     def seconds(self, run: Run) -> float:
         """From the counts of its steps and evaluations."""
-        work, timed = schedule.work(run), self.timed[_what(run)]
-        one = schedule.forward(schedule.sample(run))
-        return one * (work.trained * timed.step + work.seen * timed.looks[work.precision])
+        work, timed = estimate_compute(run), self.timed[_what(run)]
+        one = forward_cost(representative_training(run))
+        return one * (work.training_images * timed.step + work.evaluated_images * timed.evaluation[work.precision])
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What was measured: "CNN 9 s, eFCN 65 s with delay 1, eLCN 60 s an epoch"."""
         several = len({optimiser for _, optimiser in self.timed}) > 1
-        told = []
+        parts = []
         for (network, optimiser), timed in self.timed.items():
             name = f"{NAMES[network]} by {optimiser}" if several else NAMES[network]
             how = f" with delay {self.engine.delay}" if network == "efcn" else ""
-            told.append(f"{name} {duration(timed.epoch)}{how}")
-        return f"{', '.join(told)} an epoch"
+            parts.append(f"{name} {format_duration(timed.epoch)}{how}")
+        return f"{', '.join(parts)} an epoch"
 
 
-def measure(
+def measure_speed(
     runs: Iterable[Run], device: str = "cpu", engine: Engine | None = None, delays: Sequence[int] = ()
-) -> Measured:
+) -> MeasuredSpeed:
     """Time a few steps and evaluations of each kind of network and optimiser among ``runs``, on noise.
 
     Of ``delays`` the one is chosen with which eFCNs are trained fastest; without any the engine's own is kept.
 
-    >>> from efcnlab.run.time_estimate import measure
+    >>> from efcnlab.run.time_estimate import measure_speed
     >>> from efcnlab.config.studies import load
     >>> study = load("digits")
-    >>> measured = measure([study.cnn(0), study.relaxed("efcn", 5, 0)], delays=(1, 4))
+    >>> measured = measure_speed([study.cnn(0), study.relaxed("efcn", 5, 0)], delays=(1, 4))
     >>> [network for network, _ in measured.timed], measured.engine.delay in (1, 4), measured.seconds(study.cnn(0)) > 0
     (['cnn', 'efcn'], True, True)
     """
@@ -168,30 +175,32 @@ def measure(
         alike[_what(run)].append(run)
     chosen, timed = engine or Engine(), {}
     for what, group in sorted(alike.items()):
-        run = max(map(schedule.sample, group), key=schedule.forward)
-        network = networks.initialise(run.untrained(), torch.Generator().manual_seed(0))
-        network, noise = become(network, run).to(device), _noise(run, STEPS * run.batch, device)
+        run = max(map(representative_training, group), key=forward_cost)
+        network = networks.initialise(run.uninitialised_cnn(), torch.Generator().manual_seed(0))
+        network, noise = converted_cnn(network, run).to(device), _noise(run, STEPS * run.batch, device)
         engines = [replace(chosen, delay=delay) for delay in delays] if what[0] == "efcn" else []
         steps = {each: _step(network, run, noise, each) for each in engines or [chosen]}
         if engines:
             chosen = min(steps, key=lambda each: steps[each] * (CLEARLY if each.delay == 1 else 1))
-        precisions = {schedule.work(each).precision for each in group}
-        looks = {precision: _look(network, run, precision) / schedule.forward(run) for precision in precisions}
-        timed[what] = Timed(steps[chosen] / schedule.forward(run), looks, steps[chosen] * run.data.train_images)
-    return Measured(timed, chosen)
+        precisions = {estimate_compute(each).precision for each in group}
+        evaluation = {precision: _look(network, run, precision) / forward_cost(run) for precision in precisions}
+        timed[what] = TimedNetwork(steps[chosen] / forward_cost(run), evaluation, steps[chosen] * run.data.train_images)
+    return MeasuredSpeed(timed, chosen)
 
 
-def agreed(study: Study, runs: Sequence[Run], device: str, engine: Engine, *, yes: bool, workers: int = 1) -> Engine:
+def confirm_long_study(
+    study: Study, runs: Sequence[Run], device: str, engine: Engine | None, *, yes: bool, workers: int = 1
+) -> Engine:
     """Say how long ``runs`` of a study will take, measured, and ask whether to compute them; returns the engine to use.
 
-    ``workers`` are computed at a time. UserError if the answer is no, or nobody can be asked. With ``yes`` nobody is.
+    Without an ``engine`` the delay is chosen with which eFCNs train fastest, where the study allows any. ``workers``
+    are computed at a time. UserError if the answer is no, or nobody can be asked. With ``yes`` nobody is.
     """
     optimisers = (study.optimiser, study.relax_optimiser or study.optimiser)
-    is_open = "delay" not in engine.model_fields_set and engine.kernel == "torch" and engine.update == "fused"
-    delays = DELAYS if is_open and all(optimiser.is_plain_sgd for optimiser in optimisers) else ()
-    measured = measure(runs, device, engine, delays)
-    hours = duration(sum(map(measured.seconds, runs)) / workers)
-    confirm(f"{study.name}: {len(runs)} runs, about {hours} on this machine (measured: {measured.words})", yes)
+    delays = DELAYS if engine is None and all(optimiser.is_plain_sgd for optimiser in optimisers) else ()
+    measured = measure_speed(runs, device, engine, delays)
+    hours = format_duration(sum(map(measured.seconds, runs)) / workers)
+    confirm(f"{study.name}: {len(runs)} runs, about {hours} on this machine (measured: {measured.description})", yes)
     return measured.engine
 
 
@@ -215,12 +224,12 @@ def confirm(line: str, yes: bool) -> None:
         raise UserError(f"nothing is computed: the answer was {shortened(answer)}, and y goes on")
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds for people: "40 s", "12 min", "3.5 h", "14 h".
 
-    >>> from efcnlab.run.time_estimate import duration
-    >>> duration(0.25), duration(40), duration(720), duration(12_600), duration(50_000)
-    ('0.25 s', '40 s', '12 min', '3.5 h', '14 h')
+    >>> from efcnlab.run.time_estimate import format_duration
+    >>> [format_duration(seconds) for seconds in (0.25, 40, 720, 12_600, 50_000)]
+    ['0.25 s', '40 s', '12 min', '3.5 h', '14 h']
     """
     if seconds < 100:
         return f"{seconds:.0f} s" if seconds >= 1 or not seconds else f"{seconds:.2g} s"
@@ -231,12 +240,12 @@ def duration(seconds: float) -> str:
 
 def _network(training: Training) -> str:
     """The kind of network that a training trains."""
-    return "efcn" if training.kind in schedule.DENSE else "elcn" if training.kind == "elcn" else "cnn"
+    return "efcn" if training.kind in DENSE else "elcn" if training.kind == "elcn" else "cnn"
 
 
 def _what(run: Run) -> tuple[str, str]:
     """What of a run decides how long its steps take."""
-    training = schedule.sample(run)
+    training = representative_training(run)
     return _network(training), training.optimiser.name
 
 

@@ -16,15 +16,15 @@ import torch
 from pydantic import BaseModel
 
 from efcnlab.store import files
-from efcnlab.store.files import Damage, Digest
-from efcnlab.store.run_folder import SCHEMA_VERSION, name_of
+from efcnlab.store.files import Digest, short_name
+from efcnlab.store.run_folder import SCHEMA_VERSION
 from efcnlib.resumable import ResumeState
 
 MANIFEST, NUMBERS = "checkpoint.json", ".numbers"
 
 
 @dataclass(frozen=True)
-class Saved:
+class Checkpoint:
     """A checkpoint as read, verified: ``part`` of the run, 0 to 1, took ``seconds`` in ``attempts`` goes at it."""
 
     state: ResumeState
@@ -44,16 +44,16 @@ class _Manifest(BaseModel):
     date: str
 
 
-def save(folder: Path, key: str, saved: Saved) -> None:
+def save(folder: Path, key: str, saved: Checkpoint) -> None:
     """Replace the checkpoint in ``folder`` by ``saved``; whenever this is cut off, one of the two is there."""
     before = _manifest(folder, key) if folder.is_dir() else None
     number = before.number + 1 if before else 0
     tensors = dict(saved.state.tensors)
     text = json.dumps(files.encode(saved.state.numbers), allow_nan=False).encode()
     tensors[NUMBERS] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-    with files.writing(folder.parent):
+    with files.readable_disk_errors(folder.parent):
         need = sum(value.numel() * value.element_size() for value in tensors.values())
-        files.room(folder.parent, need, f"the checkpoint of {name_of(key)}")
+        files.check_free_space(folder.parent, need, f"the checkpoint of {short_name(key)}")
         folder.mkdir(exist_ok=True)
         digest = files.write_tensors(_state(folder, number), tensors)
         manifest = _Manifest(
@@ -64,7 +64,7 @@ def save(folder: Path, key: str, saved: Saved) -> None:
             part=saved.part,
             seconds=saved.seconds,
             attempts=saved.attempts,
-            date=files.now(),
+            date=files.utc_now(),
         )
         files.write_sealed(folder / MANIFEST, manifest)
         for path in folder.iterdir():
@@ -72,17 +72,17 @@ def save(folder: Path, key: str, saved: Saved) -> None:
                 path.unlink()
 
 
-def load(folder: Path, key: str) -> Saved | None:
+def load(folder: Path, key: str) -> Checkpoint | None:
     """The checkpoint in ``folder``, None if there is none. Raises one of `files.UNREADABLE` if it is damaged."""
     manifest = _manifest(folder, key)
     if manifest is None:
         return None
-    tensors = safetensors.torch.load(files.read(_state(folder, manifest.number), manifest.digest))
+    tensors = safetensors.torch.load(files.read_verified(_state(folder, manifest.number), manifest.digest))
     numbers = files.decode(pydantic_core.from_json(bytes(tensors.pop(NUMBERS, torch.empty(0)).numpy())))
-    return Saved(ResumeState(numbers, tensors), manifest.part, manifest.seconds, manifest.attempts)
+    return Checkpoint(ResumeState(numbers, tensors), manifest.part, manifest.seconds, manifest.attempts)
 
 
-def part(folder: Path, key: str) -> float | None:
+def completed_part(folder: Path, key: str) -> float | None:
     """How far an interrupted run was, as its manifest says; None if there is no checkpoint, or a damaged one."""
     try:
         manifest = _manifest(folder, key)
@@ -101,14 +101,4 @@ def _state(folder: Path, number: int) -> Path:
 
 
 def _manifest(folder: Path, key: str) -> _Manifest | None:
-    if not folder.is_dir():
-        if folder.is_symlink() or folder.exists():
-            raise Damage("it is not a folder")
-        return None
-    try:
-        manifest = files.read_sealed(_Manifest, folder / MANIFEST)
-    except FileNotFoundError:
-        return None  # killed before the first one was whole
-    if manifest.key != key:
-        raise Damage(f"{MANIFEST} belongs to {name_of(manifest.key)}")
-    return manifest
+    return files.read_manifest(_Manifest, folder, MANIFEST, key)

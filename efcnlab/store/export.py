@@ -1,7 +1,4 @@
-"""Recorded studies: folders with the records of a study under a sealed index; written, read, verified. ::
-
-    results/<study>/study.json   the index: configuration, command, commit, environment, devices, every run's digests
-    results/<study>/<key>/       a run, as in the run store
+"""Writing a recorded study, which `recorded_study` reads: what is recorded of each run, and its index.
 
 Weights are recorded of CNNs alone, at the relax times and the end, where these are few bytes (``WEIGHTS_MOST``):
 whoever clones the repository trains an eFCN from there.
@@ -12,19 +9,17 @@ whole blocks that of its last relax time. No page draws those of a sweep's varia
 
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, JsonValue
 from torch import Tensor
 
 from efcnlab.config import studies
 from efcnlab.config.studies import Run, Study, Training
-from efcnlab.environment import environment
+from efcnlab.environment import describe_environment
 from efcnlab.store import files
-from efcnlab.store.files import UNREADABLE, Damage, Digest
-from efcnlab.store.parent_checkpoints import checkpoint
+from efcnlab.store.cnn_checkpoints import cnn_weights
+from efcnlab.store.files import UNREADABLE, DamageError, Digest
+from efcnlab.store.recorded_study import INDEX, PARTS, RecordedRun, StudyIndex
 from efcnlab.store.run_folder import (
     ARRAYS,
     MANIFEST,
@@ -38,35 +33,12 @@ from efcnlab.store.run_folder import (
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 
-INDEX = "study.json"
-PARTS = (RECORD, ARRAYS, WEIGHTS, MANIFEST)
 PICTURES = frozenset({"filters", "heat", "block"})
 LARGE = 50_000  # bytes of a picture that is not recorded for every run
 WEIGHTS_MOST = 8_000_000  # bytes of a CNN's recorded weights: VanillaCNN's at six epochs are 3.4 MB, AlexNet's 69 MB
 
 
-class Exported(BaseModel):
-    """One run in the index: its name, and the digests of its files, its manifest's included."""
-
-    label: str
-    files: dict[Literal[PARTS], Digest]
-
-
-class Index(BaseModel):
-    """What study.json says. ``missing`` names the runs that were not done, ``seconds`` is the work in the others."""
-
-    schema_version: Literal[SCHEMA_VERSION]
-    study: dict[str, JsonValue]
-    command: str
-    date: str
-    environment: dict[str, JsonValue]
-    devices: list[str]
-    seconds: float
-    runs: dict[str, Exported]
-    missing: list[str]
-
-
-def export(study: Study, store: Store, out: Path, command: str, partial: bool = False) -> Path:
+def export_study(study: Study, store: Store, out: Path, command: str, partial: bool = False) -> Path:
     """Write the records of ``study`` into ``out``/NAME, replacing what was there as a whole; returns that folder.
 
     Its learning rates are chosen by now, if it searches them.
@@ -74,14 +46,14 @@ def export(study: Study, store: Store, out: Path, command: str, partial: bool = 
     ``command`` is what computes the study again. Raises UserError if runs are missing (unless ``partial``, and there is
     at least one) or the disk cannot be written.
 
-    >>> import tempfile
     >>> from pathlib import Path
-    >>> from efcnlab.store.export import export, read_index
+    >>> from efcnlab.store.export import export_study
+    >>> from efcnlab.store.recorded_study import read_index
     >>> from efcnlab.store.run_store import Result, Store
     >>> from efcnlab.config.studies import load
-    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
+    >>> study, store = load("digits"), Store("example")
     >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
-    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
+    >>> folder = export_study(study, store, Path("exported"), "efcn run digits", partial=True)
     >>> folder.name, len(read_index(folder).runs), read_index(folder).missing[0]
     ('digits', 1, 'fcn seed=0')
     """
@@ -94,7 +66,7 @@ def export(study: Study, store: Store, out: Path, command: str, partial: bool = 
             f" with efcn run {study.name}"
             + (", or export the others with --partial" if len(missing) < len(runs) else "")
         )
-    with files.writing(out):
+    with files.readable_disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out, prefix=".export-") as scratch:
             made = Path(scratch) / study.name
@@ -102,14 +74,14 @@ def export(study: Study, store: Store, out: Path, command: str, partial: bool = 
             exported = {}
             for key, run in runs.items():
                 if records[key] is not None:
-                    exported[key] = Exported(label=run.label, files=_record(study, run, store, made / key))
+                    exported[key] = RecordedRun(label=run.label, files=_record(study, run, store, made / key))
             infos = [record.info for record in records.values() if record is not None]
-            index = Index(
+            index = StudyIndex(
                 schema_version=SCHEMA_VERSION,
                 study=_portable(study).model_dump(mode="json"),
                 command=command,
-                date=files.now(),
-                environment=environment(),
+                date=files.utc_now(),
+                environment=describe_environment(),
                 devices=sorted({str(info.get("device")) for info in infos}),
                 seconds=round(sum(float(info.get("seconds", 0)) for info in infos), 1),
                 runs=exported,
@@ -124,13 +96,13 @@ def export(study: Study, store: Store, out: Path, command: str, partial: bool = 
     return target
 
 
-def left_out(study: Study, run: Run) -> frozenset[str]:
+def pictures_left_out(study: Study, run: Run) -> frozenset[str]:
     """Names of the pictures that are not recorded of a run, where they are large.
 
-    >>> from efcnlab.store.export import left_out
+    >>> from efcnlab.store.export import pictures_left_out
     >>> from efcnlab.config.studies import load
     >>> study = load("digits", seeds=(0, 1))
-    >>> [sorted(left_out(study, study.relaxed("efcn", tw=5, seed=seed))) for seed in study.seeds]
+    >>> [sorted(pictures_left_out(study, study.relaxed("efcn", tw=5, seed=seed))) for seed in study.seeds]
     [['block'], ['block', 'filters', 'heat']]
     """
     if isinstance(run, Training):
@@ -141,116 +113,6 @@ def left_out(study: Study, run: Run) -> frozenset[str]:
     return frozenset() if is_last else frozenset({"block"})
 
 
-def read_index(folder: Path) -> Index:
-    """The index of a recorded study; UserError if ``folder`` holds none, or a damaged one.
-
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from efcnlab.store.export import export, read_index
-    >>> from efcnlab.store.run_store import Result, Store
-    >>> from efcnlab.config.studies import load
-    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
-    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
-    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
-    >>> read_index(folder).command, [run.label for run in read_index(folder).runs.values()]
-    ('efcn run digits', ['cnn seed=0'])
-    """
-    try:
-        return files.read_sealed(Index, folder / INDEX)
-    except UNREADABLE as error:
-        raise UserError(f"{folder} is no recorded study: {files.reason(error)}") from None
-
-
-def verify(folder: Path) -> list[str]:
-    """What is wrong with a recorded study, a line each: damaged, missing or unlisted files; none if all is well.
-
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from efcnlab.store.export import export, verify
-    >>> from efcnlab.store.run_store import Result, Store
-    >>> from efcnlab.config.studies import load
-    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
-    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
-    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
-    >>> (folder / "note.txt").touch()
-    >>> verify(folder)
-    ['note.txt is not listed in study.json']
-    """
-    index = read_index(folder)
-    found = []
-    for key, run in index.runs.items():
-        try:
-            for name, digest in run.files.items():
-                files.read(folder / key / name, digest)
-            if read_record(folder / key, key) is None:
-                raise Damage(f"{MANIFEST} is missing")
-        except UNREADABLE as error:
-            found.append(f"{run.label} ({key[:12]}): {files.reason(error)}")
-    listed = {folder / INDEX} | {folder / key / name for key, run in index.runs.items() for name in run.files}
-    found += [
-        f"{path.relative_to(folder)} is not listed in {INDEX}"
-        for path in sorted(folder.rglob("*"))
-        if not path.is_dir() and path not in listed
-    ]
-    try:
-        labels = {key_of(run): run.label for run in studies.runs(Study.model_validate(index.study))}
-    except ValueError:
-        return [*found, f"{INDEX} holds a study that this version cannot read"]
-    unknown = [(key, run.label) for key, run in index.runs.items() if key not in labels]
-    lacking = [(k, label) for k, label in labels.items() if k not in index.runs and label not in index.missing]
-    found += [f"{label} ({key[:12]}) is no run of the study" for key, label in unknown]
-    return found + [f"{label} ({key[:12]}) belongs to the study, but is not recorded" for key, label in lacking]
-
-
-@dataclass(frozen=True)
-class Imported:
-    """How many runs an import copied, found already there, and left out because they are damaged."""
-
-    new: int
-    there: int
-    damaged: int
-
-
-def import_(folder: Path, store: Store) -> Imported:
-    """Copy the runs of a recorded study into the store's root, where it lacks them; damaged ones are left out.
-
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from efcnlab.store.export import export, import_
-    >>> from efcnlab.store.run_store import Result, Store
-    >>> from efcnlab.config.studies import load
-    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
-    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
-    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
-    >>> import_(folder, Store(tempfile.mkdtemp()))
-    Imported(new=1, there=0, damaged=0)
-    """
-    index = read_index(folder)
-    new = there = damaged = 0
-    for key in index.runs:
-        if store.state(key).name == "done":
-            there += 1
-            continue
-        try:
-            if read_record(folder / key, key) is None:
-                raise Damage(f"{MANIFEST} is missing")
-        except UNREADABLE:
-            damaged += 1
-            continue
-        with files.writing(store.root):
-            store.root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=store.root, prefix=".import-") as scratch:
-                copy = Path(scratch) / key
-                copy.mkdir()
-                for name in PARTS:  # and nothing else that a stranger put there
-                    if (folder / key / name).exists():
-                        shutil.copyfile(folder / key / name, copy / name)
-                        files.sync(copy / name)
-                copy.rename(store.root / key)
-        new += 1
-    return Imported(new, there, damaged)
-
-
 def _record(study: Study, run: Run, store: Store, target: Path) -> dict[str, Digest]:
     """Copy a run as it is recorded, from wherever the store has it; returns the digests of the copy's files."""
     key = key_of(run)
@@ -258,11 +120,11 @@ def _record(study: Study, run: Run, store: Store, target: Path) -> dict[str, Dig
     target.mkdir()
     for name in (RECORD, ARRAYS, MANIFEST):
         shutil.copyfile(source / name, target / name)
-        files.sync(target / name)
+        files.flush_to_disk(target / name)
     if (record := read_record(target, key)) is None:  # what was copied is verified again, from the copy
-        raise Damage(f"{MANIFEST} is missing")
+        raise DamageError(f"{MANIFEST} is missing")
     manifest = read_manifest(target, key)
-    without = left_out(study, run) & {name for name, value in record.arrays.items() if value.nbytes > LARGE}
+    without = pictures_left_out(study, run) & {name for name, value in record.arrays.items() if value.nbytes > LARGE}
     if without:
         arrays = {name: value for name, value in record.arrays.items() if name not in without}
         manifest.files[ARRAYS] = files.write_tensors(target / ARRAYS, arrays)
@@ -280,9 +142,9 @@ def _weights(study: Study, run: Run, store: Store) -> dict[str, Tensor]:
     if not (isinstance(run, Training) and run.kind == "cnn"):
         return {}
     epochs = {tw for tw in (*study.relax_times, run.epochs) if store.has_weights(key_of(run), (tw,))}
-    if len(epochs) * sum(value.nbytes for value in run.untrained().state_dict().values()) > WEIGHTS_MOST:
+    if len(epochs) * sum(value.nbytes for value in run.uninitialised_cnn().state_dict().values()) > WEIGHTS_MOST:
         return {}  # unread: a CNN's file holds all epochs, AlexNet's 2.5 GB
-    each = {epoch: checkpoint(store, run, epoch) for epoch in epochs}
+    each = {epoch: cnn_weights(store, run, epoch) for epoch in epochs}
     finite = {epoch: of for epoch, of in each.items() if all(value.isfinite().all() for value in of.values())}
     return {f"{epoch}/{name}": value for epoch, of in finite.items() for name, value in of.items()}
 
@@ -292,43 +154,6 @@ def _holds(folder: Path, key: str) -> bool:
         return read_manifest(folder, key) is not None
     except UNREADABLE:
         return False
-
-
-def study_of(index: Index) -> Study:
-    """The recorded study; UserError if this version cannot read it.
-
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from efcnlab.store.export import export, read_index, study_of
-    >>> from efcnlab.store.run_store import Result, Store
-    >>> from efcnlab.config.studies import load
-    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
-    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
-    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
-    >>> study_of(read_index(folder)) == study
-    True
-    """
-    try:
-        return Study.model_validate(index.study)
-    except ValueError:
-        raise UserError(f"{INDEX} holds a study that this version cannot read: use the version of its commit") from None
-
-
-def runs_of(index: Index) -> dict[str, Run]:
-    """The recorded runs by key; UserError if this version cannot read the study.
-
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from efcnlab.store.export import export, read_index, runs_of
-    >>> from efcnlab.store.run_store import Result, Store
-    >>> from efcnlab.config.studies import load
-    >>> study, store = load("digits"), Store(tempfile.mkdtemp())
-    >>> _ = store.ensure(study.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}))
-    >>> folder = export(study, store, Path(tempfile.mkdtemp()), "efcn run digits", partial=True)
-    >>> [run.label for run in runs_of(read_index(folder)).values()]
-    ['cnn seed=0']
-    """
-    return {key_of(run): run for run in studies.runs(study_of(index)) if key_of(run) in index.runs}
 
 
 def _portable(study: Study) -> Study:

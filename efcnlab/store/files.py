@@ -29,7 +29,7 @@ SPARE = 0.01, 500_000_000  # of a disk that is left free: a share of its size, a
 ADVICE = "make room there, or choose another folder with EFCN_ROOT"
 
 
-class Damage(ValueError):
+class DamageError(ValueError):
     """What is wrong with something on disk, as a phrase."""
 
 
@@ -50,23 +50,23 @@ def digest_of(path: Path) -> Digest:
         return Digest(bytes=path.stat().st_size, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
 
 
-def read(path: Path, digest: Digest) -> bytes:
+def read_verified(path: Path, digest: Digest) -> bytes:
     """All of a file, verified: what is parsed are the very bytes whose digest was compared. Raises UNREADABLE."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise Damage(f"{path.name} is missing") from None
+        raise DamageError(f"{path.name} is missing") from None
     if hashlib.sha256(data).hexdigest() != digest.sha256:
-        raise Damage(f"{path.name} does not have the digest it was written with")
+        raise DamageError(f"{path.name} does not have the digest it was written with")
     return data
 
 
-def parse(model: type[Model], name: str, text: bytes) -> Model:
+def parse_json(model: type[Model], name: str, text: bytes) -> Model:
     """What JSON says; Damage if it does not say what ``model`` is made of."""
     try:
         return model.model_validate_json(text)
     except ValidationError:
-        raise Damage(f"{name} cannot be understood") from None
+        raise DamageError(f"{name} cannot be understood") from None
 
 
 def read_sealed(model: type[Model], path: Path) -> Model:
@@ -78,25 +78,45 @@ def read_sealed(model: type[Model], path: Path) -> Model:
         if seal == sha256(content):
             return model.model_validate(content)
     except (ValueError, AttributeError, KeyError, TypeError):
-        raise Damage(f"{path.name} cannot be understood") from None
-    raise Damage(f"{path.name} does not have the digest it was written with")
+        raise DamageError(f"{path.name} cannot be understood") from None
+    raise DamageError(f"{path.name} does not have the digest it was written with")
+
+
+def read_manifest(model: type[Model], folder: Path, name: str, key: str) -> Model | None:
+    """The manifest ``name`` in a folder of the run ``key``, None before it was written. Raises one of UNREADABLE."""
+    if not folder.is_dir():
+        if folder.is_symlink() or folder.exists():
+            raise DamageError("it is not a folder")
+        return None
+    try:
+        manifest = read_sealed(model, folder / name)
+    except FileNotFoundError:
+        return None
+    if manifest.key != key:
+        raise DamageError(f"{name} belongs to {short_name(manifest.key)}")
+    return manifest
+
+
+def short_name(key: str) -> str:
+    """A run's name where its label is not known."""
+    return f"run {key[:12]}"
 
 
 def write_sealed(path: Path, manifest: BaseModel) -> None:
     """Write a manifest, which commits whatever it lists."""
-    sync(path.parent)  # what it lists comes first, on the disk too
+    flush_to_disk(path.parent)  # what it lists comes first, on the disk too
     content = manifest.model_dump(mode="json")
     text = json.dumps(content | {"seal": sha256(content)}, indent=1, ensure_ascii=False) + "\n"
-    write(path, lambda partial: partial.write_text(text, "utf-8"))
-    sync(path.parent)
+    write_whole(path, lambda partial: partial.write_text(text, "utf-8"))
+    flush_to_disk(path.parent)
 
 
-def write(path: Path, make: Callable[[Path], object]) -> Digest:
+def write_whole(path: Path, make: Callable[[Path], object]) -> Digest:
     """Let ``make`` make the file under a temporary name; it gets its own when it is safe on the disk."""
     partial = path.with_name(f"{PARTIAL}-{path.name}")
     try:
         make(partial)
-        sync(partial)
+        flush_to_disk(partial)
         partial.chmod(0o644)  # safetensors makes files that only their owner can read
         digest = digest_of(partial)
         os.replace(partial, path)
@@ -115,10 +135,10 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> Digest:
         storage = value.untyped_storage().data_ptr()
         plain[name] = value.clone() if storage in storages else value
         storages.add(storage)
-    return write(path, lambda partial: safetensors.torch.save_file(plain, partial))
+    return write_whole(path, lambda partial: safetensors.torch.save_file(plain, partial))
 
 
-def sync(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -128,23 +148,25 @@ def sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def writing(root: Path) -> Iterator[None]:
+def readable_disk_errors(root: Path) -> Iterator[None]:
     """What the disk has against being written becomes a UserError."""
     try:
         yield
     except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot write in {root} ({reason(error)}): {ADVICE}") from error
+        raise UserError(f"cannot write in {root} ({short_reason(error)}): {ADVICE}") from error
 
 
-def room(root: Path, need: int, what: str) -> None:
+def check_free_space(root: Path, need: int, what: str) -> None:
     """UserError unless ``need`` bytes fit into ``root``, which may be still to be made, with some to spare."""
     usage = shutil.disk_usage(next((place for place in (root, *root.absolute().parents) if place.is_dir()), "."))
     free = max(0, usage.free - min(int(SPARE[0] * usage.total), SPARE[1]))
     if need > free:
-        raise UserError(f"{what} needs {size(need)} in {root}, where {size(free)} are left to use: {ADVICE}")
+        raise UserError(
+            f"{what} needs {format_bytes(need)} in {root}, where {format_bytes(free)} are left to use: {ADVICE}"
+        )
 
 
-def size(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes for people: "12.3 MB"."""
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:
@@ -159,14 +181,14 @@ def set_aside(path: Path) -> Path:
     return path.rename(next(name for name in names if not os.path.lexists(name)))
 
 
-def reason(error: Exception) -> str:
+def short_reason(error: Exception) -> str:
     """The heart of what the disk or a parser says, in one line."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{Path(error.filename).name}: {error.strerror}"
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def now() -> str:
+def utc_now() -> str:
     """The time, in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 

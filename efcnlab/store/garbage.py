@@ -11,15 +11,15 @@ from filelock import Timeout
 from efcnlab.config import studies
 from efcnlab.config.studies import Study
 from efcnlab.store import files
+from efcnlab.store.chosen_rates import with_chosen_rates
 from efcnlab.store.leases import lease_on
-from efcnlab.store.resolve import resolved
 from efcnlab.store.run_folder import WEIGHTS
-from efcnlab.store.run_lock import progress_file, resume_folder
+from efcnlab.store.run_lock import checkpoint_folder, progress_file
 from efcnlab.store.run_store import Store, key_of
 
 
 @dataclass(frozen=True)
-class Waste:
+class UnneededFile:
     """A file or folder of the run store that nothing needs, ``what`` it is, for people, and the run it belongs to."""
 
     path: Path
@@ -28,23 +28,23 @@ class Waste:
     bytes: int
 
 
-def find(chosen: Iterable[Study], store: Store, damaged: bool = False) -> list[Waste]:
+def find_unneeded(chosen: Iterable[Study], store: Store, damaged: bool = False) -> list[UnneededFile]:
     """What can go of the studies ``chosen``: weights that no run still to be computed needs, and leftovers of kills.
 
     The runs still to be computed are those of ``chosen`` and of all presets. With ``damaged``, what failed verification
     and was set aside goes too.
 
-    >>> import tempfile, torch
-    >>> from efcnlab.store.garbage import find
+    >>> import torch
+    >>> from efcnlab.store.garbage import find_unneeded
     >>> from efcnlab.store.run_store import Result, Store
     >>> from efcnlab.config.studies import load
-    >>> study, store = load("digits", seeds=(9,), path_times=()), Store(tempfile.mkdtemp())
+    >>> study, store = load("digits", seeds=(9,), path_times=()), Store("example")
     >>> _ = store.ensure(study.fcn(9), lambda attempt: Result({}, weights={"w": torch.zeros(1000)}))
-    >>> [waste.what for waste in find([study], store)]
+    >>> [waste.what for waste in find_unneeded([study], store)]
     ['weights of fcn seed=9']
     """
     chosen = list(chosen)
-    presets = [resolved(preset, store) for preset in studies.PRESETS.values()]
+    presets = [with_chosen_rates(preset, store) for preset in studies.PRESETS.values()]
     known = {key_of(run): run for study in (*chosen, *presets) for run in studies.runs(study)}
     missing = {key for key in known if store.state(key).name not in ("done", "recorded")}
     needed = {key_of(parent) for key in missing for parent in known[key].parents}
@@ -54,7 +54,7 @@ def find(chosen: Iterable[Study], store: Store, damaged: bool = False) -> list[W
         if key not in missing:
             if key not in needed:
                 result.append(_waste(store.root / key / WEIGHTS, f"weights of {run.label}", key))
-            result.append(_waste(resume_folder(store.root, key), f"checkpoint of {run.label}, which is done", key))
+            result.append(_waste(checkpoint_folder(store.root, key), f"checkpoint of {run.label}, which is done", key))
             result.append(_waste(progress_file(store.root, key), f"note of who computed {run.label}", key))
         result += [
             _waste(path, f"unfinished file of {run.label}", key)
@@ -68,20 +68,21 @@ def find(chosen: Iterable[Study], store: Store, damaged: bool = False) -> list[W
     return [waste for waste in dict.fromkeys(result) if waste is not None]
 
 
-def remove(wastes: Iterable[Waste], store: Store) -> int:
-    """Remove what `find` found, but nothing of a run that a process is at right now; returns the bytes freed.
+def remove_unneeded(wastes: Iterable[UnneededFile], store: Store) -> int:
+    """Remove what `find_unneeded` found, but nothing of a run that a process is at right now; returns the bytes freed.
 
-    >>> import tempfile, torch
-    >>> from efcnlab.store.garbage import find, remove
+    >>> import torch
+    >>> from efcnlab.store.garbage import find_unneeded, remove_unneeded
     >>> from efcnlab.store.run_store import Result, Store
     >>> from efcnlab.config.studies import load
-    >>> study, store = load("digits", seeds=(9,), path_times=()), Store(tempfile.mkdtemp())
+    >>> study, store = load("digits", seeds=(9,), path_times=()), Store("example")
     >>> record = store.ensure(study.fcn(9), lambda attempt: Result({}, weights={"w": torch.zeros(1000)}))
-    >>> remove(find([study], store), store) > 4000, store.has_weights(record.key), store.get(record.key).history
+    >>> freed = remove_unneeded(find_unneeded([study], store), store)
+    >>> freed > 4000, store.has_weights(record.key), store.get(record.key).history
     (True, False, {})
     """
     freed = 0
-    with files.writing(store.root):
+    with files.readable_disk_errors(store.root):
         for waste in wastes:
             with contextlib.suppress(Timeout), lease_on(store.root, waste.key, store.lease).acquire(timeout=0):
                 if waste.path.is_dir():
@@ -92,8 +93,8 @@ def remove(wastes: Iterable[Waste], store: Store) -> int:
     return freed
 
 
-def _waste(path: Path, what: str, key: str) -> Waste | None:
-    return Waste(path, what, key, _bytes(path)) if path.exists() else None
+def _waste(path: Path, what: str, key: str) -> UnneededFile | None:
+    return UnneededFile(path, what, key, _bytes(path)) if path.exists() else None
 
 
 def _bytes(path: Path) -> int:

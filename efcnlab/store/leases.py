@@ -45,13 +45,13 @@ def lease_on(root: Path, key: str, seconds: float = LEASE) -> SoftFileLease:
     return SoftFileLease(lock_file(root, key), lease_duration=seconds)
 
 
-def left(lock: Path, seconds: float) -> int:
+def seconds_until_free(lock: Path, seconds: float) -> int:
     """Whole seconds after which the lease is free at the latest if its holder is dead."""
     look = _look(lock)
     return math.ceil(max(0.0, seconds - look.silent)) if look else 0
 
 
-def free(lock: Path, seconds: float) -> None:
+def free_if_silent(lock: Path, seconds: float) -> None:
     """Remove the lock if it has been silent for so long, whatever is in it: a power cut may leave an empty file.
 
     filelock would wait for ever: each of its objects counts anew, it holds an empty file to be a lock of old, and it

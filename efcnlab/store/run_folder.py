@@ -20,7 +20,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from efcnlab.store import files
-from efcnlab.store.files import PARTIAL, Damage, Digest
+from efcnlab.store.files import PARTIAL, DamageError, Digest, short_name
 from efcnlib.errors import UserError
 
 SCHEMA_VERSION = 4  # part of every key: raise it when the meaning of a configuration or of a record changes
@@ -82,37 +82,37 @@ def key_of(config: BaseModel) -> str:
     return _key(config.model_dump(mode="json"))
 
 
-def commit(folder: Path, label: str, config: BaseModel, result: Result) -> None:
+def commit_run(folder: Path, label: str, config: BaseModel, result: Result) -> None:
     """Write a run, which is there as a whole when the manifest is. UserError if it cannot; nothing stays behind then.
 
     Only one process at a time may do this; leftovers of one that was killed at it are removed. A run that is there
     already, its weights cleaned away, gets these back and keeps its record, which must have come out the same.
     """
     before = read_manifest(folder, key_of(config))
-    content = content_of(config, result)
+    content = record_text(config, result)
     parts = {ARRAYS: result.arrays} | ({WEIGHTS: result.weights} if result.weights else {})
     need = len(content) + sum(v.numel() * v.element_size() for part in parts.values() for v in part.values())
     try:
-        with files.writing(folder.parent):
-            files.room(folder.parent, need, label)
+        with files.readable_disk_errors(folder.parent):
+            files.check_free_space(folder.parent, need, label)
             if before is None:
                 _clear(folder)
                 folder.mkdir(exist_ok=True)
-                made = {RECORD: files.write(folder / RECORD, lambda path: path.write_text(content, "utf-8"))}
+                made = {RECORD: files.write_whole(folder / RECORD, lambda path: path.write_text(content, "utf-8"))}
                 made |= {name: files.write_tensors(folder / name, tensors) for name, tensors in parts.items()}
             else:
                 made = before.files | {WEIGHTS: _regained(folder, before, content, result)}
-            info = {"date": files.now()} | result.info
+            info = {"date": files.utc_now()} | result.info
             manifest = Manifest(schema_version=SCHEMA_VERSION, key=key_of(config), label=label, files=made, info=info)
             files.write_sealed(folder / MANIFEST, manifest)
-            files.sync(folder.parent)
+            files.flush_to_disk(folder.parent)
     except BaseException:
         if not (folder / MANIFEST).exists():
             _clear(folder)
         raise
 
 
-def content_of(config: BaseModel, result: Result) -> str:
+def record_text(config: BaseModel, result: Result) -> str:
     """The text of record.json."""
     plain = config.model_dump(mode="json")
     return files.canonical({"config": plain, "history": files.encode(result.history)}) + "\n"
@@ -120,17 +120,7 @@ def content_of(config: BaseModel, result: Result) -> str:
 
 def read_manifest(folder: Path, key: str) -> Manifest | None:
     """The manifest of the run in ``folder``, None if there is no run. Raises one of UNREADABLE."""
-    if not folder.is_dir():
-        if folder.is_symlink() or folder.exists():
-            raise Damage("it is not a folder")
-        return None
-    try:
-        manifest = files.read_sealed(Manifest, folder / MANIFEST)
-    except FileNotFoundError:
-        return None  # never committed
-    if manifest.key != key:
-        raise Damage(f"{MANIFEST} belongs to {name_of(manifest.key)}")
-    return manifest
+    return files.read_manifest(Manifest, folder, MANIFEST, key)
 
 
 def read_record(folder: Path, key: str) -> Record | None:
@@ -138,13 +128,13 @@ def read_record(folder: Path, key: str) -> Record | None:
     manifest = read_manifest(folder, key)
     if manifest is None:
         return None
-    content = files.parse(_Content, RECORD, _read(folder, manifest, RECORD))
+    content = files.parse_json(_Content, RECORD, _read(folder, manifest, RECORD))
     if _key(content.config) != key:
-        raise Damage(f"{RECORD} belongs to {name_of(_key(content.config))}")
+        raise DamageError(f"{RECORD} belongs to {short_name(_key(content.config))}")
     arrays = safetensors.torch.load(_read(folder, manifest, ARRAYS))
     weights = folder / WEIGHTS
     if WEIGHTS in manifest.files and weights.exists() and weights.stat().st_size != manifest.files[WEIGHTS].bytes:
-        raise Damage(f"{WEIGHTS} has another size than when it was written")
+        raise DamageError(f"{WEIGHTS} has another size than when it was written")
     return Record(key, content.config, files.decode(content.history), arrays, manifest.info)
 
 
@@ -170,21 +160,16 @@ def read_weights(folder: Path, key: str, prefix: str) -> dict[str, Tensor] | Non
     if kept is not None and prefix.split("/")[0] not in map(str, kept):
         return None
     if files.digest_of(folder / WEIGHTS) != manifest.files[WEIGHTS]:
-        raise Damage(f"{WEIGHTS} does not have the digest it was written with")
+        raise DamageError(f"{WEIGHTS} does not have the digest it was written with")
     with safe_open(folder / WEIGHTS, "pt") as tensors:
         return {name: tensors.get_tensor(name) for name in tensors.keys() if name.startswith(prefix)}  # noqa: SIM118
-
-
-def name_of(key: str) -> str:
-    """A run's name where its label is not known."""
-    return f"run {key[:12]}"
 
 
 def _regained(folder: Path, before: Manifest, content: str, result: Result) -> Digest:
     """Write the weights of a run whose record is there; UserError if the record came out otherwise this time."""
     partial = folder / f"{PARTIAL}-again"
     try:
-        record = files.write(partial, lambda path: path.write_text(content, "utf-8"))
+        record = files.write_whole(partial, lambda path: path.write_text(content, "utf-8"))
         if record != before.files[RECORD]:
             raise UserError(
                 f"{before.label} comes out differently here than its record in {folder}, so its weights cannot be had"
@@ -198,8 +183,8 @@ def _regained(folder: Path, before: Manifest, content: str, result: Result) -> D
 
 def _read(folder: Path, manifest: Manifest, name: str) -> bytes:
     if name not in manifest.files:
-        raise Damage(f"{MANIFEST} does not list {name}")
-    return files.read(folder / name, manifest.files[name])
+        raise DamageError(f"{MANIFEST} does not list {name}")
+    return files.read_verified(folder / name, manifest.files[name])
 
 
 def _clear(folder: Path) -> None:

@@ -20,11 +20,11 @@ from filelock import SoftFileLease
 from pydantic import BaseModel
 
 from efcnlab.store import checkpoints, files
-from efcnlab.store.checkpoints import Saved
+from efcnlab.store.checkpoints import Checkpoint
 from efcnlib.resumable import Pause, Resumable, ResumeState, Stopped
 
-EVERY = 20.0  # seconds of work, at least, between two checkpoints
-DEAR = 20  # and at least so many times what the last one took: they cost 5 % of the time at most
+CHECKPOINT_INTERVAL = 20.0  # seconds of work, at least, between two checkpoints
+CHECKPOINT_COST_RATIO = 20  # and at least so many times what the last one took: they cost 5 % of the time at most
 
 T = TypeVar("T")
 
@@ -48,19 +48,22 @@ class Progress(BaseModel):
 
 
 class Attempt:
-    """An attempt at the run ``key`` in the store ``root``; ``lease`` is held, ``every`` as in `EVERY`."""
+    """An attempt at the run ``key`` in the store ``root``, whose ``lease`` is held.
 
-    def __init__(self, root: Path, key: str, label: str, lease: SoftFileLease, every: float = EVERY):
-        self.root, self.key, self.label, self.lease, self.every = root, key, label, lease, every
-        self.folder = resume_folder(root, key)
+    ``interval`` is the least seconds between two checkpoints; 0: there is one at each pause.
+    """
+
+    def __init__(self, root: Path, key: str, label: str, lease: SoftFileLease, interval: float):
+        self.root, self.key, self.label, self.lease, self.interval = root, key, label, lease, interval
+        self.folder = checkpoint_folder(root, key)
         self.saved = self._load()
-        self.start = self.noted = self.kept = time.monotonic()
-        self.cost = 0.0  # seconds the last checkpoint took
-        before = self.saved or Saved(ResumeState({}), 0.0, 0.0, 0)
-        dead = progress_of(root, key)  # its note may be all there is of one that died before its first checkpoint
-        self.attempts, self.before = max(before.attempts, dead.attempts if dead else 0) + 1, before.seconds
+        self.start = self.last_note = self.last_checkpoint = time.monotonic()
+        self.checkpoint_seconds = 0.0  # of the last one
+        before = self.saved or Checkpoint(ResumeState({}), 0.0, 0.0, 0)
+        dead = read_progress(root, key)  # its note may be all there is of one that died before its first checkpoint
+        self.attempts, self.earlier_seconds = max(before.attempts, dead.attempts if dead else 0) + 1, before.seconds
         self.progress = Progress(
-            host=platform.node(), process=os.getpid(), since=files.now(), part=before.part, attempts=self.attempts
+            host=platform.node(), process=os.getpid(), since=files.utc_now(), part=before.part, attempts=self.attempts
         )
         self._note(before.part)
 
@@ -72,33 +75,34 @@ class Attempt:
     @property
     def seconds(self) -> float:
         """Time spent on the run, by earlier attempts too as far as it was not lost with them."""
-        return self.before + time.monotonic() - self.start
+        return self.earlier_seconds + time.monotonic() - self.start
 
-    def pause(self, pause: Pause) -> None:
+    def record_pause(self, pause: Pause) -> None:
         """Note how far the run is, at most once a second, and keep a checkpoint when it is time to.
 
         Raises LeaseLostError if the run is no longer this attempt's, UserError if the disk is full.
         """
-        self.check()
+        self.check_lease()
         now = time.monotonic()
-        if now - self.noted >= 1 or self.every == 0:
+        if now - self.last_note >= 1 or self.interval == 0:
             self._note(pause.fraction)
-        if now - self.kept >= max(self.every, DEAR * self.cost) or self.every == 0:
-            self.keep(pause)
+        due = max(self.interval, CHECKPOINT_COST_RATIO * self.checkpoint_seconds)
+        if now - self.last_checkpoint >= due or self.interval == 0:
+            self.save_checkpoint(pause)
 
-    def keep(self, pause: Pause) -> None:
+    def save_checkpoint(self, pause: Pause) -> None:
         """Keep a checkpoint, however recent the last one is."""
         start = time.monotonic()
-        checkpoints.save(self.folder, self.key, Saved(pause.state(), pause.fraction, self.seconds, self.attempts))
-        self.kept = time.monotonic()
-        self.cost = self.kept - start
+        checkpoints.save(self.folder, self.key, Checkpoint(pause.state(), pause.fraction, self.seconds, self.attempts))
+        self.last_checkpoint = time.monotonic()
+        self.checkpoint_seconds = self.last_checkpoint - start
 
-    def check(self) -> None:
+    def check_lease(self) -> None:
         """LeaseLostError unless the run is still this attempt's."""
         if self.lease.compromise:
             raise LeaseLostError(f"{self.label} was taken over by another process")
 
-    def finish(self, work: Resumable[T], tick: Callable[[Pause], None] = lambda pause: None) -> T:
+    def run_to_end(self, work: Resumable[T], tick: Callable[[Pause], None] = lambda pause: None) -> T:
         """The result of a computation, kept on the way; ``tick`` sees each pause.
 
         If it raises Stopped, a checkpoint of that pause is kept first.
@@ -108,43 +112,43 @@ class Attempt:
                 pause = next(work)
             except StopIteration as end:
                 return end.value
-            self.pause(pause)
+            self.record_pause(pause)
             try:
                 tick(pause)
             except Stopped:
-                self.keep(pause)
+                self.save_checkpoint(pause)
                 raise
 
-    def done(self) -> None:
+    def remove_checkpoint(self) -> None:
         """Remove the checkpoint: the run is committed."""
         checkpoints.clear(self.folder)
 
-    def over(self) -> None:
+    def remove_progress(self) -> None:
         """Remove the note of who computes it."""
         with contextlib.suppress(OSError):
             progress_file(self.root, self.key).unlink()
 
-    def _load(self) -> Saved | None:
+    def _load(self) -> Checkpoint | None:
         try:
             return checkpoints.load(self.folder, self.key)
         except files.UNREADABLE as error:
-            with files.writing(self.root):
+            with files.readable_disk_errors(self.root):
                 aside = files.set_aside(self.folder)
-            message = f"the checkpoint of {self.label} in {self.folder} is damaged ({files.reason(error)}):"
+            message = f"the checkpoint of {self.label} in {self.folder} is damaged ({files.short_reason(error)}):"
             warnings.warn(f"{message} set aside as {aside.name}, and the run is started again", stacklevel=2)
             return None
 
     def _note(self, part: float) -> None:
-        self.noted = time.monotonic()
+        self.last_note = time.monotonic()
         self.progress.part, self.progress.seconds = part, round(self.seconds, 1)
         file = progress_file(self.root, self.key)
         partial = file.with_name(f"{files.PARTIAL}-{file.name}")
-        with files.writing(self.root):
+        with files.readable_disk_errors(self.root):
             partial.write_text(self.progress.model_dump_json(), "utf-8")
             os.replace(partial, file)
 
 
-def resume_folder(root: Path, key: str) -> Path:
+def checkpoint_folder(root: Path, key: str) -> Path:
     """Where the rolling checkpoint of a run is."""
     return root / f"{key}.resume"
 
@@ -154,9 +158,9 @@ def progress_file(root: Path, key: str) -> Path:
     return root / f"{key}.progress"
 
 
-def progress_of(root: Path, key: str) -> Progress | None:
+def read_progress(root: Path, key: str) -> Progress | None:
     """What the process that computes a run, or was killed at it, last said."""
     try:
-        return files.parse(Progress, "progress", progress_file(root, key).read_bytes())
+        return files.parse_json(Progress, "progress", progress_file(root, key).read_bytes())
     except files.UNREADABLE:
         return None

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from efcnbench import correctness, subjects, timing, variants
-from efcnbench.cost_model import Way
+from efcnbench.cost_model import StepMethod
 from efcnlab.cli import main
 from efcnlib.errors import UserError
 from efcnlib.training.fused_updates import DelayedLinear, FusedLinear
@@ -22,32 +22,32 @@ def a_setup(**options):
 
 
 def errors(setup, variant):
-    return correctness.checked(variant, *correctness.reference_of(setup))
+    return correctness.gate_errors(variant, *correctness.reference_change(setup))
 
 
 def engined(precision, **how):
     def built(products):
-        return lambda setup: variants.Engined(setup, products, Engine(**how))
+        return lambda setup: variants.EngineTraining(setup, products, Engine(**how))
 
-    return variants.Variant("", True, Way(precision, True), built(precision), twin=built("float32"))
+    return variants.Variant("", True, StepMethod(precision, True), built(precision), twin=built("float32"))
 
 
 def trained_by(make):
-    class Other(variants.Loop):
+    class Other(variants.EagerTraining):
         def __post_init__(self):
             super().__post_init__()
             self.state = make(self.network)
 
-    return variants.Variant("", False, Way(), Other)
+    return variants.Variant("", False, StepMethod(), Other)
 
 
 @pytest.mark.parametrize("architecture", ["vanilla", "alexnet"])
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 def test_right_variants_pass(architecture, optimiser):
     setup = a_setup(architecture=architecture, optimiser=optimiser)
-    for name, variant in variants.all_of("cpu", setup.optimiser).items():
+    for name, variant in variants.variants_on("cpu", setup.optimiser).items():
         if name not in "DE":  # minutes of compiling
-            assert correctness.too_far(errors(setup, variant)) is None
+            assert correctness.gate_failure(errors(setup, variant)) is None
 
 
 def test_float32_is_far_inside_its_tolerance_and_bf16_has_a_twin():
@@ -65,9 +65,9 @@ def test_float32_is_far_inside_its_tolerance_and_bf16_has_a_twin():
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_delay_without_its_corrections_fails_in_any_precision(monkeypatch, product, precision):
     setup, delayed = a_setup(), engined(precision, delay=4)
-    assert correctness.too_far(errors(setup, delayed)) is None
+    assert correctness.gate_failure(errors(setup, delayed)) is None
     monkeypatch.setattr(DelayedLinear, product, getattr(FusedLinear, product))
-    assert "are allowed" in correctness.too_far(errors(setup, delayed))
+    assert "are allowed" in correctness.gate_failure(errors(setup, delayed))
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def test_a_delay_without_its_corrections_fails_in_any_precision(monkeypatch, pro
 )
 def test_what_trains_otherwise_fails(optimiser, make):
     setup = a_setup(optimiser=optimiser)
-    assert correctness.too_far(errors(setup, trained_by(make)))
+    assert correctness.gate_failure(errors(setup, trained_by(make)))
 
 
 def test_an_error_that_is_no_number_fails():
-    assert correctness.too_far({"gate_error": float("nan"), "tolerance": 1.0})
-    assert correctness.too_far({"gate_error": 0.5, "tolerance": 1.0}) is None
-    assert correctness.too_far({"gate_error": 0.5, "tolerance": 1.0, "twin_error": 0.3, "twin_tolerance": 0.2})
+    assert correctness.gate_failure({"gate_error": float("nan"), "tolerance": 1.0})
+    assert correctness.gate_failure({"gate_error": 0.5, "tolerance": 1.0}) is None
+    assert correctness.gate_failure({"gate_error": 0.5, "tolerance": 1.0, "twin_error": 0.3, "twin_tolerance": 0.2})
 
 
 @pytest.mark.parametrize("architecture", ["vanilla", "alexnet"])
@@ -109,8 +109,8 @@ def test_a_trial_has_the_same_matrices_from_the_same_start_without_kinks(archite
 
 def test_peaks_are_what_training_holds_and_nothing_else():
     setup = a_setup(channels=4)
-    known = variants.all_of("cpu", Optimiser())
-    peaks = {name: timing.warm(lambda v=known[name]: v.build(setup), CPU)[1] for name in ("B", "F")}
+    known = variants.variants_on("cpu", Optimiser())
+    peaks = {name: timing.warmed_up(lambda v=known[name]: v.build(setup), CPU)[1] for name in ("B", "F")}
     padded, live = (4 * sum(o * i for o, i in setup.layers(is_live)) for is_live in (False, True))
     activations = 2 * 4 * 16 * sum(o + i for o, i in setup.layers(False))
     assert 2 * padded < peaks["B"] < 2 * padded + activations + 2**20  # weights and gradients
@@ -118,8 +118,8 @@ def test_peaks_are_what_training_holds_and_nothing_else():
 
 
 def test_the_plain_loop_leaves_the_way_of_updating_to_pytorch():
-    assert {group["fused"] for group in variants.Loop(a_setup()).state.param_groups} == {None}
-    assert {group["fused"] for group in variants.Loop(a_setup(), fused=True).state.param_groups} == {True}
+    assert {group["fused"] for group in variants.EagerTraining(a_setup()).state.param_groups} == {None}
+    assert {group["fused"] for group in variants.EagerTraining(a_setup(), fused=True).state.param_groups} == {True}
 
 
 # Mistakes
@@ -129,9 +129,9 @@ def test_nothing_left_to_time_is_one_line():
     def fails(setup):
         raise RuntimeError("no C++ compiler")
 
-    broken = replace(variants.all_of("cpu", Optimiser())["B"], build=fails, compiled=True)
+    broken = replace(variants.variants_on("cpu", Optimiser())["B"], build=fails, compiled=True)
     with pytest.raises(UserError, match=r"nothing is left to time: D: torch.compile failed: no C\+\+ compiler"):
-        timing.measure(a_setup(), {"D": broken}, 5, lambda line: None)
+        timing.time_variants(a_setup(), {"D": broken}, 5, lambda line: None)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_numbers_that_cannot_be_are_told(tmp_path, capsys, arguments, message):
 
 
 def test_a_folder_for_a_file_is_told_before_anything_is_timed(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(timing, "measure", None)
+    monkeypatch.setattr(timing, "time_variants", None)
     assert main(["bench", "--synthetic", "--images", "250", "--out", str(tmp_path)]) == 2
     assert f"{tmp_path} is a folder" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -20,7 +20,7 @@ def a_setup(count=48, batch=16):
 
 @pytest.fixture(scope="module")
 def measured():
-    return path_timing.measure(a_setup(), 5, lambda line: None, points=4, alphas=7)
+    return path_timing.time_paths(a_setup(), 5, lambda line: None, points=4, alphas=7)
 
 
 def test_variants_relax_and_evaluate_the_same_string(measured):
@@ -47,7 +47,7 @@ def test_a_whole_string_is_the_sum_of_its_steps_and_its_evaluation(measured):
 
 @pytest.mark.parametrize("fault", ["steps", "evaluate"])
 def test_a_wrong_variant_is_not_timed(fault, monkeypatch):
-    class Wrong(path_timing.Stacked):
+    class Wrong(path_timing.StackedVariant):
         def steps(self, count):
             super().steps(count - (fault == "steps" and count > 1))
 
@@ -55,26 +55,26 @@ def test_a_wrong_variant_is_not_timed(fault, monkeypatch):
             return [loss * (1.001 if fault == "evaluate" and split.x.dtype == torch.float32 else 1)
                     for loss in super().evaluate(split)]  # fmt: skip
 
-    right = path_timing.Stacked
+    right = path_timing.StackedVariant
     exact = lambda course, precision="float32", dtype=torch.float32: (  # noqa: E731
         right if dtype == torch.float64 else Wrong
     )(course, precision, dtype)
-    monkeypatch.setattr(path_timing, "Stacked", exact)
-    found = path_timing.measure(a_setup(), 5, lambda line: None, names=("A", "C"), points=3, alphas=3)
+    monkeypatch.setattr(path_timing, "StackedVariant", exact)
+    found = path_timing.time_paths(a_setup(), 5, lambda line: None, names=("A", "C"), points=3, alphas=3)
     assert list(found["variants"]) == ["A"]
     assert "is allowed" in found["failed"]["C"]
 
 
 def test_both_layouts_have_the_same_ends():
-    course = path_timing.Course(a_setup(), 3, 3)
+    course = path_timing.StringTask(a_setup(), 3, 3)
     x = torch.randn(3, *course.setup.images.shape, generator=torch.Generator().manual_seed(0))
     for padded, live in zip(course.ends(live=False), course.ends(live=True), strict=True):
         torch.testing.assert_close(padded(x), live(x), rtol=1e-4, atol=1e-5)
 
 
 def test_the_linear_path_is_evaluated_between_the_same_ends():
-    course = path_timing.Course(a_setup(), 3, 5)
-    way, split = path_timing.Stacked(course), Split(course.setup.split.x[:20], course.setup.split.y[:20])
+    course = path_timing.StringTask(a_setup(), 3, 5)
+    way, split = path_timing.StackedVariant(course), Split(course.setup.split.x[:20], course.setup.split.y[:20])
     way.steps(3)
     line, string = way.linear(split), way.evaluate(split)
     assert (line[0], line[-1]) == (pytest.approx(string[0]), pytest.approx(string[-1]))
@@ -103,4 +103,4 @@ def test_the_default_size_is_that_of_the_quick_study():
 def test_bad_input_is_named(change, message):
     options = {"names": ()} | change
     with pytest.raises(UserError, match=message):
-        path_timing.measure(a_setup(options.pop("count", 48)), 5, lambda line: None, **options)
+        path_timing.time_paths(a_setup(options.pop("count", 48)), 5, lambda line: None, **options)

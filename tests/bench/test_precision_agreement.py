@@ -13,7 +13,7 @@ def values(accuracies):
 
 
 def test_comparison_by_hand():
-    rows = precision_agreement.compare({"float32": values([0.5, 0.6, 0.7]), "bf16": values([0.6, 0.6, 0.9])})
+    rows = precision_agreement.compare_precisions({"float32": values([0.5, 0.6, 0.7]), "bf16": values([0.6, 0.6, 0.9])})
     accuracy, loss, delta = rows
     assert (accuracy["precision"], accuracy["tw"], accuracy["quantity"]) == ("bf16", 0, "test_accuracy")
     assert accuracy["difference"] == pytest.approx(0.1)
@@ -25,7 +25,7 @@ def test_comparison_by_hand():
 
 
 def test_a_difference_beyond_the_spread_is_no_agreement():
-    rows = precision_agreement.compare({"float32": values([0.5, 0.6, 0.7]), "bf16": values([0.3, 0.4, 0.5])})
+    rows = precision_agreement.compare_precisions({"float32": values([0.5, 0.6, 0.7]), "bf16": values([0.3, 0.4, 0.5])})
     assert not rows[0]["agrees"]
 
 
@@ -42,7 +42,7 @@ def test_small_study_in_two_precisions(tmp_path):
         seeds=(0, 1, 2),
     )
     told = []
-    result = precision_agreement.measure(study, ("float32", "bf16"), Store(tmp_path), tell=told.append)
+    result = precision_agreement.train_and_compare(study, ("float32", "bf16"), Store(tmp_path), report=told.append)
     assert len(told) == 2 * 3 * 3
     assert set(result["values"]) == {"float32", "bf16"}
     assert all(len(result["values"]["bf16"][tw]["delta"]) == 3 for tw in ("0", "2"))
@@ -60,5 +60,5 @@ def test_small_study_in_two_precisions(tmp_path):
 )
 def test_what_cannot_be_compared_is_told(tmp_path, seeds, names, message):
     with pytest.raises(UserError, match=message):
-        precision_agreement.measure(load("digits", seeds=seeds), names, Store(tmp_path / "runs"))
+        precision_agreement.train_and_compare(load("digits", seeds=seeds), names, Store(tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()

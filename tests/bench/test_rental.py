@@ -15,10 +15,10 @@ import safetensors.torch
 import torch
 
 from efcnlab.config import studies
-from efcnlab.config.derived import with_rates
+from efcnlab.config.study_rates import with_learning_rates
 from efcnlab.environment import REPOSITORY
-from efcnlab.run import execute, sweep
-from efcnlab.store import export
+from efcnlab.run import run_networks, study_runner, training_run
+from efcnlab.store import export, recorded_study
 from efcnlab.store.run_store import Result, Store, key_of
 from efcnlib.data import datasets
 from efcnlib.errors import UserError
@@ -28,8 +28,8 @@ from test_sweep import tiny
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
 
 from rental import call, packs, pieces, prepare, worker
-from rental.agenda import Agenda, engine
-from rental.base import Base
+from rental.agenda import Agenda, engine_for
+from rental.work_folder import WorkFolder
 
 MINE = {
     "like": "digits",
@@ -63,7 +63,7 @@ def record(*arguments, **variables):
 @pytest.fixture
 def base(tmp_path, monkeypatch):
     monkeypatch.setenv("EFCN_RESULTS", str(tmp_path / "no-results"))
-    base = Base(tmp_path / "base")
+    base = WorkFolder(tmp_path / "base")
     base.root.mkdir()
     base.go_on(300)
     base.write("kernel", "torch")
@@ -86,17 +86,17 @@ def test_studies_are_recorded_in_calls_that_are_cut_off(tmp_path):
     assert "FAILED" not in (back / "log.txt").read_text()
 
     (folder,) = packs.unpack(back, tmp_path / "results")
-    assert export.verify(folder) == []
-    index = export.read_index(folder)
+    assert recorded_study.verify_study(folder) == []
+    index = recorded_study.read_index(folder)
     assert index.missing == []
     assert index.command == "efcn run mine.json --device cpu"
-    assert str(tmp_path) not in (folder / export.INDEX).read_text()
+    assert str(tmp_path) not in (folder / recorded_study.INDEX).read_text()
 
-    wanted = sweep.ensure(
+    wanted = study_runner.run_study(
         studies.load(str(mine)), Store(tmp_path / "runs"), engine=Engine(delay=8), threads=1, progress=False
     )
-    assert export.study_of(index) == wanted.study
-    for key, run in export.runs_of(index).items():
+    assert recorded_study.indexed_study(index) == wanted.study
+    for key, run in recorded_study.indexed_runs(index).items():
         there, here = (place / key / "record.json" for place in (folder, wanted.store.root))
         assert there.read_bytes() == here.read_bytes(), run.label
     weights = [wanted.study.cnn(0).label, wanted.study.cnn(1).label]
@@ -108,16 +108,16 @@ def test_studies_are_recorded_in_calls_that_are_cut_off(tmp_path):
 
 
 def test_the_three_studies_are_variants_that_share_no_run_with_the_presets():
-    for name, study in call.chosen([]).items():
+    for name, study in call.chosen_studies([]).items():
         preset = studies.PRESETS[name.removesuffix("-100")]
         assert study == studies.PRESETS[name] != preset
         assert study.relax_epochs == 100
         assert study.epochs == study.relax_times[-1] + 100
-        one, other = (with_rates(study, *study.rates.rates[2:4]) for study in (study, preset))
+        one, other = (with_learning_rates(study, *study.rates.rates[2:4]) for study in (study, preset))
         keys = {key_of(run) for run in studies.runs(one)}
         shared = {run.label for run in studies.runs(other) if key_of(run) in keys}
         assert shared <= {"fcn seed=0", "fcn seed=1", "fcn seed=2"} | {run.label for run in fcns(other)}
-        assert engine(study, None) == (None if "adam" in study.name else Engine(delay=8))
+        assert engine_for(study, None) == (None if "adam" in study.name else Engine(delay=8))
 
 
 def fcns(study):
@@ -158,14 +158,16 @@ def done(base, run):
 
 def test_runs_that_fail_together_are_tried_alone_and_then_no_more(base, monkeypatch):
     study = tiny(relax_times=(2,), path_times=(), standard_fcn=False, controls=("control",))
-    sweep.ensure(study.model_copy(update={"relax_times": (0,)}), base.store, progress=False)  # the CNN
-    real, chosen = execute.build, [study]
-    monkeypatch.setattr(worker, "compute_together", lambda *_: 1 / 0)
+    study_runner.run_study(study.model_copy(update={"relax_times": (0,)}), base.store, progress=False)  # the CNN
+    real, chosen = run_networks.initial_network, [study]
+    monkeypatch.setattr(worker, "compute_side_by_side", lambda *_: 1 / 0)
     assert worker.main(base, 0, chosen, "cpu", threads=1) == worker.FAILED
     assert "ZeroDivisionError" in base.log.read_text()
-    monkeypatch.setattr(execute, "build", lambda run, *_: 1 / 0 if run.kind == "control" else real(run, *_))
+    monkeypatch.setattr(
+        training_run, "initial_network", lambda run, *_: 1 / 0 if run.kind == "control" else real(run, *_)
+    )
     assert worker.main(base, 0, chosen, "cpu", threads=1) == worker.FAILED
-    monkeypatch.setattr(execute, "build", real)
+    monkeypatch.setattr(training_run, "initial_network", real)
     assert Agenda(chosen, base).is_done()
     assert Store(base.root / "runs").get(key_of(study.relaxed("efcn", 2, 0)))
     assert Store(base.root / "runs").get(key_of(study.relaxed("control", 2, 0))) is None
@@ -234,19 +236,22 @@ def test_what_is_carried_fits_and_each_call_is_told(tmp_path, carried, monkeypat
 
 def test_packs_stay_small_and_are_whole_at_any_time(tmp_path, base, monkeypatch):
     study = tiny(path_times=(), controls=("control",))
-    few, all_of = study.model_copy(update={"relax_times": (0,)}), sweep.ensure(study, Store(tmp_path / "runs"))
+    few, all_of = (
+        study.model_copy(update={"relax_times": (0,)}),
+        study_runner.run_study(study, Store(tmp_path / "runs")),
+    )
     taken = [key_of(run) for run in studies.runs(few)]
     for key in taken:
         (base.store.root / key).parent.mkdir(exist_ok=True)
         (all_of.store.root / key).rename(base.store.root / key)
-    sizes = export.export(study, base.store, tmp_path / "sizes", "", partial=True)
+    sizes = export.export_study(study, base.store, tmp_path / "sizes", "", partial=True)
     monkeypatch.setattr(packs, "MOST", max(packs._bytes(sizes, [key]) for key in taken))
-    out = packs.Packs(base, {"mine.json": study}, tmp_path / "out", "cpu")
+    out = packs.StudyArchives(base, {"mine.json": study}, tmp_path / "out", "cpu")
     out.refresh(now=True)
     before = sorted(file.name for file in (tmp_path / "out").iterdir())
     assert len(before) > 2
     assert [folder.name for folder in packs.unpack(tmp_path / "out", tmp_path / "results")] == ["digits"]
-    assert len(export.read_index(tmp_path / "results" / "digits").runs) == len(taken)
+    assert len(recorded_study.read_index(tmp_path / "results" / "digits").runs) == len(taken)
     for run in studies.runs(study):
         if key_of(run) not in taken:
             (all_of.store.root / key_of(run)).rename(base.store.root / key_of(run))
@@ -254,20 +259,20 @@ def test_packs_stay_small_and_are_whole_at_any_time(tmp_path, base, monkeypatch)
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == before
     out.refresh(now=True)
     assert packs.unpack(tmp_path / "out", tmp_path / "results") == [tmp_path / "results" / "digits"]
-    index = export.read_index(tmp_path / "results" / "digits")
+    index = recorded_study.read_index(tmp_path / "results" / "digits")
     assert (len(index.runs), index.missing) == (len(studies.runs(study)), [])
     damaged = tmp_path / "out" / "digits.0.tar"
     with tarfile.open(damaged, "w") as tar:
-        tar.add(tmp_path / "results" / "digits" / export.INDEX, arcname="digits/study.json")
+        tar.add(tmp_path / "results" / "digits" / recorded_study.INDEX, arcname="digits/study.json")
     with pytest.raises(UserError, match="digits is not unpacked"):
         packs.unpack(tmp_path / "out", tmp_path / "results")
-    assert export.verify(tmp_path / "results" / "digits") == []  # what was there stays
+    assert recorded_study.verify_study(tmp_path / "results" / "digits") == []  # what was there stays
 
 
 def test_failing_tests_are_named_as_they_fail(tmp_path):
     (tmp_path / "test_it.py").write_text("def test_right():\n    pass\ndef test_wrong():\n    assert 1 + 1 == 3\n")
     paths = os.pathsep.join([str(REPOSITORY / "benchmarks"), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "rental.naming", "-p", "no:cacheprovider", "test_it.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "rental.failure_log", "-p", "no:cacheprovider", "test_it.py"]
     variables = {"PYTHONPATH": paths, "EFCN_FAILURES": str(tmp_path / "tests.txt"), "PYTEST_ADDOPTS": ""}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # of a worker
     subprocess.run(command, cwd=tmp_path, env=inherited | variables, capture_output=True)

@@ -21,13 +21,13 @@ def a_setup(optimiser="sgd", count=64, batch=16):
 
 
 def chosen(*names, optimiser="sgd"):
-    known = variants.all_of("cpu", a_setup(optimiser).optimiser)
+    known = variants.variants_on("cpu", a_setup(optimiser).optimiser)
     return {name: known[name] for name in names}
 
 
 @pytest.fixture(scope="module")
 def measured():
-    return timing.measure(a_setup(), chosen("A", "B", "C", "F", "G"), 5, lambda line: None)
+    return timing.time_variants(a_setup(), chosen("A", "B", "C", "F", "G"), 5, lambda line: None)
 
 
 def test_every_variant_is_timed_and_gated(measured):
@@ -58,14 +58,14 @@ def test_the_fused_update_needs_less_memory(measured):
 
 
 def test_a_wrong_variant_is_not_timed():
-    class Doubled(variants.Loop):
+    class Doubled(variants.EagerTraining):
         def epoch(self):
             super().epoch()
             with torch.no_grad():
                 self.network[0].weight += 0.01 * self.network[0].weight.std()
 
     wrong = replace(chosen("B")["B"], build=Doubled)
-    result = timing.measure(a_setup(), {"wrong": wrong} | chosen("F"), 5, lambda line: None)
+    result = timing.time_variants(a_setup(), {"wrong": wrong} | chosen("F"), 5, lambda line: None)
     assert list(result["variants"]) == ["F"]
     assert "are allowed" in result["failed"]["wrong"]
 
@@ -75,39 +75,39 @@ def test_what_cannot_be_compiled_is_left_out_with_the_reason():
         raise RuntimeError("no C++ compiler\nand more")
 
     broken = replace(chosen("B")["B"], build=fails, compiled=True)
-    result = timing.measure(a_setup(), {"D": broken} | chosen("F"), 5, lambda line: None)
+    result = timing.time_variants(a_setup(), {"D": broken} | chosen("F"), 5, lambda line: None)
     assert result["left_out"] == {"D": "torch.compile failed: no C++ compiler"}
     with pytest.raises(RuntimeError):
-        timing.measure(a_setup(), {"B": replace(broken, compiled=False)}, 5, lambda line: None)
+        timing.time_variants(a_setup(), {"B": replace(broken, compiled=False)}, 5, lambda line: None)
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 def test_a_step_of_momentum_or_adam_passes_its_gate_too(optimiser):
-    result = timing.measure(a_setup(optimiser), chosen("B", "F", "G", optimiser=optimiser), 5, lambda line: None)
+    result = timing.time_variants(a_setup(optimiser), chosen("B", "F", "G", optimiser=optimiser), 5, lambda line: None)
     assert not result["failed"]
     assert result["variants"]["F"]["gate_error"] < 1e-3 < result["variants"]["G"]["gate_error"]
 
 
 def test_the_order_rotates():
     seen = []
-    timing.timed({name: lambda name=name: seen.append(name) for name in "abc"}, 4, CPU)
+    timing.time_blocks({name: lambda name=name: seen.append(name) for name in "abc"}, 4, CPU)
     assert "".join(seen) == "abc" + "bca" + "cab" + "abc"
 
 
 def test_statistics_by_hand():
     value = timing.summary([5.0, 1.0, 3.0, 2.0, 4.0])
     assert value == {"median": 3, "min": 1, "max": 5, "quartiles": [2, 4], "blocks": [5, 1, 3, 2, 4]}
-    ratio = timing.ratios({"B": [4.0, 6.0], "G": [2.0, 2.0], "X": [1.0, 1.0]})
+    ratio = timing.block_ratios({"B": [4.0, 6.0], "G": [2.0, 2.0], "X": [1.0, 1.0]})
     assert list(ratio) == ["B/G step"]
     assert ratio["B/G step"]["blocks"] == [2, 3]
-    fit = subjects.straight([{"x": x, "y": {"median": 2 + 3 * x}} for x in (1, 2, 5)], "x", "y")
+    fit = subjects.linear_fit([{"x": x, "y": {"median": 2 + 3 * x}} for x in (1, 2, 5)], "x", "y")
     assert (fit["slope"], fit["start"]) == (pytest.approx(3), pytest.approx(2))
     assert fit["largest_deviation"] < 1e-9
 
 
 def test_the_published_epoch_makes_six_passes_and_collects_at_every_step(monkeypatch):
     setup, reads, collections = a_setup(count=48), [], []
-    loop = variants.Published(setup)
+    loop = variants.PublishedTraining(setup)
     read = published_loop.PilImages.__getitem__
     monkeypatch.setattr(published_loop.PilImages, "__getitem__", lambda self, i: reads.append(i) or read(self, i))
     monkeypatch.setattr(gc, "collect", lambda: collections.append(1))
@@ -118,12 +118,12 @@ def test_the_published_epoch_makes_six_passes_and_collects_at_every_step(monkeyp
 
 def test_the_published_loader_sees_the_resident_images():
     setup = a_setup()
-    x = torch.cat([x for x, _ in variants.Published(setup).loader])
+    x = torch.cat([x for x, _ in variants.PublishedTraining(setup).loader])
     torch.testing.assert_close(x, setup.split.x, rtol=0, atol=1e-5)
 
 
 def test_rates_are_those_of_a_real_machine():
-    machine = timing.rates(CPU)
+    machine = timing.machine_rates(CPU)
     assert 1e8 < machine["copy_bytes_per_s"] < 1e13
     assert all(1e8 < rate < 1e14 for rate in machine["rates"].values())
 
@@ -194,7 +194,7 @@ def test_sizes_that_cannot_be_are_told(tmp_path, capsys, sizes, message):
 
 
 def test_the_command_in_a_result_names_no_place():
-    line = timing.command(["bench", "--out", "/somewhere/x.json", "--data-root=/there", "--blocks", "5"])
+    line = timing.public_command(["bench", "--out", "/somewhere/x.json", "--data-root=/there", "--blocks", "5"])
     assert line == "efcn bench --blocks 5"
 
 
@@ -202,6 +202,6 @@ def test_the_gate_follows_every_step_of_the_optimiser():
     setup = a_setup()
     momentum = replace(setup, optimiser=Optimiser(lr=1e-3, momentum=0.9))
     assert not torch.equal(
-        *(correctness.change_of(s, lambda s=s: correctness.by_pytorch(s)) for s in (setup, momentum))
+        *(correctness.weight_change(s, lambda s=s: correctness.train_in_float64(s)) for s in (setup, momentum))
     )
     assert isinstance(setup.images, Images)

@@ -12,8 +12,8 @@ from efcnbook.pages import build_book, shown_studies
 from efcnbook.pages.build_book import build, complete, configuration, contents, execute, mathjax, render
 from efcnlab.config import studies
 from efcnlab.environment import REPOSITORY
-from efcnlab.run import coverage, sweep
-from efcnlab.store import export, run_store
+from efcnlab.run import coverage, study_runner
+from efcnlab.store import export, recorded_study, run_store
 from efcnlib.errors import UserError
 from test_execution import printed, write_notebook
 
@@ -184,20 +184,20 @@ def recorded(tmp_path_factory) -> Path:
     """The recorded studies `digits`, `growing`, and those that no book shows unasked: changed, partial, damaged."""
     folder = tmp_path_factory.mktemp("recorded")
     store, digits = run_store.Store(folder / "runs"), studies.load("digits", path_times=(), relax_times=(0,), epochs=1)
-    sweep.ensure(digits, store, progress=False)
+    study_runner.run_study(digits, store, progress=False)
     for name in ("digits", "changed", "damaged"):
-        export.export(digits.model_copy(update={"name": name}), store, folder / "results", f"efcn run {name}")
+        export.export_study(digits.model_copy(update={"name": name}), store, folder / "results", f"efcn run {name}")
     partial = digits.model_copy(update={"name": "partial", "relax_times": (0, 1)})
     growing = digits.model_copy(update={"name": "growing", "seeds": (0, 1)})
     for study in (partial, growing):
-        export.export(study, store, folder / "results", f"efcn run {study.name}", partial=True)
+        export.export_study(study, store, folder / "results", f"efcn run {study.name}", partial=True)
     next((folder / "results" / "damaged").glob("*/record.json")).write_text("{}")
     return folder / "results"
 
 
 def test_recorded_studies_are_shown_only_if_nothing_need_be_trained(recorded, monkeypatch, capsys):
     for name in ("digits", "growing", "partial"):
-        study = studies.Study.model_validate(export.read_index(recorded / name).study)
+        study = studies.Study.model_validate(recorded_study.read_index(recorded / name).study)
         monkeypatch.setitem(studies.PRESETS, name, study)
     assert complete(sorted(recorded.iterdir())) == ["digits", "growing"]
     changed, damaged, growing, partial = capsys.readouterr().err.splitlines()
@@ -210,7 +210,7 @@ def test_recorded_studies_are_shown_only_if_nothing_need_be_trained(recorded, mo
 def test_pages_show_the_first_seed_of_a_study_and_only_named_studies_are_computed(tmp_path, monkeypatch):
     path, asked, ran = tmp_path / "mine.json", [], []
     path.write_text('{"like": "digits", "seeds": [3, 4]}')
-    monkeypatch.setattr(sweep, "ensure", lambda study, *_, **__: asked.append(study.name))
+    monkeypatch.setattr(study_runner, "run_study", lambda study, *_, **__: asked.append(study.name))
     monkeypatch.setattr(build_book, "run_notebook", lambda notebook, out, parameters, inputs: ran.append(parameters))
     assert build_book._compute([str(path)], "cpu", None)[0] == [str(path)]
     toc = {"parts": [{"caption": "", "chapters": [{"file": "executed/mine/delta"}]}]}
@@ -221,11 +221,11 @@ def test_pages_show_the_first_seed_of_a_study_and_only_named_studies_are_compute
 
 def test_every_recorded_study_is_one_that_the_book_shows_as_soon_as_it_has_a_seed():
     folders = [path.parent for path in sorted((REPOSITORY / "results").glob("*/study.json"))]
-    indices = {folder.name: export.read_index(folder) for folder in folders}
+    indices = {folder.name: recorded_study.read_index(folder) for folder in folders}
     for name, index in indices.items():
         assert shown_studies.is_preset(studies.Study.model_validate(index.study)), name
     assert complete(folders) == [
-        name for name, index in indices.items() if coverage.shown_seeds(export.study_of(index), index.runs)
+        name for name, index in indices.items() if coverage.shown_seeds(recorded_study.indexed_study(index), index.runs)
     ]
     assert SHOWN in indices
 

@@ -13,7 +13,7 @@ from efcnbook.claims import claim_accuracy, claim_statistics, claim_verdicts, co
 from efcnbook.statistics import evidence, intervals
 from efcnbook.statistics.intervals import FAILS, HOLDS, UNDECIDED
 from efcnlab.config import studies
-from efcnlab.run import coverage, execute
+from efcnlab.run import coverage, run_networks
 from efcnlab.store import export
 from efcnlab.store.run_store import Result, Store, key_of
 from efcnlib import embedding, networks
@@ -111,7 +111,7 @@ def test_the_efcn_is_compared_with_each_control(store, found):
 def test_magnitudes_and_deviation_are_those_of_the_records(store, found):
     orders = []
     for one in (STUDY.relaxed("efcn", 20, s) for s in STUDY.seeds):
-        (_, layer), *_ = networks.convolutions(execute.dense_end(one, store))
+        (_, layer), *_ = networks.convolutions(run_networks.final_dense_network(one, store))
         local, dead = torch.zeros(8 * 8, 10 * 10, dtype=bool), torch.ones(8 * 8, 10 * 10, dtype=bool)
         for row in range(64):  # a 3 x 3 filter on 8 x 8 pixels, padded by one; MaxPool 3/2 reads 7 x 7 of 8 x 8
             h, w = divmod(row, 8)
@@ -160,7 +160,7 @@ def test_a_study_that_is_still_being_recorded_is_no_evidence_unless_it_is_named(
     store_of_begun = Store(tmp_path / "runs")
     store_of_begun.ensure(begun.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}, info=INFO))
     for study, there in ((STUDY, store), (begun, store_of_begun)):
-        export.export(study, there, tmp_path / "results", f"efcn run {study.name}", partial=True)
+        export.export_study(study, there, tmp_path / "results", f"efcn run {study.name}", partial=True)
     monkeypatch.setenv("EFCN_RESULTS", str(tmp_path / "results"))
     monkeypatch.setitem(studies.PRESETS, "begun", begun)
     assert [found.study for found in evidence.several("", tmp_path)] == [STUDY]
@@ -273,10 +273,10 @@ def test_how_many_standard_deviations_tell_a_mean_from_a_bound(store):
 
 def test_moments_that_start_anew_make_the_cnn_a_control_too():
     adam = studies.load("digits", optimiser={"name": "adam", "lr": 0.001})
-    assert adam.resumes_otherwise
+    assert adam.restarts_optimiser
     assert not adam.changes_optimiser
-    assert not adam.model_copy(update={"carry": True}).resumes_otherwise
-    assert not STUDY.resumes_otherwise
+    assert not adam.model_copy(update={"carry": True}).restarts_optimiser
+    assert not STUDY.restarts_optimiser
 
 
 def test_that_an_efcn_has_learnt_nothing_is_a_headline(store):

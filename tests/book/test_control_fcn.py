@@ -12,7 +12,7 @@ from efcnbook.pages.execution import run_notebook
 from efcnbook.statistics import evidence
 from efcnlab.config import studies
 from efcnlab.environment import REPOSITORY
-from efcnlab.run import sweep
+from efcnlab.run import study_runner
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 from pictured import columns, saved
@@ -25,7 +25,7 @@ STUDY = tiny(relax_optimiser=LATER, fcn_control=True, relax_times=(0, 4), path_t
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return sweep.ensure(STUDY, Store(tmp_path_factory.mktemp("runs")), progress=False, threads=1).store
+    return study_runner.run_study(STUDY, Store(tmp_path_factory.mktemp("runs")), progress=False, threads=1).store
 
 
 def test_it_differs_from_the_standard_fcn_in_its_optimiser_alone():
@@ -55,7 +55,7 @@ def test_a_sweep_does_without():
 
 
 def test_it_starts_where_the_standard_fcn_does_and_goes_another_way(store):
-    found = sweep.Results(STUDY, store)
+    found = study_runner.StudyResults(STUDY, store)
     for seed in STUDY.seeds:
         own, control = (run(seed).history for run in (found.fcn, found.control_fcn))
         assert own["train_loss"][0] == control["train_loss"][0]

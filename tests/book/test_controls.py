@@ -12,7 +12,7 @@ from efcnbook.pages.execution import run_notebook
 from efcnbook.statistics import seeds
 from efcnlab.config import studies
 from efcnlab.environment import REPOSITORY
-from efcnlab.run import sweep
+from efcnlab.run import study_runner
 from efcnlab.store.run_store import Result, Store, key_of
 from pictured import columns, content, saved
 from test_diverged import spoiled
@@ -45,11 +45,11 @@ ONE = {name: {tw: values[:1] for tw, values in of.items()} for name, of in LEADS
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return sweep.ensure(STUDY, Store(tmp_path_factory.mktemp("runs")), progress=False, threads=1).store
+    return study_runner.run_study(STUDY, Store(tmp_path_factory.mktemp("runs")), progress=False, threads=1).store
 
 
 def of_seed(store, seed):
-    return sweep.Results(STUDY.model_copy(update={"seeds": (seed,)}), store)
+    return study_runner.StudyResults(STUDY.model_copy(update={"seeds": (seed,)}), store)
 
 
 @pytest.mark.parametrize(("after", "last"), [(0, 0), (1, 1), (2, 2), (5, 2), (6, 3), (9, 3)])
@@ -89,8 +89,10 @@ def test_leads_of_a_study_are_those_of_its_records(store):
         ends["cnn"] = [cnn["test_accuracy"][cnn["epoch"].index(at)] for cnn in cnns]
         for name, of in found.items():
             assert of[tw] == pytest.approx(np.subtract(ends["efcn"], ends[name]))
-    unchanged = sweep.Results(tiny(relax_times=(0, 4), path_times=(), curvature=None), store)
-    assert list(controls.leads([sweep.ensure(unchanged.study, store, progress=False, threads=1)])) == ["control"]
+    unchanged = study_runner.StudyResults(tiny(relax_times=(0, 4), path_times=(), curvature=None), store)
+    assert list(controls.leads([study_runner.run_study(unchanged.study, store, progress=False, threads=1)])) == [
+        "control"
+    ]
 
 
 def test_means_and_students_intervals_are_drawn_beside_each_other():

@@ -15,7 +15,7 @@ from efcnbook.statistics import evidence
 from efcnbook.statistics.intervals import HOLDS, UNDECIDED
 from efcnlab.config import studies
 from efcnlab.environment import REPOSITORY
-from efcnlab.run import sweep
+from efcnlab.run import study_runner
 from efcnlab.store.run_store import Result, Store, key_of
 from test_sweep import tiny
 
@@ -44,7 +44,7 @@ def spoiled(history, since):
 def store(tmp_path_factory):
     """Where seed 0's eFCN of relax time 4 diverged, and with it the paths to it; and seed 1's standard FCNs."""
     good, bad = (Store(tmp_path_factory.mktemp(name)) for name in ("good", "bad"))
-    sweep.ensure(STUDY, good, progress=False, threads=1)
+    study_runner.run_study(STUDY, good, progress=False, threads=1)
     for run in studies.runs(STUDY):
         record = good.get(key_of(run))
         history, arrays = record.history, record.arrays

@@ -46,7 +46,7 @@ def test_seeds_that_are_recorded_as_a_whole_are_packed(results, pack):
     assert tuple(numbers.recorded(results)) == (0, 4)
     assert [entry["seed"] for entry in pack["seeds"]] == [0, 4]
     with pytest.raises(UserError, match=r"no seed of study digits has an eFCN with its control: .* efcn run digits"):
-        numbers.recorded(explored.sweep.Results(explored.study(seeds=(7,)), results.store))
+        numbers.recorded(explored.study_runner.StudyResults(explored.study(seeds=(7,)), results.store))
     with pytest.raises(UserError, match=r"efcn tw=0 seed=1 of study digits is not there"):
         numbers.gather(results, 1)
 

@@ -14,10 +14,10 @@ from efcnbook import notebook
 from efcnlab import cli
 from efcnlab.config import studies
 from efcnlab.config.studies import Study
-from efcnlab.store import export
+from efcnlab.store import recorded_study
 from efcnlab.store.checkpoints import load as load_checkpoint
 from efcnlab.store.files import UNREADABLE
-from efcnlab.store.run_lock import progress_file, progress_of, resume_folder
+from efcnlab.store.run_lock import checkpoint_folder, progress_file, read_progress
 from efcnlib.errors import UserError
 from toy_runs import CONFIG, KEY, Result, Store
 
@@ -96,7 +96,7 @@ def load_file(path, data: bytes) -> Study | None:
     assert Study.model_validate_json(study.model_dump_json()) == study
     if (study.network.channels or 0) <= 64 and study.data.train_images >= study.batch:
         with contextlib.suppress(UserError):  # a network too deep for its images, say
-            assert study.cnn(study.seeds[0]).untrained()
+            assert study.cnn(study.seeds[0]).uninitialised_cnn()
     return study
 
 
@@ -212,13 +212,13 @@ def test_any_bytes_as_a_file_of_a_run(tmp_path_factory, name, data):
 def test_any_bytes_beside_a_run(tmp_path_factory, data):
     root = tmp_path_factory.mktemp("runs")
     progress_file(root, KEY).write_bytes(data)
-    progress_of(root, KEY)
+    read_progress(root, KEY)
     (root / f"{KEY}.lock").write_bytes(data)
     (root / "study.json").write_bytes(data)
     with pytest.raises(UserError) as told:
-        export.read_index(root)
+        recorded_study.read_index(root)
     refused(told.value, root)
-    folder = resume_folder(root, KEY)
+    folder = checkpoint_folder(root, KEY)
     folder.mkdir()
     (folder / "checkpoint.json").write_bytes(data)
     with contextlib.suppress(*UNREADABLE):

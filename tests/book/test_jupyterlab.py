@@ -19,7 +19,7 @@ from browser import OWN
 from efcnbook.explorer.training import KINDS, with_times
 from efcnlab.config import studies
 from efcnlab.environment import REPOSITORY
-from efcnlab.run import sweep
+from efcnlab.run import study_runner
 from efcnlab.store.run_store import Store, key_of
 
 PATIENCE = 120_000  # milliseconds: for a slow machine that does other things as well
@@ -43,7 +43,7 @@ def study(tmp_path_factory) -> Path:
 def store(study, tmp_path_factory) -> Store:
     """A run store with the study in it."""
     store = Store(tmp_path_factory.mktemp("runs"))
-    sweep.ensure(studies.load(str(study)), store, progress=False)
+    study_runner.run_study(studies.load(str(study)), store, progress=False)
     return store
 
 
@@ -192,10 +192,10 @@ def test_train_stop_reload_resume(lab, study, store, tab, tmp_path):
 
     resume.click()
     expect(status).to_have_text(f"tw = {TW} is trained, its runs are in the store.", timeout=2 * PATIENCE)
-    results = sweep.Results(with_times(studies.load(str(study)), [TW]), store)
+    results = study_runner.StudyResults(with_times(studies.load(str(study)), [TW]), store)
     for kind in KINDS:
         assert results._record(results.study.relaxed(kind, TW, 0)).history["epoch"][-1] == STUDY["relax_epochs"]
     until(tab, lambda: points(tab) == len(results.efcn(TW, 0).history["epoch"]))
     assert not tab.troubles
-    fresh = sweep.ensure(results.study, Store(tmp_path / "fresh"), progress=False)
+    fresh = study_runner.run_study(results.study, Store(tmp_path / "fresh"), progress=False)
     assert fresh.efcn(TW, 0).history == results.efcn(TW, 0).history

@@ -9,7 +9,7 @@ from ipywidgets import Widget
 from efcnbook.explorer import live, numbers
 from efcnbook.explorer.live import LiveExplorer, Relay
 from efcnbook.explorer.training import LiveTraining, with_times
-from efcnlab.run import sweep
+from efcnlab.run import study_runner
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 from test_live_training import TW, study
@@ -26,8 +26,8 @@ def closed():
 @pytest.fixture
 def store(tmp_path) -> Store:
     """A store with the study, whose relax times are 0, 2 and 4."""
-    store = Store(tmp_path / "runs", every=1000)
-    sweep.ensure(study(), store, progress=False)
+    store = Store(tmp_path / "runs", checkpoint_interval=1000)
+    study_runner.run_study(study(), store, progress=False)
     return store
 
 
@@ -71,7 +71,7 @@ def test_a_training_grows_into_the_page_and_becomes_one_of_its_times(panel, stor
     assert all((value["study"], value["seed"], value["tw"]) == ("digits", 0, TW) for value in growing if value)
     assert growing[-1] == {}
     (last,) = packs
-    whole = sweep.Results(with_times(study(), [TW]), store)
+    whole = study_runner.StudyResults(with_times(study(), [TW]), store)
     assert last == [numbers.pack(whole.study, {0: numbers.gather(whole, 0)})]
     assert growing[-2]["runs"] == {kind: times[str(TW)] for kind, times in last[0]["seeds"][0]["runs"].items()}
     assert panel.page.selection["tw"] == TW

@@ -12,7 +12,7 @@ import pytest
 
 from efcnbook.explorer import live as live_page
 from efcnbook.explorer.training import LiveTraining
-from efcnlab.run import sweep, time_estimate
+from efcnlab.run import study_runner, time_estimate
 from efcnlab.store import export
 from efcnlab.store.run_folder import ARRAYS, RECORD, WEIGHTS
 from efcnlab.store.run_store import Store, key_of
@@ -35,7 +35,7 @@ def study(**changes):
 def finished(tmp_path_factory) -> Store:
     """A store with the study that has this relax time too, as the command line computes it."""
     store = Store(tmp_path_factory.mktemp("finished"))
-    sweep.ensure(study(relax_times=(0, 2, TW, 4)), store, progress=False)
+    study_runner.run_study(study(relax_times=(0, 2, TW, 4)), store, progress=False)
     return store
 
 
@@ -49,7 +49,7 @@ def root(finished, tmp_path) -> Path:
 
 def live(root: Path, every: float = 1000, **changes) -> LiveTraining:
     """A training that keeps what it told in ``told``."""
-    training = LiveTraining(study(**changes), 0, Store(root, every=every))
+    training = LiveTraining(study(**changes), 0, Store(root, checkpoint_interval=every))
     training.told = []
     training.tell = training.told.append
     return training
@@ -293,7 +293,7 @@ def test_how_long_a_long_study_trains_is_measured_and_said(root, finished):
 
 
 def test_recorded_runs_tell_how_long_it_takes_and_nothing_is_measured(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(time_estimate, "measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(time_estimate, "measure_speed", lambda *_: pytest.fail("measured"))
     training = LiveTraining(study(long=True), 0, Store(tmp_path, [finished.root]))
     assert re.fullmatch(r"tw = 1 was never trained\. It takes about [\d.]+ (s|min)\.", training.look(1).line)
     training.start(1)
@@ -303,7 +303,7 @@ def test_recorded_runs_tell_how_long_it_takes_and_nothing_is_measured(finished, 
 
 def test_a_study_recorded_with_some_weights_is_trained_from_these(finished, tmp_path):
     whole = study(relax_times=(0, 2, TW, 4))
-    folder = export.export(whole, finished, tmp_path / "results", "efcn run mine.json")
+    folder = export.export_study(whole, finished, tmp_path / "results", "efcn run mine.json")
     for run in LiveTraining(study(), 0, finished).runs(TW).values():
         shutil.rmtree(folder / key_of(run))
     training = LiveTraining(study(), 0, Store(tmp_path / "mine", [folder]))

@@ -13,7 +13,7 @@ from efcnbook import notebook
 from efcnbook.figures import plot_style
 from efcnbook.statistics import provenance
 from efcnlab.config import studies
-from efcnlab.run.sweep import Results
+from efcnlab.run.study_runner import StudyResults
 from efcnlab.store.run_store import Result, Store
 from efcnlib.errors import UserError
 from pictured import columns, content, saved
@@ -149,7 +149,7 @@ def computed_on(store, seed, device="cpu", commit=CLEAN, date="2026-11-24", cpu=
 def test_a_figure_says_on_what_when_and_by_which_commit_it_was_computed(tmp_path):
     store = Store(tmp_path)
     computed_on(store, 0)
-    made = notebook.made(Results(FEW, store), 0)
+    made = notebook.made(StudyResults(FEW, store), 0)
     assert "; seed 0; CNN" in made.words
     assert made.words.endswith(
         "all runs of this seed computed on cpu (AMD EPYC), 2026-11-24, commit <code>3d8d493</code>.</small>"
@@ -165,7 +165,7 @@ def test_of_several_seeds_every_machine_and_commit_is_named(tmp_path):
     store = Store(tmp_path)
     computed_on(store, 1, commit=DIRTY, date="2026-11-26", device="cuda:1", cuda=("NVIDIA A", "NVIDIA <H100>"))
     computed_on(store, 0)
-    made = notebook.made(Results(FEW, store), 0, 1)
+    made = notebook.made(StudyResults(FEW, store), 0, 1)
     assert "; seeds 0, 1; CNN" in made.words
     assert made.words.endswith(
         "all runs of these seeds computed on cpu (AMD EPYC) for seed 0 and cuda:1 (NVIDIA &lt;H100&gt;) for seed 1,"

@@ -17,9 +17,9 @@ from efcnbook.pages.execution import run_notebook
 from efcnlab import environment
 from efcnlab.config import studies
 from efcnlab.environment import REPOSITORY
-from efcnlab.run import sweep
+from efcnlab.run import study_runner
 from efcnlab.store import run_store
-from efcnlab.store.export import export
+from efcnlab.store.export import export_study
 from efcnlib.errors import UserError
 from pictured import columns, content, saved
 from test_run_store import mounted
@@ -31,8 +31,8 @@ def root(tmp_path_factory):
     """A run store with nothing in it: what the notebooks below show is recorded, in a folder that cannot be written."""
     folder = tmp_path_factory.mktemp("recorded")
     study, store = studies.load("digits"), run_store.Store(folder / "runs")
-    sweep.ensure(study, store, progress=False)
-    export(study, store, folder / "results", "efcn run digits")
+    study_runner.run_study(study, store, progress=False)
+    export_study(study, store, folder / "results", "efcn run digits")
     shutil.rmtree(store.root)
     results = mounted(folder / "mount", "--bind", "-o", "ro", folder / "results")
     with results as mount, pytest.MonkeyPatch.context() as patch:
@@ -118,7 +118,7 @@ def test_the_numbers_saved_are_those_of_the_records(root, tmp_path):
     run_notebook(REPOSITORY / "notebooks" / "dynamics.ipynb", tmp_path / "out.ipynb", {"study": "digits", "root": root})
     outputs = [output for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells for output in cell.get("outputs", [])]
     page = next(output.data["text/html"] for output in outputs if "text/html" in output.get("data", {}))
-    files, results = saved(page), sweep.results("digits", 0, root)
+    files, results = saved(page), study_runner.load_results("digits", 0, root)
     rows = [(*row[:3], float(row[3])) for row in columns(files["CSV"])[1:]]
     expected = []
     for name, of in (("eFCN", results.efcn), ("control", results.control)):
@@ -178,9 +178,9 @@ def test_the_environment_of_every_seed_is_listed(root, tmp_path):
     runs = len(studies.runs(studies.load("digits", seeds=(0,))))
     for seed in (0, 1):
         assert sum(map(int, re.findall(rf"(\d+) of seed {seed}", listed))) == runs
-    here = environment.environment()
+    here = environment.describe_environment()
     assert f"| 1 | cpu ({here['cpu']}, {here['instructions']}): " in machines
-    digits, *dirty = environment.environment()["commit"].split("-")
+    digits, *dirty = environment.describe_environment()["commit"].split("-")
     assert f"| `{'-'.join([digits[:7], *dirty])}` |" in listed
 
 

@@ -14,11 +14,11 @@ from efcnbook.explorer import numbers
 from efcnbook.pages import build_book
 from efcnbook.statistics import evidence, seeds
 from efcnbook.statistics.intervals import FAILS, HOLDS, UNDECIDED, against, throughout
-from efcnlab.config import derived, studies
+from efcnlab.config import studies, study_rates
 from efcnlab.environment import REPOSITORY
-from efcnlab.run import coverage, study_results, sweep
+from efcnlab.run import coverage, study_results, study_runner
 from efcnlab.store import export
-from efcnlab.store.resolve import found as found_study
+from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 
@@ -42,7 +42,9 @@ def part(tmp_path_factory):
 def few(part, tmp_path_factory):
     """The same with a single relax time of the first seed: no standard FCN, no paths, one control."""
     folder = tmp_path_factory.mktemp("few")
-    runs = {run for run in studies.runs(part.study) if run.label in partly.FEW} | {*derived.searches(part.study)}
+    runs = {run for run in studies.runs(part.study) if run.label in partly.FEW} | {
+        *study_rates.rate_searches(part.study)
+    }
     for key in map(key_of, runs):
         shutil.copytree(part.store.root / key, folder / key)
     return SimpleNamespace(study=part.study, store=Store(folder), file=part.file)
@@ -53,9 +55,9 @@ def shown(of, name, monkeypatch, **parameters):
 
 
 def test_a_seed_is_cut_down_to_what_is_there(part):
-    first = sweep.results(part.file, 0, str(part.store.root))
+    first = study_runner.load_results(part.file, 0, str(part.store.root))
     assert first.study.relax_times == (0, 2)  # of 4 the eFCN is there, its control is not
-    assert {kind: first.times(kind) for kind in ("efcn", *first.whole.controls)} == {
+    assert {kind: first.times(kind) for kind in ("efcn", *first.full_study.controls)} == {
         "efcn": (0, 2),
         "control": (0, 2),
         "tuned": (2,),
@@ -63,9 +65,9 @@ def test_a_seed_is_cut_down_to_what_is_there(part):
         "elcn": (2,),
     }
     assert (first.study.standard_fcn, first.study.path_times, first.study.path_relaxed_times) == (False, (2,), (2,))
-    assert first.whole.seeds == (0, 1)
+    assert first.full_study.seeds == (0, 1)
     assert {"fcn seed=0", "control tw=4 seed=0", "output path tw=0 seed=0"} <= {*first.missing}
-    assert first.coverage.words == INCOMPLETE[0]
+    assert first.coverage.summary == INCOMPLETE[0]
     assert first.relaxed("tuned", 2, 0).config["optimiser"]["lr"] == 0.2
     with pytest.raises(UserError, match="unknown relax time of study partly 4: choose one of 0, 2"):
         first.efcn(4, 0)
@@ -73,9 +75,9 @@ def test_a_seed_is_cut_down_to_what_is_there(part):
 
 def test_of_nothing_a_line_says_what_to_do(part, tmp_path):
     with pytest.raises(UserError, match=r"^seed 0 of study partly has nothing to show yet.*efcn run partly$"):
-        sweep.results(part.file, 0, str(tmp_path))
+        study_runner.load_results(part.file, 0, str(tmp_path))
     with pytest.raises(UserError, match="unknown seed of study partly 7: choose one of 0, 1"):
-        sweep.results(part.file, 7, str(part.store.root))
+        study_runner.load_results(part.file, 7, str(part.store.root))
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -109,8 +111,8 @@ def test_without_standard_fcn_and_paths_nothing_is_said_of_them(name, few, monke
 
 
 def test_a_seed_counts_where_it_is_there(part, monkeypatch):
-    every = [sweep.results(part.file, seed, str(part.store.root)) for seed in (0, 1)]
-    found = study_results.by_time(every, "efcn")
+    every = [study_runner.load_results(part.file, seed, str(part.store.root)) for seed in (0, 1)]
+    found = study_results.histories_by_time(every, "efcn")
     assert {tw: [*of] for tw, of in found.items()} == {0: [0], 2: [0, 1]}
     means = seeds.means(found)
     assert seeds.counts(means) == [1, 2]
@@ -149,7 +151,7 @@ def test_the_claims_take_every_seed_as_far_as_it_goes(part, few, monkeypatch):
     }
     assert [*found.fcn] == [1]
     assert {method: [*of] for method, of in found.paths.items()} == {name: [2] for name in part.study.path_methods}
-    assert tuple(one.words for one in found.incomplete) == INCOMPLETE
+    assert tuple(one.summary for one in found.incomplete) == INCOMPLETE
     parts = claim_verdicts.findings(found)
     assert {one.claim for one in parts} == set(range(1, 12))
     five = next(one for one in parts if one.claim == 5)
@@ -183,7 +185,7 @@ def test_a_relax_time_that_lacks_a_rival_holds_no_claim_against_all():
 
 
 def test_the_explorer_shows_what_there_is(part, few, monkeypatch):
-    monkeypatch.setattr(sweep, "ensure", lambda *_, **__: pytest.fail("something is to be computed"))
+    monkeypatch.setattr(study_runner, "run_study", lambda *_, **__: pytest.fail("something is to be computed"))
     pack = json.loads(numbers.text(numbers.load(part.file, str(part.store.root))))
     first, second = pack["seeds"]
     assert pack["study"]["relax_times"] == [0, 2]
@@ -203,12 +205,12 @@ def test_the_explorer_shows_what_there_is(part, few, monkeypatch):
 def results(part, few, tmp_path, monkeypatch):
     """The folder of a recorded part, which the book shows; the study is a preset there."""
     study = part.study.model_copy(update={"name": "partly"})
-    folder = export.export(study, few.store, tmp_path / "results", "efcn run partly", partial=True)
+    folder = export.export_study(study, few.store, tmp_path / "results", "efcn run partly", partial=True)
     preset = partly.STUDY.model_copy(update={"name": "partly"})
     monkeypatch.setitem(studies.PRESETS, "partly", preset)
     monkeypatch.setenv("EFCN_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("EFCN_ROOT", str(tmp_path / "runs"))
-    monkeypatch.setattr(sweep, "ensure", lambda *_, **__: pytest.fail("something is to be computed"))
+    monkeypatch.setattr(study_runner, "run_study", lambda *_, **__: pytest.fail("something is to be computed"))
     return folder
 
 

@@ -23,10 +23,10 @@ def folder(tmp_path_factory):
     training = options.model_copy(update={"names": ("A", "B", "F", "G")})
     for subject in ("training", "scaling", "together"):
         chosen = training if subject == "training" else options
-        subjects.run(subject, "cpu", chosen, str(where / f"{subject}.json"), tell=lambda line: None)
+        subjects.run_benchmark(subject, "cpu", chosen, str(where / f"{subject}.json"), report=lambda line: None)
     longer = options.model_copy(update={"images": 48})
-    timed = path_timing.measure(longer.setup(torch.device("cpu")), 5, lambda line: None, ("A", "C"), 3, 3)
-    result = timing.result("paths", "cpu", longer.model_dump(exclude={"names", "data_root"})) | timed
+    timed = path_timing.time_paths(longer.setup(torch.device("cpu")), 5, lambda line: None, ("A", "C"), 3, 3)
+    result = timing.result_header("paths", "cpu", longer.model_dump(exclude={"names", "data_root"})) | timed
     (where / "paths.json").write_text(json.dumps(result))
     rng = np.random.default_rng(0)
     values = {
@@ -34,9 +34,9 @@ def folder(tmp_path_factory):
         for precision in ("float32", "bf16")
     }
     settings = {"architecture": "vanilla", "channels": 8, "batch": 50, "optimiser": "sgd"}
-    result = timing.result("precision", "cpu", settings) | {
+    result = timing.result_header("precision", "cpu", settings) | {
         "values": values,
-        "comparison": precision_agreement.compare(values),
+        "comparison": precision_agreement.compare_precisions(values),
         "study": {"name": "quick", "seeds": [0, 1, 2], "relax_times": [0, 5]},
     }
     (where / "precision.json").write_text(json.dumps(result))

@@ -4,12 +4,12 @@ import pytest
 
 from efcnbook.pages.reference import WIDTH, commands, fields, help_of
 from efcnlab import cli
-from efcnlab.config.path_methods import String
+from efcnlab.config.path_methods import StringSettings
 from efcnlab.config.studies import Study
 from efcnlib.training.optimisers import Optimiser
 
 
-@pytest.mark.parametrize("model", [Study, String, Optimiser])
+@pytest.mark.parametrize("model", [Study, StringSettings, Optimiser])
 def test_every_field_of_a_settings_class_is_listed_once(model):
     assert [line.partition(":")[0] for line in fields(model)] == list(model.model_fields)
 

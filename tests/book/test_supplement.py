@@ -9,9 +9,9 @@ from efcnbook.findings import supplement
 from efcnbook.pages import execution
 from efcnlab.config import studies
 from efcnlab.environment import REPOSITORY
-from efcnlab.run import sweep
-from efcnlab.run.sweep import Workplace, compute
-from efcnlab.store.export import export
+from efcnlab.run import study_runner
+from efcnlab.run.study_runner import RunContext, compute_run
+from efcnlab.store.export import export_study
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 from test_sweep import tiny
@@ -26,7 +26,7 @@ def store(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("runs"))
     for run in studies.runs(STUDY):
         if run.kind != "fcn" and getattr(run, "tw", None) != 4 and "tw=4" not in run.label:
-            store.ensure(run, lambda attempt, run=run: compute(run, Workplace(store), attempt))
+            store.ensure(run, lambda attempt, run=run: compute_run(run, RunContext(store), attempt))
     return store
 
 
@@ -55,7 +55,7 @@ def test_what_is_there_is_gathered_and_named_incomplete(one):
 
 @pytest.mark.parametrize("tw", [0, 2])
 def test_differences_are_those_of_the_records(one, store, tw):
-    results = sweep.Results(STUDY, store)
+    results = study_runner.StudyResults(STUDY, store)
     efcn, control = results.efcn(tw, 0).history["test_accuracy"], results.control(tw, 0).history["test_accuracy"]
     cnn = results.cnn(0).history["test_accuracy"]
     expected = {
@@ -72,7 +72,7 @@ def test_differences_are_those_of_the_records(one, store, tw):
 
 
 def test_barriers_and_gains_are_those_of_the_records(one, store):
-    path = sweep.Results(STUDY, store).path("linear", 2, 0).history
+    path = study_runner.StudyResults(STUDY, store).path("linear", 2, 0).history
     barrier = max(path["train_loss"][1:-1]) - max(path["train_loss"][0], path["train_loss"][-1])
     assert supplement.Facts(one)["barriers"] == f"linear: {barrier:+.2f} nats ($t_w$ = 2)"
     inner = range(1, len(path["alpha"]) - 1)
@@ -129,8 +129,8 @@ def test_a_cnn_alone_is_shown_and_its_divergence_told(tmp_path, monkeypatch):
         study, store = studies.PRESETS[name], Store(tmp_path / name)
         history = {"epoch": [0, 1, 2], "train_loss": loss, "test_accuracy": [0.1, 0.4, 0.3]}
         info = {"device": "cpu", "seconds": 1.0, "environment": {"cpu": "AMD EPYC", "cuda": [], "commit": None}}
-        store.ensure(study.cnn(0), lambda attempt, history=history, info=info: sweep.Result(history, info=info))
-        export(study, store, results, f"efcn run {name}", partial=True)
+        store.ensure(study.cnn(0), lambda attempt, history=history, info=info: study_runner.Result(history, info=info))
+        export_study(study, store, results, f"efcn run {name}", partial=True)
     monkeypatch.setenv("EFCN_RESULTS", str(results))
     (one,), absent = supplement.recorded("", str(tmp_path / "runs"))
     assert (one.study.name, one.efcn, len(absent)) == ("vanilla-cifar10-sgd", {}, 2)

@@ -11,8 +11,8 @@ from efcnbook.findings import sweep_findings
 from efcnbook.pages.execution import run_notebook
 from efcnlab.config import studies
 from efcnlab.environment import REPOSITORY
-from efcnlab.run import schedule, status, sweep
-from efcnlab.store import export
+from efcnlab.run import compute_estimate, schedule, status, study_runner
+from efcnlab.store import export, recorded_study
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 from pictured import columns, saved
@@ -33,7 +33,7 @@ NEW = ("channels=2", "channels=5", "train=80")  # 3 channels and 200 images are 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    return sweep.ensure(tiny(**SWEEP), Store(tmp_path_factory.mktemp("runs")), progress=False)
+    return study_runner.run_study(tiny(**SWEEP), Store(tmp_path_factory.mktemp("runs")), progress=False)
 
 
 def test_runs_of_a_sweep_come_once_and_after_all_others():
@@ -96,25 +96,25 @@ def test_results_are_had_by_size(done):
 
 def test_status_plan_and_manifests_tell_variants_apart(done, tmp_path):
     study, store = done.study, done.store
-    rows = [line[2:34].strip() for line in status.lines(study, store, each=True)[1:]]
+    rows = [line[2:34].strip() for line in status.status_lines(study, store, each=True)[1:]]
     assert len(set(rows)) == len(rows)
     assert [row for row in rows if row.endswith(NEW)] == rows[-9:]
-    todo = schedule.todo(studies.runs(study), Store(tmp_path))
+    todo = schedule.missing_runs(studies.runs(study), Store(tmp_path))
     assert sorted(map(key_of, todo)) == sorted(map(key_of, studies.runs(study)))
     assert all(todo.index(parent) < todo.index(run) for run in todo for parent in run.parents)
-    assert sum(run.label.startswith("cnn") for run in schedule.ready(todo)) == 4
-    sizes = [schedule.cost(study.variant(channels=n).relaxed("efcn", 2, 0)) for n in (2, 3, 5)]
+    assert sum(run.label.startswith("cnn") for run in schedule.ready_runs(todo)) == 4
+    sizes = [compute_estimate.compute_cost(study.variant(channels=n).relaxed("efcn", 2, 0)) for n in (2, 3, 5)]
     assert sizes == sorted(set(sizes))
     for run in studies.runs(study):
         assert json.loads((store.root / key_of(run) / "manifest.json").read_text())["label"] == run.label
 
 
 def test_a_swept_study_is_exported_verified_and_read(done, tmp_path):
-    folder = export.export(done.study, done.store, tmp_path, "efcn run mine.json")
-    assert export.verify(folder) == []
+    folder = export.export_study(done.study, done.store, tmp_path, "efcn run mine.json")
+    assert recorded_study.verify_study(folder) == []
     labels = {run["label"] for run in json.loads((folder / "study.json").read_text())["runs"].values()}
     assert {f"efcn tw=2 seed=0 {new}" for new in NEW} <= labels
-    elsewhere = sweep.ensure(done.study, Store(tmp_path / "none", [folder]), progress=False)
+    elsewhere = study_runner.run_study(done.study, Store(tmp_path / "none", [folder]), progress=False)
     assert elsewhere.variant(train=80).efcn(2, 0).history == done.variant(train=80).efcn(2, 0).history
 
 

@@ -10,11 +10,11 @@ import platformdirs
 import torch
 
 from efcnlab import environment as module
-from efcnlab.environment import default_root, environment
+from efcnlab.environment import default_root, describe_environment
 
 
 def test_environment_names_what_matters():
-    found = environment()
+    found = describe_environment()
     assert found["torch"] == torch.__version__
     assert found["numpy"] == numpy.__version__
     assert found["threads"] == torch.get_num_threads()
@@ -25,7 +25,7 @@ def test_environment_names_what_matters():
 
 
 def test_environment_tells_no_user_and_no_path():
-    text = json.dumps(environment())
+    text = json.dumps(describe_environment())
     assert str(Path.home()) not in text
     assert str(Path.cwd()) not in text
     assert "/home" not in text
@@ -43,7 +43,7 @@ def test_commit_is_that_of_our_own_checkout(tmp_path, monkeypatch):
 
     def commit() -> str | None:
         module._commit.cache_clear()
-        return environment()["commit"]
+        return describe_environment()["commit"]
 
     monkeypatch.setattr(module, "REPOSITORY", tmp_path / "site-packages")
     (tmp_path / "site-packages").mkdir()

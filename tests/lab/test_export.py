@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from efcnlab.config import studies
-from efcnlab.run import recompute, sweep
-from efcnlab.store import export
-from efcnlab.store.parent_checkpoints import checkpoint
+from efcnlab.run import recompute, study_runner
+from efcnlab.store import export, recorded_study
+from efcnlab.store.cnn_checkpoints import cnn_weights
 from efcnlab.store.run_folder import MANIFEST, RECORD
 from efcnlab.store.run_store import Result, Store, key_of
 from efcnlib.errors import UserError
@@ -27,13 +27,13 @@ PARTS = {"record.json", "arrays.safetensors", "manifest.json"}
 def done(tmp_path_factory):
     """A finished study's store."""
     store = Store(tmp_path_factory.mktemp("runs"))
-    sweep.ensure(tiny(), store, threads=1, progress=False)
+    study_runner.run_study(tiny(), store, threads=1, progress=False)
     return store
 
 
 @pytest.fixture
 def recorded(done, tmp_path):
-    return export.export(tiny(), done, tmp_path / "results", "efcn run digits")
+    return export.export_study(tiny(), done, tmp_path / "results", "efcn run digits")
 
 
 def test_an_export_holds_records_and_weights_of_cnns_alone_and_says_how_it_was_made(done, recorded):
@@ -53,16 +53,16 @@ def test_an_export_holds_records_and_weights_of_cnns_alone_and_says_how_it_was_m
     assert index["seconds"] > 0
     assert set(index["runs"]) == keys
     assert str(recorded.parent) not in (recorded / "study.json").read_text()  # no path of this machine
-    assert export.verify(recorded) == []
+    assert recorded_study.verify_study(recorded) == []
 
 
 def test_large_pictures_are_kept_of_the_first_seed_alone_and_numbers_of_all(tmp_path, monkeypatch):
     swept = {"sweep_time": 0, "sweep_channels": (3, 6)}
     study, store = tiny(seeds=(0, 1), path_times=(), **swept), Store(tmp_path / "runs")
-    sweep.ensure(study, store, threads=1, progress=False)
+    study_runner.run_study(study, store, threads=1, progress=False)
     monkeypatch.setattr(export, "LARGE", 100)
-    folder = export.export(study, store, tmp_path / "results", "efcn run digits")
-    assert export.verify(folder) == []
+    folder = export.export_study(study, store, tmp_path / "results", "efcn run digits")
+    assert recorded_study.verify_study(folder) == []
     kept = {run: Store(folder).get(key_of(run)) for run in studies.runs(study)}
     for run, record in kept.items():
         assert record.history == store.get(key_of(run)).history
@@ -74,17 +74,17 @@ def test_large_pictures_are_kept_of_the_first_seed_alone_and_numbers_of_all(tmp_
         assert record.info.get("left_out", []) == sorted(
             {"filters", "heat", "block"} - set(record.arrays) if dense else []
         )
-    assert recompute.compare(study.fcn(1), Store(folder), store).words == "the same bytes"
+    assert recompute.compare_run(study.fcn(1), Store(folder), store).description == "the same bytes"
     monkeypatch.setattr(export, "LARGE", 10**9)
-    whole = export.export(study, store, tmp_path / "whole", "efcn run digits")
+    whole = export.export_study(study, store, tmp_path / "whole", "efcn run digits")
     assert Store(whole).get(key_of(study.fcn(1))).arrays.keys() == {"filters", "heat", "block"}
 
 
 def test_an_export_again_replaces_the_first_as_a_whole(done, recorded):
     (recorded / "scribble").write_text("x")
-    assert export.verify(recorded) == ["scribble is not listed in study.json"]
-    export.export(tiny(), done, recorded.parent, "efcn run digits")
-    assert export.verify(recorded) == []
+    assert recorded_study.verify_study(recorded) == ["scribble is not listed in study.json"]
+    export.export_study(tiny(), done, recorded.parent, "efcn run digits")
+    assert recorded_study.verify_study(recorded) == []
     assert names(recorded.parent) == {"digits"}
 
 
@@ -92,14 +92,14 @@ def test_a_study_that_is_not_done_is_not_exported_by_accident(done, tmp_path):
     more = tiny(seeds=(0, 1))
     told = rf"^{COUNT} of {2 * COUNT} runs of digits are not there, cnn seed=1 among them: .*--partial$"
     with pytest.raises(UserError, match=told):
-        export.export(more, done, tmp_path / "results", "efcn run digits")
+        export.export_study(more, done, tmp_path / "results", "efcn run digits")
     assert not (tmp_path / "results").exists()
-    folder = export.export(more, done, tmp_path / "results", "efcn run digits", partial=True)
-    index = export.read_index(folder)
+    folder = export.export_study(more, done, tmp_path / "results", "efcn run digits", partial=True)
+    index = recorded_study.read_index(folder)
     assert len(index.runs) == len(index.missing) == COUNT
-    assert export.verify(folder) == []
+    assert recorded_study.verify_study(folder) == []
     with pytest.raises(UserError, match=rf"^{COUNT} of {COUNT} runs .* efcn run digits$"):
-        export.export(tiny(), Store(tmp_path / "none"), tmp_path / "results", "x", partial=True)
+        export.export_study(tiny(), Store(tmp_path / "none"), tmp_path / "results", "x", partial=True)
 
 
 def test_recorded_weights_are_those_of_the_relax_times_and_the_end_and_runs_start_from_them(recorded, done, tmp_path):
@@ -107,21 +107,21 @@ def test_recorded_weights_are_those_of_the_relax_times_and_the_end_and_runs_star
     store = Store(tmp_path / "mine", [recorded])
     assert store.get(key_of(cnn)).info["weights_of"] == [0, 2, 4]
     for epoch in (0, 2, 4):
-        mine, theirs = checkpoint(store, cnn, epoch), checkpoint(done, cnn, epoch)
+        mine, theirs = cnn_weights(store, cnn, epoch), cnn_weights(done, cnn, epoch)
         assert mine.keys() == theirs.keys()
         assert all(torch.equal(value, theirs[name]) for name, value in mine.items())
     assert store.has_weights(key_of(cnn), (0, 4))
     assert not store.has_weights(key_of(cnn), (0, 3))
     assert not store.has_weights(key_of(cnn))
     with pytest.raises(UserError, match="the weights of cnn seed=0 are not in"):
-        checkpoint(store, cnn, 3)
+        cnn_weights(store, cnn, 3)
     more = tiny(controls=("control", "lowered"))
-    sweep.ensure(more, store, threads=1, progress=False)
+    study_runner.run_study(more, store, threads=1, progress=False)
     assert names(store.root) == {key_of(more.relaxed("lowered", tw, 0)) for tw in (0, 2, 4)}  # no CNN again
     copied = Store(tmp_path / "copied")
-    export.import_(recorded, copied)
+    recorded_study.import_study(recorded, copied)
     assert copied.has_weights(key_of(cnn), (2,))
-    again = export.export(more, Store(store.root, [recorded]), tmp_path / "again", "efcn run digits")
+    again = export.export_study(more, Store(store.root, [recorded]), tmp_path / "again", "efcn run digits")
     assert (again / key_of(cnn) / "weights.safetensors").read_bytes() == (
         recorded / key_of(cnn) / "weights.safetensors"
     ).read_bytes()
@@ -133,35 +133,37 @@ def test_weights_of_a_cnn_that_diverged_are_recorded_as_far_as_they_are_numbers(
     store.ensure(
         cnn, lambda attempt: Result({"train_loss": [2.3, float("nan")]}, weights=weights, info={"seconds": 1.0})
     )
-    folder = export.export(tiny(), store, tmp_path / "results", "efcn run digits", partial=True)
+    folder = export.export_study(tiny(), store, tmp_path / "results", "efcn run digits", partial=True)
     assert Store(folder).get(key_of(cnn)).info["weights_of"] == [0, 2]
-    assert export.verify(folder) == []
+    assert recorded_study.verify_study(folder) == []
 
 
 def test_weights_that_are_many_bytes_are_not_recorded(done, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "WEIGHTS_MOST", 100)
-    folder = export.export(tiny(), done, tmp_path / "results", "efcn run digits")
-    assert export.verify(folder) == []
+    folder = export.export_study(tiny(), done, tmp_path / "results", "efcn run digits")
+    assert recorded_study.verify_study(folder) == []
     assert not list(folder.rglob("weights.safetensors"))
 
 
 def test_a_run_is_trained_again_from_recorded_weights(recorded, monkeypatch):
-    trained, compute_all = [], sweep.here
-    monkeypatch.setattr(sweep, "here", lambda todo, *more: trained.extend(todo) or compute_all(todo, *more))
+    trained, compute_all = [], study_runner.run_in_this_process
+    monkeypatch.setattr(
+        study_runner, "run_in_this_process", lambda todo, *more: trained.extend(todo) or compute_all(todo, *more)
+    )
     wanted = key_of(tiny().relaxed("efcn", 2, 0))
     monkeypatch.setattr(recompute.random.Random, "sample", lambda *_: [wanted])
-    (again,) = recompute.recompute(recorded, 1)
-    assert (again.words, [run.label for run in trained]) == ("the same bytes", ["efcn tw=2 seed=0"])
+    (again,) = recompute.recompute_runs(recorded, 1)
+    assert (again.description, [run.label for run in trained]) == ("the same bytes", ["efcn tw=2 seed=0"])
 
 
 def test_a_recorded_study_serves_every_run_and_its_weights_are_made_again_only_if_needed(recorded, done, tmp_path):
     store = Store(tmp_path / "mine", [recorded])
-    results = sweep.ensure(tiny(), store, threads=1, progress=False)
+    results = study_runner.run_study(tiny(), store, threads=1, progress=False)
     assert not store.root.exists()  # nothing was computed
-    assert {state.name for state in sweep.status(tiny(), store).values()} == {"recorded"}
+    assert {state.name for state in study_runner.run_states(tiny(), store).values()} == {"recorded"}
     assert results.efcn(2, 0).history == done.get(key_of(tiny().relaxed("efcn", 2, 0))).history
     more = tiny(relax_times=(0, 2, 3, 4))
-    sweep.ensure(more, store, threads=1, progress=False)
+    study_runner.run_study(more, store, threads=1, progress=False)
     assert names(store.root) == {
         key_of(run) for run in (more.cnn(0), more.relaxed("efcn", 3, 0), more.relaxed("control", 3, 0))
     }
@@ -173,8 +175,12 @@ def test_import_copies_what_is_missing_and_leaves_damage_out(recorded, done, tmp
     store = Store(tmp_path / "mine")
     damaged = key_of(tiny().fcn(0))
     (recorded / damaged / "arrays.safetensors").write_bytes(b"")
-    assert export.import_(recorded, store) == export.Imported(new=COUNT - 1, there=0, damaged=1)
-    assert export.import_(recorded, store) == export.Imported(new=0, there=COUNT - 1, damaged=1)
+    assert recorded_study.import_study(recorded, store) == recorded_study.ImportCounts(
+        new=COUNT - 1, already_present=0, damaged=1
+    )
+    assert recorded_study.import_study(recorded, store) == recorded_study.ImportCounts(
+        new=0, already_present=COUNT - 1, damaged=1
+    )
     assert names(store.root) == {key_of(run) for run in studies.runs(tiny())} - {damaged}
     assert store.get(key_of(tiny().cnn(0))).history == done.get(key_of(tiny().cnn(0))).history
 
@@ -196,7 +202,7 @@ def pickled(recorded, path):
 def test_verify_names_the_run_and_the_file(recorded, how, name):
     key = key_of(tiny().cnn(0))
     how(recorded, recorded / key / name)
-    (problem,) = export.verify(recorded)
+    (problem,) = recorded_study.verify_study(recorded)
     assert problem.startswith(f"cnn seed=0 ({key[:12]}): {name}")
     assert not (recorded.parent / "exploded").exists()
 
@@ -205,30 +211,30 @@ def test_verify_sees_what_was_taken_out_added_or_exchanged(recorded):
     cnn, fcn = key_of(tiny().cnn(0)), key_of(tiny().fcn(0))
     index = json.loads((recorded / "study.json").read_text())
     forge(recorded / "study.json", runs={key: run for key, run in index["runs"].items() if key != cnn})
-    problems = export.verify(recorded)
+    problems = recorded_study.verify_study(recorded)
     assert f"cnn seed=0 ({cnn[:12]}) belongs to the study, but is not recorded" in problems
     assert f"{cnn}/{MANIFEST} is not listed in study.json" in problems
     forge(recorded / "study.json", runs=index["runs"])
     shutil.rmtree(recorded / cnn)
     shutil.copytree(recorded / fcn, recorded / cnn)
-    assert all(problem.startswith("cnn seed=0") for problem in export.verify(recorded))
-    assert export.verify(recorded)
+    assert all(problem.startswith("cnn seed=0") for problem in recorded_study.verify_study(recorded))
+    assert recorded_study.verify_study(recorded)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\x80\x04N.", b"{" * 100_000, None])
 def test_a_folder_that_is_no_recorded_study_is_told_in_a_line(recorded, content):
     (recorded / "study.json").unlink() if content is None else (recorded / "study.json").write_bytes(content)
     with pytest.raises(UserError, match="is no recorded study: ") as told:
-        export.read_index(recorded)
+        recorded_study.read_index(recorded)
     assert "\n" not in str(told.value)
 
 
 def test_runs_trained_again_have_the_same_bytes(recorded):
-    compared = recompute.recompute(recorded, 2, seed=3)
-    assert [(one.same, one.words) for one in compared] == [(True, "the same bytes")] * 2
+    compared = recompute.recompute_runs(recorded, 2, seed=3)
+    assert [(one.same, one.description) for one in compared] == [(True, "the same bytes")] * 2
     labels = {run.label for run in studies.runs(tiny())}
     assert {one.label for one in compared} <= labels
-    assert [one.label for one in compared] == [one.label for one in recompute.recompute(recorded, 2, seed=3)]
+    assert [one.label for one in compared] == [one.label for one in recompute.recompute_runs(recorded, 2, seed=3)]
 
 
 def altered(recorded, done, tmp_path, **info):
@@ -247,16 +253,16 @@ def altered(recorded, done, tmp_path, **info):
         files=listed["files"] | {RECORD: digest},
         info=listed["info"] | {"environment": environment},
     )
-    return recompute.compare(tiny().cnn(0), Store(other), done)
+    return recompute.compare_run(tiny().cnn(0), Store(other), done)
 
 
 def test_a_run_that_does_not_come_out_again_is_told_with_numbers(recorded, done, tmp_path):
     one = altered(recorded, done, tmp_path)
     assert (one.same, one.close) == (False, False)
-    assert "for 0.1110, standard error" in one.words
-    assert one.words.endswith("in the same environment")
+    assert "for 0.1110, standard error" in one.description
+    assert one.description.endswith("in the same environment")
     two = altered(recorded, done, tmp_path / "again", threads=7)
-    assert two.words.endswith("with another threads")
+    assert two.description.endswith("with another threads")
 
 
 def test_the_commands(done, tmp_path):

@@ -3,12 +3,12 @@
 import pytest
 
 from efcnlab.config import studies
-from efcnlab.run import schedule, sweep
+from efcnlab.run import schedule, study_runner
 from efcnlab.store import checkpoints, garbage
-from efcnlab.store.checkpoints import Saved
+from efcnlab.store.checkpoints import Checkpoint
 from efcnlab.store.leases import lease_on
 from efcnlab.store.run_folder import RECORD, WEIGHTS
-from efcnlab.store.run_lock import resume_folder
+from efcnlab.store.run_lock import checkpoint_folder
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.resumable import ResumeState
 from test_cli import efcn
@@ -18,7 +18,7 @@ from test_sweep import tiny
 @pytest.fixture
 def store(tmp_path):
     store = Store(tmp_path / "runs")
-    sweep.ensure(tiny(), store, threads=1, progress=False)
+    study_runner.run_study(tiny(), store, threads=1, progress=False)
     return store
 
 
@@ -28,72 +28,74 @@ def everything(store: Store) -> dict:
 
 def test_weights_of_a_finished_study_can_go_and_nothing_else(store):
     before = everything(store)
-    found = garbage.find([tiny()], store)
+    found = garbage.find_unneeded([tiny()], store)
     trainings = [run for run in studies.runs(tiny()) if run.kind not in ("path", "curvature")]
     assert {waste.key for waste in found} == {key_of(run) for run in trainings}
     assert all(waste.path.name == WEIGHTS and waste.bytes > 0 for waste in found)
     assert everything(store) == before  # only looked at
-    assert garbage.remove(found, store) == sum(waste.bytes for waste in found)
+    assert garbage.remove_unneeded(found, store) == sum(waste.bytes for waste in found)
     after = everything(store)
     assert set(before) - set(after) == {waste.path.relative_to(store.root) for waste in found}
     assert all(before[path] == data for path, data in after.items())
-    assert garbage.find([tiny()], store) == []
-    assert all(state.name == "done" for state in sweep.status(tiny(), store).values())
+    assert garbage.find_unneeded([tiny()], store) == []
+    assert all(state.name == "done" for state in study_runner.run_states(tiny(), store).values())
 
 
 def test_weights_that_a_missing_run_needs_stay(store):
     more = tiny(path_times=(2, 4))
     kept = {key_of(run) for run in (more.cnn(0), more.fcn(0), more.relaxed("efcn", 4, 0))}
-    found = garbage.find([more], store)
+    found = garbage.find_unneeded([more], store)
     assert found
     assert not kept & {waste.key for waste in found}
     more = tiny(relax_times=(0, 2, 3, 4))
-    assert key_of(more.cnn(0)) not in {waste.key for waste in garbage.find([more], store)}
+    assert key_of(more.cnn(0)) not in {waste.key for waste in garbage.find_unneeded([more], store)}
 
 
 def test_weights_that_went_are_made_again_when_a_run_needs_them_and_records_stay(store, capsys):
-    garbage.remove(garbage.find([tiny()], store), store)
+    garbage.remove_unneeded(garbage.find_unneeded([tiny()], store), store)
     records = {path: path.stat().st_mtime_ns for path in store.root.glob(f"*/{RECORD}")}
     more = tiny(path_times=(2, 4))
-    todo = schedule.todo(studies.runs(more), store)
+    todo = schedule.missing_runs(studies.runs(more), store)
     new = [run for run in studies.runs(more) if run not in studies.runs(tiny())]
     parents = {parent for run in new for parent in run.parents}
     assert {run.label for run in parents} == {"cnn seed=0", "fcn seed=0", "efcn tw=4 seed=0"}
     assert set(todo) == {*parents, *new}
-    sweep.ensure(more, store, threads=1, progress=False)
+    study_runner.run_study(more, store, threads=1, progress=False)
     assert "cnn seed=0, efcn tw=4 seed=0, fcn seed=0 are computed again" in capsys.readouterr().err
     assert all(path.stat().st_mtime_ns == time for path, time in records.items())
-    assert schedule.todo(studies.runs(more), store) == []
+    assert schedule.missing_runs(studies.runs(more), store) == []
 
 
 def test_leftovers_of_kills_go_and_what_was_damaged_only_when_asked_for(store):
-    garbage.remove(garbage.find([tiny()], store), store)
+    garbage.remove_unneeded(garbage.find_unneeded([tiny()], store), store)
     key = key_of(tiny().cnn(0))
-    checkpoints.save(resume_folder(store.root, key), key, Saved(ResumeState({"at": 1}), 0.5, 1.0, 1))
+    checkpoints.save(checkpoint_folder(store.root, key), key, Checkpoint(ResumeState({"at": 1}), 0.5, 1.0, 1))
     (store.root / key / ".tmpAb12").write_bytes(b"half")
     aside = store.root / f"{key}.damaged-1"
     aside.mkdir()
     (aside / RECORD).write_bytes(b"x")
-    found = garbage.find([tiny()], store)
+    found = garbage.find_unneeded([tiny()], store)
     assert {waste.path.name for waste in found} == {f"{key}.resume", ".tmpAb12"}
-    assert [waste.path for waste in garbage.find([tiny()], store, damaged=True) if waste not in found] == [aside]
-    garbage.remove(garbage.find([tiny()], store, damaged=True), store)
+    assert [waste.path for waste in garbage.find_unneeded([tiny()], store, damaged=True) if waste not in found] == [
+        aside
+    ]
+    garbage.remove_unneeded(garbage.find_unneeded([tiny()], store, damaged=True), store)
     assert not aside.exists()
-    assert not resume_folder(store.root, key).exists()
+    assert not checkpoint_folder(store.root, key).exists()
     assert store.state(key).name == "done"
 
 
 def test_a_checkpoint_of_an_unfinished_run_stays(store):
     run = tiny(relax_times=(0, 2, 3, 4)).relaxed("efcn", 3, 0)
-    checkpoints.save(resume_folder(store.root, key_of(run)), key_of(run), Saved(ResumeState({}), 0.5, 1.0, 1))
-    found = garbage.find([tiny(relax_times=(0, 2, 3, 4))], store)
-    assert resume_folder(store.root, key_of(run)) not in {waste.path for waste in found}
+    checkpoints.save(checkpoint_folder(store.root, key_of(run)), key_of(run), Checkpoint(ResumeState({}), 0.5, 1.0, 1))
+    found = garbage.find_unneeded([tiny(relax_times=(0, 2, 3, 4))], store)
+    assert checkpoint_folder(store.root, key_of(run)) not in {waste.path for waste in found}
 
 
 def test_what_a_process_is_at_is_left_alone(store):
-    found = garbage.find([tiny()], store)
+    found = garbage.find_unneeded([tiny()], store)
     with lease_on(store.root, found[0].key):
-        garbage.remove(found, store)
+        garbage.remove_unneeded(found, store)
     assert found[0].path.exists()
     assert not any(waste.path.exists() for waste in found[1:])
 

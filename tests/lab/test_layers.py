@@ -8,10 +8,11 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from efcnlab.config import layers, studies
-from efcnlab.config.runs import Data, Network
+from efcnlab.config import studies
+from efcnlab.config.dataset import Dataset
+from efcnlab.config.network import Layers, Network, architecture_layers, check_fits
 from efcnlab.environment import REPOSITORY
-from efcnlab.run import execute
+from efcnlab.run import run_networks
 from efcnlab.store.run_store import key_of
 from efcnlib import embedding, networks
 from efcnlib.errors import UserError
@@ -83,7 +84,7 @@ def test_an_architecture_written_down_is_the_same_network():
     own, named = Network(layers=SMALL), Network(architecture="small", channels=6)
     assert own.table(10) == named.table(10)
     states = [
-        execute.build(studies.load("digits", network=network).cnn(0), store=None).state_dict()
+        run_networks.initial_network(studies.load("digits", network=network).cnn(0), store=None).state_dict()
         for network in ({"layers": SMALL}, {"architecture": "small", "channels": 6})
     ]
     assert states[0].keys() == states[1].keys()
@@ -139,7 +140,7 @@ def tried(make):
 def test_any_table_gives_an_exact_efcn_or_one_line(table, shape, seed):
     network, line = tried(lambda: Network.model_validate({"layers": table}))
     if line is None:
-        _, line = tried(lambda: layers.check(network.table(CLASSES), shape))
+        _, line = tried(lambda: check_fits(network.table(CLASSES), shape))
     event("refused" if line else "embedded")
     if line:
         assert "layer " in line or not any("conv" in layer for layer in table if isinstance(layer, dict)), line
@@ -221,21 +222,19 @@ def test_a_study_that_changes_one_with_layers(tmp_path):
 
 
 def test_captions_name_the_widths():
-    assert Network(architecture="vanilla", channels=8).words == "8 channels"
-    assert Network(layers=SMALL).words == "own layers, convolutions of 6, 6 channels"
+    assert Network(architecture="vanilla", channels=8).description == "8 channels"
+    assert Network(layers=SMALL).description == "own layers, convolutions of 6, 6 channels"
 
 
 def test_python_takes_the_same_layers():
-    parsed = TypeAdapter(layers.Layers).validate_python(
-        [CONV, "relu", {"pool": 2}, {"dropout": 0.5}, {"linear": 3}, LAST]
-    )
+    parsed = TypeAdapter(Layers).validate_python([CONV, "relu", {"pool": 2}, {"dropout": 0.5}, {"linear": 3}, LAST])
     table = (
         *(architectures.Conv(4, 3), architectures.ReLU(), architectures.Pool(2, 2), architectures.Dropout(0.5)),
         *(architectures.Flatten(), architectures.Linear(3), architectures.Linear(7)),
     )
-    assert layers.table(parsed, 7) == table
+    assert architecture_layers(parsed, 7) == table
     with pytest.raises(ValueError, match="layer 0"):
-        layers.check(table, (1, 2, 2))
+        check_fits(table, (1, 2, 2))
 
 
 @given(st.integers(20, 40), st.integers(20, 80), st.booleans())
@@ -247,5 +246,5 @@ def test_every_study_says_at_once_what_does_not_fit(short, long, is_flat):
     if line:
         assert "does not fit the images: layer " in line
     else:
-        assert study.cnn(0).untrained()
-        assert study.data == Data(**changes["data"])
+        assert study.cnn(0).uninitialised_cnn()
+        assert study.data == Dataset(**changes["data"])

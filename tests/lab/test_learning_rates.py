@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from efcnlab.config import derived, studies
-from efcnlab.config.learning_rates import RateSearch, chosen, mean_log_losses
+from efcnlab.config import studies, study_rates
+from efcnlab.config.learning_rates import RateSearch, chosen_rate, mean_log_losses
 from efcnlab.config.studies import load
-from efcnlab.run import sweep
-from efcnlab.run.execute import Workplace, build, work
+from efcnlab.run import study_runner
+from efcnlab.run.execute import computation
+from efcnlab.run.run_context import RunContext
+from efcnlab.run.run_networks import initial_network
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError
@@ -34,7 +36,7 @@ STUDY = tiny(
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    return sweep.ensure(STUDY, Store(tmp_path_factory.mktemp("runs")), progress=False)
+    return study_runner.run_study(STUDY, Store(tmp_path_factory.mktemp("runs")), progress=False)
 
 
 def reference(rows):
@@ -69,9 +71,9 @@ def test_the_rule_agrees_with_independent_code_on_random_tables():
             with pytest.raises(
                 UserError, match=r"at each of the rates 0.01, 0.03, 0.1 some train loss rises: give lower"
             ):
-                chosen(history)
+                chosen_rate(history)
         else:
-            assert chosen(history) == expected
+            assert chosen_rate(history) == expected
     assert 20 < nothing < 480
 
 
@@ -81,21 +83,21 @@ def test_a_converged_last_relax_time_does_not_choose_the_rate_that_diverges_else
     rates = (0.1, 0.05, 0.03, 0.01)
     rows = [(rate, tw, before[tw], after) for tw, of in measured.items() for rate, after in zip(rates, of, strict=True)]
     history = dict(zip(("rate", "tw", "before", "after"), zip(*rows, strict=True), strict=True))
-    assert chosen(history) == 0.01
+    assert chosen_rate(history) == 0.01
     assert [rate for rate, score in mean_log_losses(history).items() if score is None] == [0.1, 0.05, 0.03]
-    assert chosen({name: values[-4:] for name, values in history.items()}) == 0.1  # what the last alone would say
+    assert chosen_rate({name: values[-4:] for name, values in history.items()}) == 0.1  # what the last alone would say
 
 
 @pytest.mark.parametrize(("of", "tw", "rate"), [("efcn", 2, 0.05), ("efcn", 0, 0.1), ("control", 4, 0.05)])
 def test_a_search_measures_what_a_plain_loop_does_from_the_same_start(results, of, tw, rate):
     study, store = results.study, results.store
     history = results.rates()[of].history
-    train, _ = Workplace(store).splits(study.data)
+    train, _ = RunContext(store).splits(study.data)
     images = Split(train.x[: 4 * study.batch], train.y[: 4 * study.batch])
     assert history["images"] == len(images)
     assert list(zip(history["tw"], history["rate"], strict=True)) == [(t, r) for t in study.relax_times for r in RATES]
     row = list(zip(history["tw"], history["rate"], strict=True)).index((tw, rate))
-    network = build(study.relaxed(of, tw, 0), store)
+    network = initial_network(study.relaxed(of, tw, 0), store)
     assert history["before"][row] == pytest.approx(float(evaluate(network, images)[0]), rel=1e-6)
     optimiser = torch.optim.SGD(network.parameters(), rate)
     for x, y in zip(images.x.split(study.batch), images.y.split(study.batch), strict=True):
@@ -108,10 +110,10 @@ def test_a_search_measures_what_a_plain_loop_does_from_the_same_start(results, o
 def test_the_studys_rates_are_those_that_the_rule_chooses(results):
     study = results.study
     tables = {of: record.history for of, record in results.rates().items()}
-    assert study.relax_optimiser.lr == chosen(tables["efcn"])
-    assert study.tuned_rate == chosen(tables["control"])
-    assert study.is_resolved
-    assert not STUDY.is_resolved
+    assert study.relax_optimiser.lr == chosen_rate(tables["efcn"])
+    assert study.tuned_rate == chosen_rate(tables["control"])
+    assert study.has_learning_rates
+    assert not STUDY.has_learning_rates
     assert (
         study.relaxed("efcn", 2, 0).optimiser.lr == study.relaxed("elcn", 2, 0).optimiser.lr == study.relax_optimiser.lr
     )
@@ -119,13 +121,13 @@ def test_the_studys_rates_are_those_that_the_rule_chooses(results):
 
 
 def test_a_search_that_is_cut_off_goes_on_with_the_same_bits(results):
-    search = derived.searches(STUDY)[0]
-    place = Workplace(results.store)
-    going = work(search, place)
+    search = study_rates.rate_searches(STUDY)[0]
+    place = RunContext(results.store)
+    going = computation(search, place)
     pause = [next(going) for _ in range(3)][-1]
     assert 0 < pause.fraction < 1
     state = copy.deepcopy(pause.state())
-    again, recorded = finish(work(search, place, state))[0], results.rates()["efcn"].history
+    again, recorded = finish(computation(search, place, state)).history, results.rates()["efcn"].history
     assert [f"{x!r}" for x in again["after"]] == [f"{x!r}" for x in recorded["after"]]
 
 
@@ -144,12 +146,12 @@ def test_the_first_seed_decides_and_other_seeds_search_nothing():
 
 
 def test_nothing_is_there_twice():
-    same = derived.with_rates(STUDY, STUDY.optimiser.lr, STUDY.optimiser.lr)
+    same = study_rates.with_learning_rates(STUDY, STUDY.optimiser.lr, STUDY.optimiser.lr)
     assert same.controls == ("control", "elcn")
     assert not same.fcn_control
-    keys = [key_of(run) for run in studies.runs(derived.with_rates(STUDY, 0.05, 0.1))]
+    keys = [key_of(run) for run in studies.runs(study_rates.with_learning_rates(STUDY, 0.05, 0.1))]
     assert len(keys) == len(set(keys))
-    tuned = derived.with_rates(STUDY, 0.05, 0.1).relaxed("tuned", 2, 0)
+    tuned = study_rates.with_learning_rates(STUDY, 0.05, 0.1).relaxed("tuned", 2, 0)
     assert (tuned.kind, tuned.optimiser.lr, tuned.label) == ("control", 0.1, "control tw=2 seed=0 lr=0.1")
 
 
@@ -177,7 +179,7 @@ def test_what_is_wrong_is_told_in_one_line(changes, reason):
 def test_a_rate_without_any_stable_time_stops_the_study_with_a_line(tmp_path):
     study = tiny(rates={"rates": (100.0,), "steps": 4}, path_times=(), curvature=None, standard_fcn=False)
     with pytest.raises(UserError, match="at each of the rates 100 some train loss rises: give lower rates"):
-        sweep.ensure(study, Store(tmp_path), progress=False)
+        study_runner.run_study(study, Store(tmp_path), progress=False)
 
 
 def test_a_diverged_training_ends_early_and_is_recorded_as_not_finite(results):
@@ -188,7 +190,7 @@ def test_a_diverged_training_ends_early_and_is_recorded_as_not_finite(results):
 
 
 def test_a_search_has_a_key_of_its_own():
-    efcn, control = derived.searches(STUDY)
+    efcn, control = study_rates.rate_searches(STUDY)
     assert isinstance(efcn, RateSearch)
     assert len({key_of(efcn), key_of(control), key_of(STUDY.cnn(0))}) == 3
     other = efcn.model_copy(update={"steps": 5})

@@ -12,10 +12,10 @@ import filelock
 import pytest
 
 from efcnlab import cli
-from efcnlab.run import sweep
+from efcnlab.run import study_runner
 from efcnlab.store import leases
 from efcnlab.store.leases import lease_on, lock_file
-from efcnlab.store.run_store import Busy, Store, key_of
+from efcnlab.store.run_store import RunBusyError, Store, key_of
 from test_run_store_killed import compute_for_ever, wait_for
 from test_sweep import tiny
 from toy_runs import CONFIG, KEY, PROCESSES, Config, names, never, result
@@ -54,7 +54,7 @@ def test_a_study_goes_on_after_a_lease_that_a_dead_machine_left(tmp_path, conten
     left(tmp_path, content, key_of(study.fcn(0)))
     lock = left(tmp_path, content, key_of(study.cnn(0)))
     start = time.monotonic()
-    results = sweep.ensure(study, store, threads=1, progress=False)
+    results = study_runner.run_study(study, store, threads=1, progress=False)
     assert time.monotonic() - start > SHORT
     assert results.efcn(0, 0).history["epoch"] == [0, 1]
     assert not [name for name in names(tmp_path) if "lock" in name]
@@ -77,7 +77,7 @@ def test_the_clocks_of_many_leases_run_together(tmp_path, wait):
         left(tmp_path, key=key_of(config))
     start = time.monotonic()
     while True:
-        with contextlib.suppress(Busy):
+        with contextlib.suppress(RunBusyError):
             store = Store(tmp_path, lease=SHORT)  # a new one at each look
             store.ensure_all(configs, lambda attempts: ((config, result()) for config in attempts), wait=wait)
             break
@@ -121,7 +121,7 @@ def test_the_living_are_never_robbed_however_often_one_looks(tmp_path):
         end = time.monotonic() + 3 * SHORT
         while time.monotonic() < end:
             assert Store(tmp_path, lease=SHORT).state(KEY).name == "running"
-            with pytest.raises(Busy, match=rf"taken over within 1 s if .* its lock: {lock}"):
+            with pytest.raises(RunBusyError, match=rf"taken over within 1 s if .* its lock: {lock}"):
                 Store(tmp_path, lease=SHORT).ensure_all([CONFIG], never, wait=False)
             time.sleep(0.05)
         assert lease.compromise is None
@@ -133,7 +133,7 @@ def test_a_lease_renewed_in_the_moment_it_is_taken_goes_back(tmp_path, monkeypat
     os.utime(lock)
     renewed = lock.stat()
     monkeypatch.setattr(leases, "_look", lambda lock: before._replace(silent=99.0))
-    leases.free(lock, SHORT)
+    leases.free_if_silent(lock, SHORT)
     assert (lock.stat().st_ino, lock.stat().st_mtime_ns) == (renewed.st_ino, renewed.st_mtime_ns)
     assert names(tmp_path) == {lock.name}
 
@@ -175,5 +175,5 @@ def test_a_command_killed_on_another_machine_is_finished_here(tmp_path, monkeypa
     assert "host=nodeb\n" in lock_file(root, key_of(study.cnn(0))).read_text()
     monkeypatch.setitem(Store.__init__.__kwdefaults__, "lease", SHORT)
     assert cli.main(arguments) == 0
-    assert {state.name for state in sweep.status(study, Store(root)).values()} == {"done"}
+    assert {state.name for state in study_runner.run_states(study, Store(root)).values()} == {"done"}
     assert Store(root).get(key_of(study.cnn(0))).info["attempts"] == 2

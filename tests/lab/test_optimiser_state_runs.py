@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from efcnlab.run import execute, sweep
-from efcnlab.run.execute import Workplace, work
-from efcnlab.store import parent_checkpoints
-from efcnlab.store.parent_checkpoints import gathered
+from efcnlab.run import execute, study_runner, training_run
+from efcnlab.run.execute import computation
+from efcnlab.run.run_context import RunContext
+from efcnlab.store import cnn_checkpoints
+from efcnlab.store.cnn_checkpoints import cnn_optimiser_state
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 from efcnlib.training.optimisers import Optimiser
@@ -25,7 +26,9 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def done(root):
     """The study with a carried and with a fresh optimiser, in one store."""
-    return tuple(sweep.ensure(tiny(**FEW, **ADAM, carry=on), Store(root), progress=False) for on in (True, False))
+    return tuple(
+        study_runner.run_study(tiny(**FEW, **ADAM, carry=on), Store(root), progress=False) for on in (True, False)
+    )
 
 
 def test_the_cnn_is_shared_and_what_goes_on_is_not(done):
@@ -34,11 +37,11 @@ def test_the_cnn_is_shared_and_what_goes_on_is_not(done):
     assert key_of(carried.fcn(0)) == key_of(fresh.fcn(0))
     for kind in ("efcn", "control", "elcn"):
         assert key_of(carried.relaxed(kind, 2, 0)) != key_of(fresh.relaxed(kind, 2, 0))
-    assert carried.setting == "with the CNN's optimiser carried over"
-    assert carried.relaxed("efcn", 2, 0).setting == carried.setting
-    assert carried.cnn(0).setting == fresh.setting == ""
+    assert (carried.options_description, fresh.options_description) == ("with the CNN's optimiser carried over", "")
+    assert carried.relaxed("efcn", 2, 0).carry
+    assert not carried.cnn(0).carry
     both = tiny(**FEW, **ADAM, carry=True, augment=True)
-    assert both.setting == "with random crops and flips and the CNN's optimiser carried over"
+    assert both.options_description == "with random crops and flips and the CNN's optimiser carried over"
 
 
 def test_nothing_is_carried_at_the_start_and_something_later(done):
@@ -53,7 +56,7 @@ def test_nothing_is_carried_at_the_start_and_something_later(done):
 @pytest.mark.parametrize("change", [ADAM, MOMENTUM], ids=["adam", "momentum"])
 def test_moments_of_every_epoch_are_kept_with_the_cnns_weights(tmp_path, monkeypatch, change):
     study, store = tiny(**FEW, **change), Store(tmp_path)
-    cnn, real = study.cnn(0), execute.train
+    cnn, real = study.cnn(0), training_run.train
     passes = []
 
     def train(*arguments, **options):
@@ -61,12 +64,12 @@ def test_moments_of_every_epoch_are_kept_with_the_cnns_weights(tmp_path, monkeyp
             passes.append({name: value.clone() for name, value in passed.state().items() if name.startswith("rest/")})
             yield passed
 
-    monkeypatch.setattr(execute, "train", train)
-    store.ensure(cnn, lambda attempt: execute.compute(cnn, Workplace(store), attempt))
-    assert gathered(store, cnn, 0) == {}
+    monkeypatch.setattr(training_run, "train", train)
+    store.ensure(cnn, lambda attempt: execute.compute_run(cnn, RunContext(store), attempt))
+    assert cnn_optimiser_state(store, cnn, 0) == {}
     for epoch in (1, 2):
-        kept = gathered(store, cnn, epoch)
-        for number, (name, _) in enumerate(cnn.untrained().named_parameters()):
+        kept = cnn_optimiser_state(store, cnn, epoch)
+        for number, (name, _) in enumerate(cnn.uninitialised_cnn().named_parameters()):
             for moment in study.optimiser.moment_names:
                 assert torch.equal(kept[f"{name}/{moment}"], passes[epoch][f"rest/{number}/{moment}"])
 
@@ -74,16 +77,16 @@ def test_moments_of_every_epoch_are_kept_with_the_cnns_weights(tmp_path, monkeyp
 def test_plain_sgd_keeps_none(tmp_path):
     study, store = tiny(**FEW), Store(tmp_path)
     cnn = study.cnn(0)
-    store.ensure(cnn, lambda attempt: execute.compute(cnn, Workplace(store), attempt))
-    assert not [name for name in store.weights(key_of(cnn)) if name.startswith(parent_checkpoints.MOMENTS)]
-    assert gathered(store, cnn, 2) == {}
+    store.ensure(cnn, lambda attempt: execute.compute_run(cnn, RunContext(store), attempt))
+    assert not [name for name in store.weights(key_of(cnn)) if name.startswith(cnn_checkpoints.MOMENTS)]
+    assert cnn_optimiser_state(store, cnn, 2) == {}
 
 
 @pytest.mark.parametrize("kind", ["cnn", "efcn"])
 def test_a_run_that_was_cut_off_has_the_same_bits(done, kind):
     results = done[0]
     run = results.study.cnn(0) if kind == "cnn" else results.study.relaxed("efcn", 2, 0)
-    place, states = Workplace(results.store), []
+    place, states = RunContext(results.store), []
 
     def finish(going):
         while True:
@@ -95,13 +98,14 @@ def test_a_run_that_was_cut_off_has_the_same_bits(done, kind):
             except StopIteration as end:
                 return end.value
 
-    history, _, weights = finish(work(run, place))
+    whole = finish(computation(run, place))
+    history, weights = whole.history, whole.weights
     assert len(states) == 3
     for state in states[:2]:
-        again = finish(work(run, place, state))
-        assert again[0] == history
-        assert again[2].keys() == weights.keys()
-        assert all(torch.equal(again[2][name], value) for name, value in weights.items())
+        again = finish(computation(run, place, state))
+        assert again.history == history
+        assert again.weights.keys() == weights.keys()
+        assert all(torch.equal(again.weights[name], value) for name, value in weights.items())
     if kind == "cnn":
         assert any(name.startswith("moments/1/") for name in weights)
 
@@ -111,23 +115,23 @@ def test_weights_from_before_moments_were_kept_get_a_line_and_can_be_had_again(d
     cnn = study.cnn(0)
 
     def as_it_was(attempt):
-        result = execute.compute(cnn, Workplace(store), attempt)
-        for name in [name for name in result.weights if name.startswith(parent_checkpoints.MOMENTS)]:
+        result = execute.compute_run(cnn, RunContext(store), attempt)
+        for name in [name for name in result.weights if name.startswith(cnn_checkpoints.MOMENTS)]:
             del result.weights[name]
         return result
 
     store.ensure(cnn, as_it_was)
     file = tmp_path / key_of(cnn) / "weights.safetensors"
     with pytest.raises(UserError) as error:
-        sweep.ensure(study, store, progress=False)
+        study_runner.run_study(study, store, progress=False)
     assert str(error.value) == (
         f"cnn seed=0 was computed before its optimiser was kept with its weights: remove {file}, and they are"
         " computed again"
     )
     assert len(list(tmp_path.glob("*/manifest.json"))) == 1  # nothing was begun
-    fresh = sweep.ensure(done[1].study, store, progress=False)  # which needs none
+    fresh = study_runner.run_study(done[1].study, store, progress=False)  # which needs none
     file.unlink()
-    again = sweep.ensure(study, store, progress=False)
+    again = study_runner.run_study(study, store, progress=False)
     assert again.efcn(2, 0).history == done[0].efcn(2, 0).history
     assert fresh.efcn(2, 0).history == done[1].efcn(2, 0).history
 

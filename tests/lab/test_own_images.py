@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from efcnlab import cli
 from efcnlab.config import studies
-from efcnlab.config.runs import Data, Holds
-from efcnlab.run import recompute, study_images, sweep
-from efcnlab.run.execute import Workplace
-from efcnlab.store import export
+from efcnlab.config.dataset import Dataset, DatasetContents
+from efcnlab.run import recompute, study_images, study_runner
+from efcnlab.run.run_context import RunContext
+from efcnlab.store import export, recorded_study
 from efcnlab.store.files import digest_of
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.data import datasets, own_images
@@ -41,7 +41,7 @@ def written(folder, name="mine.safetensors", **changes):
 
 def data_of(path):
     """What a study file says of a file."""
-    return json.loads("{" + study_images.entry(path) + "}")["data"]
+    return json.loads("{" + study_images.study_file_entry(path) + "}")["data"]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def mine(tmp_path_factory):
 def done(mine):
     """The study, computed, in a store of its own."""
     study, store = studies.load(str(mine)), Store(mine.parent / "runs")
-    sweep.ensure(study, store, progress=False)
+    study_runner.run_study(study, store, progress=False)
     return study, store
 
 
@@ -67,7 +67,7 @@ def test_the_same_images_and_layers_give_the_same_numbers_as_by_name(done, tmp_p
     file = tmp_path / "named.json"
     file.write_text(json.dumps(BRIEF), "utf-8")
     named = studies.load(str(file))
-    sweep.ensure(named, Store(tmp_path / "runs"), progress=False)
+    study_runner.run_study(named, Store(tmp_path / "runs"), progress=False)
     pairs = list(zip(studies.runs(study), studies.runs(named), strict=True))
     assert len(pairs) == 5
     for run, other in pairs:
@@ -94,34 +94,36 @@ def test_the_digest_is_in_the_key_and_the_place_is_not(mine, tmp_path):
 
 def test_no_run_and_no_record_names_the_place(done, mine, tmp_path):
     study, store = done
-    folder = export.export(study, store, tmp_path / "results", "efcn run mine.json")
+    folder = export.export_study(study, store, tmp_path / "results", "efcn run mine.json")
     for file in (*store.root.rglob("*.json"), *folder.rglob("*.json")):
         assert str(mine.parent) not in file.read_text("utf-8"), file
-    assert export.read_index(folder).study["data"]["file"] == "mine.safetensors"
+    assert recorded_study.read_index(folder).study["data"]["file"] == "mine.safetensors"
 
 
 def test_recorded_imported_verified_and_trained_again(done, mine, tmp_path, monkeypatch):
     study, store = done
     monkeypatch.delenv("EFCN_DATA", raising=False)
-    folder = export.export(study, store, tmp_path / "results", "efcn run mine.json")
-    assert export.verify(folder) == []
-    assert export.import_(folder, Store(tmp_path / "other")).new == 5
+    folder = export.export_study(study, store, tmp_path / "results", "efcn run mine.json")
+    assert recorded_study.verify_study(folder) == []
+    assert recorded_study.import_study(folder, Store(tmp_path / "other")).new == 5
     # drawn from the record alone: the file of images is not there
     monkeypatch.chdir(tmp_path)
-    results = sweep.ensure(export.study_of(export.read_index(folder)), Store(tmp_path / "other"), progress=False)
+    results = study_runner.run_study(
+        recorded_study.indexed_study(recorded_study.read_index(folder)), Store(tmp_path / "other"), progress=False
+    )
     assert results.cnn(0).history == store.get(key_of(study.cnn(0))).history
     # trained again, where it is
     with pytest.raises(UserError, match=r"images mine\.safetensors: No such file.*EFCN_DATA"):
-        recompute.recompute(folder, 5, seed=0)
+        recompute.recompute_runs(folder, 5, seed=0)
     monkeypatch.setenv("EFCN_DATA", str(mine.parent))
-    assert {comparison.words for comparison in recompute.recompute(folder, 5, seed=0)} == {"the same bytes"}
-    assert all(c.same for c in recompute.recompute(folder, 1, seed=1, data_root=str(mine.parent)))
+    assert {comparison.description for comparison in recompute.recompute_runs(folder, 5, seed=0)} == {"the same bytes"}
+    assert all(c.same for c in recompute.recompute_runs(folder, 1, seed=1, data_root=str(mine.parent)))
 
 
 def test_a_run_cut_off_goes_on_with_the_same_bytes(done, mine, tmp_path, monkeypatch):
     study, store = done
-    again = Store(tmp_path / "runs", every=0)
-    from efcnlab.run import execute as computing
+    again = Store(tmp_path / "runs", checkpoint_interval=0)
+    from efcnlab.run import training_run as computing
 
     paused = 0
     original = computing.Pause
@@ -135,10 +137,10 @@ def test_a_run_cut_off_goes_on_with_the_same_bytes(done, mine, tmp_path, monkeyp
 
     monkeypatch.setattr(computing, "Pause", stop)
     with pytest.raises(KeyboardInterrupt):
-        sweep.ensure(study, again, progress=False)
+        study_runner.run_study(study, again, progress=False)
     monkeypatch.undo()
     assert again.state(key_of(study.cnn(0))).name == "interrupted"
-    sweep.ensure(study, again, progress=False)
+    study_runner.run_study(study, again, progress=False)
     for run in studies.runs(study):
         assert digest_of(again.root / key_of(run) / "record.json") == digest_of(
             store.root / key_of(run) / "record.json"
@@ -152,7 +154,7 @@ def test_a_changed_file_is_never_taken_for_the_one_of_the_study(mine, tmp_path):
     content[-1] ^= 1
     (tmp_path / "copy" / "mine.safetensors").write_bytes(content)
     with pytest.raises(UserError, match=rf"SHA-256 [0-9a-f]{{64}}, not {study.data.sha256}: it is another file"):
-        sweep.ensure(study, Store(tmp_path / "runs"), progress=False)
+        study_runner.run_study(study, Store(tmp_path / "runs"), progress=False)
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").glob("*/manifest.json"))
 
 
@@ -163,23 +165,23 @@ def test_what_the_study_says_of_the_file_is_compared(mine, tmp_path):
     file = tmp_path / "wrong.json"
     file.write_text(json.dumps(content), "utf-8")
     with pytest.raises(UserError, match=r"hold .*\"classes\":10.*, not .*\"classes\":11.* as the study says"):
-        sweep.ensure(studies.load(str(file)), Store(tmp_path / "runs"), progress=False)
+        study_runner.run_study(studies.load(str(file)), Store(tmp_path / "runs"), progress=False)
 
 
 def test_the_file_is_looked_for_where_the_study_says_then_in_efcn_data(mine, tmp_path, monkeypatch):
-    data = Data(**json.loads(mine.read_text("utf-8"))["data"])
+    data = Dataset(**json.loads(mine.read_text("utf-8"))["data"])
     monkeypatch.delenv("EFCN_DATA", raising=False)
-    assert study_images.place(data.anywhere, None) is None
-    assert study_images.place(data, None) == "mine.safetensors"
+    assert study_images.image_location(data.without_file, None) is None
+    assert study_images.image_location(data, None) == "mine.safetensors"
     monkeypatch.setenv("EFCN_DATA", str(mine.parent))
-    assert study_images.place(data, None) == str(mine.parent / "mine.safetensors")
-    assert study_images.place(data, tmp_path) == str(tmp_path / "mine.safetensors")
+    assert study_images.image_location(data, None) == str(mine.parent / "mine.safetensors")
+    assert study_images.image_location(data, tmp_path) == str(tmp_path / "mine.safetensors")
     monkeypatch.chdir(mine.parent)
-    assert study_images.place(data, tmp_path) == "mine.safetensors"
-    assert study_images.place(Data(name="digits"), tmp_path) == str(tmp_path)
+    assert study_images.image_location(data, tmp_path) == "mine.safetensors"
+    assert study_images.image_location(Dataset(name="digits"), tmp_path) == str(tmp_path)
     with pytest.raises(UserError, match="says not where its images are: give data a file"):
-        study_images.load(data.anywhere, None)
-    assert study_images.load(Data(name="digits")).classes == 10
+        study_images.load_images(data.without_file, None)
+    assert study_images.load_images(Dataset(name="digits")).classes == 10
 
 
 X, Y = torch.arange(2 * 3 * 4 * 5, dtype=torch.uint8).view(2, 3, 4, 5), torch.tensor([0, 1])
@@ -216,7 +218,7 @@ def test_what_cannot_be_trained_on_gets_one_line(changes, words, tmp_path, capsy
     path = tmp_path / "bad.safetensors"
     safetensors.torch.save_file({part: array.clone() for part, array in arrays.items() if array is not None}, path)
     with pytest.raises(UserError, match=rf"^(?=[^\n]*\Z).*{words}"):
-        study_images.entry(path)
+        study_images.study_file_entry(path)
     assert cli.main(["data", str(path)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 
@@ -256,8 +258,8 @@ def test_each_channel_is_normalised_over_the_images_in_use(tmp_path_factory, dty
     safetensors.torch.save_file({"train_x": x, "train_y": y, "test_x": x.flip(0), "test_y": y.flip(0)}, path)
     content = data_of(path)
     assert content["holds"] == {"train": n, "test": n, "shape": list(shape), "classes": 3}
-    run = Data(**content, train=n - 1)
-    train, test = Workplace(Store(path.parent), data_root=content["file"]).splits(run)
+    run = Dataset(**content, train=n - 1)
+    train, test = RunContext(Store(path.parent), data_root=content["file"]).splits(run)
     reference = x.double()
     mean, deviation = reference[:-1].mean((0, 2, 3), keepdim=True), reference[:-1].std((0, 2, 3), False, keepdim=True)
     torch.testing.assert_close(train.x.double(), (reference[:-1] - mean) / deviation, rtol=1e-5, atol=1e-4)
@@ -272,7 +274,7 @@ def test_a_channel_that_never_changes_is_told_before_anything_is_trained(tmp_pat
     path = written(tmp_path, train_x=x, test_x=x[:360].clone())
     study = studies.load("digits", data=data_of(path))
     with pytest.raises(UserError, match=r"channel 1 of the 1437 training images of mine\.safetensors is 3 everywhere"):
-        sweep.ensure(study, Store(tmp_path / "runs"), progress=False)
+        study_runner.run_study(study, Store(tmp_path / "runs"), progress=False)
 
 
 @pytest.mark.parametrize(
@@ -297,16 +299,16 @@ def test_wrong_data_in_a_study_gets_one_line(data, words):
 
 
 def test_what_holds_says_is_what_a_study_needs():
-    holds = Holds(train=100, test=20, shape=(2, 9, 7), classes=4)
-    data = Data(sha256="0" * 64, holds=holds, train=90)
-    assert (data.shape, data.classes, data.train_images, data.test_images, data.held_images) == (
+    holds = DatasetContents(train=100, test=20, shape=(2, 9, 7), classes=4)
+    data = Dataset(sha256="0" * 64, holds=holds, train=90)
+    assert (data.shape, data.classes, data.train_images, data.test_images, data.held_out_images) == (
         (2, 9, 7),
         4,
         90,
         20,
         10,
     )
-    assert Data(name="digits").contents == Holds(train=1437, test=360, shape=(1, 8, 8), classes=10)
+    assert Dataset(name="digits").contents == DatasetContents(train=1437, test=360, shape=(1, 8, 8), classes=10)
 
 
 def test_the_command_prints_what_a_study_file_needs(tmp_path, capsys):
@@ -314,4 +316,4 @@ def test_the_command_prints_what_a_study_file_needs(tmp_path, capsys):
     assert cli.main(["data", str(path)]) == 0
     content = json.loads("{" + capsys.readouterr().out + "}")["data"]
     assert content["sha256"] == digest_of(path).sha256
-    assert studies.load("digits", data=content).data == Data(**content)
+    assert studies.load("digits", data=content).data == Dataset(**content)

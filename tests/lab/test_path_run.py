@@ -1,6 +1,7 @@
 """Path runs as a user gets them: every method between any ends, measured alike, interrupted without a trace."""
 
 import shutil
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -9,8 +10,8 @@ from efcnlab.config.path_methods import METHODS
 from efcnlab.config.runs import Evaluation
 from efcnlab.config.studies import PathRun, load
 from efcnlab.config.studies import runs as runs_of
-from efcnlab.run import execute, path_run, schedule, sweep
-from efcnlab.run.execute import Workplace
+from efcnlab.run import compute_estimate, disk_estimate, execute, path_run, run_networks, study_runner
+from efcnlab.run.run_context import RunContext
 from efcnlab.store.run_store import Store, key_of
 from efcnlib import metrics
 from efcnlib.data import datasets
@@ -19,6 +20,7 @@ from efcnlib.errors import UserError
 from efcnlib.landscape import StoppingCriterion
 from efcnlib.resumable import finish
 from surfaces import interrupted, same
+from toy_runs import parts_when_interrupted
 
 POINTS = 61
 TINY = {
@@ -43,7 +45,7 @@ def tiny(**changes):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    return sweep.ensure(tiny(), Store(tmp_path_factory.mktemp("runs")), progress=False)
+    return study_runner.run_study(tiny(), Store(tmp_path_factory.mktemp("runs")), progress=False)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -72,19 +74,20 @@ def test_every_method_is_measured_alike_between_the_same_networks(results, metho
 @pytest.mark.parametrize("method", ["string", "output", "linear"])
 def test_a_study_says_on_which_images_and_in_which_precision_paths_are_measured(results, method):
     before = results.path(method, 2, 0).history
-    run, place = results.study.path(method, 2, 0), Workplace(results.store)
+    run, place = results.study.path(method, 2, 0), RunContext(results.store)
     assert run.evaluation is None
     changed = run.model_copy(update={"evaluation": Evaluation(stride=3)})
-    history, arrays, _ = finish(execute.work(changed, place))
+    found = finish(execute.computation(changed, place))
+    history, arrays = found.history, found.arrays
     for name in ("held_loss", "test_loss", "test_accuracy"):
         assert history[name] == before[name]
     train, _ = place.splits(run.end.data)
-    net = execute.dense_end(run.end, results.store)
+    net = run_networks.final_dense_network(run.end, results.store)
     assert history["train_loss"] != before["train_loss"]
     loss, accuracy = metrics.evaluate(net, Split(train.x[::3], train.y[::3])).tolist()
     assert (history["train_loss"][-1], history["train_accuracy"][-1]) == pytest.approx((loss, accuracy), rel=1e-5)
     assert same(dict(arrays), dict(results.path(method, 2, 0).arrays))  # the plane is over few images anyway
-    assert schedule.cost(changed) < schedule.cost(run)
+    assert compute_estimate.compute_cost(changed) < compute_estimate.compute_cost(run)
     study = tiny(evaluation={"own_precision": True, "stride": 3}, precision="bf16")
     assert study.path(method, 2, 0).evaluation == study.evaluation
     own = run.model_copy(update={"evaluation": Evaluation(own_precision=True)})
@@ -95,18 +98,18 @@ def test_a_study_says_on_which_images_and_in_which_precision_paths_are_measured(
 
 @pytest.mark.parametrize("method", ["string", "band"])
 def test_a_path_that_is_to_rest_says_whether_it_does(results, method):
-    run, place = results.study.path(method, 2, 0), Workplace(results.store)
+    run, place = results.study.path(method, 2, 0), RunContext(results.store)
     how = run.relaxation.model_copy(
         update={"rest": StoppingCriterion(window=10, tolerance=0.5), "steps": 400, "lr": 0.05}
     )
     until = run.model_copy(update={method: how})
-    history, _, _ = finish(execute.work(until, place))
+    history = finish(execute.computation(until, place)).history
     assert history[f"{method}_stopped"]
     assert 30 <= len(history[f"{method}_loss"]) < 400 * getattr(how, "cycles", 1)
-    result, cuts = interrupted(lambda state: execute.work(until, place, state), 0, most=12)
+    result, cuts = interrupted(lambda state: execute.computation(until, place, state), 0, most=12)
     assert cuts >= 1
-    assert same(result[0], history)
-    assert schedule.disk(until).running > schedule.disk(run).running
+    assert same(result.history, history)
+    assert disk_estimate.estimate_disk(until).while_running > disk_estimate.estimate_disk(run).while_running
 
 
 def test_relaxed_paths_tell_how_they_fell(results):
@@ -132,44 +135,32 @@ def test_planes_hold_the_loss_and_the_path(results):
 
 def test_a_path_that_stays_straight_has_no_plane(results):
     study = tiny(path_methods=("string",), path_times=(2,), string={"stiffness": 1e12, "points": 3, "steps": 1})
-    record = sweep.ensure(study, results.store, progress=False).path("string", 2, 0)
+    record = study_runner.run_study(study, results.store, progress=False).path("string", 2, 0)
     assert not record.arrays
     assert record.history["length"] == pytest.approx(record.history["straight"], rel=1e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_interrupted_path_run_has_the_same_bits(results, method):
-    run, place = results.study.path(method, 2, 0), Workplace(results.store)
-    whole = finish(execute.work(run, place))
+    run, place = results.study.path(method, 2, 0), RunContext(results.store)
+    whole = finish(execute.computation(run, place))
     record = results.path(method, 2, 0)
-    assert same(whole[0], record.history)
-    assert same(dict(sorted(whole[1].items())), dict(sorted(record.arrays.items())))
+    assert same(whole.history, record.history)
+    assert same(dict(sorted(whole.arrays.items())), dict(sorted(record.arrays.items())))
     for seed in range(2):
-        result, cuts = interrupted(lambda state: execute.work(run, place, state), seed, most=2)
+        result, cuts = interrupted(lambda state: execute.computation(run, place, state), seed, most=2)
         assert cuts >= 1
-        assert same(result, whole)
+        assert same(asdict(result), asdict(whole))
 
 
 @pytest.mark.parametrize("method", ["band", "bezier", "output"])
 def test_a_path_run_goes_on_from_its_checkpoints_to_the_same_bytes(results, method, tmp_path):
     shutil.copytree(results.store.root, tmp_path / "runs")
-    store, run = Store(tmp_path / "runs", every=0), results.study.path(method, 0, 0)
+    store, run = Store(tmp_path / "runs", checkpoint_interval=0), results.study.path(method, 0, 0)
     folder = store.root / key_of(run)
     before = (folder / "record.json").read_bytes(), (folder / "arrays.safetensors").read_bytes()
     shutil.rmtree(folder)
-    seen = []
-
-    def stop(pause):
-        seen.append(pause.fraction)
-        if len(seen) in (2, 5, 9):
-            raise KeyboardInterrupt
-
-    for _ in range(20):
-        try:
-            store.ensure(run, lambda attempt: execute.compute(run, Workplace(store), attempt, stop))
-            break
-        except KeyboardInterrupt:
-            assert store.state(key_of(run)).part == pytest.approx(seen[-1])
+    seen = parts_when_interrupted(store, run, at=(2, 5, 9))
     assert seen == sorted(set(seen))  # nothing was done twice
     assert ((folder / "record.json").read_bytes(), (folder / "arrays.safetensors").read_bytes()) == before
     assert store.get(key_of(run)).info["attempts"] > 1
@@ -189,7 +180,7 @@ def test_ends_are_chosen_by_parameter(results, start, end, label):
     study = tiny(path_start=start, path_end=end, **few)
     run = study.path("linear", 2, 0)
     assert run.label == f"linear path {label}"
-    done = sweep.ensure(study, results.store, progress=False).path("linear", 2, 0)
+    done = study_runner.run_study(study, results.store, progress=False).path("linear", 2, 0)
     for k, training in ((0, run.start), (-1, run.end)):
         record = results.store.get(key_of(training)).history
         assert done.history["train_loss"][k] == pytest.approx(record["train_loss"][-1], rel=1e-5)
@@ -213,11 +204,11 @@ def test_where_all_training_images_are_in_use_one_half_of_the_test_images_choose
     pictures = datasets.load("digits")
     study = tiny(data={"train": None, "test": 101})
     train, test = to_device(pictures, test=101)
-    found = path_run.splits(study.data, train, test, "cpu")
+    found = path_run.path_splits(study.data, train, test, "cpu")
     assert [len(split) for split in found.values()] == [1437, 50, 51]
     assert torch.equal(torch.cat([found["held"].x, found["report"].x]), test.x)
     rows = {"held_loss": [1.0, 3.0], "report_loss": [2.0, 5.0]}
-    whole = path_run.complete(
+    whole = path_run.with_test_results(
         rows, {"held": Split(test.x[:25], test.y[:25]), "report": Split(test.x[:75], test.y[:75])}
     )
     assert whole["test_loss"] == [1.75, 4.5]
@@ -240,7 +231,7 @@ def test_weights_that_were_cleaned_away_are_named_with_what_to_do(results, tmp_p
     store, run = Store(tmp_path / "runs"), results.study.path("linear", 2, 0)
     (store.root / key_of(run.end) / "weights.safetensors").unlink()
     with pytest.raises(UserError, match=r"the weights of efcn tw=2 seed=0 are not in .*compute"):
-        execute.work(run, Workplace(store))
+        execute.computation(run, RunContext(store))
 
 
 @pytest.mark.parametrize(

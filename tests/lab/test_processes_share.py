@@ -5,7 +5,7 @@ import warnings
 
 import chaos
 from efcnlab.config import studies
-from efcnlab.run import sweep
+from efcnlab.run import study_runner
 from efcnlab.store.leases import lease_on
 from efcnlab.store.run_store import Store, key_of
 from test_sweep import tiny
@@ -16,16 +16,16 @@ COUNT = 4
 
 def ask(root, name: str) -> None:
     """Ask for the whole study, and leave a file for each run that this process computes."""
-    real = sweep.compute
+    real = study_runner.compute_run
 
     def compute(run, *arguments):
         (root / f"{name} computed {key_of(run)}").touch()
         return real(run, *arguments)
 
-    sweep.compute = compute
+    study_runner.compute_run = compute
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        results = sweep.ensure(tiny(seeds=(0, 1)), Store(root / "runs"), threads=1, progress=False)
+        results = study_runner.run_study(tiny(seeds=(0, 1)), Store(root / "runs"), threads=1, progress=False)
     assert results.path("string", 2, 1).history["test_loss"]
     (root / f"{name} is done").touch()
 

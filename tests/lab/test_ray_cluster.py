@@ -72,7 +72,9 @@ def killer(root, count: int, done: threading.Event, killed: list[int]) -> thread
 
 
 def computed(root, address: str, **options):
-    return ray_cluster.ensure(STUDY, Store(root, every=0), Cluster(address=address), progress=False, **options)
+    return ray_cluster.run_study_on_ray(
+        STUDY, Store(root, checkpoint_interval=0), Cluster(address=address), progress=False, **options
+    )
 
 
 def test_a_study_on_a_cluster_has_the_bytes_of_a_serial_one_though_processes_are_killed(nodes, serial, tmp_path):
@@ -129,7 +131,7 @@ def test_a_run_whose_process_always_dies_is_named_with_its_log(nodes, tmp_path):
 
 def test_what_a_run_says_or_fails_with_arrives_with_its_log(tmp_path):
     """The function that Ray runs, called here: a damaged parent is told of, a wrong device is an error."""
-    how = {"root": str(tmp_path), "fallbacks": [], "every": 0, "lease": 60.0, "device": "cpu", "data_root": None}
+    how = {"store": {"root": str(tmp_path), "checkpoint_interval": 0}, "device": "cpu", "data_root": None}
     how |= {"engine": {"update": "fused"}, "threads": 1}
     cnn, efcn_run = STUDY.cnn(0), STUDY.relaxed("efcn", 0, 0)
     assert ray_cluster._ensure("Training", cnn.model_dump_json(), how) == (None, [])
@@ -141,14 +143,14 @@ def test_what_a_run_says_or_fails_with_arrives_with_its_log(tmp_path):
     weights.write_bytes(weights.read_bytes()[::-1])
     failure, _ = ray_cluster._ensure("Training", efcn_run.model_dump_json(), how)
     assert failure.startswith("the weights of cnn seed=0 are not in")
-    log = ray_cluster.log_file(tmp_path, key_of(efcn_run)).read_text()
+    log = ray_cluster.run_log_file(tmp_path, key_of(efcn_run)).read_text()
     assert "cnn seed=0 in" in log
     assert "is damaged" in log
     assert failure in log
     assert ray_cluster._ensure("Training", cnn.model_dump_json(), how) == (None, [])  # set aside, computed again
     failure, _ = ray_cluster._ensure("Training", efcn_run.model_dump_json(), how)
     assert failure is None
-    assert not ray_cluster.log_file(tmp_path, key_of(efcn_run)).exists()
+    assert not ray_cluster.run_log_file(tmp_path, key_of(efcn_run)).exists()
 
 
 @pytest.mark.parametrize(
@@ -176,9 +178,9 @@ def test_mistakes_get_one_line(arguments, told, tmp_path):
 
 def test_more_than_any_node_has_is_refused(nodes, tmp_path):
     with pytest.raises(UserError, match=r"no node of the cluster can take a run of 2 threads and 0 GPUs: it has 2 CPU"):
-        ray_cluster.ensure(STUDY, Store(tmp_path), Cluster(address=nodes.address, threads=2), progress=False)
+        ray_cluster.run_study_on_ray(STUDY, Store(tmp_path), Cluster(address=nodes.address, threads=2), progress=False)
     with pytest.raises(UserError, match=r"1 threads and 0.5 GPUs: it has 2 CPU, 0 GPU"):
-        ray_cluster.ensure(
+        ray_cluster.run_study_on_ray(
             STUDY, Store(tmp_path), Cluster(address=nodes.address, gpus=0.5), device="cuda", progress=False
         )
     assert os.listdir(tmp_path) == []

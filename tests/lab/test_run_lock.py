@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efcnlab.store import checkpoints, files
-from efcnlab.store.checkpoints import Saved
+from efcnlab.store.checkpoints import Checkpoint
 from efcnlab.store.leases import lease_on
-from efcnlab.store.run_lock import LeaseLostError, progress_file, resume_folder
-from efcnlab.store.run_store import Busy, Result, Store
+from efcnlab.store.run_lock import LeaseLostError, checkpoint_folder, progress_file
+from efcnlab.store.run_store import Result, RunBusyError, Store
 from efcnlib.errors import UserError
 from efcnlib.resumable import Pause, ResumeState
 from test_run_folder import Bomb
@@ -63,7 +63,7 @@ def cut_off(store: Store, after: int) -> None:
 
     def compute(attempt) -> Result:
         for pause in (going := walk(attempt.state)):
-            attempt.pause(pause)
+            attempt.record_pause(pause)
             steps.append(pause.fraction)
             if len(steps) == after:
                 going.close()
@@ -75,7 +75,7 @@ def cut_off(store: Store, after: int) -> None:
 
 def completed(store: Store) -> tuple:
     parts = []
-    record = store.ensure(CONFIG, lambda attempt: attempt.finish(walk(attempt.state), parts.append))
+    record = store.ensure(CONFIG, lambda attempt: attempt.run_to_end(walk(attempt.state), parts.append))
     return record, parts
 
 
@@ -83,7 +83,7 @@ def completed(store: Store) -> tuple:
 @given(cuts=st.lists(st.integers(1, 3), max_size=4))
 def test_a_run_interrupted_any_number_of_times_has_the_same_bytes(tmp_path_factory, cuts):
     root = tmp_path_factory.mktemp("runs")
-    store = Store(root, every=0)
+    store = Store(root, checkpoint_interval=0)
     done = 0
     for cut in cuts:
         if done + cut < STEPS:
@@ -99,23 +99,23 @@ def test_a_run_interrupted_any_number_of_times_has_the_same_bytes(tmp_path_facto
 
 
 def test_checkpoints_are_kept_no_more_often_than_asked_for(tmp_path):
-    cut_off(Store(tmp_path, every=1000), 3)
-    assert not resume_folder(tmp_path, KEY).exists()
+    cut_off(Store(tmp_path, checkpoint_interval=1000), 3)
+    assert not checkpoint_folder(tmp_path, KEY).exists()
     assert Store(tmp_path).state(KEY).name == "waiting"
     assert len(completed(Store(tmp_path))[1]) == STEPS
 
 
 def test_seconds_and_attempts_add_up(tmp_path):
-    store = Store(tmp_path, every=0)
+    store = Store(tmp_path, checkpoint_interval=0)
     cut_off(store, 2)
-    saved = checkpoints.load(resume_folder(tmp_path, KEY), KEY)
+    saved = checkpoints.load(checkpoint_folder(tmp_path, KEY), KEY)
     assert saved.attempts == 1
     seen = []
 
     def compute(attempt) -> Result:
         time.sleep(0.05)
         seen.append((attempt.attempts, attempt.seconds))
-        return attempt.finish(walk(attempt.state))
+        return attempt.run_to_end(walk(attempt.state))
 
     store.ensure(CONFIG, compute)
     ((attempts, seconds),) = seen
@@ -154,7 +154,7 @@ def test_a_checkpoint_gives_back_what_was_kept_last(tmp_path_factory, first, sec
     folder = tmp_path_factory.mktemp("root") / f"{KEY}.resume"
     assert checkpoints.load(folder, KEY) is None
     for state in (first, second):
-        checkpoints.save(folder, KEY, Saved(state, 0.5, 1.5, 2))
+        checkpoints.save(folder, KEY, Checkpoint(state, 0.5, 1.5, 2))
         again = checkpoints.load(folder, KEY)
         assert json.dumps(again.state.numbers, sort_keys=True) == json.dumps(state.numbers, sort_keys=True)
         assert same(again.state.tensors, state.tensors)
@@ -180,9 +180,9 @@ def damage(folder, how: str, chance: random.Random) -> None:
 @pytest.mark.parametrize("how", ["bit", "cut", "pickle", "gone"])
 def test_a_damaged_checkpoint_is_never_used(tmp_path, how):
     for seed in range(15):
-        store = Store(tmp_path / f"{seed}", every=0)
+        store = Store(tmp_path / f"{seed}", checkpoint_interval=0)
         cut_off(store, 3)
-        folder = resume_folder(store.root, KEY)
+        folder = checkpoint_folder(store.root, KEY)
         damage(folder, how, random.Random(seed))
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
@@ -200,20 +200,20 @@ def test_a_damaged_checkpoint_is_never_used(tmp_path, how):
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
-    store = Store(tmp_path, every=0)
+    store = Store(tmp_path, checkpoint_interval=0)
     cut_off(store, 2)
-    with pytest.raises(files.Damage, match=f"belongs to run {KEY[:12]}"):
-        checkpoints.load(resume_folder(tmp_path, KEY), "0" * 64)
+    with pytest.raises(files.DamageError, match=f"belongs to run {KEY[:12]}"):
+        checkpoints.load(checkpoint_folder(tmp_path, KEY), "0" * 64)
 
 
 def test_a_checkpoint_on_a_full_disk_is_one_line_and_the_last_one_stays(tmp_path):
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=512k", "tmpfs") as disk:
         folder = disk / f"{KEY}.resume"
         small = ResumeState({"at": 1}, {"x": torch.rand(20_000)})
-        checkpoints.save(folder, KEY, Saved(small, 0.1, 1.0, 1))
+        checkpoints.save(folder, KEY, Checkpoint(small, 0.1, 1.0, 1))
         for size in (1_000_000, 110_000):  # too large in any case; too large beside the other
             with pytest.raises(UserError, match=r"make room"):
-                checkpoints.save(folder, KEY, Saved(ResumeState({}, {"x": torch.rand(size)}), 0.2, 2.0, 1))
+                checkpoints.save(folder, KEY, Checkpoint(ResumeState({}, {"x": torch.rand(size)}), 0.2, 2.0, 1))
             assert torch.equal(checkpoints.load(folder, KEY).state.tensors["x"], small.tensors["x"])
         assert len(names(folder)) == 2
 
@@ -230,7 +230,7 @@ def die_keeping(root, n: int) -> None:
             return real(*arguments)
 
         setattr(module, name, deadly)
-    checkpoints.save(root / f"{KEY}.resume", KEY, Saved(ResumeState({"at": 2}), 0.2, 2.0, 1))
+    checkpoints.save(root / f"{KEY}.resume", KEY, Checkpoint(ResumeState({"at": 2}), 0.2, 2.0, 1))
     os._exit(0)
 
 
@@ -239,14 +239,14 @@ def test_a_killed_checkpoint_leaves_the_old_or_the_new_one(tmp_path):
     for n in range(12):
         root = tmp_path / str(n)
         root.mkdir()
-        checkpoints.save(root / f"{KEY}.resume", KEY, Saved(ResumeState({"at": 1}), 0.1, 1.0, 1))
+        checkpoints.save(root / f"{KEY}.resume", KEY, Checkpoint(ResumeState({"at": 1}), 0.1, 1.0, 1))
         process = PROCESSES.Process(target=die_keeping, args=(root, n))
         process.start()
         process.join()
         at = checkpoints.load(root / f"{KEY}.resume", KEY).state.numbers["at"]
         assert at == 2 or process.exitcode
         seen.add((at, process.exitcode))
-        checkpoints.save(root / f"{KEY}.resume", KEY, Saved(ResumeState({"at": 3}), 0.3, 3.0, 1))
+        checkpoints.save(root / f"{KEY}.resume", KEY, Checkpoint(ResumeState({"at": 3}), 0.3, 3.0, 1))
         assert len(names(root / f"{KEY}.resume")) == 2  # what the kill left is gone
     assert seen == {(1, -signal.SIGKILL), (2, -signal.SIGKILL), (2, 0)}
 
@@ -270,7 +270,7 @@ def test_a_dead_machines_lease_ends_after_its_time_and_a_live_ones_does_not(tmp_
     with marker.open("r+") as stream:
         stream.write(text.replace(host, "x" * len(host)))
     store = Store(tmp_path, lease=2.0)
-    with pytest.raises(Busy):
+    with pytest.raises(RunBusyError):
         store.ensure_all([CONFIG], never, wait=False)
     time.sleep(4)
     assert store.state(KEY).name == "running"  # renewed, however long it takes
@@ -284,7 +284,7 @@ def test_a_dead_machines_lease_ends_after_its_time_and_a_live_ones_does_not(tmp_
 
 def test_who_lost_its_lease_leaves_the_run_to_the_other(tmp_path):
     """A machine that was suspended, say: its lease ran out, another process took it and is done."""
-    store, other = Store(tmp_path, every=0, lease=1.0), Store(tmp_path, lease=1.0)
+    store, other = Store(tmp_path, checkpoint_interval=0, lease=1.0), Store(tmp_path, lease=1.0)
     computed = []
 
     def compute(attempt) -> Result:
@@ -297,7 +297,7 @@ def test_who_lost_its_lease_leaves_the_run_to_the_other(tmp_path):
         thread.start()
         thread.join()
         attempt.lease._report_compromise(attempt.lease._claim, "owner-changed", None, "")
-        attempt.check()
+        attempt.check_lease()
         pytest.fail("went on without a lease")
 
     assert store.ensure(CONFIG, compute).history == result().history
@@ -305,12 +305,12 @@ def test_who_lost_its_lease_leaves_the_run_to_the_other(tmp_path):
 
 
 def test_progress_is_shown_while_a_run_is_computed_and_gone_after(tmp_path):
-    store = Store(tmp_path, every=0)
+    store = Store(tmp_path, checkpoint_interval=0)
     seen = []
 
     def compute(attempt) -> Result:
         for _ in range(2):
-            attempt.pause(Pause(0.25, lambda: ResumeState({})))
+            attempt.record_pause(Pause(0.25, lambda: ResumeState({})))
         seen.append(store.state(KEY))
         return result()
 
@@ -318,7 +318,7 @@ def test_progress_is_shown_while_a_run_is_computed_and_gone_after(tmp_path):
     (state,) = seen
     assert (state.name, state.part) == ("running", 0.25)
     assert state.progress.process == os.getpid()
-    assert state.silent < 60
+    assert state.silent_seconds < 60
     assert not progress_file(tmp_path, KEY).exists()
 
 

@@ -184,7 +184,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, part,
         store.ensure(Config(seed=1), lambda attempt: large(arrays=1000))
         with monkeypatch.context() as patch:
             if "No space" in told:
-                patch.setattr(files, "room", lambda *_: None)
+                patch.setattr(files, "check_free_space", lambda *_: None)
             with pytest.raises(UserError, match=rf"{told}.*make room") as raised:
                 store.ensure(CONFIG, lambda attempt: large(**{part: 100_000}))
         assert "\n" not in str(raised.value)
@@ -239,7 +239,7 @@ def test_what_a_computation_raises_passes_and_leaves_nothing(tmp_path, error):
 
 def test_importing_is_light():
     heavy = "{'matplotlib', 'ray', 'papermill', 'sklearn', 'jupyter_book'}"
-    script = f"import sys, efcnlib, efcnlab.cli, efcnlab.run.sweep; sys.exit(bool({heavy} & set(sys.modules)))"
+    script = f"import sys, efcnlib, efcnlab.cli, efcnlab.run.study_runner; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 

@@ -5,12 +5,13 @@ import os
 import pytest
 
 from efcnlab.config import studies
-from efcnlab.run import schedule, status, sweep
-from efcnlab.run.execute import Workplace, compute
+from efcnlab.run import disk_estimate, schedule, status, study_runner
+from efcnlab.run.execute import compute_run
+from efcnlab.run.run_context import RunContext
 from efcnlab.store import checkpoints
-from efcnlab.store.checkpoints import Saved
+from efcnlab.store.checkpoints import Checkpoint
 from efcnlab.store.leases import lease_on
-from efcnlab.store.run_lock import Progress, progress_file, resume_folder
+from efcnlab.store.run_lock import Progress, checkpoint_folder, progress_file
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 from efcnlib.resumable import ResumeState
@@ -23,17 +24,17 @@ from test_sweep import tiny
 def done(tmp_path_factory):
     """A finished study's store."""
     store = Store(tmp_path_factory.mktemp("runs"))
-    sweep.ensure(tiny(), store, threads=1, progress=False)
+    study_runner.run_study(tiny(), store, threads=1, progress=False)
     return store
 
 
 def test_todo_has_parents_first_and_ready_are_those_without_waiting_ones():
-    todo = schedule.todo(studies.runs(tiny()), Store("nowhere"))
+    todo = schedule.missing_runs(studies.runs(tiny()), Store("nowhere"))
     assert sorted(map(key_of, todo)) == sorted(map(key_of, studies.runs(tiny())))
     for run in todo:
         assert all(todo.index(parent) < todo.index(run) for parent in run.parents)
-    assert [run.label for run in schedule.ready(todo)] == ["cnn seed=0", "fcn seed=0"]
-    assert {run.kind for run in schedule.ready(todo[1:])} == {"fcn", "control", "efcn"}
+    assert [run.label for run in schedule.ready_runs(todo)] == ["cnn seed=0", "fcn seed=0"]
+    assert {run.kind for run in schedule.ready_runs(todo[1:])} == {"fcn", "control", "efcn"}
 
 
 @pytest.mark.parametrize("name", studies.PRESETS)
@@ -61,22 +62,22 @@ def test_folder_device_and_engine_are_no_part_of_a_key(done, tmp_path):
 @pytest.mark.parametrize("optimiser", [{}, {"momentum": 0.9}, {"name": "adam", "lr": 0.01}])
 def test_disk_estimates_hold_and_are_not_much_too_large(tmp_path, optimiser):
     study = tiny(optimiser=optimiser, network={"channels": 16})
-    store = Store(tmp_path, every=0)
+    store = Store(tmp_path, checkpoint_interval=0)
     largest = {}
 
     for run in studies.runs(study):
         key, sizes = key_of(run), []
 
         def look(part: float, key=key, sizes=sizes) -> None:
-            sizes.append(sum(path.stat().st_size for path in resume_folder(tmp_path, key).glob("*")))
+            sizes.append(sum(path.stat().st_size for path in checkpoint_folder(tmp_path, key).glob("*")))
 
-        store.ensure(run, lambda attempt, run=run, look=look: compute(run, Workplace(store), attempt, look))
+        store.ensure(run, lambda attempt, run=run, look=look: compute_run(run, RunContext(store), attempt, look))
         largest[run] = max(sizes)
     for run in studies.runs(study):
-        estimate, taken = schedule.disk(run), store.bytes(key_of(run))
-        assert taken <= estimate.done <= 2 * taken + schedule.RECORD
-        assert 2 * largest[run] <= estimate.running  # the new one stands beside the old for a moment
-    assert schedule.needed(studies.runs(study)) >= sum(store.bytes(key_of(run)) for run in studies.runs(study))
+        estimate, taken = disk_estimate.estimate_disk(run), store.bytes(key_of(run))
+        assert taken <= estimate.final <= 2 * taken + disk_estimate.RECORD
+        assert 2 * largest[run] <= estimate.while_running  # the new one stands beside the old for a moment
+    assert disk_estimate.peak_disk(studies.runs(study)) >= sum(store.bytes(key_of(run)) for run in studies.runs(study))
 
 
 def test_a_study_that_the_disk_cannot_hold_is_refused_before_it_starts(tmp_path):
@@ -84,12 +85,12 @@ def test_a_study_that_the_disk_cannot_hold_is_refused_before_it_starts(tmp_path)
         with pytest.raises(
             UserError, match=r"^study digits needs \d.* MB in .*runs, where .* kB are left to use: make"
         ):
-            sweep.ensure(tiny(), Store(disk / "runs"), progress=False)
+            study_runner.run_study(tiny(), Store(disk / "runs"), progress=False)
         assert os.listdir(disk) == []
 
 
 def test_what_a_study_will_need_is_said_before_it_starts(tmp_path, capsys):
-    sweep.ensure(tiny(relax_times=(0,), path_times=()), Store(tmp_path), threads=1)
+    study_runner.run_study(tiny(relax_times=(0,), path_times=()), Store(tmp_path), threads=1)
     said = capsys.readouterr().err
     assert "digits: 4 of 4 runs to compute, " in said
     assert "B of disk at the most" in said
@@ -98,15 +99,17 @@ def test_what_a_study_will_need_is_said_before_it_starts(tmp_path, capsys):
 def test_status_shows_every_state(done, tmp_path):
     store, study = Store(tmp_path), tiny()
     cnn, fcn, efcn_run, control = studies.runs(study)[:4]
-    store.ensure(cnn, lambda attempt: compute(cnn, Workplace(store), attempt))
+    store.ensure(cnn, lambda attempt: compute_run(cnn, RunContext(store), attempt))
     (tmp_path / key_of(fcn)).mkdir()
     (tmp_path / key_of(fcn) / "manifest.json").write_text("{}")
-    checkpoints.save(resume_folder(tmp_path, key_of(control)), key_of(control), Saved(ResumeState({}), 0.25, 2.0, 1))
+    checkpoints.save(
+        checkpoint_folder(tmp_path, key_of(control)), key_of(control), Checkpoint(ResumeState({}), 0.25, 2.0, 1)
+    )
     progress = Progress(host="node7", process=123, since="2026-01-01T00:00:00+00:00", part=0.5, seconds=10)
     progress_file(tmp_path, key_of(efcn_run)).write_text(progress.model_dump_json())
     with lease_on(tmp_path, key_of(efcn_run)):
         os.utime(tmp_path / f"{key_of(efcn_run)}.lock", (0, 0))
-        lines = status.lines(study, store, each=True)
+        lines = status.status_lines(study, store, each=True)
     first, rows = lines[0], {line[2:34].strip(): line[35:] for line in lines[1:]}
     total = len(studies.runs(study))
     assert first.startswith(f"digits: 1 of {total} runs done, 1 damaged, 1 running, 1 interrupted, {total - 4} waiting")

@@ -38,7 +38,7 @@ def test_every_relax_time_has_its_control_and_the_ends_are_there():
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_cnn_is_measured_wherever_an_efcn_leaves_it(name):
     study = load(name)
-    assert set(study.relax_times) <= set(study.cnn(study.seeds[0]).measured)
+    assert set(study.relax_times) <= set(study.cnn(study.seeds[0]).measured_epochs)
 
 
 def test_a_run_changes_with_what_decides_it_and_with_nothing_else():

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from efcnlab.config.studies import load, runs
-from efcnlab.run import schedule, sweep
-from efcnlab.store.parent_checkpoints import checkpoint
+from efcnlab.run import schedule, study_runner
+from efcnlab.store.cnn_checkpoints import cnn_weights
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 from efcnlib.training.trainer import Engine
@@ -29,15 +29,15 @@ def tiny(**changes):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    return sweep.ensure(tiny(), Store(tmp_path_factory.mktemp("runs")), progress=False)
+    return study_runner.run_study(tiny(), Store(tmp_path_factory.mktemp("runs")), progress=False)
 
 
 def test_every_run_is_there_and_nothing_is_computed_twice(results, monkeypatch):
-    states = sweep.status(results.study, results.store).values()
+    states = study_runner.run_states(results.study, results.store).values()
     assert {state.name for state in states} == {"done"}
     assert all(state.bytes > 0 for state in states)
-    monkeypatch.setattr(sweep, "compute", lambda *_: pytest.fail("computed again"))
-    sweep.ensure(results.study, results.store, progress=False)
+    monkeypatch.setattr(study_runner, "compute_run", lambda *_: pytest.fail("computed again"))
+    study_runner.run_study(results.study, results.store, progress=False)
 
 
 def test_an_efcn_starts_exactly_where_its_cnn_was(results):
@@ -62,7 +62,7 @@ def test_arrays_of_an_efcn_hold_its_first_layer(results):
     torch.testing.assert_close(
         record.arrays["block"][0].float(), record.arrays["filters"][-1, 0].flatten(), rtol=1e-3, atol=1e-6
     )
-    kernel = checkpoint(results.store, results.study.cnn(0), 2)["0.weight"][0, 0]
+    kernel = cnn_weights(results.store, results.study.cnn(0), 2)["0.weight"][0, 0]
     assert torch.equal(record.arrays["filters"][0, 0].view(10, 10)[:3, :3], kernel)
 
 
@@ -77,7 +77,7 @@ def test_paths_end_at_the_networks(results):
 
 
 def test_a_study_is_the_same_bytes_again(results, tmp_path):
-    again = sweep.ensure(tiny(), Store(tmp_path / "again"), progress=False)
+    again = study_runner.run_study(tiny(), Store(tmp_path / "again"), progress=False)
     for run in runs(results.study):
         first, second = (where.store.root / key_of(run) for where in (results, again))
         for name in ("record.json", "arrays.safetensors"):
@@ -87,42 +87,42 @@ def test_a_study_is_the_same_bytes_again(results, tmp_path):
 @pytest.mark.parametrize("change", [{"optimiser": {"weight_decay": 0.01}}, {"optimiser": {"name": "adam", "lr": 0.01}}])
 def test_other_optimisers_run_the_whole_study(tmp_path, change):
     changes = {"relax_times": (1,), "path_times": (1,), "epochs": 1, "relax_epochs": 1} | change
-    done = sweep.ensure(tiny(**changes), Store(tmp_path), progress=False)
+    done = study_runner.run_study(tiny(**changes), Store(tmp_path), progress=False)
     assert done.fcn(0).history["delta"][-1] > 0.5
     assert done.path("string", 1, 0).history["test_loss"]
 
 
 def test_elcn_runs_from_the_same_parent(results):
     run = results.study.relaxed("elcn", 2, 0)
-    place = sweep.Workplace(results.store)
-    record = results.store.ensure(run, lambda attempt: sweep.compute(run, place, attempt))
+    place = study_runner.RunContext(results.store)
+    record = results.store.ensure(run, lambda attempt: study_runner.compute_run(run, place, attempt))
     assert record.history["train_loss"][0] == pytest.approx(results.control(2, 0).history["train_loss"][0], rel=1e-5)
     assert record.history["train_loss"][-1] != results.control(2, 0).history["train_loss"][-1]
 
 
 def test_some_seeds_are_computed_alone_at_the_rates_that_the_first_one_chooses(tmp_path):
     study = tiny(seeds=(0, 1, 2), rates={"rates": (0.1, 0.05), "steps": 2}, path_times=(), relax_times=(2,))
-    done = sweep.ensure(study, Store(tmp_path), seeds=(1,), progress=False)
-    states = sweep.status(done.study, done.store)
+    done = study_runner.run_study(study, Store(tmp_path), seeds=(1,), progress=False)
+    states = study_runner.run_states(done.study, done.store)
     there = [run.label for run, state in states.items() if state.name == "done"]
     searched = ["cnn seed=0", "learning rate of efcn seed=0", "learning rate of control seed=0"]
     assert there == [*searched, *(run.label for run in runs(done.study, (1,)))]
     with pytest.raises(UserError, match="unknown seed of study digits 3: choose one of 0, 1, 2"):
-        sweep.ensure(study, Store(tmp_path / "none"), seeds=(3,))
+        study_runner.run_study(study, Store(tmp_path / "none"), seeds=(3,))
     assert not (tmp_path / "none").exists()
 
 
 def test_bad_input_is_named(results, tmp_path):
     with pytest.raises(UserError, match="device 'cuda:7' is not here: choose one of cpu"):
-        sweep.ensure(tiny(), Store(tmp_path), device="cuda:7")
+        study_runner.run_study(tiny(), Store(tmp_path), device="cuda:7")
     with pytest.raises(UserError, match="cnn seed=0 of study digits is not there"):
-        sweep.Results(tiny(batch=33), results.store).cnn(0)
+        study_runner.StudyResults(tiny(batch=33), results.store).cnn(0)
     with pytest.raises(UserError, match=r"relax time 9 has no checkpoint: .* epochs 0 to 4"):
-        checkpoint(results.store, results.study.cnn(0), 9)
+        cnn_weights(results.store, results.study.cnn(0), 9)
 
 
 def test_efcns_trained_side_by_side_are_those_trained_alone(results, tmp_path, capsys):
-    together = sweep.ensure(tiny(), Store(tmp_path), together=2, progress=False)
+    together = study_runner.run_study(tiny(), Store(tmp_path), together=2, progress=False)
     assert "2 eFCNs at once need" in capsys.readouterr().err
     for tw in (0, 2, 4):
         alone, other = results.efcn(tw, 0), together.efcn(tw, 0)
@@ -136,13 +136,13 @@ def test_efcns_trained_side_by_side_are_those_trained_alone(results, tmp_path, c
 
 def test_groups_hold_efcns_of_one_cnn_and_keep_parents_first():
     study = tiny(seeds=(0, 1))
-    grouped = schedule.groups(runs(study), 2)
+    grouped = schedule.side_by_side_groups(runs(study), 2)
     assert [len(group) for group in grouped if group[0].kind == "efcn"] == [2, 1, 2, 1]
     flat = [run for group in grouped for run in group]
     assert sorted(map(key_of, flat)) == sorted(map(key_of, runs(study)))
     for run in flat:
         assert all(flat.index(parent) < flat.index(run) for parent in run.parents)
-    assert all(len(group) == 1 for group in schedule.groups(runs(study), 1))
+    assert all(len(group) == 1 for group in schedule.side_by_side_groups(runs(study), 1))
 
 
 @pytest.mark.parametrize(
@@ -155,16 +155,16 @@ def test_groups_hold_efcns_of_one_cnn_and_keep_parents_first():
 )
 def test_an_engine_the_device_cannot_do_is_told_before_anything_starts(tmp_path, how, message):
     with pytest.raises(UserError, match=message):
-        sweep.ensure(tiny(), Store(tmp_path / "runs"), progress=False, **how)
+        study_runner.run_study(tiny(), Store(tmp_path / "runs"), progress=False, **how)
     assert not (tmp_path / "runs").exists()
 
 
 def test_precision_is_the_runs_own_and_the_engine_is_not(results, tmp_path):
     with pytest.raises(UserError, match="precision 'tf32' is not to be had on cpu"):
-        sweep.ensure(tiny(precision="tf32"), Store(tmp_path / "none"), progress=False)
+        study_runner.run_study(tiny(precision="tf32"), Store(tmp_path / "none"), progress=False)
     study = tiny(precision="bf16")
     assert not set(map(key_of, runs(study))) & set(map(key_of, runs(results.study)))
-    bf16 = sweep.ensure(study, Store(tmp_path), engine=Engine(delay=2), progress=False)
+    bf16 = study_runner.run_study(study, Store(tmp_path), engine=Engine(delay=2), progress=False)
     record, other = bf16.efcn(2, 0), results.efcn(2, 0)
     assert record.info["engine"]["delay"] == 2
     assert record.history["delta"][-1] == pytest.approx(other.history["delta"][-1], rel=0.2)

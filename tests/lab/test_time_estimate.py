@@ -7,19 +7,19 @@ import warnings
 
 import pytest
 
-from efcnlab.config import derived, studies
+from efcnlab.config import studies, study_rates
 from efcnlab.config.studies import load, runs
-from efcnlab.environment import environment, machine
-from efcnlab.run import schedule, status, sweep, time_estimate
-from efcnlab.run.progress import Meter
+from efcnlab.environment import describe_environment, machine_name
+from efcnlab.run import compute_estimate, schedule, status, study_runner, time_estimate
+from efcnlab.run.progress import ProgressBar
 from efcnlab.store.run_lock import Progress
-from efcnlab.store.run_store import State, Store
+from efcnlab.store.run_store import RunState, Store
 from efcnlib.errors import UserError
 from efcnlib.training.trainer import Engine
 from test_cli import efcn
 from test_sweep import tiny
 
-HERE = machine(environment())
+HERE = machine_name(describe_environment())
 FEW = {"relax_times": (2,), "path_times": (), "long": True}
 UNCHOSEN = {"rates": {"rates": (0.1, 0.05), "steps": 2}, "controls": ("control", "tuned"), "fcn_control": True}
 
@@ -35,7 +35,7 @@ class Terminal(io.StringIO):
 def done(tmp_path_factory):
     """A finished study's store."""
     store = Store(tmp_path_factory.mktemp("runs"))
-    sweep.ensure(tiny(), store, threads=1, progress=False)
+    study_runner.run_study(tiny(), store, threads=1, progress=False)
     return store
 
 
@@ -54,11 +54,11 @@ def test_the_estimate_of_a_small_long_study_is_about_what_it_took(tmp_path):
     )
     for attempt in range(3):  # a machine that others use is not always as fast
         store = Store(tmp_path / str(attempt))
-        with sweep.using(1):
-            todo = schedule.ahead(study, store)
-            estimate = sum(map(time_estimate.measure(todo).seconds, todo))
-        found = sweep.ensure(study, store, threads=1, progress=False, yes=True).study
-        took = sum(state.seconds for state in sweep.status(found, store).values())
+        with study_runner.using_threads(1):
+            todo = schedule.expected_missing_runs(study, store)
+            estimate = sum(map(time_estimate.measure_speed(todo).seconds, todo))
+        found = study_runner.run_study(study, store, threads=1, progress=False, yes=True).study
+        took = sum(state.seconds for state in study_runner.run_states(found, store).values())
         if took / 2 < estimate < took * 2:
             return
     pytest.fail(f"{estimate} s for {took} s")
@@ -84,7 +84,7 @@ def test_nobody_to_ask_is_one_line_with_hours_and_what_to_add(tmp_path):
 def test_every_answer_but_yes_computes_nothing(answer, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", Terminal(f"{answer}\n"))
     with pytest.raises(UserError, match=re.escape(f"nothing is computed: the answer was {answer!r}, and y goes on")):
-        sweep.ensure(tiny(**FEW), Store(tmp_path / "runs"), threads=1)
+        study_runner.run_study(tiny(**FEW), Store(tmp_path / "runs"), threads=1)
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith("digits: 4 runs, about ")
     assert said[1] == "go on? [y/N] "
@@ -94,77 +94,80 @@ def test_every_answer_but_yes_computes_nothing(answer, tmp_path, monkeypatch, ca
 def test_yes_at_the_terminal_goes_on_and_is_not_asked_for_what_is_there(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     study, store = tiny(**FEW), Store(tmp_path)
-    sweep.ensure(study, store, threads=1, progress=False)
+    study_runner.run_study(study, store, threads=1, progress=False)
     assert "go on? [y/N] " in capsys.readouterr().err
-    sweep.ensure(study, store, threads=1, progress=False)
+    study_runner.run_study(study, store, threads=1, progress=False)
     assert capsys.readouterr().err == ""
 
 
 def test_with_yes_it_is_said_once_and_not_asked(tmp_path, capsys):
-    sweep.ensure(tiny(**FEW, **UNCHOSEN), Store(tmp_path), threads=1, progress=False, yes=True)
+    study_runner.run_study(tiny(**FEW, **UNCHOSEN), Store(tmp_path), threads=1, progress=False, yes=True)
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith("digits: 8 runs, about ")  # those that follow the choice of the rates too
 
 
 def test_nothing_is_measured_for_other_studies(tmp_path, monkeypatch):
-    monkeypatch.setattr(time_estimate, "measure", lambda *_: pytest.fail("measured"))
-    sweep.ensure(tiny(**FEW | {"long": False}), Store(tmp_path), threads=1, progress=False)
+    monkeypatch.setattr(time_estimate, "measure_speed", lambda *_: pytest.fail("measured"))
+    study_runner.run_study(tiny(**FEW | {"long": False}), Store(tmp_path), threads=1, progress=False)
 
 
 @pytest.mark.parametrize(
     ("changes", "engine", "delay"),
     [
-        ({}, Engine(), 8),
+        ({}, None, 8),
+        ({}, Engine(delay=1), 1),
         ({}, Engine(delay=2), 2),
         ({}, Engine(update="autograd"), 1),
-        ({"optimiser": {"name": "adam", "lr": 0.001}}, Engine(), 1),
-        ({"relax_optimiser": {"name": "sgd", "lr": 0.1, "momentum": 0.9}}, Engine(), 1),
+        ({"optimiser": {"name": "adam", "lr": 0.001}}, None, 1),
+        ({"relax_optimiser": {"name": "sgd", "lr": 0.1, "momentum": 0.9}}, None, 1),
     ],
 )
 def test_the_delay_is_chosen_for_plain_sgd_unless_it_is_given(changes, engine, delay, tmp_path, monkeypatch):
     fast = {1: 1.0, 4: 0.96, 8: 0.94}
     monkeypatch.setattr(time_estimate, "_step", lambda network, run, noise, engine: fast.get(engine.delay, 1.0))
     study = tiny(**FEW, **changes)
-    todo = schedule.ahead(study, Store(tmp_path))
-    assert time_estimate.agreed(study, todo, "cpu", engine, yes=True).delay == delay
+    todo = schedule.expected_missing_runs(study, Store(tmp_path))
+    assert time_estimate.confirm_long_study(study, todo, "cpu", engine, yes=True).delay == delay
     fast[8] = 0.96  # no longer clearly faster
-    assert time_estimate.agreed(study, todo, "cpu", engine, yes=True).delay == (delay if delay < 8 else 1)
+    assert time_estimate.confirm_long_study(study, todo, "cpu", engine, yes=True).delay == (delay if delay < 8 else 1)
 
 
 def test_time_left_is_at_the_pace_of_what_is_done(done):
-    states = sweep.status(tiny(), done)
-    assert time_estimate.seconds_left(states, time_estimate.known(states)) == 0
-    more = sweep.status(tiny(seeds=(0, 1)), done)
+    states = study_runner.run_states(tiny(), done)
+    assert time_estimate.seconds_left(states, time_estimate.recorded_speed(states)) == 0
+    more = study_runner.run_states(tiny(seeds=(0, 1)), done)
     taken = sum(state.seconds for state in states.values())  # the second seed is as much work as the first
-    assert time_estimate.seconds_left(more, time_estimate.known(more)) == pytest.approx(taken, rel=0.01)
-    nothing = sweep.status(tiny(seeds=(1,)), done)
-    assert time_estimate.known(nothing) is None
+    assert time_estimate.seconds_left(more, time_estimate.recorded_speed(more)) == pytest.approx(taken, rel=0.01)
+    nothing = study_runner.run_states(tiny(seeds=(1,)), done)
+    assert time_estimate.recorded_speed(nothing) is None
     assert time_estimate.seconds_left(nothing, None) is None
 
 
 def states_of(study, **seconds):
     """Each run waiting, but for one of each kind that is done in so many seconds, on this machine."""
-    states = {run: State(name="waiting") for run in runs(study)}
+    states = {run: RunState(name="waiting") for run in runs(study)}
     for kind, taken in seconds.items():
         run = next(run for run in states if getattr(run, "kind", "") == kind or getattr(run, "method", "") == kind)
-        states[run] = State(name="done", part=1, seconds=taken, machine=HERE)
+        states[run] = RunState(name="done", part=1, seconds=taken, machine=HERE)
     return states
 
 
 def test_each_kind_of_run_has_a_pace_of_its_own():
     study = tiny(controls=("control", "elcn"))
     states = states_of(study, cnn=4.0, efcn=30.0, elcn=50.0, string=7.0)
-    known = time_estimate.known(states)
+    known = time_estimate.recorded_speed(states)
     efcn_run, control, elcn = (study.relaxed(kind, 4, 0) for kind in ("efcn", "control", "elcn"))
     assert known.seconds(efcn_run) == pytest.approx(30)
     assert known.seconds(elcn) == pytest.approx(50)
-    assert known.seconds(control) == pytest.approx(4 * schedule.cost(control) / schedule.cost(study.cnn(0)))
+    assert known.seconds(control) == pytest.approx(
+        4 * compute_estimate.compute_cost(control) / compute_estimate.compute_cost(study.cnn(0))
+    )
     band = study.path("band", 2, 0)  # of which there is none: at the pace of all
-    overall = 91 / sum(schedule.cost(run) for run, state in states.items() if state.seconds)
-    assert known.seconds(band) == pytest.approx(overall * schedule.cost(band))
+    overall = 91 / sum(compute_estimate.compute_cost(run) for run, state in states.items() if state.seconds)
+    assert known.seconds(band) == pytest.approx(overall * compute_estimate.compute_cost(band))
     running = Progress(host="here", process=1, since="now", part=0.25, seconds=3)
-    states[band] = State(name="running", part=0.25, progress=running)
-    assert time_estimate.known(states).seconds(band) == pytest.approx(12)
+    states[band] = RunState(name="running", part=0.25, progress=running)
+    assert time_estimate.recorded_speed(states).seconds(band) == pytest.approx(12)
 
 
 def test_runs_of_this_machine_decide_where_there_are_any():
@@ -172,47 +175,47 @@ def test_runs_of_this_machine_decide_where_there_are_any():
     states = states_of(study, cnn=4.0, efcn=30.0)
     run = next(run for run in states if run.kind == "efcn")
     elsewhere = states | {run: states[run].model_copy(update={"machine": "a PDP-11"})}
-    assert time_estimate.known(elsewhere).kinds.keys() == {"cnn"}
-    assert time_estimate.known(elsewhere).where == ""
-    only = {run: elsewhere[run], study.cnn(0): State(name="waiting")}
-    assert time_estimate.known(only).where == "a PDP-11"
+    assert time_estimate.recorded_speed(elsewhere).kinds.keys() == {"cnn"}
+    assert time_estimate.recorded_speed(elsewhere).where == ""
+    only = {run: elsewhere[run], study.cnn(0): RunState(name="waiting")}
+    assert time_estimate.recorded_speed(only).where == "a PDP-11"
 
 
 def test_status_counts_what_follows_and_says_hours_for_each_seed(tmp_path):
     study, store = tiny(**FEW, **UNCHOSEN, seeds=(0, 1)), Store(tmp_path)
-    first, zero, one, *_ = status.lines(study, store, each=True)
-    coming = len(studies.runs(derived.supposed(study))) - len(studies.runs(study))
+    first, zero, one, *_ = status.status_lines(study, store, each=True)
+    coming = len(studies.runs(study_rates.with_assumed_rates(study))) - len(studies.runs(study))
     assert first.startswith(
         f"digits: 0 of 6 runs done, 6 waiting, {coming} to follow once the learning rates are chosen,"
     )
     assert first.split(", ")[3] == "time left not known yet"
-    sweep.ensure(tiny(**FEW, seeds=(0, 1)), store, seeds=(0,), threads=1, progress=False, yes=True)
-    _, zero, one, *_ = status.lines(study, store, each=True)
+    study_runner.run_study(tiny(**FEW, seeds=(0, 1)), store, seeds=(0,), threads=1, progress=False, yes=True)
+    _, zero, one, *_ = status.status_lines(study, store, each=True)
     assert re.fullmatch(r"  seed 0: 2 of 4 runs done, 4 to follow .*, about \d+(\.\d+)? s of work left", zero)
     assert re.fullmatch(r"  seed 1: 0 of 2 runs done, 4 to follow .*, about \d+(\.\d+)? s of work left", one)
 
 
 def test_another_machines_pace_is_said(done, monkeypatch):
-    monkeypatch.setattr(time_estimate, "environment", lambda: {"cpu": "another"})
-    assert status.lines(tiny(seeds=(0, 1)), done, each=False)[0].split(", about ")[1].startswith("")
-    assert f"of work left at the pace of {HERE}" in status.lines(tiny(seeds=(0, 1)), done, each=False)[0]
+    monkeypatch.setattr(time_estimate, "describe_environment", lambda: {"cpu": "another"})
+    assert status.status_lines(tiny(seeds=(0, 1)), done, each=False)[0].split(", about ")[1].startswith("")
+    assert f"of work left at the pace of {HERE}" in status.status_lines(tiny(seeds=(0, 1)), done, each=False)[0]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_bar_ends_at_its_end_however_the_sums_are_rounded(seed, monkeypatch):
     parts = [0.1 * seed + 0.01, 0.37, 0.3 + 0.1 * seed, 0.7000001, 0.93, 1.0]
-    monkeypatch.setattr(schedule, "cost", lambda run: 0.1 + 1e-3 * run.seed)
+    monkeypatch.setattr(compute_estimate, "compute_cost", lambda run: 0.1 + 1e-3 * run.seed)
     study = tiny(seeds=range(40))
     todo = [study.cnn(number) for number in study.seeds]
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # tqdm's, where a bar is past its end
-        with Meter(todo, show=True) as meter:
-            meter.bar.mininterval = 0
+        with ProgressBar(todo, show=True) as bar:
+            bar.bar.mininterval = 0
             for run in todo:
                 for part in parts:
-                    meter.tell(run, part)
-            assert meter.bar.n == meter.bar.total
+                    bar.update(run, part)
+            assert bar.bar.n == bar.bar.total
     assert "-00" not in sys.stderr.getvalue()
 
 
@@ -221,4 +224,4 @@ def test_the_bar_ends_at_its_end_however_the_sums_are_rounded(seed, monkeypatch)
     [(0.25, "0.25 s"), (3.2, "3 s"), (99, "99 s"), (600, "10 min"), (7200, "2.0 h"), (50_000, "14 h")],
 )
 def test_durations(seconds, words):
-    assert time_estimate.duration(seconds) == words
+    assert time_estimate.format_duration(seconds) == words

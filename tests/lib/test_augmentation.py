@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from efcnlab.config.studies import load, runs
-from efcnlab.run import sweep
+from efcnlab.run import study_runner
 from efcnlab.store.run_store import Store, key_of
 from efcnlib import embedding, networks
 from efcnlib.data import augmentation, datasets
@@ -148,9 +148,9 @@ def test_a_study_with_augmentation_is_another_one_and_runs(tmp_path):
     }
     study, plain = load("digits", augment=True, **changes), load("digits", **changes)
     assert not set(map(key_of, runs(study))) & set(map(key_of, runs(plain)))
-    assert (study.setting, plain.setting) == ("with random crops and flips", "")
-    assert study.cnn(0).setting == study.setting
-    done, without = (sweep.ensure(s, Store(tmp_path), threads=1, progress=False) for s in (study, plain))
+    assert (study.options_description, plain.options_description) == ("with random crops and flips", "")
+    assert study.cnn(0).augment
+    done, without = (study_runner.run_study(s, Store(tmp_path), threads=1, progress=False) for s in (study, plain))
     assert done.cnn(0).history["train_loss"][0] == without.cnn(0).history["train_loss"][0]  # measured on whole images
     assert done.cnn(0).history["train_loss"][-1] != without.cnn(0).history["train_loss"][-1]
     assert all("augment" in done.store.get(key_of(run)).config for run in runs(study))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.profiler import record_function
 
-from efcnbench.timing import PEAK, peak, watched
+from efcnbench.timing import PEAK, memory_profile, peak_bytes
 from efcnlib import embedding, networks
 from efcnlib.kernels import bf16_emulation
 from efcnlib.networks import architectures
@@ -55,12 +55,12 @@ def peak_of_a_step(precision, live=True, **engine):
     """Bytes that a trainer and its step hold at most, beside its network, in units of the weights'."""
     network = embedding.embed(a_cnn(), SHAPE, live)
     x, y = torch.randn(8, *SHAPE), torch.arange(8)
-    with watched() as profiled:
+    with memory_profile() as profiled:
         trainer = Trainer(network, Optimiser(), precision, Engine(**engine), batch=8)
         trainer.step(x, y)
         with record_function(PEAK):
             trainer.step(x, y)
-    return peak(profiled) / sum(p.numel() * 4 for p in network.parameters())
+    return peak_bytes(profiled) / sum(p.numel() * 4 for p in network.parameters())
 
 
 def test_sgd_holds_no_gradient_and_no_copy_beyond_a_bf16_shadow():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.func import functional_call
 
-from efcnlab.run.execute import standard_fcn
+from efcnlab.run.run_networks import standard_fcn
 from efcnlib import embedding, landscape, metrics, networks
 from efcnlib.errors import UserError
 from efcnlib.networks import architectures

@@ -122,7 +122,7 @@ def _controlled(evidence: Evidence) -> Finding:
 def over_controls(evidence: Evidence) -> dict[str, Values]:
     """The eFCN's final accuracy minus that of each of its controls, by the keys of `controls.NAMES`."""
     others = dict(evidence.controls)
-    if evidence.study.resumes_otherwise:
+    if evidence.study.restarts_optimiser:
         others["cnn"] = _went_on(evidence)
     over = {name: paired(of, evidence.efcn, lambda other, h: final(h) - final(other)) for name, of in others.items()}
     return {name: values for name, values in over.items() if values}

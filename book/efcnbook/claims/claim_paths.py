@@ -22,7 +22,7 @@ NATS = {"digits": 3, "unit": "nats"}
 def paths(evidence: Evidence) -> list[Finding]:
     """Claims 9 to 11 of the paths that are there, without those to an eFCN that diverged."""
     stable, found = evidence.stable(), []
-    if not evidence.paths and any(one.whole.path_times for one in evidence.coverage):
+    if not evidence.paths and any(one.full_study.path_times for one in evidence.coverage):
         return [Finding(claim, "no path is recorded yet", "no number", UNDECIDED) for claim in (9, 10, 11)]
     for method in ("linear", "string"):
         if of := stable.paths.get(method):

@@ -45,7 +45,7 @@ class Finding:
 
 def exactness(study: Study) -> Finding:
     """Claim 1, on the study's architecture with random weights and images, in float64."""
-    network, generator = study.cnn(study.seeds[0]).untrained(), torch.Generator().manual_seed(0)
+    network, generator = study.cnn(study.seeds[0]).uninitialised_cnn(), torch.Generator().manual_seed(0)
     network = networks.initialise(network.double(), generator).eval()
     images = torch.randn(20, *study.data.shape, dtype=torch.float64, generator=generator)
     with torch.no_grad():
@@ -61,7 +61,7 @@ def exactness(study: Study) -> Finding:
 def magnitudes(evidence: Evidence) -> Finding:
     """Claim 2, as in Figure 2: the first layer of the eFCN that left the CNN last."""
     study = evidence.study
-    steps = networks.trace(study.cnn(study.seeds[0]).untrained(), study.data.shape)
+    steps = networks.trace(study.cnn(study.seeds[0]).uninitialised_cnn(), study.data.shape)
     first = next(step.geometry for step in steps if step.geometry is not None)
     rows, columns = first.shape(live=True)
     off = rows * columns - first.count_local(live=True)  # the dead ones are zero
@@ -83,7 +83,7 @@ def magnitudes(evidence: Evidence) -> Finding:
 
 def padding(study: Study) -> Finding:
     """Claim 3: steps on the full padded matrices, which the training of a study leaves out because of it."""
-    network, generator = study.cnn(study.seeds[0]).untrained(), torch.Generator().manual_seed(0)
+    network, generator = study.cnn(study.seeds[0]).uninitialised_cnn(), torch.Generator().manual_seed(0)
     network = embedding.embed(networks.initialise(network, generator), study.data.shape, live=False)
     optimiser = study.optimiser.build(list(network.parameters()), fused=False)
     images = torch.randn(50, *study.data.shape, generator=generator)

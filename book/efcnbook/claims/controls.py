@@ -18,7 +18,7 @@ from efcnbook.statistics.intervals import interval
 from efcnbook.statistics.seeds import History, counted, enumerated, final, is_finite, until
 from efcnlab.config.runs import CONTROLS
 from efcnlab.config.studies import Study
-from efcnlab.run.study_results import Results
+from efcnlab.run.study_results import StudyResults
 
 Seeds = Mapping[int, Sequence[History]]  # by relax time, one for each seed
 Leads = Mapping[str, Mapping[int, Sequence[float]]]  # over whom, by relax time, one for each seed
@@ -61,7 +61,7 @@ def explained(study: Study, measured: Sequence[int] = (), names: Iterable[str] |
         "elcn": "eLCN: local as the CNN is, its weights no longer shared, trained as the eFCN is",
         "cnn": f"CNN as it went on: uninterrupted, at its own rate, {own}, {_after(study, measured)}",
     }
-    every = (*study.controls, *(["cnn"] if study.resumes_otherwise else []))
+    every = (*study.controls, *(["cnn"] if study.restarts_optimiser else []))
     return "; ".join(words[name] for name in (every if names is None else names)) + "."
 
 
@@ -105,21 +105,21 @@ def over(efcn: Seeds, others: Mapping[str, Seeds]) -> dict[str, dict[int, list[f
     }
 
 
-def trained(results: Sequence[Results]) -> dict[str, list[int]]:
+def trained(results: Sequence[StudyResults]) -> dict[str, list[int]]:
     """Whom a study's eFCNs are compared with, and at which relax times, from the ``results`` of each of its seeds."""
     kinds = [kind for kind in CONTROLS if any(kind in one.study.controls for one in results)]
     times = {kind: sorted({tw for one in results for tw in one.times(kind)}) for kind in kinds}
-    if results[0].study.resumes_otherwise:
+    if results[0].study.restarts_optimiser:
         times["cnn"] = sorted({tw for one in results for tw in one.study.relax_times})
     return times
 
 
-def leads(results: Sequence[Results]) -> dict[str, dict[int, list[float]]]:
+def leads(results: Sequence[StudyResults]) -> dict[str, dict[int, list[float]]]:
     """Those of a study, from the ``results`` of each of its seeds; a seed counts where both networks are there."""
     return {kind: _over(results, kind, times) for kind, times in trained(results).items()}
 
 
-def _over(results: Sequence[Results], kind: str, times: Sequence[int]) -> dict[int, list[float]]:
+def _over(results: Sequence[StudyResults], kind: str, times: Sequence[int]) -> dict[int, list[float]]:
     there = {tw: [one for one in results if tw in one.times("efcn" if kind == "cnn" else kind)] for tw in times}
     efcn, other = ({tw: [_history(one, of, tw) for one in ones] for tw, ones in there.items()} for of in ("efcn", kind))
     return over(efcn, {kind: other})[kind]
@@ -219,7 +219,7 @@ def _left_out(leads: Leads, times: Mapping[str, Sequence[int]]) -> list[str]:
     return [f"Left out, where one of the two diverged in a seed: {'; '.join(listed)}."] if listed else []
 
 
-def _history(results: Results, kind: str, tw: int) -> History:
+def _history(results: StudyResults, kind: str, tw: int) -> History:
     if kind == "cnn":
         return until(results.cnn(results.seed).history, tw + results.study.relax_epochs)
     return results.relaxed(kind, tw, results.seed).history

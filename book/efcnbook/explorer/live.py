@@ -13,9 +13,9 @@ from ipywidgets import HTML, BoundedIntText, Button, FloatProgress, HBox, Layout
 
 from efcnbook.explorer import numbers, page
 from efcnbook.explorer.training import LiveTraining, Stand, with_times
-from efcnlab.environment import default_root, recorded
-from efcnlab.run import sweep
-from efcnlab.store.resolve import found as found_study
+from efcnlab.environment import default_root, recorded_studies
+from efcnlab.run import study_runner
+from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError, choice
 
@@ -31,7 +31,7 @@ def explorer(packs: Sequence[dict], name: str, seed: int = 0, root: str | None =
     ``device``. Called again with the same study, it gives the same widget: its training goes on meanwhile. UserError
     for a study that is not shown, a seed that is not recorded, and a device that is not there.
     """
-    store = Store(root or default_root(), recorded())
+    store = Store(root or default_root(), recorded_studies())
     whole = found_study(name, store)
     names = [pack["study"]["name"] for pack in packs]
     if whole.name not in names:
@@ -178,7 +178,7 @@ class Relay:
 
 def packed(training: LiveTraining) -> dict:
     """The pack of a study with all that was trained of the live seed beside the study's own relax times."""
-    results = sweep.Results(training.study, training.store)
+    results = study_runner.StudyResults(training.study, training.store)
     seeds = {seed: numbers.gather(one, seed) for seed, one in numbers.recorded(results).items()}
     choice(f"recorded seed of study {training.study.name}", training.seed, seeds)
     mine = seeds[training.seed]

@@ -21,9 +21,9 @@ from efcnbook.statistics import evidence
 from efcnlab import environment
 from efcnlab.config import studies
 from efcnlab.config.studies import Study
-from efcnlab.run import sweep
-from efcnlab.run.coverage import coverage
-from efcnlab.store.resolve import found as found_study
+from efcnlab.run import study_runner
+from efcnlab.run.coverage import seed_coverage
+from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
 from efcnlab.store.run_store import Store, default_root
 from efcnlib.errors import UserError
 from efcnlib.geometry import ConvGeometry
@@ -58,30 +58,30 @@ def load(name: str, root: str | None = None, /, **changes: object) -> dict:
     Of a long study nothing is computed.
     """
     whole = studies.load(name, **changes)
-    store = Store(root or default_root(), environment.recorded())
+    store = Store(root or default_root(), environment.recorded_studies())
     if not whole.long:
-        sweep.ensure(studies.load(name, **changes | {"seeds": whole.seeds[:1]}), store)
-    found = recorded(sweep.Results(found_study(name, store, **changes), store))
+        study_runner.run_study(studies.load(name, **changes | {"seeds": whole.seeds[:1]}), store)
+    found = recorded(study_runner.StudyResults(found_study(name, store, **changes), store))
     times = sorted({tw for one in found.values() for tw in one.study.relax_times})
-    shown = next(iter(found.values())).whole.model_copy(update={"relax_times": tuple(times)})
+    shown = next(iter(found.values())).full_study.model_copy(update={"relax_times": tuple(times)})
     return pack(shown, {seed: gather(one, seed) for seed, one in found.items()})
 
 
-def recorded(results: sweep.Results) -> dict[int, sweep.Results]:
+def recorded(results: study_runner.StudyResults) -> dict[int, study_runner.StudyResults]:
     """By seed the trainings of a study, as far as they are there; UserError if nothing of any seed can be shown."""
     nothing_else = {"path_times": (), "path_relaxed_times": None, "curvature": None, "curvature_times": None}
     nothing_else |= {"sweep_time": None, "sweep_channels": (), "sweep_train": ()}
     trainings = results.study.model_copy(update=nothing_else)
     there = evidence.present(trainings, results.store)
-    each = (coverage(trainings, seed, there) for seed in trainings.seeds)
-    found = {one.seed: sweep.Results(one.study, results.store, one) for one in each if one.study}
+    each = (seed_coverage(trainings, seed, there) for seed in trainings.seeds)
+    found = {one.seed: study_runner.StudyResults(one.study, results.store, one) for one in each if one.study}
     if not found:
         name = results.study.name
         raise UserError(f"no seed of study {name} has an eFCN with its control: compute one with efcn run {name}")
     return found
 
 
-def gather(results: sweep.Results, seed: int) -> Seed:
+def gather(results: study_runner.StudyResults, seed: int) -> Seed:
     """All trainings of a seed that ``results`` speak of; UserError for one that is not there."""
     study = results.study
     efcns = {tw: results.efcn(tw, seed) for tw in study.relax_times}

@@ -16,12 +16,13 @@ from typing import Literal
 from efcnlab.config.studies import Study
 from efcnlab.config.studies import Training as Run
 from efcnlab.config.validation import validated
-from efcnlab.run import schedule, time_estimate
-from efcnlab.run.execute import Workplace, compute
-from efcnlab.run.sweep import check_device, computing
+from efcnlab.run import compute_estimate, disk_estimate, schedule, time_estimate
+from efcnlab.run.execute import compute_run
+from efcnlab.run.run_context import RunContext
+from efcnlab.run.study_runner import check_device, readable_memory_errors
 from efcnlab.store import files
-from efcnlab.store.run_lock import Attempt, resume_folder
-from efcnlab.store.run_store import Busy, Result, Store, key_of
+from efcnlab.store.run_lock import Attempt, checkpoint_folder
+from efcnlab.store.run_store import Result, RunBusyError, Store, key_of
 from efcnlib.errors import UserError, shortened
 from efcnlib.resumable import Pause, Stopped
 from efcnlib.training.trainer import check_supported as check_engine
@@ -60,7 +61,7 @@ class LiveTraining:
     def __init__(self, study: Study, seed: int, store: Store, *, device: str = "cpu", data_root: str | None = None):
         check_device(device)
         self.study, self.seed, self.cnn = study, seed, study.cnn(seed)
-        self.place = Workplace(store, device, data_root)
+        self.place = RunContext(store, device, data_root)
         self.tell: Callable[[Stand], None] = lambda stand: None
         self.current: Stand | None = None  # of the relax time that was started last
         self._saying = threading.RLock()
@@ -160,7 +161,7 @@ class LiveTraining:
         return any((root / key).is_dir() for root in roots) and self.store.get(key) is not None
 
     def _has_begun(self, run: Run) -> bool:
-        return resume_folder(self.store.root, key_of(run)).is_dir() or self._is_there(run)
+        return checkpoint_folder(self.store.root, key_of(run)).is_dir() or self._is_there(run)
 
     def _before(self, tw: int) -> str:
         """What has to be done first, if the CNN's weights at ``tw`` are not there although it was trained."""
@@ -174,15 +175,15 @@ class LiveTraining:
         """How long the training takes, if that is known from runs in the store."""
         if self._known is None:
             return ""
-        todo = schedule.todo(runs.values(), self.store)
-        return f"It takes about {time_estimate.duration(sum(map(self._known.seconds, todo)))}."
+        todo = schedule.missing_runs(runs.values(), self.store)
+        return f"It takes about {time_estimate.format_duration(sum(map(self._known.seconds, todo)))}."
 
     @functools.cached_property
-    def _known(self) -> time_estimate.Known | None:
+    def _known(self) -> time_estimate.RecordedSpeed | None:
         """The pace of the seed's runs in the store, looked at once: there are many."""
-        times = self.study.times("efcn") if self.study.is_resolved else ()
+        times = self.study.times("efcn") if self.study.has_learning_rates else ()
         there = [self.cnn, *(run for tw in times for run in self.runs(tw).values())]
-        return time_estimate.known({run: self.store.state(key_of(run)) for run in there})
+        return time_estimate.recorded_speed({run: self.store.state(key_of(run)) for run in there})
 
     def _say(self, stand: Stand) -> None:
         with self._saying:
@@ -204,13 +205,13 @@ class LiveTraining:
         self._say(Stand(tw, phase, part, line, self.current.histories))
 
     def _train(self, tw: int, runs: Mapping[str, Run]) -> None:
-        todo = schedule.todo(runs.values(), self.store)
+        todo = schedule.missing_runs(runs.values(), self.store)
         if todo:
             self._check(tw, todo)
             self._forecast(tw, todo)
             self.place.splits(self.study.data)
         histories = {kind: self._history(run) for kind, run in runs.items() if run not in todo}
-        costs = {run: schedule.cost(run) for run in (*runs.values(), *todo)}
+        costs = {run: compute_estimate.compute_cost(run) for run in (*runs.values(), *todo)}
         for run in todo:
             if self._halt.is_set():
                 raise Stopped
@@ -222,9 +223,9 @@ class LiveTraining:
 
             def start(attempts: Mapping[Run, Attempt], tick: Callable = tick) -> Iterator[tuple[Run, Result]]:
                 for run, attempt in attempts.items():
-                    yield run, compute(run, self.place, attempt, tick)
+                    yield run, compute_run(run, self.place, attempt, tick)
 
-            with computing(run):
+            with readable_memory_errors(run):
                 self.store.ensure_all([run], start, wait=False, weights=True)
             if run in runs.values():
                 histories[run.kind] = self._history(run)
@@ -236,7 +237,7 @@ class LiveTraining:
     def _check(self, tw: int, todo: list[Run]) -> None:
         """UserError if training is not exact on the device, or has no room."""
         check_engine(todo[-1].optimiser, self.study.precision, self.place.engine, self.place.device)
-        files.room(self.store.root, schedule.needed(todo), f"tw = {tw}")
+        files.check_free_space(self.store.root, disk_estimate.peak_disk(todo), f"tw = {tw}")
 
     def _forecast(self, tw: int, todo: list[Run]) -> None:
         """Say how long the training of a long study takes."""
@@ -245,14 +246,15 @@ class LiveTraining:
         known = self._known
         if known is None:
             self._say(replace(self.current, line=f"tw = {tw}: measuring how long it takes."))
-            known = time_estimate.measure(todo, self.place.device, self.place.engine)
-        line = f"tw = {tw}: it takes about {time_estimate.duration(sum(map(known.seconds, todo)))}, {len(todo)} runs."
+            known = time_estimate.measure_speed(todo, self.place.device, self.place.engine)
+        seconds = time_estimate.format_duration(sum(map(known.seconds, todo)))
+        line = f"tw = {tw}: it takes about {seconds}, {len(todo)} runs."
         self._say(replace(self.current, line=line))
 
     def _passed(self, tw: int, run: Run, pause: Pause, part: float, histories: dict[str, Mapping]) -> None:
         """Tell how far a run is; raise Stopped at its pause if that was asked for."""
         epoch = round(pause.fraction * (run.epochs + 1)) - 1
-        if run.kind in KINDS and (run.kind not in histories or epoch in run.measured):
+        if run.kind in KINDS and (run.kind not in histories or epoch in run.measured_epochs):
             histories[run.kind] = copy.deepcopy(pause.state().numbers["history"])  # the next epoch adds to it
         what = KINDS.get(run.kind, "its CNN, whose weights are not in the store,")
         line = f"tw = {tw}: {what} is at epoch {epoch} of {run.epochs}."
@@ -271,13 +273,13 @@ def with_times(study: Study, times: list[int]) -> Study:
 
 def _part(runs: Mapping[str, Run], states: Mapping[str, object]) -> float:
     """What is done of several runs, by their estimated work."""
-    costs = {kind: schedule.cost(run) for kind, run in runs.items()}
+    costs = {kind: compute_estimate.compute_cost(run) for kind, run in runs.items()}
     return sum(costs[kind] * states[kind].part for kind in costs) / sum(costs.values())
 
 
 def _reason(tw: int, error: Exception) -> str:
     """What went wrong, in a line."""
-    if isinstance(error, Busy):
+    if isinstance(error, RunBusyError):
         return f"tw = {tw} has to wait for {error}."
     if isinstance(error, UserError):
         return str(error)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from efcnbook.figures.path_plots import STYLES, Paths
 from efcnbook.findings.accuracy_findings import at
 from efcnbook.statistics.path_profiles import level, mean
-from efcnlab.config.path_methods import Band, Chain, String
+from efcnlab.config.path_methods import BandSettings, StringSettings, TrainedCurveSettings
 from efcnlab.config.studies import Study
 from efcnlib.training.optimisers import Optimiser
 
@@ -116,12 +116,12 @@ def gentler(study: Study, methods: Sequence[str]) -> list[str]:
     ]
 
 
-def _pace(how: String | Band | Chain | Optimiser, batch: int | None = None) -> float:
+def _pace(how: StringSettings | BandSettings | TrainedCurveSettings | Optimiser, batch: int | None = None) -> float:
     """How far SGD goes for each image it sees, where its gradients agree: momentum sums 1 / (1 - momentum) of them."""
     return how.lr / (1 - getattr(how, "momentum", 0)) / (batch or how.batch)
 
 
-def _size(how: String | Band | Chain | Optimiser, batch: int | None = None) -> str:
+def _size(how: StringSettings | BandSettings | TrainedCurveSettings | Optimiser, batch: int | None = None) -> str:
     momentum = getattr(how, "momentum", 0)
     return f"{how.lr:g}{f' with momentum {momentum:g}' if momentum else ''} on {batch or how.batch}"
 

@@ -17,11 +17,11 @@ from efcnbook.figures.figure_export import Drawing, Made
 from efcnbook.statistics import evidence, path_profiles, provenance, seeds
 from efcnbook.statistics.evidence import Evidence, History, Seeds
 from efcnbook.statistics.intervals import interval
-from efcnlab.config.derived import searches
+from efcnlab.config import study_rates
 from efcnlab.config.studies import PRESETS, Study
 from efcnlab.environment import default_root
-from efcnlab.environment import recorded as recorded_folders
-from efcnlab.store.resolve import found
+from efcnlab.environment import recorded_studies as recorded_folders
+from efcnlab.store.chosen_rates import load_with_chosen_rates
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 
@@ -53,7 +53,7 @@ def recorded(names: str = "", root: str | None = None, efcns: bool = False) -> t
 
 def _gathered(name: str, store: Store) -> Evidence | None:
     """The evidence of a study as far as it is there, the CNN alone if there is no more; None if nothing is."""
-    study = found(name, store)
+    study = load_with_chosen_rates(name, store)
     try:
         return evidence.gather(study, store)
     except UserError:
@@ -73,8 +73,8 @@ def _cnn_alone(study: Study, store: Store) -> Evidence | None:
 def rate_searches(one: Evidence, root: str | None = None) -> list[tuple[str, History]]:
     """The recorded runs by which a study's learning rates after the embedding are chosen: label and history of each."""
     store = Store(root or default_root(), recorded_folders())
-    whole = one.coverage[0].whole if one.coverage else one.study
-    records = [(search.label, store.get(key_of(search))) for search in searches(whole)]
+    whole = one.coverage[0].full_study if one.coverage else one.study
+    records = [(search.label, store.get(key_of(search))) for search in study_rates.rate_searches(whole)]
     return [(label, record.history) for label, record in records if record]
 
 
@@ -111,7 +111,7 @@ def described(of: Sequence[Evidence]) -> str:
     """How many seeds stand behind a figure, and what they lack, for its caption."""
     said = [f"{escape(one.study.title)}: {seeds.in_words(one.seeds)}." for one in of]
     said += [f"{escape(one.study.title)}: no eFCN is recorded yet." for one in of if not one.efcn]
-    return " ".join([*said, *(escape(seed.words) for one in of for seed in one.incomplete)])
+    return " ".join([*said, *(escape(seed.summary) for one in of for seed in one.incomplete)])
 
 
 def compare(*rows: tuple[str, str, str]) -> None:

@@ -17,9 +17,9 @@ from efcnbook.pages.execution import digest, inputs_of, is_current, parameters_o
 from efcnbook.pages.shown_studies import complete, ensure, shown
 from efcnbook.statistics import evidence
 from efcnlab.config import studies
-from efcnlab.environment import REPOSITORY, recorded
+from efcnlab.environment import REPOSITORY, recorded_studies
 from efcnlab.run.coverage import shown_seeds
-from efcnlab.store.resolve import found as found_study
+from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
 from efcnlab.store.run_store import Store
 from efcnlib.data import npm
 from efcnlib.data.datasets import Unavailable
@@ -68,7 +68,7 @@ def contents(template: dict, given: Mapping[str, str]) -> dict:
     A part whose caption holds it is repeated as a whole; elsewhere single chapters are. A chapter that ``needs`` an
     attribute of its study is left out where that is None or empty; of a long study, of what is recorded of it.
     """
-    parts, store = [], Store(None, recorded())
+    parts, store = [], Store(None, recorded_studies())
     there = {name: shown(found_study(path, store), store) for name, path in given.items()}
     for part in template["parts"]:
         for whole in _for_each(part, given) if "{study}" in part["caption"] else [part]:
@@ -83,7 +83,7 @@ def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType
     A page without a study is given all of them if it has a parameter ``studies``, as in "quick, digits"; else it reads
     what is recorded in results/. ``given`` names the files of studies that come from one.
     """
-    waiting, pages, store = [], _executed(toc), Store(None, recorded())
+    waiting, pages, store = [], _executed(toc), Store(None, recorded_studies())
     every = dict.fromkeys(given.get(name, name) for name in pages.values() if name)
     there = {name: set(evidence.present(found_study(name, store), store)) for name in every}
     for page, name in pages.items():
@@ -168,7 +168,7 @@ def mathjax(out: Path) -> Path | None:
 
 def _compute(names: Sequence[str], device: str, data_root: str | None) -> tuple[Sequence[str], str]:
     """Make sure that what pages show of the studies is there; returns these, and what to say on every page."""
-    others = [] if names else complete(recorded())
+    others = [] if names else complete(recorded_studies())
     try:
         for name in names or [DEFAULT]:
             ensure(studies.load(name), device, data_root)
@@ -191,7 +191,7 @@ def _parameters(name: str, there: set[str], known: Iterable[str]) -> dict[str, o
     A page shows the study's first seed, and where it can the means over all seeds whose runs are ``there``; of a long
     study the first of those with something to show, and the others.
     """
-    study = found_study(name, Store(None, recorded()))
+    study = found_study(name, Store(None, recorded_studies()))
     seeds = shown_seeds(study, there)
     first = seeds[0] if study.long and seeds else study.seeds[0]
     others = [seed for seed in seeds if seed != first]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from efcnbook.statistics import evidence
 from efcnlab.config import studies
-from efcnlab.config.derived import with_rates
-from efcnlab.environment import recorded
-from efcnlab.run import sweep
-from efcnlab.run.coverage import coverage, shown_seeds
-from efcnlab.store import export
-from efcnlab.store.resolve import resolved
+from efcnlab.config.study_rates import with_learning_rates
+from efcnlab.environment import recorded_studies
+from efcnlab.run import study_runner
+from efcnlab.run.coverage import seed_coverage, shown_seeds
+from efcnlab.store import recorded_study
+from efcnlab.store.chosen_rates import with_chosen_rates
 from efcnlab.store.run_store import Store
 from efcnlib.errors import UserError
 
@@ -25,10 +25,10 @@ def complete(folders: Iterable[Path]) -> list[str]:
     """
     names = []
     for folder in folders:
-        index, problems = export.read_index(folder), export.verify(folder)
+        index, problems = recorded_study.read_index(folder), recorded_study.verify_study(folder)
         study = studies.Study.model_validate(index.study)
         seeds, first = shown_seeds(study, index.runs), study.seeds[0]
-        lost = coverage(study, first, index.runs).missing
+        lost = seed_coverage(study, first, index.runs).missing
         if not problems and not is_preset(study):
             problems = [f"{study.name} is no study of this version: write it as a file and name that"]
         elif not seeds or (lost and not study.long):
@@ -45,10 +45,10 @@ def complete(folders: Iterable[Path]) -> list[str]:
 
 def ensure(study: studies.Study, device: str, data_root: str | None) -> None:
     """Compute what is missing of a study; of a long one nothing: UserError if there is nothing to show of it."""
-    store = Store(None, recorded())
+    store = Store(None, recorded_studies())
     if not study.long:
-        sweep.ensure(study, store, device=device, data_root=data_root)
-    elif shown(resolved(study, store), store) is None:
+        study_runner.run_study(study, store, device=device, data_root=data_root)
+    elif shown(with_chosen_rates(study, store), store) is None:
         raise UserError(
             f"study {study.name} is long, and nothing of it is recorded that a page could show: efcn run {study.name}"
             " computes it"
@@ -60,12 +60,12 @@ def shown(study: studies.Study, store: Store) -> studies.Study | None:
     if not study.long:
         return study
     there = evidence.present(study, store)
-    return next((one for seed in study.seeds if (one := coverage(study, seed, there).study)), None)
+    return next((one for seed in study.seeds if (one := seed_coverage(study, seed, there).study)), None)
 
 
 def is_preset(study: studies.Study) -> bool:
     """Whether it is this version's study of that name, its learning rates chosen or not."""
     preset = studies.PRESETS.get(study.name)
-    if preset is not None and study.rates is not None and study.is_resolved:
-        preset = with_rates(preset, study.relax_optimiser.lr, study.tuned_rate)
+    if preset is not None and study.rates is not None and study.has_learning_rates:
+        preset = with_learning_rates(preset, study.relax_optimiser.lr, study.tuned_rate)
     return preset == study

@@ -8,10 +8,10 @@ from efcnbook.statistics.provenance import Origin
 from efcnbook.statistics.seeds import is_finite, stable
 from efcnlab.config import studies
 from efcnlab.config.studies import Run, Study
-from efcnlab.environment import default_root, recorded
-from efcnlab.run.coverage import Coverage, coverage, shown_seeds
-from efcnlab.store.export import read_index
-from efcnlab.store.resolve import found as found_study
+from efcnlab.environment import default_root, recorded_studies
+from efcnlab.run.coverage import SeedCoverage, seed_coverage, shown_seeds
+from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
+from efcnlab.store.recorded_study import read_index
 from efcnlab.store.run_store import Record, Store, key_of
 from efcnlib.errors import UserError
 
@@ -37,11 +37,11 @@ class Evidence:
     paths: dict[str, Times]  # by method
     origins: tuple[Origin, ...]
     control_fcn: Seeds = field(default_factory=dict)  # trained with the eFCN's optimiser, where the study has it
-    coverage: tuple[Coverage, ...] = ()  # of every seed of the whole study
+    coverage: tuple[SeedCoverage, ...] = ()  # of every seed of the whole study
     lost_fcn: tuple[int, ...] = ()  # the seeds whose standard FCN `stable` left out
 
     @property
-    def incomplete(self) -> tuple[Coverage, ...]:
+    def incomplete(self) -> tuple[SeedCoverage, ...]:
         """What is there of the seeds that lack runs."""
         return tuple(one for one in self.coverage if one.missing)
 
@@ -85,7 +85,7 @@ def gather(study: Study, store: Store) -> Evidence:
     UserError if nothing of any seed can be shown.
     """
     there = present(study, store)
-    covered = tuple(coverage(study, seed, there) for seed in study.seeds)
+    covered = tuple(seed_coverage(study, seed, there) for seed in study.seeds)
     shown = {one.seed: one.study for one in covered if one.study}
     if not shown:
         raise UserError(
@@ -144,10 +144,10 @@ def several(names: str, root: str | None = None) -> list[Evidence]:
 
     Of those that are recorded, one without a seed that the book can show is left out: it is still being recorded.
     """
-    store = Store(root or default_root(), recorded())
+    store = Store(root or default_root(), recorded_studies())
     listed = [found_study(name.strip(), store) for name in names.split(",") if name.strip()]
     if not listed:
-        indices = [read_index(folder) for folder in recorded()]
+        indices = [read_index(folder) for folder in recorded_studies()]
         found = [(Study.model_validate(index.study), index.runs) for index in indices]
         listed = [study for study, runs in found if shown_seeds(study, runs)]
     if not listed:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from efcnbook.statistics.seeds import enumerated, in_words
 from efcnlab.config import studies
-from efcnlab.config.derived import of_seed
 from efcnlab.config.studies import Study
+from efcnlab.config.study_subsets import single_seed_study
 from efcnlab.store.run_store import Record, key_of
 
 
@@ -47,7 +47,7 @@ def of(study: Study, seeds: Sequence[int], get: Callable[[str], Record | None]) 
     """Where the runs of ``seeds`` were computed, paths and sizes too, the earliest first; ``get`` has their records."""
     groups: dict[str, dict[str, tuple[int, dict]]] = {}
     for seed in seeds:
-        for run in studies.runs(of_seed(study, seed)):
+        for run in studies.runs(single_seed_study(study, seed)):
             if record := get(key_of(run)):
                 where = json.dumps([record.info[part] for part in ("device", "environment")], sort_keys=True)
                 groups.setdefault(where, {}).setdefault(record.key, (seed, record.info))

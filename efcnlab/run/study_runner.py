@@ -1,4 +1,4 @@
-"""A study's runs, each computed once: here, or on a cluster (``cluster``), by as many processes as ask for it."""
+"""A study's runs, each computed once: here, or on a cluster (`ray_cluster`), by as many processes as ask for it."""
 
 import contextlib
 import sys
@@ -9,19 +9,21 @@ import torch
 from tqdm.auto import tqdm
 
 from efcnlab.config import studies
-from efcnlab.config.derived import of_seed, searches
 from efcnlab.config.studies import Run, Study, Training
-from efcnlab.environment import recorded
-from efcnlab.run import schedule, study_images, time_estimate
-from efcnlab.run.execute import Workplace, compute, compute_together, needed
-from efcnlab.run.progress import Meter
-from efcnlab.run.study_results import Results, available
+from efcnlab.config.study_rates import rate_searches
+from efcnlab.config.study_subsets import single_seed_study
+from efcnlab.environment import recorded_studies
+from efcnlab.run import disk_estimate, schedule, study_images, time_estimate
+from efcnlab.run.execute import compute_run, compute_side_by_side, device_memory_needed
+from efcnlab.run.progress import ProgressBar
+from efcnlab.run.run_context import RunContext
+from efcnlab.run.study_results import StudyResults, available_results
 from efcnlab.store import files
-from efcnlab.store.parent_checkpoints import gathered
-from efcnlab.store.resolve import found as found_study
-from efcnlab.store.resolve import resolved
+from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
+from efcnlab.store.chosen_rates import with_chosen_rates
+from efcnlab.store.cnn_checkpoints import cnn_optimiser_state
 from efcnlab.store.run_lock import Attempt
-from efcnlab.store.run_store import Busy, Result, State, Store, default_root, key_of
+from efcnlab.store.run_store import Result, RunBusyError, RunState, Store, default_root, key_of
 from efcnlib.errors import UserError, at_least
 from efcnlib.kernels.precision import bf16_speedup
 from efcnlib.training import memory
@@ -31,33 +33,32 @@ from efcnlib.training.trainer import check_supported as check_engine
 LOOK = 0.5  # seconds between two looks at runs that other processes compute
 
 
-def results(study: str, seed: int, root: str | None = None, /, **changes: object) -> Results:
+def load_results(study: str, seed: int, root: str | None = None, /, **changes: object) -> StudyResults:
     """What a notebook reads: the records of a preset study with one seed, computed here if they are missing.
 
     Of a long study nothing is computed: what there is of that seed is returned, and UserError raised where that is
     nothing. ``root`` is the run store's folder, by default `environment.default_root`; recorded studies
-    (`environment.recorded`) are read where it lacks a run. ``changes`` are fields of the study.
+    (`environment.recorded_studies`) are read where it lacks a run. ``changes`` are fields of the study.
 
-    >>> import tempfile
-    >>> from efcnlab.run.sweep import results
+    >>> from efcnlab.run.study_runner import load_results
     >>> few = {"relax_times": (0,), "path_times": (), "epochs": 1, "relax_epochs": 1, "measurements": 2}
-    >>> found = results("digits", 0, tempfile.mkdtemp(), **few)  # four trainings of an epoch
+    >>> found = load_results("digits", 0, "example", **few)  # four trainings of an epoch
     >>> efcn = found.efcn(tw=0, seed=0).history
     >>> efcn["epoch"], efcn["delta"][0], efcn["delta"][1] > 0
     ([0, 1], 0.0, True)
     """
-    store = Store(root or default_root(), recorded())
+    store = Store(root or default_root(), recorded_studies())
     seed = studies.load(study, seeds=(seed,), **changes).seeds[0]  # as a number, even if it was given as text
     whole = found_study(study, store, **changes)
     if whole.long:
-        return available(whole, seed, store)
-    if not whole.is_resolved:  # the first seed's searches decide for all
-        ensure(of_seed(whole, whole.seeds[0]), store)
-        whole = resolved(whole, store)
-    return ensure(of_seed(whole, seed), store)
+        return available_results(whole, seed, store)
+    if not whole.has_learning_rates:  # the first seed's searches decide for all
+        run_study(single_seed_study(whole, whole.seeds[0]), store)
+        whole = with_chosen_rates(whole, store)
+    return run_study(single_seed_study(whole, seed), store)
 
 
-def ensure(
+def run_study(
     study: Study,
     store: Store,
     *,
@@ -69,68 +70,66 @@ def ensure(
     together: int = 1,
     threads: int | None = None,
     progress: bool = True,
-) -> Results:
+) -> StudyResults:
     """Compute what is missing of a study, in this process, and return its records.
 
     ``together`` eFCNs of different relax times are trained side by side, which a GPU may be faster at. Other processes
     that ask for the same study share the work: a run that one of them computes is left to it, and awaited at the end.
     ``seeds`` are those that are computed; None: all. ``threads`` is the number of processor cores each run computes
     with, by default PyTorch's own choice: all. Of a study that is ``long`` it says first how long its runs will take,
-    measured (``pace.agreed``), chooses the delay of the engine that is fastest, unless ``engine`` gives one, and asks
-    whether to go on, unless ``yes``.
+    measured (`time_estimate.confirm_long_study`), chooses the delay that is fastest, unless an ``engine`` is given, and
+    asks whether to go on, unless ``yes``.
 
     Raises UserError if the answer is no or nobody can be asked, for an unknown or absent device, a precision or an
     engine that the device cannot do, too little memory or disk, and whatever the data, the disk or a run have to say.
     Finished runs are kept whatever happens, and the last checkpoints of others.
 
-    >>> import tempfile
     >>> from efcnlab.store.run_store import Store
-    >>> from efcnlab.run.sweep import ensure, studies
+    >>> from efcnlab.run.study_runner import run_study, studies
     >>> few = {"relax_times": (0,), "path_times": (), "epochs": 1, "relax_epochs": 1, "measurements": 2}
-    >>> found = ensure(studies.load("digits", **few), Store(tempfile.mkdtemp()), progress=False)
+    >>> found = run_study(studies.load("digits", **few), Store("example"), progress=False)
     >>> efcn, control = (getattr(found, kind)(tw=0, seed=0).history["test_accuracy"] for kind in ("efcn", "control"))
     >>> efcn[0] == control[0]  # the embedding is exact
     True
     """
     check_device(device)
     at_least(1, together=together)
-    place = Workplace(store, device, study_images.place(study.data, data_root), engine or Engine())
-
-    study = resolved(study, store)
-    if study.long and (ahead := schedule.ahead(study, store, seeds)):
-        with using(threads):
-            place.engine = time_estimate.agreed(study, ahead, device, place.engine, yes=yes)
+    study = with_chosen_rates(study, store)
+    if study.long and (ahead := schedule.expected_missing_runs(study, store, seeds)):
+        with using_threads(threads):
+            engine = time_estimate.confirm_long_study(study, ahead, device, engine, yes=yes)
+    context = RunContext(store, device, study_images.image_location(study.data, data_root), engine or Engine())
 
     def compute_all(study: Study, runs: Sequence[Run]) -> None:
-        todo = prepare(study, runs, store, device=device, engine=place.engine, progress=progress)
+        todo = prepare_runs(study, runs, store, device=device, engine=context.engine, progress=progress)
         if todo:
-            place.splits(study.data.anywhere)  # fetched and loaded before the clock starts, with a bar of its own
-        with using(threads), Meter(todo, show=progress) as meter:
-            here(todo, place, together, meter)
+            context.splits(study.data.without_file)  # fetched and loaded before the clock starts, with a bar of its own
+        with using_threads(threads), ProgressBar(todo, show=progress) as bar:
+            run_in_this_process(todo, context, together, bar)
 
-    return in_order(study, store, compute_all, seeds)
+    return run_rate_searches_first(study, store, compute_all, seeds)
 
 
-def in_order(
+def run_rate_searches_first(
     study: Study,
     store: Store,
     compute_all: Callable[[Study, Sequence[Run]], None],
     seeds: Sequence[int] | None = None,
-) -> Results:
+) -> StudyResults:
     """Compute a study's runs by ``compute_all``; first, where learning rates are searched, those that search them.
 
     ``seeds``: as in `studies.runs`.
     """
     studies.runs(study, seeds)  # or UserError, before anything is computed
-    study = resolved(study, store)
-    if not study.is_resolved:
-        compute_all(study, searches(study))
-        study = resolved(study, store)
+    study = with_chosen_rates(study, store)
+    if not study.has_learning_rates:
+        compute_all(study, rate_searches(study))
+        study = with_chosen_rates(study, store)
     compute_all(study, studies.runs(study, seeds))
-    return Results(study, store)
+    return StudyResults(study, store)
 
 
-def prepare(
+def prepare_runs(
     study: Study,
     runs: Sequence[Run],
     store: Store,
@@ -145,7 +144,7 @@ def prepare(
 
     Without ``check`` the device is left unchecked: it is elsewhere.
     """
-    todo = schedule.todo(runs, store)
+    todo = schedule.missing_runs(runs, store)
     if not todo:
         return todo
     for optimiser in {study.optimiser, study.relax_optimiser or study.optimiser} if check else ():
@@ -154,26 +153,28 @@ def prepare(
         _say(f"bf16 products are {faster:.1f} times as fast as float32 ones on {device} (measured)")
     for run in todo:
         if isinstance(run, Training) and run.carry and run.parent not in todo:
-            gathered(store, run.parent, run.tw)  # or UserError
-    need = schedule.needed(todo, workers)
-    files.room(store.root, need, f"study {study.name}")
+            cnn_optimiser_state(store, run.parent, run.tw)  # or UserError
+    need = disk_estimate.peak_disk(todo, workers)
+    files.check_free_space(store.root, need, f"study {study.name}")
     if progress:
-        _say(f"{study.name}: {len(todo)} of {len(runs)} runs to compute, {files.size(need)} of disk at the most")
+        _say(
+            f"{study.name}: {len(todo)} of {len(runs)} runs to compute, {files.format_bytes(need)} of disk at the most"
+        )
     again = [run.label for run in todo if store.get(key_of(run)) is not None]
     if again:
         _say(f"{study.name}: for their weights, which were cleaned away, {', '.join(again)} are computed again")
     return todo
 
 
-def here(todo: list[Run], place: Workplace, together: int, meter: Meter) -> None:
+def run_in_this_process(todo: list[Run], context: RunContext, together: int, bar: ProgressBar) -> None:
     """Compute, in this process, all that no other one is computing, then wait for the others."""
     waiting, said = list(todo), set()
     while waiting:
         elsewhere = []
-        for group in schedule.groups(schedule.ready(waiting), together):
+        for group in schedule.side_by_side_groups(schedule.ready_runs(waiting), together):
             try:
-                _compute(group, place, meter)
-            except Busy as busy:
+                _compute(group, context, bar)
+            except RunBusyError as busy:
                 elsewhere.append((group, busy))
                 continue
             waiting = [run for run in waiting if run not in group]
@@ -183,50 +184,53 @@ def here(todo: list[Run], place: Workplace, together: int, meter: Meter) -> None
                 if group[0] not in said:
                     said.add(group[0])
                     _say(f"waiting for {busy}")
-            meter.look([run for group, _ in elsewhere for run in group], place.store)
+            bar.update_from_store([run for group, _ in elsewhere for run in group], context.store)
             time.sleep(LOOK)
 
 
-def _compute(group: list[Run], place: Workplace, meter: Meter) -> None:
+def _compute(group: list[Run], context: RunContext, bar: ProgressBar) -> None:
     """Compute runs whose parents are there; Busy if another process is at one of them."""
 
     def start(attempts: Mapping[Run, Attempt]) -> Iterator[tuple[Run, Result]]:
-        meter.at(", ".join(run.label for run in attempts))
+        bar.describe(", ".join(run.label for run in attempts))
         if len(attempts) == 1:
             ((run, attempt),) = attempts.items()
-            yield run, compute(run, place, attempt, lambda pause: meter.tell(run, pause.fraction))
+            yield run, compute_run(run, context, attempt, lambda pause: bar.update(run, pause.fraction))
             return
-        need, free = sum(needed(run, place) for run in attempts), memory.free_bytes(torch.device(place.device))
-        room = "" if free is None else f", {files.size(free)} are free"
-        _say(f"{len(attempts)} eFCNs at once need {files.size(need)} on {place.device}{room}")
+        need, free = (
+            sum(device_memory_needed(run, context) for run in attempts),
+            memory.free_bytes(torch.device(context.device)),
+        )
+        room = "" if free is None else f", {files.format_bytes(free)} are free"
+        _say(f"{len(attempts)} eFCNs at once need {files.format_bytes(need)} on {context.device}{room}")
         if free is not None and need > free:
-            raise UserError(f"{len(attempts)} runs at once do not fit on {place.device}: take a smaller --together")
-        yield from compute_together(attempts, place, meter.tell)
+            raise UserError(f"{len(attempts)} runs at once do not fit on {context.device}: take a smaller --together")
+        yield from compute_side_by_side(attempts, context, bar.update)
 
-    with computing(group[0]):
-        place.store.ensure_all(group, start, wait=False, weights=True)
+    with readable_memory_errors(group[0]):
+        context.store.ensure_all(group, start, wait=False, weights=True)
     for run in group:
-        meter.tell(run, 1.0)
+        bar.update(run, 1.0)
 
 
 @contextlib.contextmanager
-def computing(run: Run) -> Iterator[None]:
+def readable_memory_errors(run: Run) -> Iterator[None]:
     """What PyTorch says when the memory is full, in one line."""
     try:
         yield
     except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's has no class of its own
         if "out of memory" not in str(error).lower() and "allocate memory" not in str(error):
             raise
-        words = run.training.network.words
+        words = run.training.network.description
         raise UserError(f"{run.label}: not enough memory for {words}: take fewer") from error
 
 
 @contextlib.contextmanager
-def using(threads: int | None) -> Iterator[None]:
+def using_threads(threads: int | None) -> Iterator[None]:
     """Compute with so many processor cores: their number decides how sums are rounded.
 
-    >>> from efcnlab.run.sweep import torch, using
-    >>> with using(2):
+    >>> from efcnlab.run.study_runner import torch, using_threads
+    >>> with using_threads(2):
     ...     torch.get_num_threads()
     2
     """
@@ -245,7 +249,7 @@ def using(threads: int | None) -> Iterator[None]:
 def check_device(device: str) -> None:
     """UserError unless PyTorch can compute on ``device`` here.
 
-    >>> from efcnlab.run.sweep import check_device
+    >>> from efcnlab.run.study_runner import check_device
     >>> check_device("cpu")
     >>> check_device("gpu")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -257,13 +261,12 @@ def check_device(device: str) -> None:
         raise UserError(f"device {device!r} is not here: choose one of {', '.join(found)}")
 
 
-def status(study: Study, store: Store) -> dict[Run, State]:
+def run_states(study: Study, store: Store) -> dict[Run, RunState]:
     """How it stands with each run of a study.
 
-    >>> import tempfile
     >>> from efcnlab.store.run_store import Store
-    >>> from efcnlab.run.sweep import status, studies
-    >>> {state.name for state in status(studies.load("digits"), Store(tempfile.mkdtemp())).values()}
+    >>> from efcnlab.run.study_runner import run_states, studies
+    >>> {state.name for state in run_states(studies.load("digits"), Store("example")).values()}
     {'waiting'}
     """
     return {run: store.state(key_of(run)) for run in studies.runs(study)}

@@ -1,4 +1,4 @@
-"""A network of one's own as a study file writes it: a list of layers, plain data, validated; nothing is executed.
+"""A network as a study file writes it: an architecture by name, or a list of layers of one's own; nothing is executed.
 
     [{"conv": 8, "kernel": 3, "padding": 1}, "relu", {"pool": 3, "stride": 2}, {"linear": "classes"}]
 
@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
 
-from efcnlab.config.validation import Frozen
+from efcnlab.config.validation import Frozen, absent
 from efcnlib import networks
 from efcnlib.errors import UserError, shortened
 from efcnlib.networks import architectures as tables
+from efcnlib.networks.architectures import ARCHITECTURES
 
 MOST = 10**10  # weights of an eFCN, 40 GB; beyond, nothing here can train it
 LAST = '{"linear": "classes"}'
@@ -138,7 +139,7 @@ Layer = Annotated[
 ]
 
 
-def checked(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+def check_order(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     """ValueError unless these can be a network: convolutions, then linear layers, the last of them for the classes."""
     kinds = [_kind(layer) for layer in layers]
     if "conv" not in kinds:
@@ -154,17 +155,58 @@ def checked(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     return layers
 
 
-Layers = Annotated[tuple[Layer, ...], Field(min_length=1, max_length=100), AfterValidator(checked)]
+Layers = Annotated[tuple[Layer, ...], Field(min_length=1, max_length=100), AfterValidator(check_order)]
 
 
-def table(layers: Sequence[Layer], classes: int) -> tuple[tables.Layer, ...]:
+def architecture_layers(layers: Sequence[Layer], classes: int) -> tuple[tables.Layer, ...]:
     """The layers as `efcnlib.networks.architectures` has them, images made vectors before the first linear one."""
     made = [tables.ReLU() if layer == "relu" else layer.layer(classes) for layer in layers]
     made.insert(next(i for i, layer in enumerate(made) if isinstance(layer, tables.Linear)), tables.Flatten())
     return tuple(made)
 
 
-def check(layers: Sequence[tables.Layer], shape: Sequence[int]) -> None:
+class Network(Frozen):
+    """An architecture by name and its channel count (64 is the paper's), or ``layers`` of one's own and neither.
+
+    >>> from efcnlab.config.network import Network
+    >>> Network(architecture="vanilla").description, len(Network(architecture="vanilla").table(classes=10))
+    ('64 channels', 11)
+    """
+
+    architecture: Literal[tuple(ARCHITECTURES)] | None = Field(None, exclude_if=absent)
+    channels: int | None = Field(None, ge=1, le=4096, exclude_if=absent)
+    layers: Layers | None = Field(None, exclude_if=absent)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _either_or(cls, fields: object) -> object:
+        if not isinstance(fields, dict):
+            return fields
+        given = [name for name in ("architecture", "channels") if fields.get(name) is not None]
+        if fields.get("layers") is not None:
+            if given:
+                raise ValueError(f"it has layers of its own: take out {given[0]} {shortened(fields[given[0]])}")
+            return fields
+        if "architecture" not in given:
+            raise ValueError(f"give an architecture, one of {', '.join(ARCHITECTURES)}, or layers of your own")
+        return fields if "channels" in given else fields | {"channels": 64}
+
+    @property
+    def description(self) -> str:
+        """For captions: "8 channels"."""
+        if self.layers is None:
+            return f"{self.channels} channels"
+        widths = [str(layer.conv) for layer in self.layers if isinstance(layer, Conv)]
+        return f"own layers, convolutions of {', '.join(widths)} channels"
+
+    def table(self, classes: int) -> tuple[tables.Layer, ...]:
+        """Its layers."""
+        if self.layers is None:
+            return tables.architecture(self.architecture, classes, self.channels)
+        return architecture_layers(self.layers, classes)
+
+
+def check_fits(layers: Sequence[tables.Layer], shape: Sequence[int]) -> None:
     """ValueError, naming the layer, unless a table fits images of [channels, height, width]; allocates nothing."""
     try:
         steps = networks.trace(networks.cnn(layers, shape, device="meta"), shape)

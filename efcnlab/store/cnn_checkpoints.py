@@ -17,13 +17,12 @@ from efcnlib.training.optimisers import strip_prefix
 MOMENTS = "moments"
 
 
-def checkpoint(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
+def cnn_weights(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
     """The CNN's weights after ``epoch`` epochs; UserError names the epochs there are.
 
-    >>> import tempfile
-    >>> from efcnlab.store.parent_checkpoints import Store, checkpoint
+    >>> from efcnlab.store.cnn_checkpoints import Store, cnn_weights
     >>> from efcnlab.config.studies import load
-    >>> checkpoint(Store(tempfile.mkdtemp()), load("digits").cnn(seed=0), epoch=30)
+    >>> cnn_weights(Store("example"), load("digits").cnn(seed=0), epoch=30)
     Traceback (most recent call last):
         ...
     efcnlib.errors.UserError: relax time 30 has no checkpoint: the CNN was trained for epochs 0 to 20
@@ -34,7 +33,7 @@ def checkpoint(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in store.weights(key_of(cnn), prefix).items()}
 
 
-def gathered(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
+def cnn_optimiser_state(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
     """What the CNN's optimiser had gathered after ``epoch`` epochs, "PARAMETER/NAME"; UserError if it was not kept.
 
     Nothing after 0 epochs, and nothing ever of plain SGD.

@@ -7,21 +7,21 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from efcnlab.environment import recorded
+from efcnlab.environment import recorded_studies
 from efcnlab.store.run_store import Store
 
-EVERY = 90.0  # seconds between checkpoints: a run takes less, and AlexNet's CNN keeps gigabytes
+CHECKPOINT_INTERVAL = 90.0  # seconds between checkpoints: a run takes less, and AlexNet's CNN keeps gigabytes
 MEMORY, ROOM = Path("/dev/shm"), 40e9  # bytes that three studies' weights, half a gigabyte each, may take
 
 
-def default() -> Path:
+def default_folder() -> Path:
     """In memory where there is enough, since every weight is written and hashed; else on the disk."""
     in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).total > ROOM
     return (MEMORY if in_memory else Path(tempfile.gettempdir())) / "efcn-rental"
 
 
 @dataclass(frozen=True)
-class Base:
+class WorkFolder:
     """The folder ``root``. Each file in it is written whole, so that any process may read it at any time."""
 
     root: Path
@@ -29,7 +29,7 @@ class Base:
     @property
     def store(self) -> Store:
         """The run store; what is recorded in results/ is not computed again."""
-        return Store(self.root / "runs", recorded(), every=EVERY)
+        return Store(self.root / "runs", recorded_studies(), checkpoint_interval=CHECKPOINT_INTERVAL)
 
     @property
     def log(self) -> Path:

@@ -1,0 +1,46 @@
+"""Where and how runs are computed: what they share, and what is no part of a run's key."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from efcnlab.config.studies import Dataset
+from efcnlab.run import study_images
+from efcnlab.store.run_store import Store
+from efcnlib.data.images import Split, to_device
+from efcnlib.training.trainer import Engine
+
+
+@dataclass
+class RunContext:
+    """Where and how runs are computed: the store their parents are in, the device, the images kept on it, the engine.
+
+    ``data_root`` is where images are read from, see `efcnlab.run.study_images.load_images`.
+
+    None of it is part of a run's key.
+
+    >>> from efcnlab.run.run_context import RunContext, Store
+    >>> from efcnlab.config.studies import load
+    >>> train, test = RunContext(Store("example")).splits(load("digits").data)
+    >>> len(train), len(test)
+    (1437, 360)
+    """
+
+    store: Store
+    device: str = "cpu"
+    data_root: str | None = None
+    engine: Engine = field(default_factory=Engine)
+    _splits: dict[Dataset, tuple[Split, Split]] = field(default_factory=dict)
+
+    def splits(self, data: Dataset) -> tuple[Split, Split]:
+        """Training and test images on the device, loaded once."""
+        if data not in self._splits:
+            loaded = study_images.load_images(data, self.data_root)
+            self._splits[data] = to_device(loaded, self.device, train=data.train, test=data.test)
+        return self._splits[data]
+
+    def stream(self, new: bool = False) -> "torch.cuda.Stream | None":
+        """The stream of a GPU that is in use, or a new one; a CPU has none."""
+        if torch.device(self.device).type != "cuda":
+            return None
+        return torch.cuda.Stream(self.device) if new else torch.cuda.current_stream(self.device)

@@ -1,0 +1,99 @@
+"""The networks of a training: before its first step, and at its end, as a dense network that paths can lead to."""
+
+import hashlib
+
+import torch
+from torch import nn
+
+from efcnlab.config.studies import Training
+from efcnlab.store.cnn_checkpoints import cnn_weights
+from efcnlab.store.run_store import Store, key_of
+from efcnlib import embedding, networks
+
+
+def initial_network(run: Training, store: Store, device: str = "cpu") -> nn.Sequential:
+    """The network of a run before its first step. Random starts are drawn on the CPU, the same for every device.
+
+    >>> from efcnlab.run.run_networks import Store, initial_network
+    >>> from efcnlab.config.studies import load
+    >>> initial_network(load("digits").fcn(seed=0), Store("example"))[0]
+    DenseConv(64 -> 294, live)
+    """
+    network = run.uninitialised_cnn()
+    if run.kind == "cnn":
+        return networks.initialise(network, torch.Generator().manual_seed(random_seed(run))).to(device)
+    if run.kind == "fcn":
+        return standard_fcn(network, run.data.shape, random_seed(run), run.optimiser.weight_decay == 0, device)
+    network.load_state_dict(cnn_weights(store, run.parent, run.tw))
+    return converted_cnn(network.to(device), run)
+
+
+def converted_cnn(network: nn.Sequential, run: Training) -> nn.Sequential:
+    """What a CNN becomes in a run: a dense network, a local one, or itself.
+
+    >>> from efcnlab.run.run_networks import converted_cnn
+    >>> from efcnlab.config.studies import load
+    >>> run = load("digits").relaxed("efcn", tw=5, seed=0)
+    >>> converted_cnn(run.uninitialised_cnn(), run)[0]
+    DenseConv(64 -> 294, live)
+    """
+    if run.kind in ("efcn", "fcn"):
+        # With weight decay dead weights shrink, so they must be there; without, they never move.
+        return embedding.embed(network, run.data.shape, live=run.optimiser.weight_decay == 0)
+    return embedding.embed_local(network, run.data.shape) if run.kind == "elcn" else network
+
+
+def standard_fcn(
+    network: nn.Sequential, shape: tuple[int, ...], seed: int, live: bool, device: str = "cpu"
+) -> nn.Sequential:
+    """A dense network with PyTorch's random start; drawn on the padded matrices, so that both layouts agree.
+
+    >>> import torch
+    >>> from efcnlab.run.run_networks import metrics, networks, standard_fcn
+    >>> from efcnlab.config.studies import load
+    >>> cnn = load("digits").cnn(seed=0).uninitialised_cnn()
+    >>> parts = [
+    ...     [metrics.deviation(layer) for _, layer in networks.convolutions(standard_fcn(cnn, (1, 8, 8), 0, live))]
+    ...     for live in (True, False)
+    ... ]
+    >>> torch.allclose(*map(metrics.delta, parts), rtol=1e-6)  # of all weights, where only live ones are kept too
+    True
+    """
+    fcn = networks.initialise(networks.dense(network, shape, live=False), torch.Generator().manual_seed(seed))
+    fcn = fcn.to(device)  # which compacts the matrices sooner than a CPU
+    if live:
+        for name, layer in networks.convolutions(fcn):
+            setattr(fcn, name, embedding.to_live(layer))
+    return fcn
+
+
+def final_dense_network(run: Training, store: Store, device: str = "cpu") -> nn.Sequential:
+    """The network at a training's end as a dense one, a CNN embedded.
+
+    >>> from efcnlab.run.execute import compute_run
+    >>> from efcnlab.run.run_context import RunContext, Store
+    >>> from efcnlab.run.run_networks import final_dense_network
+    >>> from efcnlab.config.studies import load
+    >>> store = Store("example")
+    >>> run = load("digits", epochs=1, relax_times=(0,), path_times=()).cnn(seed=0)
+    >>> _ = store.ensure(run, lambda attempt: compute_run(run, RunContext(store), attempt))
+    >>> final_dense_network(run, store)[0]
+    DenseConv(64 -> 294, live)
+    """
+    network, live = run.uninitialised_cnn().to(device), run.optimiser.weight_decay == 0
+    if run.kind == "cnn":
+        network.load_state_dict(cnn_weights(store, run, run.epochs))
+        return embedding.embed(network, run.data.shape, live)
+    saved = store.weights(key_of(run))
+    if run.kind in ("control", "lowered"):
+        network.load_state_dict(saved)
+        return embedding.embed(network, run.data.shape, live)
+    network = networks.dense(network, run.data.shape, live)
+    network.load_state_dict(saved)
+    return network
+
+
+def random_seed(run: Training) -> int:
+    """A seed of its own for every random start and order; eFCN, eLCN and control of one tw share theirs, as a pair."""
+    role = run.kind if run.tw is None else f"relaxed at {run.tw}"
+    return int.from_bytes(hashlib.sha256(f"{role}, seed {run.seed}".encode()).digest()[:7], "big")

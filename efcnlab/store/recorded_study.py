@@ -1,0 +1,167 @@
+"""Recorded studies: folders with the records of a study under a sealed index; read, verified, imported. ::
+
+results/<study>/study.json   the index: configuration, command, commit, environment, devices, every run's digests
+results/<study>/<key>/       a run, as in the run store
+"""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, JsonValue
+
+from efcnlab.config import studies
+from efcnlab.config.studies import Run, Study
+from efcnlab.store import files
+from efcnlab.store.files import UNREADABLE, DamageError, Digest
+from efcnlab.store.run_folder import ARRAYS, MANIFEST, RECORD, SCHEMA_VERSION, WEIGHTS, read_record
+from efcnlab.store.run_store import Store, key_of
+from efcnlib.errors import UserError
+
+INDEX = "study.json"
+PARTS = (RECORD, ARRAYS, WEIGHTS, MANIFEST)
+
+
+class RecordedRun(BaseModel):
+    """One run in the index: its name, and the digests of its files, its manifest's included."""
+
+    label: str
+    files: dict[Literal[PARTS], Digest]
+
+
+class StudyIndex(BaseModel):
+    """What study.json says. ``missing`` names the runs that were not done, ``seconds`` is the work in the others."""
+
+    schema_version: Literal[SCHEMA_VERSION]
+    study: dict[str, JsonValue]
+    command: str
+    date: str
+    environment: dict[str, JsonValue]
+    devices: list[str]
+    seconds: float
+    runs: dict[str, RecordedRun]
+    missing: list[str]
+
+
+def read_index(folder: Path) -> StudyIndex:
+    """The index of a recorded study; UserError if ``folder`` holds none, or a damaged one.
+
+    >>> from efcnlab.environment import REPOSITORY
+    >>> from efcnlab.store.recorded_study import read_index
+    >>> folder = REPOSITORY / "results" / "vanilla-cifar10-sgd-published"
+    >>> index = read_index(folder)
+    >>> index.command, [run.label for run in index.runs.values()]
+    ('efcn run vanilla-cifar10-sgd-published', ['cnn seed=0', 'learning rate of control seed=0'])
+    """
+    try:
+        return files.read_sealed(StudyIndex, folder / INDEX)
+    except UNREADABLE as error:
+        raise UserError(f"{folder} is no recorded study: {files.short_reason(error)}") from None
+
+
+def indexed_study(index: StudyIndex) -> Study:
+    """The recorded study; UserError if this version cannot read it.
+
+    >>> from efcnlab.environment import REPOSITORY
+    >>> from efcnlab.store.recorded_study import read_index, indexed_study
+    >>> folder = REPOSITORY / "results" / "vanilla-cifar10-sgd-published"
+    >>> indexed_study(read_index(folder)).title
+    'VanillaCNN on CIFAR-10, SGD, the CNN at the published rate'
+    """
+    try:
+        return Study.model_validate(index.study)
+    except ValueError:
+        raise UserError(f"{INDEX} holds a study that this version cannot read: use the version of its commit") from None
+
+
+def indexed_runs(index: StudyIndex) -> dict[str, Run]:
+    """The recorded runs by key; UserError if this version cannot read the study.
+
+    >>> from efcnlab.environment import REPOSITORY
+    >>> from efcnlab.store.recorded_study import read_index, indexed_runs
+    >>> folder = REPOSITORY / "results" / "vanilla-cifar10-sgd-published"
+    >>> [run.kind for run in indexed_runs(read_index(folder)).values()]
+    ['cnn', 'rates']
+    """
+    return {key_of(run): run for run in studies.runs(indexed_study(index)) if key_of(run) in index.runs}
+
+
+def verify_study(folder: Path) -> list[str]:
+    """What is wrong with a recorded study, a line each: damaged, missing or unlisted files; none if all is well.
+
+    >>> from efcnlab.environment import REPOSITORY
+    >>> from efcnlab.store.recorded_study import verify_study
+    >>> folder = REPOSITORY / "results" / "vanilla-cifar10-sgd-published"
+    >>> verify_study(folder)
+    []
+    """
+    index = read_index(folder)
+    found = []
+    for key, run in index.runs.items():
+        try:
+            for name, digest in run.files.items():
+                files.read_verified(folder / key / name, digest)
+            if read_record(folder / key, key) is None:
+                raise DamageError(f"{MANIFEST} is missing")
+        except UNREADABLE as error:
+            found.append(f"{run.label} ({key[:12]}): {files.short_reason(error)}")
+    listed = {folder / INDEX} | {folder / key / name for key, run in index.runs.items() for name in run.files}
+    found += [
+        f"{path.relative_to(folder)} is not listed in {INDEX}"
+        for path in sorted(folder.rglob("*"))
+        if not path.is_dir() and path not in listed
+    ]
+    try:
+        labels = {key_of(run): run.label for run in studies.runs(Study.model_validate(index.study))}
+    except ValueError:
+        return [*found, f"{INDEX} holds a study that this version cannot read"]
+    unknown = [(key, run.label) for key, run in index.runs.items() if key not in labels]
+    lacking = [(k, label) for k, label in labels.items() if k not in index.runs and label not in index.missing]
+    found += [f"{label} ({key[:12]}) is no run of the study" for key, label in unknown]
+    return found + [f"{label} ({key[:12]}) belongs to the study, but is not recorded" for key, label in lacking]
+
+
+@dataclass(frozen=True)
+class ImportCounts:
+    """How many runs an import copied, found already there, and left out because they are damaged."""
+
+    new: int
+    already_present: int
+    damaged: int
+
+
+def import_study(folder: Path, store: Store) -> ImportCounts:
+    """Copy the runs of a recorded study into the store's root, where it lacks them; damaged ones are left out.
+
+    >>> from efcnlab.environment import REPOSITORY
+    >>> from efcnlab.store.recorded_study import Store, import_study
+    >>> folder = REPOSITORY / "results" / "vanilla-cifar10-sgd-published"
+    >>> import_study(folder, Store("example"))
+    ImportCounts(new=2, already_present=0, damaged=0)
+    """
+    index = read_index(folder)
+    new = already_present = damaged = 0
+    for key in index.runs:
+        if store.state(key).name == "done":
+            already_present += 1
+            continue
+        try:
+            if read_record(folder / key, key) is None:
+                raise DamageError(f"{MANIFEST} is missing")
+        except UNREADABLE:
+            damaged += 1
+            continue
+        with files.readable_disk_errors(store.root):
+            store.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=store.root, prefix=".import-") as scratch:
+                copy = Path(scratch) / key
+                copy.mkdir()
+                for name in PARTS:  # and nothing else that a stranger put there
+                    if (folder / key / name).exists():
+                        shutil.copyfile(folder / key / name, copy / name)
+                        files.flush_to_disk(copy / name)
+                copy.rename(store.root / key)
+        new += 1
+    return ImportCounts(new, already_present, damaged)
