@@ -49,7 +49,8 @@ def standard_fcn(
     """A dense network with PyTorch's random start; drawn on the padded matrices, so that both layouts agree.
 
     >>> import torch
-    >>> from efcnlab.run.run_networks import metrics, networks, standard_fcn
+    >>> from efcnlab.run.run_networks import standard_fcn
+    >>> from efcnlib import metrics, networks
     >>> from efcnlab.config.studies import load
     >>> cnn = load("digits").cnn(seed=0).uninitialised_cnn()
     >>> parts = [
