@@ -157,9 +157,8 @@ def prepare_runs(
     need = disk_estimate.peak_disk(todo, workers)
     files.check_free_space(store.root, need, f"study {study.name}")
     if progress:
-        _say(
-            f"{study.name}: {len(todo)} of {len(runs)} runs to compute, {files.format_bytes(need)} of disk at the most"
-        )
+        count = f"{len(todo)} of {len({*todo, *runs})} runs to compute"
+        _say(f"{study.name}: {count}, {files.format_bytes(need)} of disk at the most")
     again = [run.label for run in todo if store.get(key_of(run)) is not None]
     if again:
         _say(f"{study.name}: for their weights, which were cleaned away, {', '.join(again)} are computed again")
