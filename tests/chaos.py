@@ -3,7 +3,7 @@
     python tests/chaos.py [--kills 60] [--corruptions 600] [--seed 0] [--record]
 
 With --record it also runs the tests of each promise (`promises.py`), and writes what came of all this into
-results/survival, for the book. `tests/test_chaos.py` does the same in small. Nothing is simulated: the processes are
+results/survival, for the book. `lab/test_chaos.py` does the same in small. Nothing is simulated: the processes are
 killed by SIGKILL while they compute a study together, and what is compared are the bytes of every run with those of a
 study computed in one go.
 """

@@ -6,8 +6,7 @@ import numpy as np
 from scipy import stats
 
 from efcnlab.config import studies
-from efcnlab.run import study_runner
-from efcnlab.store.run_store import Store, key_of
+from efcnlab.store.run_store import key_of
 
 STUDY = studies.load(
     "digits",
@@ -26,13 +25,6 @@ INFO = {
     "date": "2026-11-26T12:00:00+00:00",
     "seconds": 1,
 }
-
-
-def computed(folder):
-    """The store in ``folder`` with all runs of the study."""
-    store = Store(folder)
-    study_runner.run_study(STUDY, store, progress=False, threads=1)
-    return store
 
 
 def raw(store, run, name):

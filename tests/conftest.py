@@ -1,5 +1,6 @@
 """Settings for every test: one thread, interrupts that arrive, and in CI the same examples each time."""
 
+import gc
 import os
 import signal
 
@@ -7,7 +8,8 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from browser import axe, browser  # noqa: F401  # fixtures for every test
-from explored import packs, visit  # noqa: F401
+from explored import packs, trained, visit  # noqa: F401
+from shared_runs import shared  # noqa: F401
 
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start: as many tests run as there are cores
@@ -23,3 +25,13 @@ settings.load_profile("ci" if "CI" in os.environ else "default")
 # Without a GPU the kernels' tests need Triton's interpreter, which must be chosen before Triton is imported:
 # lib/test_kernels.py runs them so. By hand: TRITON_INTERPRET=1 pytest tests/lib/kernels
 collect_ignore = [] if torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1" else ["lib/kernels"]
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: no collection looks through it again, of which a timing makes hundreds."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()

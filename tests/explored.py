@@ -11,7 +11,6 @@ from efcnbook.explorer import numbers, page
 from efcnlab.config import studies
 from efcnlab.config.studies import Study
 from efcnlab.run import study_runner
-from efcnlab.store.run_store import Store
 
 DOCUMENT = (
     '<!doctype html><html lang="en"{html}><head><meta charset="utf-8"><title>t</title>'
@@ -36,16 +35,11 @@ def study(**changes: object) -> Study:
     return studies.load("digits", **(CHANGES | changes))
 
 
-_ROOTS: list[str] = []
-
-
-def trained(folders: pytest.TempPathFactory) -> study_runner.StudyResults:
-    """Seeds 0 and 4 of the study, computed once for all tests; seed 1 is missing."""
-    if not _ROOTS:
-        root = str(folders.mktemp("explored"))
-        study_runner.run_study(study(seeds=(0, 4)), Store(root), progress=False)
-        _ROOTS.append(root)
-    return study_runner.StudyResults(study(), Store(_ROOTS[0]))
+@pytest.fixture(scope="session")
+def trained(shared) -> study_runner.StudyResults:
+    """Seeds 0 and 4 of the study; seed 1 is missing."""
+    study_runner.run_study(study(seeds=(0, 4)), shared, threads=1, progress=False)
+    return study_runner.StudyResults(study(), shared)
 
 
 def packs_of(results: study_runner.StudyResults) -> list[dict]:
@@ -91,10 +85,10 @@ def ready(tab: Page) -> Page:
     return tab
 
 
-@pytest.fixture(scope="module")
-def packs(tmp_path_factory):
+@pytest.fixture(scope="session")
+def packs(trained):
     """Those of `packs_of`, of the trained study."""
-    return packs_of(trained(tmp_path_factory))
+    return packs_of(trained)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from efcnlab.environment import REPOSITORY
 from efcnlab.run import study_runner
 from efcnlab.store.chosen_rates import with_chosen_rates
 from efcnlab.store.run_store import Result, Store
-from test_sweep import tiny
+from small_studies import tiny
 
 # All that the studies of the paper's width have: rates that are chosen, controls and relaxed paths at some times, ...
 STUDY = tiny(

@@ -159,3 +159,8 @@ def networks(draw) -> tuple[nn.Sequential, tuple[int, int, int]]:
     cut = draw(st.integers(0, len(layers)))
     nested = nn.Sequential(nn.Sequential(nn.Sequential(*layers[:cut])), *layers[cut:])
     return (nested if draw(st.booleans()) else nn.Sequential(*layers)).eval(), shape
+
+
+def geometry_of(size, kernel, stride, padding, channels_in, channels_out):
+    axis = Axis(size, kernel, stride, padding)
+    return ConvGeometry(channels_in, channels_out, axis, axis)

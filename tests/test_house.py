@@ -1,6 +1,7 @@
 """The house: packages and rooms import one way only, nothing is too long, and the library stands alone."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -105,3 +106,9 @@ assert not [name for name in efcnlib.__all__ if not hasattr(efcnlib, name)]
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_tests_import_helpers_never_other_tests():
+    imports = re.compile(r"^\s*(?:from|import) (test_\w+)", re.MULTILINE)
+    files = (ROOT / "tests").rglob("*.py")
+    assert {file.name: found for file in files if (found := imports.findall(file.read_text("utf-8")))} == {}

@@ -1,6 +1,12 @@
 """A toy run for the tests of the store, what they compare, and real runs that are interrupted."""
 
+import contextlib
+import hashlib
+import json
 import multiprocessing
+import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -82,3 +88,57 @@ def parts_when_interrupted(store: Store, run: Run, at: tuple[int, ...]) -> list[
         except KeyboardInterrupt:
             assert store.state(key_of(run)).part == pytest.approx(seen[-1])
     return seen
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.01)
+
+
+def compute_for_ever(root: Path) -> None:
+    def compute(attempt: object) -> Result:
+        (root / "computing").touch()
+        time.sleep(600)
+        return result()
+
+    Store(root / "runs").ensure(CONFIG, compute)
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def forge(path: Path, **changes: object) -> None:
+    """Change a manifest and seal it again, as only somebody who means it would."""
+    content = json.loads(path.read_text()) | changes
+    del content["seal"]
+    content["seal"] = sha(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
+    path.write_text(json.dumps(content))
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, *options: object):
+    """A mounted file system, where we may mount."""
+    folder.mkdir()
+    try:
+        done = subprocess.run(["mount", *map(str, options), folder], capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("no mount command here")
+    if done.returncode:
+        pytest.skip(f"not allowed to mount here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)

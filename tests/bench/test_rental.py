@@ -23,7 +23,7 @@ from efcnlab.store.run_store import Result, Store, key_of
 from efcnlib.data import datasets
 from efcnlib.errors import UserError
 from efcnlib.training.trainer import Engine
-from test_sweep import tiny
+from small_studies import tiny
 
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
 

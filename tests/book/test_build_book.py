@@ -1,23 +1,20 @@
-"""The book: its contents, what is done again and what not, and its pages in a real browser without a network."""
+"""The book's contents, which studies it shows, what is done again and what not, and what a mistake leaves as it was."""
 
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from browser import PHONE, SCROLL_WIDTH, WIDE, barriers, opened
 from efcnbook.pages import build_book, shown_studies
-from efcnbook.pages.build_book import build, complete, configuration, contents, execute, mathjax, render
+from efcnbook.pages.build_book import build, complete, configuration, contents, execute, mathjax
 from efcnlab.config import studies
 from efcnlab.environment import REPOSITORY
 from efcnlab.run import coverage, study_runner
 from efcnlab.store import export, recorded_study, run_store
 from efcnlib.errors import UserError
-from test_execution import printed, write_notebook
+from written_notebooks import printed, write_notebook
 
-FORMULA = r"A formula $\boldsymbol{\delta}$ after {cite:t}`dascoli2019`, and [](../../notation.md)."
 SHOWN = "vanilla-cifar10-narrow"
 UNREACHABLE = "http://127.0.0.1:9"  # the discard port: connections are refused
 
@@ -32,17 +29,12 @@ def files(toc: dict) -> list[str]:
     return [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
 
 
-def pages(page: Path) -> list[Path]:
-    """Every page of the site whose first one is ``page``."""
-    return sorted(path for path in page.parent.rglob("*.html") if "_static" not in path.parts)
-
-
 def test_contents_repeat_the_study_part_and_single_chapters(tmp_path):
     one = contents(template(), {"digits": "digits"})
     two = contents(template(), {"digits": "digits", "quick": "quick"})
     names = ("findings", "embedding", "dynamics", "delta", "off_local", "interpolation", "curvature")
     study = [f"executed/digits/{name}" for name in names]
-    themes = ("images", "geometry", "networks", "measures", "training", "paths", "studies", "results", "figures")
+    themes = ("images", "geometry", "networks", "measures", "training", "paths", "studies", "results")
     reference = ["api", *(f"api/{name}" for name in (*themes, "commands"))]
     behind = ["executed/performance", "executed/survival", "clusters", "executed/digits/environment"]
     before = ["executed/tutorial", "notation", "reading", "executed/explorer", "executed/playground", "own"]
@@ -89,94 +81,12 @@ def test_a_page_of_all_studies_is_given_them_and_follows_their_runs(tmp_path, mo
     assert out.stat().st_mtime_ns > first
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory) -> Path:
-    """The committed book with one more, scratch notebook in the study's part."""
-    folder = tmp_path_factory.mktemp("source")
-    for name in ("book", "notebooks"):
-        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("executed", ".*"))
-    shutil.copy(REPOSITORY / "_config.yml", folder)
-    plot = "import matplotlib.pyplot as plt\nplt.subplots(figsize=(14, 4))[1].plot([1, 2]);"
-    wide = "from tqdm.auto import tqdm\nfor _ in tqdm(range(2)): print('x' * 300)"
-    write_notebook(folder / "notebooks" / "figure.ipynb", plot, wide, text=FORMULA)
-    toc = template()
-    toc["parts"][1]["chapters"].append({"file": "executed/{study}/figure"})
-    (folder / "book" / "_toc.yml").write_text(yaml.safe_dump(toc), "utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def out(source) -> Path:
-    """Where the small book is built, MathJax there already."""
-    if mathjax(source / "build") is None:
-        pytest.skip("npm cannot be reached, so formulas are not part of the pages")
-    return source / "build"
-
-
-@pytest.fixture(scope="module")
-def page(source, out, tmp_path_factory):
-    """First page of the book built where no images of the default study can be had.
-
-    Of the recorded studies it has one that has every page: the others' are the same notebooks with other numbers, and
-    with each the audits would take minutes more.
-    """
-    recorded = tmp_path_factory.mktemp("results")
-    (recorded / SHOWN).symlink_to(REPOSITORY / "results" / SHOWN)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EFCN_RESULTS", str(recorded))
-        patch.setenv("EFCN_ROOT", str(tmp_path_factory.mktemp("runs")))
-        patch.setenv("EFCN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("EFCN_OFFLINE", "1")
-        patch.delenv("EFCN_DATA", raising=False)
-        yield build(source=source, out=out)
-
-
-def test_without_images_every_page_says_that_it_shows_the_fallback(page):
-    silent = [
-        path.name for path in pages(page) if "small study &#x27;digits&#x27; instead" not in path.read_text("utf-8")
-    ]
-    assert silent == ["index.html"]  # which only leads to intro.html
-
-
-def test_reference_holds_docstrings_settings_and_the_commands_help(page):
-    networks, studies, commands = (
-        (page.parent / "api" / f"{name}.html").read_text("utf-8") for name in ("networks", "studies", "commands")
-    )
-    assert 'id="efcnlib.embedding.embed"' in networks
-    assert "epochs of the CNN" in studies
-    assert "--gpus-per-run" in commands
-    assert "usage: efcn verify" in commands
-
-
-def test_second_build_does_nothing_again(page, source, out, capsys):
-    built = [path for path in source.rglob("*") if path.suffix in (".html", ".ipynb")]
-    before = [path.stat().st_mtime_ns for path in built]
-    start = time.perf_counter()
-    build(source=source, out=out)
-    assert time.perf_counter() - start < 60
-    assert [path.stat().st_mtime_ns for path in built] == before
-    assert capsys.readouterr().out.splitlines() == [f"the book is ready, open {page}", f"  {page.as_uri()}"]
-
-
-def test_mistake_in_a_page_is_named_and_the_last_good_book_stays(page, source, out, capfd):
-    toc = yaml.safe_load((out / "_toc.yml").read_text("utf-8"))
-    text = (source / "book" / "intro.md").read_text("utf-8")
-    (source / "book" / "intro.md").write_text(text + "\n[](nowhere.md)\n", "utf-8")
-    good = page.read_bytes()
-    with pytest.raises(UserError, match=r"mistakes, listed above.*jupyter-book\.log"):
-        render(source, out, toc)
-    (source / "book" / "intro.md").write_text(text, "utf-8")
-    assert "nowhere.md" in capfd.readouterr().err
-    assert page.read_bytes() == good
-    assert not list(out.glob(".building-*"))
-
-
-def test_without_npm_formulas_need_a_network_and_the_reader_is_told(source, tmp_path, monkeypatch, capsys):
+def test_without_npm_formulas_need_a_network_and_the_reader_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("npm_config_registry", UNREACHABLE)
     assert mathjax(tmp_path) is None
     assert "WARNING: formulas in this book will need a network" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-    assert "mathjax_path" not in configuration(source, None)["sphinx"]["config"]
+    assert "mathjax_path" not in configuration(REPOSITORY, None)["sphinx"]["config"]
 
 
 @pytest.fixture(scope="module")
@@ -230,74 +140,15 @@ def test_every_recorded_study_is_one_that_the_book_shows_as_soon_as_it_has_a_see
     assert SHOWN in indices
 
 
-def test_page_without_notebook_names_those_there_are(source):
+def test_page_without_notebook_names_those_there_are(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    for name in ("delta", "figure"):
+        write_notebook(tmp_path / "notebooks" / f"{name}.ipynb")
     toc = {"parts": [{"caption": "", "chapters": [{"file": "executed/digits/figures"}]}]}
-    with pytest.raises(UserError, match=r"no notebook .*figures\.ipynb; in that folder: .*, figure\.ipynb"):
-        execute(source, toc)
+    with pytest.raises(UserError, match=r"no notebook .*figures\.ipynb; in that folder: delta\.ipynb, figure\.ipynb"):
+        execute(tmp_path, toc)
 
 
 def test_outside_a_clone(tmp_path):
     with pytest.raises(UserError, match="from a clone"):
         build(["digits"], source=tmp_path)
-
-
-@pytest.mark.parametrize("width", [WIDE, PHONE])
-def test_pages_are_whole_without_a_network(page, browser, width):
-    with opened(browser, width) as (tab, troubles):
-        for path in pages(page):
-            tab.goto(path.as_uri() + ("?q=local" if path.name == "search.html" else ""), wait_until="networkidle")
-            assert not troubles, path
-            assert tab.evaluate(SCROLL_WIDTH) <= width, path
-        tab.goto((page.parent / "executed" / "digits" / "figure.html").as_uri(), wait_until="networkidle")
-        assert tab.locator("mjx-container").count() == 1
-        fonts = "Array.from(document.fonts).filter(font => font.status == 'loaded').map(font => font.family).join()"
-        assert "MJX" in tab.evaluate(fonts)
-        assert tab.locator(".cell_output img").evaluate("image => image.naturalWidth") > 0
-        assert tab.locator("text=Jupyter widgets").count() == 0
-        tab.goto((page.parent / "search.html").as_uri() + "?q=control", wait_until="networkidle")
-        assert "Notation" in tab.locator("#search-results").inner_text()
-
-
-@pytest.mark.parametrize("width", [WIDE, PHONE])
-def test_nothing_serious_keeps_anyone_from_reading_a_page(page, browser, axe, width):
-    with opened(browser, width, reduced_motion="reduce") as (tab, _):
-        found = {}
-        for path in pages(page):
-            if path.name == "index.html":  # it only leads to intro.html
-                continue
-            tab.goto(path.as_uri() + ("?q=local" if path.name == "search.html" else ""), wait_until="load")
-            for theme in ("light", "dark"):
-                tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-                for barrier in barriers(tab, axe):
-                    found.setdefault(barrier, []).append(f"{path.relative_to(page.parent)}, {theme}")
-    assert not found, "\n".join(f"{barrier}\n    in {'; '.join(places)}" for barrier, places in found.items())
-
-
-def test_figures_are_saved_from_a_page_opened_as_a_file(page, browser):
-    tab = browser.new_context(accept_downloads=True).new_page()
-    tab.goto((page.parent / "executed" / "digits" / "dynamics.html").as_uri())
-    figure = tab.locator("#figure-3")
-    for name, begins in (("SVG", b"<?xml"), ("PDF", b"%PDF-"), ("CSV", b"network,"), ("JSON", b'{"figure": "3"')):
-        with tab.expect_download() as download:
-            figure.get_by_label(f"Figure 3 as {name}").click()
-        assert download.value.suggested_filename == f"digits-figure-3.{name.lower()}"
-        assert Path(download.value.path()).read_bytes().startswith(begins)
-    tab.get_by_role("link", name="Figure 3b", exact=True).first.click()
-    assert tab.evaluate("document.querySelector(':target').id") == "figure-3b"
-    tab.context.close()
-
-
-def test_icons_are_drawn_and_commands_copied_without_a_network(page, browser):
-    context = browser.new_context()
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
-    tab = context.new_page()
-    tab.goto((page.parent / "executed" / "digits" / "dynamics.html").as_uri(), wait_until="networkidle")
-    fonts = "Array.from(document.fonts).filter(font => font.status == 'loaded').map(font => font.family).join()"
-    assert "Font Awesome" in tab.evaluate(fonts)
-    command = tab.locator("#run-this-yourself div.highlight").last
-    command.hover()
-    command.locator("button.copybtn").click()
-    tab.wait_for_timeout(200)
-    expected = ".venv/bin/papermill notebooks/dynamics.ipynb out.ipynb -p study digits -p seed 0"
-    assert tab.evaluate("navigator.clipboard.readText()").strip() == expected
-    context.close()

@@ -5,15 +5,16 @@ from itertools import product
 import numpy as np
 import pytest
 
-from claimed import CONTROLS, STUDY, computed, of, raw, words
+from claimed import CONTROLS, STUDY, of, raw, words
 from efcnbook.claims import claim_paths, claim_verdicts, controls
 from efcnbook.statistics import evidence, intervals
 from efcnbook.statistics.intervals import UNDECIDED
+from efcnlab.run import study_runner
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return computed(tmp_path_factory.mktemp("runs"))
+def store(shared):
+    return study_runner.run_study(STUDY, shared, progress=False, threads=1).store
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import pytest
 import torch
 from scipy import stats
 
-from claimed import CONTROLS, INFO, STUDY, computed, of, raw, words
+from claimed import CONTROLS, INFO, STUDY, of, raw, words
 from efcnbook.claims import claim_accuracy, claim_statistics, claim_verdicts, controls
 from efcnbook.statistics import evidence, intervals
 from efcnbook.statistics.intervals import FAILS, HOLDS, UNDECIDED
 from efcnlab.config import studies
-from efcnlab.run import coverage, run_networks
+from efcnlab.run import coverage, run_networks, study_runner
 from efcnlab.store import export
 from efcnlab.store.run_store import Result, Store, key_of
 from efcnlib import embedding, networks
@@ -21,8 +21,8 @@ from efcnlib.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return computed(tmp_path_factory.mktemp("runs"))
+def store(shared):
+    return study_runner.run_study(STUDY, shared, progress=False, threads=1).store
 
 
 @pytest.fixture(scope="module")

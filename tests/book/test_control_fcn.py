@@ -1,6 +1,7 @@
 """A second standard FCN, trained as the eFCNs are: when there is one, what it is, and where it is compared."""
 
-import nbformat
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -8,15 +9,14 @@ from claimed import of, words
 from efcnbook.claims import claim_verdicts
 from efcnbook.figures import training_curves
 from efcnbook.findings import accuracy_findings
-from efcnbook.pages.execution import run_notebook
 from efcnbook.statistics import evidence
 from efcnlab.config import studies
-from efcnlab.environment import REPOSITORY
 from efcnlab.run import study_runner
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 from pictured import columns, saved
-from test_sweep import tiny
+from run_here import run_here
+from small_studies import tiny
 from toy_runs import names
 
 LATER = {"name": "sgd", "lr": 0.02}
@@ -41,7 +41,7 @@ def test_it_differs_from_the_standard_fcn_in_its_optimiser_alone():
 
 
 def test_where_the_optimiser_stays_there_is_none():
-    for same in (None, tiny().optimiser.model_dump()):
+    for same in (None, asdict(tiny().optimiser)):
         with pytest.raises(UserError, match="fcn_control: the eFCN's optimiser is the standard FCN's own"):
             tiny(fcn_control=True, relax_optimiser=same)
     with pytest.raises(UserError, match="study digits has no control of its standard FCN: give it one, fcn_control"):
@@ -124,15 +124,11 @@ def test_sentences_compare_with_it():
 @pytest.mark.parametrize("page", ["dynamics", "findings"])
 def test_pages_show_it(page, store, tmp_path):
     before = names(store.root)
-    path, out = tmp_path / "mine.json", tmp_path / "out.ipynb"
+    path = tmp_path / "mine.json"
     path.write_text(STUDY.model_dump_json(), "utf-8")
-    run_notebook(
-        REPOSITORY / "notebooks" / f"{page}.ipynb",
-        out,
-        {"study": str(path), "root": str(store.root), "more_seeds": "1"},
-    )
+    given = {"study": str(path), "root": str(store.root), "more_seeds": "1"}
+    data = [o.data for o in run_here(page, tmp_path / "out.ipynb", given) if "data" in o]
     assert names(store.root) == before
-    data = [o.data for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o]
     bests, _ = gathered(store)
     text = "".join(of.get("text/markdown", "") for of in data)
     assert f"and {100 * np.mean(bests):.1f} % where it is trained as the eFCN is" in text

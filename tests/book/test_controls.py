@@ -2,22 +2,19 @@
 
 from math import nan
 
-import nbformat
 import numpy as np
 import pytest
 from scipy import stats
 
+from drawn_curves import assert_labelled, legend
 from efcnbook.claims import controls
-from efcnbook.pages.execution import run_notebook
 from efcnbook.statistics import seeds
 from efcnlab.config import studies
-from efcnlab.environment import REPOSITORY
 from efcnlab.run import study_runner
 from efcnlab.store.run_store import Result, Store, key_of
 from pictured import columns, content, saved
-from test_diverged import spoiled
-from test_sweep import tiny
-from test_training_curves import assert_labelled, legend
+from run_here import run_here
+from small_studies import spoiled, tiny
 from toy_runs import names
 
 STUDY = tiny(
@@ -167,10 +164,10 @@ def test_without_a_single_lead_only_that_is_said():
 
 def shown(study, root, folder, **parameters):
     """The figures and the words of the page for ``study``, whose runs are in ``root``."""
-    path, out = folder / "mine.json", folder / "out.ipynb"
+    path = folder / "mine.json"
     path.write_text(study.model_dump_json(), "utf-8")
-    run_notebook(REPOSITORY / "notebooks" / "dynamics.ipynb", out, {"study": str(path), "root": str(root)} | parameters)
-    data = [o.data for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o]
+    given = {"study": str(path), "root": str(root)} | parameters
+    data = [o.data for o in run_here("dynamics", folder / "out.ipynb", given) if "data" in o]
     return [of["text/html"] for of in data if "text/html" in of], [of.get("text/markdown", "") for of in data]
 
 

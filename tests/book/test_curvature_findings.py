@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
+from drawn_paths import assert_legible, legend, panels
 from efcnbook.figures import curvature_plots
 from efcnbook.findings import curvature_findings
 from efcnbook.findings.accuracy_findings import ONE_SEED
 from efcnlib.landscape.hessian import PARTS
 from efcnlib.training.optimisers import Optimiser
-from test_path_plots import assert_legible, legend, panels
 
 TIMES = (0, 3, 24)
 

@@ -5,39 +5,23 @@ import re
 from dataclasses import replace
 from math import nan
 
-import nbformat
 import pytest
 
 from efcnbook.claims import claim_verdicts, literature
 from efcnbook.findings import weight_findings
-from efcnbook.pages.execution import run_notebook
 from efcnbook.statistics import evidence
 from efcnbook.statistics.intervals import HOLDS, UNDECIDED
 from efcnlab.config import studies
-from efcnlab.environment import REPOSITORY
 from efcnlab.run import study_runner
 from efcnlab.store.run_store import Result, Store, key_of
-from test_sweep import tiny
+from run_here import run_here
+from small_studies import spoiled, tiny
 
 LOST = 4  # the relax time of the eFCN that diverges, in seed 0
 LOST_SEED = 1  # of the standard FCN that does
 STUDY = tiny(seeds=(0, 1), path_times=(2, LOST), path_methods=("linear", "string", "output"), plane=None)
 LATER = replace(STUDY.optimiser, lr=0.02)  # so that there is a second standard FCN, which diverges too
 STUDY = STUDY.model_copy(update={"curvature": None, "relax_optimiser": LATER, "fcn_control": True})
-
-
-def spoiled(history, since):
-    """A history whose numbers are none from its entry ``since`` on; accuracies are those of the first class."""
-
-    def lost(name, value):
-        return [lost(name, each) for each in value] if isinstance(value, list) else 0.1 if "accuracy" in name else nan
-
-    return {
-        name: values
-        if name in ("epoch", "alpha") or not isinstance(values, list)
-        else [value if i < since else lost(name, value) for i, value in enumerate(values)]
-        for name, values in history.items()
-    }
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +44,11 @@ def store(tmp_path_factory):
 
 def page(name, store, folder, **parameters):
     """The words and the figures of a page on the study."""
-    path, out = folder / "lost.json", folder / f"{name}.ipynb"
+    path = folder / "lost.json"
     path.write_text(STUDY.model_copy(update={"name": "lost"}).model_dump_json(), "utf-8")
-    run_notebook(REPOSITORY / "notebooks" / f"{name}.ipynb", out, parameters | {"root": str(store.root)})
-    data = [o["data"] for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o]
-    assert not [o for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if o.get("name") == "stderr"]
+    outputs = run_here(name, folder / f"{name}.ipynb", parameters | {"root": str(store.root)})
+    data = [o.data for o in outputs if "data" in o]
+    assert not [o for o in outputs if o.get("name") == "stderr"]
     return "\n".join(of.get("text/markdown", "") for of in data), [of["text/html"] for of in data if "text/html" in of]
 
 

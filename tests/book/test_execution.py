@@ -2,30 +2,13 @@
 
 import json
 import sys
-from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from efcnbook.pages.execution import inputs_of, is_current, run_notebook
 from efcnlib.errors import UserError
-
-KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
-
-
-def write_notebook(path: Path, *code: str, text: str = "") -> Path:
-    """A notebook with a title and ``text``, a parameters cell for study and seed, and ``code`` cells."""
-    parameters = new_code_cell('study = "digits"  # a study\nseed = 0  # a seed', metadata={"tags": ["parameters"]})
-    cells = [new_markdown_cell(f"# A page\n\n{text}"), parameters, *map(new_code_cell, code)]
-    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": KERNEL}), path)
-    return path
-
-
-def printed(path: Path) -> str:
-    """What the notebook at ``path`` printed."""
-    cells = nbformat.read(path, as_version=4).cells
-    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+from written_notebooks import printed, write_notebook
 
 
 def test_runs_with_the_parameters_in_this_python_and_without_widgets(tmp_path, monkeypatch):

@@ -22,8 +22,8 @@ HALF = 0.5 * 10**-numbers.DECIMALS + 1e-12  # what rounding may change
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    return explored.trained(tmp_path_factory)
+def results(trained):
+    return trained
 
 
 @pytest.fixture(scope="module")

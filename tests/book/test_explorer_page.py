@@ -7,7 +7,6 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-import explored
 from efcnbook.explorer import numbers, page
 from efcnbook.explorer.pictures import LEVELS
 from explored import ready
@@ -22,8 +21,8 @@ READ = """canvas => {
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    return explored.trained(tmp_path_factory)
+def results(trained):
+    return trained
 
 
 def record_at(results, state):

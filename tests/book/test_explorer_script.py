@@ -18,8 +18,8 @@ from efcnbook.figures import plot_style
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    return explored.trained(tmp_path_factory)
+def results(trained):
+    return trained
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from matplotlib.collections import PathCollection
 from PIL import Image
 
+from drawn_curves import EPOCHS, TIMES, each, history
+from drawn_paths import paths
 from efcnbook.figures import figure_export, overview, path_plots, training_curves, weight_plots
 from efcnbook.statistics import seeds
 from efcnlib.geometry import Axis, ConvGeometry
-from test_path_plots import paths
-from test_training_curves import EPOCHS, TIMES, each, history
 
 FACTS = {"figure": "9", "study": {"name": "digits"}}
 

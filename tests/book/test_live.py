@@ -12,7 +12,8 @@ from efcnbook.explorer.training import LiveTraining, with_times
 from efcnlab.run import study_runner
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
-from test_live_training import TW, study
+from live_study import TW, study
+from shared_runs import copied
 
 
 @pytest.fixture(autouse=True)
@@ -24,11 +25,9 @@ def closed():
 
 
 @pytest.fixture
-def store(tmp_path) -> Store:
+def store(shared, tmp_path) -> Store:
     """A store with the study, whose relax times are 0, 2 and 4."""
-    store = Store(tmp_path / "runs", checkpoint_interval=1000)
-    study_runner.run_study(study(), store, progress=False)
-    return store
+    return Store(copied(study(), shared, tmp_path / "runs").root, checkpoint_interval=1000)
 
 
 @pytest.fixture

@@ -17,18 +17,10 @@ from efcnlab.store import export
 from efcnlab.store.run_folder import ARRAYS, RECORD, WEIGHTS
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
-from test_run_store import mounted
-from test_run_store_killed import wait_for
-from test_sweep import tiny
-from toy_runs import PROCESSES, names
+from live_study import EPOCHS, TW, live, study
+from toy_runs import PROCESSES, mounted, names, wait_for
 
-TW = 3  # no relax time of the study
-EPOCHS = 12
 LOOKS = [("efcn", 0), ("efcn", 5), ("efcn", EPOCHS), ("control", 0), ("control", 7), ("control", EPOCHS)]
-
-
-def study(**changes):
-    return tiny(**({"relax_epochs": EPOCHS, "path_times": (), "measurements": 4} | changes))
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +37,6 @@ def root(finished, tmp_path) -> Path:
     key = key_of(study().cnn(0))
     shutil.copytree(finished.root / key, tmp_path / "runs" / key)
     return tmp_path / "runs"
-
-
-def live(root: Path, every: float = 1000, **changes) -> LiveTraining:
-    """A training that keeps what it told in ``told``."""
-    training = LiveTraining(study(**changes), 0, Store(root, checkpoint_interval=every))
-    training.told = []
-    training.tell = training.told.append
-    return training
 
 
 def stopped_at(training: LiveTraining, kind: str, epoch: int) -> None:
@@ -250,13 +234,13 @@ def test_a_process_that_ends_keeps_where_it_was(root):
     script = (
         "import sys, threading; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from test_live_training import TW, live\n"
+        "from live_study import TW, live\n"
         "training, seen = live(Path(sys.argv[2]), relax_epochs=5000), threading.Event()\n"
         "training.tell = lambda stand: 'the eFCN is at epoch 3 ' in stand.line and seen.set()\n"
         "training.start(TW)\n"
         "assert seen.wait(60)\n"
     )
-    subprocess.run([sys.executable, "-c", script, Path(__file__).parent, root], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", script, Path(__file__).parents[1], root], check=True, timeout=120)
     stand = live(root, relax_epochs=5000).look(TW)
     assert stand.phase == "interrupted"
     assert 0 < stand.part < 0.5

@@ -5,8 +5,6 @@ import io
 import re
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
 from PIL import Image
 
 from efcnbook import notebook
@@ -17,22 +15,7 @@ from efcnlab.run.study_runner import StudyResults
 from efcnlab.store.run_store import Result, Store
 from efcnlib.errors import UserError
 from pictured import columns, content, saved
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shell():
-    """IPython's, without which `display` only prints."""
-    yield InteractiveShell.instance()
-    InteractiveShell.clear_instance()
-
-
-def shown(function, *arguments):
-    """The one output that a call displays, by its type."""
-    with capture_output() as captured:
-        function(*arguments)
-    (output,) = captured.outputs
-    return output.data
-
+from written_notebooks import shell, shown  # noqa: F401
 
 PAGE = notebook.Page("delta", ".venv/bin/papermill notebooks/delta.ipynb out.ipynb")
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from efcnlab.config import studies
 from efcnlab.config.runs import CONTROLS
@@ -18,6 +19,15 @@ PAGE = (REPOSITORY / "book" / "own.md").read_text("utf-8")
 FENCE = re.compile(r"^```(?:\{code-block\} )?(\w+)\n(?::caption: (\S+)\n)?(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = [match.groups() for match in FENCE.finditer(PAGE)]
 LINES = 30
+# Pages that are given all studies, and what they and a study's pages lead to.
+NEEDED = {
+    "executed/explorer",
+    "executed/claims",
+    "executed/comparison",
+    "executed/playground",
+    "notation",
+    "references",
+}
 MOMENTUM = {"name": "sgd", "lr": 0.01, "momentum": 0.9}
 
 
@@ -74,13 +84,21 @@ def test_the_fields_of_a_training_are_there_and_do_what_is_said():
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """A folder with what a clone of the repository holds, after `make`."""
+    """A folder with what a clone of the repository holds, after `make`; its book has no pages but those of studies.
+
+    The others are the same in every book: `test_whole_book.py` makes them.
+    """
     folder = tmp_path_factory.mktemp("clone")
     unwanted = shutil.ignore_patterns("executed", "__pycache__", ".*")
     for name in ("efcnlib", "efcnlab", "notebooks", "book", "results"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=unwanted)
     shutil.copy(REPOSITORY / "_config.yml", folder)
     (folder / ".venv").symlink_to(sys.prefix)
+    toc = yaml.safe_load((folder / "book" / "_toc.yml").read_text("utf-8"))
+    every = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    chapters = [chapter for chapter in every if chapter["file"] in NEEDED or "{study}" in chapter["file"]]
+    small = {"format": toc["format"], "root": "own", "parts": [{"caption": "All", "chapters": chapters}]}
+    (folder / "book" / "_toc.yml").write_text(yaml.safe_dump(small), "utf-8")
     return folder
 
 

@@ -3,7 +3,6 @@
 import ast
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,26 +17,34 @@ from efcnlab import environment
 from efcnlab.config import studies
 from efcnlab.environment import REPOSITORY
 from efcnlab.run import study_runner
-from efcnlab.store import run_store
 from efcnlab.store.export import export_study
 from efcnlib.errors import UserError
 from pictured import columns, content, saved
-from test_run_store import mounted
-from toy_runs import names
+from run_here import run_here
+from toy_runs import mounted, names
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
+def root(shared, tmp_path_factory):
     """A run store with nothing in it: what the notebooks below show is recorded, in a folder that cannot be written."""
     folder = tmp_path_factory.mktemp("recorded")
-    study, store = studies.load("digits"), run_store.Store(folder / "runs")
-    study_runner.run_study(study, store, progress=False)
-    export_study(study, store, folder / "results", "efcn run digits")
-    shutil.rmtree(store.root)
+    study = studies.load("digits", seeds=(0, 1))
+    study_runner.run_study(study, shared, threads=1, progress=False)
+    export_study(study, shared, folder / "results", "efcn run digits")
     results = mounted(folder / "mount", "--bind", "-o", "ro", folder / "results")
     with results as mount, pytest.MonkeyPatch.context() as patch:
         patch.setenv("EFCN_RESULTS", str(mount))
         yield str(folder / "mine")
+
+
+def figures(outputs):
+    """The figures among what a notebook displays."""
+    return [o.data["text/html"] for o in outputs if "<img" in o.get("data", {}).get("text/html", "")]
+
+
+def words(outputs):
+    """The sentences and tables among what a notebook displays."""
+    return [o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})]
 
 
 def assert_saved(pages, name):
@@ -65,7 +72,7 @@ def assert_saved(pages, name):
 def test_a_study_without_paths_says_so(name, root, tmp_path):
     pathless, out = tmp_path / "pathless.json", tmp_path / "out.ipynb"
     pathless.write_text(studies.load("digits", path_times=()).model_copy(update={"name": "pathless"}).model_dump_json())
-    run_notebook(REPOSITORY / "notebooks" / f"{name}.ipynb", out, {"study": str(pathless), "root": root})
+    run_here(name, out, {"study": str(pathless), "root": root})
     assert "has no paths" in out.read_text("utf-8")
 
 
@@ -75,7 +82,7 @@ def test_another_rate_after_the_embedding_is_said(rate, root, tmp_path):
     slower.write_text(f'{{"like": "digits", "relax_optimiser": {{"name": "sgd", "lr": {rate}}}, "path_times": []}}')
     changes = studies.load(str(slower))
     assert (changes.relax_optimiser == changes.optimiser) == (rate == 0.1)
-    run_notebook(REPOSITORY / "notebooks" / "dynamics.ipynb", out, {"study": str(slower), "root": root})
+    run_here("dynamics", out, {"study": str(slower), "root": root})
     said = "The learning rate is 0.01 after the embedding, for eFCN and control alike, and was 0.1 for the CNN"
     assert (said in out.read_text("utf-8")) == (rate == 0.01)
 
@@ -97,9 +104,8 @@ def test_notebooks_run_with_their_parameters(name, parameters, figure_count, roo
     out, before = tmp_path / "out.ipynb", names(Path(root))
     monkeypatch.setenv("EFCN_ROOT", root)  # the tutorial has no parameter for it
     study = {"study": "digits", "root": root} if name != "tutorial" else {}
-    run_notebook(REPOSITORY / "notebooks" / f"{name}.ipynb", out, study | parameters)
-    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
-    pages = [o.data["text/html"] for o in outputs if "<img" in o.get("data", {}).get("text/html", "")]
+    outputs = run_here(name, out, study | parameters)
+    pages = figures(outputs)
     assert len(pages) == figure_count
     assert_saved(pages, name)
     command = shlex.split(outputs[-1].data["text/markdown"].removeprefix("```bash\n").removesuffix("\n```"))
@@ -115,9 +121,7 @@ def test_notebooks_run_with_their_parameters(name, parameters, figure_count, roo
 
 
 def test_the_numbers_saved_are_those_of_the_records(root, tmp_path):
-    run_notebook(REPOSITORY / "notebooks" / "dynamics.ipynb", tmp_path / "out.ipynb", {"study": "digits", "root": root})
-    outputs = [output for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells for output in cell.get("outputs", [])]
-    page = next(output.data["text/html"] for output in outputs if "text/html" in output.get("data", {}))
+    page = figures(run_here("dynamics", tmp_path / "out.ipynb", {"study": "digits", "root": root}))[0]
     files, results = saved(page), study_runner.load_results("digits", 0, root)
     rows = [(*row[:3], float(row[3])) for row in columns(files["CSV"])[1:]]
     expected = []
@@ -151,29 +155,24 @@ def test_the_explorer_runs_unattended_and_trains_nothing(root, tmp_path):
 def test_means_over_seeds_are_drawn_and_said(root, tmp_path):
     for name in ("dynamics", "delta", "off_local", "findings", "curvature"):
         out = tmp_path / f"{name}.ipynb"
-        given = {"study": "digits", "root": root, "more_seeds": "1"}
-        run_notebook(REPOSITORY / "notebooks" / f"{name}.ipynb", out, given)
-        outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
-        pages = [o.data["text/html"] for o in outputs if "<img" in o.get("data", {}).get("text/html", "")]
+        outputs = run_here(name, out, {"study": "digits", "root": root, "more_seeds": "1"})
+        pages, said = figures(outputs), "".join(words(outputs))
         assert "seeds 0, 1;" in pages[-1]
-        words = "".join(o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {}))
         assert any("from the least to the most of 2 seeds, whose means are drawn" in page for page in pages) or (
             name in ("findings", "curvature")
         )
-        assert "are means over 2 seeds" in words
-        assert accuracy_findings.ONE_SEED not in words
+        assert "are means over 2 seeds" in said
+        assert accuracy_findings.ONE_SEED not in said
         assert all(
             "from the least to the most of 2 seeds" in page for page in pages if name in ("findings", "curvature")
         )
-        assert "-p seed 0 -p more_seeds 1" in words
+        assert "-p seed 0 -p more_seeds 1" in said
 
 
 def test_the_environment_of_every_seed_is_listed(root, tmp_path):
     out = tmp_path / "out.ipynb"
     given = {"study": "digits", "root": root, "more_seeds": "1"}
-    run_notebook(REPOSITORY / "notebooks" / "environment.ipynb", out, given)
-    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
-    study, listed, machines, *_ = [o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})]
+    study, listed, machines, *_ = words(run_here("environment", out, given))
     assert "| `seeds` | `(0, 1)` |" in study
     runs = len(studies.runs(studies.load("digits", seeds=(0,))))
     for seed in (0, 1):
@@ -187,19 +186,16 @@ def test_the_environment_of_every_seed_is_listed(root, tmp_path):
 @pytest.mark.parametrize("name", ["claims", "comparison"])
 def test_pages_of_all_studies_compute_nothing(name, root, tmp_path):
     out, before = tmp_path / "out.ipynb", names(Path(root))
-    path = REPOSITORY / "notebooks" / f"{name}.ipynb"
-    run_notebook(path, out, {"studies": "digits", "root": root})
-    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
-    words = "".join(o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {}))
+    said = "".join(words(run_here(name, out, {"studies": "digits", "root": root})))
     assert names(Path(root)) == before
-    assert ("| 1 | The embedding is exact | holds |" if name == "claims" else "VanillaCNN, best") in words
-    assert "digits/dynamics.ipynb#figure-3" in words
+    assert ("| 1 | The embedding is exact | holds |" if name == "claims" else "VanillaCNN, best") in said
+    assert "digits/dynamics.ipynb#figure-3" in said
     if name == "comparison":
-        assert "digits, [left](digits/off_local.ipynb#figure-5-left) and [right](" in words
-        assert "200 times the 20 of the CNN of digits" in words
-        assert "digits](digits/interpolation.ipynb#figure-6): on the linear path" in words
+        assert "digits, [left](digits/off_local.ipynb#figure-5-left) and [right](" in said
+        assert "200 times the 20 of the CNN of digits" in said
+        assert "digits](digits/interpolation.ipynb#figure-6): on the linear path" in said
     with pytest.raises(UserError, match=r"study quick has no seed with anything to show, .* efcn run quick"):
-        run_notebook(path, out, {"studies": "quick", "root": root})
+        run_here(name, out, {"studies": "quick", "root": root})
 
 
 @pytest.mark.parametrize(
@@ -212,9 +208,8 @@ def test_pages_of_all_studies_compute_nothing(name, root, tmp_path):
 )
 def test_filters_are_those_of_chosen_moments(given, times, epochs, root, tmp_path):
     out = tmp_path / "out.ipynb"
-    run_notebook(REPOSITORY / "notebooks" / "off_local.ipynb", out, {"study": "digits", "root": root} | given)
-    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
-    page = next(o.data["text/html"] for o in outputs if "text/html" in o.get("data", {}))
+    outputs = run_here("off_local", out, {"study": "digits", "root": root} | given)
+    page = figures(outputs)[0]
     assert f"= {', '.join(map(str, times))} (rows), {', '.join(epochs)} (columns)" in page
     rows = columns(saved(page)["CSV"])[1:]
     assert list(dict.fromkeys((row[0], row[1]) for row in rows)) == [
@@ -228,34 +223,30 @@ def test_filters_are_the_supplements_where_these_are_recorded(root, tmp_path):
     study = study.model_copy(update={"name": "long", "curvature": None, "relax_epochs": 100, "measurements": 20})
     (tmp_path / "long.json").write_text(study.model_dump_json(), "utf-8")
     out, given = tmp_path / "out.ipynb", {"study": str(tmp_path / "long.json"), "root": str(tmp_path / "runs")}
-    run_notebook(REPOSITORY / "notebooks" / "off_local.ipynb", out, given)
-    words = "= 0, 13, 115 (rows), just after embedding, after 11 epochs, after 78 epochs (columns)"
-    assert words in out.read_text("utf-8")
+    run_here("off_local", out, given)
+    chosen = "= 0, 13, 115 (rows), just after embedding, after 11 epochs, after 78 epochs (columns)"
+    assert chosen in out.read_text("utf-8")
 
 
 def test_paths_between_other_ends_and_over_seeds_are_computed(root, tmp_path):
     out, here = tmp_path / "out.ipynb", str(tmp_path / "runs")
     ends = {"start": "efcn 0", "more_seeds": 1, "methods": "linear", "others": "none"}
-    run_notebook(REPOSITORY / "notebooks" / "interpolation.ipynb", out, {"study": "digits", "root": here} | ends)
-    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
-    pages = [o.data["text/html"] for o in outputs if "<img" in o.get("data", {}).get("text/html", "")]
+    outputs = run_here("interpolation", out, {"study": "digits", "root": here} | ends)
+    pages = figures(outputs)
     assert len(pages) == 3  # Figure 6, distances, planes
     assert "For each of 3 relax times" in pages[0]  # not from the eFCN of 0 to itself
     assert "From eFCN(0) (α = 0) to eFCN (α = 1)" in pages[0]
     assert all("seeds 0, 1" in page for page in pages)
     assert all("bands: one standard deviation of the seeds to each side" in page for page in pages[:2])
     assert "Of the first seed." in pages[2]
-    words = "".join(output.data["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {}))
-    assert "All are means over 2 seeds" in words
+    assert "All are means over 2 seeds" in "".join(words(outputs))
 
 
 def test_a_study_without_curvature_says_so(root, tmp_path):
     (tmp_path / "plain.json").write_text('{"like": "digits", "curvature": null}', "utf-8")
     out = tmp_path / "out.ipynb"
     parameters = {"study": str(tmp_path / "plain.json"), "root": root}
-    run_notebook(REPOSITORY / "notebooks" / "curvature.ipynb", out, parameters)
-    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
-    said, _ = [output.data["text/markdown"] for output in outputs if output.output_type == "display_data"]
+    said, _ = words(run_here("curvature", out, parameters))
     assert said == "- Study plain measures no curvature: give it one with its field `curvature`."
 
 
@@ -284,10 +275,16 @@ def test_a_study_without_curvature_says_so(root, tmp_path):
     ],
 )
 def test_notebooks_answer_bad_parameters_in_a_line(name, parameters, message, root, tmp_path):
-    path = REPOSITORY / "notebooks" / f"{name}.ipynb"
     usual = {"studies" if name == "explorer" else "study": "digits", "root": root}
     with pytest.raises(UserError, match=re.escape(message)) as caught:
-        run_notebook(path, tmp_path / "out.ipynb", usual | parameters)
+        run_here(name, tmp_path / "out.ipynb", usual | parameters)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_kernel_answers_bad_parameters_in_a_line_too(root, tmp_path):
+    path, given = REPOSITORY / "notebooks" / "delta.ipynb", {"study": "digits", "root": root, "seed": -1}
+    with pytest.raises(UserError, match="seeds") as caught:
+        run_notebook(path, tmp_path / "out.ipynb", given)
     assert len(str(caught.value).splitlines()) == 1
     assert "Error" not in str(caught.value)
     assert not (tmp_path / "out.ipynb").exists()
@@ -339,12 +336,11 @@ def test_the_tutorial_runs_what_it_tells_to_run(root, tmp_path, monkeypatch):
 
 def test_the_speed_page_shows_what_is_recorded(tmp_path):
     out = tmp_path / "out.ipynb"
-    run_notebook(REPOSITORY / "notebooks" / "performance.ipynb", out, {})
-    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
-    pages = [o.data["text/html"] for o in outputs if "<img" in o.get("data", {}).get("text/html", "")]
+    outputs = run_here("performance", out, {})
+    pages = figures(outputs)
     assert len(pages) >= 3
     assert_saved(pages, "performance")
     assert all(re.search(r'<img alt="[^"]{20,}"', page) and "efcn bench" in page for page in pages)
     assert not [output for output in outputs if output.output_type == "stream"]
     with pytest.raises(UserError, match="no timings in"):
-        run_notebook(REPOSITORY / "notebooks" / "performance.ipynb", out, {"folder": str(tmp_path)})
+        run_here("performance", out, {"folder": str(tmp_path)})

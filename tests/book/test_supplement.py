@@ -14,7 +14,8 @@ from efcnlab.run.study_runner import RunContext, compute_run
 from efcnlab.store.export import export_study
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
-from test_sweep import tiny
+from run_here import run_here
+from small_studies import tiny
 
 STUDY = tiny(relax_times=(0, 2, 4), path_times=(2, 4), path_methods=("linear", "output"), plane=None, curvature=None)
 PAGES = ("figure_3", "figure_4", "figure_5", "figure_6")
@@ -92,8 +93,7 @@ def test_filters_are_those_of_the_supplement_where_they_are_there_and_others_by_
 def test_a_page_shows_a_partial_study_and_trains_nothing(page, store, file, tmp_path):
     before = sorted(path.name for path in store.root.iterdir())
     out = tmp_path / f"{page}.ipynb"
-    notebook = REPOSITORY / "notebooks" / f"{page}.ipynb"
-    execution.run_notebook(notebook, out, {"only": str(file), "root": str(store.root)}, "")
+    run_here(page, out, {"only": str(file), "root": str(store.root)})
     assert sorted(path.name for path in store.root.iterdir()) == before
     text = out.read_text("utf-8")
     assert f"Figure {page[-1]}" in text
@@ -115,7 +115,7 @@ def test_without_a_record_every_study_is_named_as_absent(tmp_path, monkeypatch):
 def test_a_page_without_a_record_says_so(page, tmp_path, monkeypatch):
     monkeypatch.setenv("EFCN_RESULTS", str(tmp_path))
     monkeypatch.setenv("EFCN_ROOT", str(tmp_path / "runs"))
-    execution.run_notebook(REPOSITORY / "notebooks" / f"{page}.ipynb", tmp_path / f"{page}.ipynb", {}, "")
+    run_here(page, tmp_path / f"{page}.ipynb", {})
     assert "of the paper's size is recorded yet" in (tmp_path / f"{page}.ipynb").read_text("utf-8").replace(
         "&#x27;", "'"
     )

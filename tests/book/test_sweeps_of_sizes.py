@@ -2,23 +2,21 @@
 
 import json
 
-import nbformat
 import numpy as np
 import pytest
 
+from command_line import efcn_here
+from drawn_curves import assert_labelled, legend
 from efcnbook.figures import training_curves
 from efcnbook.findings import sweep_findings
-from efcnbook.pages.execution import run_notebook
 from efcnlab.config import studies
-from efcnlab.environment import REPOSITORY
 from efcnlab.run import compute_estimate, schedule, status, study_runner
 from efcnlab.store import export, recorded_study
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 from pictured import columns, saved
-from test_cli import efcn
-from test_sweep import tiny
-from test_training_curves import assert_labelled, legend
+from run_here import run_here
+from small_studies import tiny
 from toy_runs import names
 
 SWEEP = {
@@ -122,8 +120,8 @@ def test_a_swept_study_from_a_file(tmp_path):
     file = tmp_path / "mine.json"
     file.write_text(json.dumps({"like": "digits", "sweep_time": 5, "sweep_channels": [3, 12]}))
     more = len(studies.runs(studies.load("digits"))) + 6
-    assert f"mine: 0 of {more} runs done" in efcn("status", file, "--root", tmp_path / "none").stdout
-    shown = json.loads(efcn("show", file).stdout)
+    assert f"mine: 0 of {more} runs done" in efcn_here("status", file, "--root", tmp_path / "none").stdout
+    shown = json.loads(efcn_here("show", file).stdout)
     assert (shown["sweep_channels"], "_variant" in shown, "variant" in shown) == ([3, 12], False, False)
 
 
@@ -250,10 +248,10 @@ def test_a_real_sweep_is_drawn_and_told(done):
 
 def shown(study, root, folder):
     """The figures and the words of the page for ``study``, whose runs are in ``root``."""
-    path, out = folder / "mine.json", folder / "out.ipynb"
+    path = folder / "mine.json"
     path.write_text(study.model_dump_json(), "utf-8")
-    run_notebook(REPOSITORY / "notebooks" / "sizes.ipynb", out, {"study": str(path), "root": str(root)})
-    data = [o.data for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o]
+    given = {"study": str(path), "root": str(root)}
+    data = [o.data for o in run_here("sizes", folder / "out.ipynb", given) if "data" in o]
     return [of["text/html"] for of in data if "text/html" in of], [of.get("text/markdown", "") for of in data]
 
 

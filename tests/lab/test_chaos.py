@@ -6,18 +6,18 @@ import chaos
 
 
 def test_a_study_whose_processes_are_killed_at_random_times_has_the_bytes_of_one_that_was_left_alone(tmp_path):
-    result = chaos.kills(chaos.small_study(), tmp_path, 25, random.Random(0), limit=240)
-    assert result["kills"] >= 25
-    assert result["kills_while_computing"] >= 5  # the others were killed while waiting, or between two runs
+    result = chaos.kills(chaos.small_study(), tmp_path, 8, random.Random(0), limit=240)
+    assert result["kills"] >= 8
+    assert result["kills_while_computing"] >= 2  # the others were killed while waiting, or between two runs
     assert result["files_different"] == []
     assert result["left_over"] == 0
 
 
 def test_no_damage_to_a_finished_study_is_silently_used():
     with chaos.workplace() as folder:
-        result = chaos.corruptions(chaos.small_study(4), folder, 210, random.Random(0), again=30)
+        result = chaos.corruptions(chaos.small_study(4), folder, 60, random.Random(0), again=17)
     assert result["which"] == []
-    assert result["noticed"] >= 150
-    assert result["noticed"] + result["harmless"] == 210
-    assert result["computed_again"] == 7
+    assert result["noticed"] >= 43
+    assert result["noticed"] + result["harmless"] == 60
+    assert result["computed_again"] == 4  # after damage of four kinds
     assert result["computed_again_different"] == 0

@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 
+from command_line import efcn_here
 from efcnlab.config import studies
 from efcnlab.run import recompute, study_runner
 from efcnlab.store import export, recorded_study
@@ -14,21 +15,18 @@ from efcnlab.store.cnn_checkpoints import cnn_weights
 from efcnlab.store.run_folder import MANIFEST, RECORD
 from efcnlab.store.run_store import Result, Store, key_of
 from efcnlib.errors import UserError
-from test_cli import efcn
-from test_run_folder import Bomb, forge
-from test_sweep import tiny
-from toy_runs import names
+from shared_runs import copied
+from small_studies import tiny
+from toy_runs import Bomb, forge, names
 
 COUNT = len(studies.runs(tiny()))
 PARTS = {"record.json", "arrays.safetensors", "manifest.json"}
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def done(shared, tmp_path_factory):
     """A finished study's store."""
-    store = Store(tmp_path_factory.mktemp("runs"))
-    study_runner.run_study(tiny(), store, threads=1, progress=False)
-    return store
+    return copied(tiny(), shared, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture
@@ -269,24 +267,23 @@ def test_the_commands(done, tmp_path):
     file = tmp_path / "mine.json"
     file.write_text(tiny(name="mine").model_dump_json())
     results = tmp_path / "results"
-    out = efcn("export", file, "--root", done.root, "--out", results)
+    out = efcn_here("export", file, "--root", done.root, "--out", results)
     assert out.returncode == 0, out.stderr
     assert f"{COUNT} runs recorded" in out.stdout
-    assert efcn("verify", results / "mine").returncode == 0
-    again = efcn("verify", results / "mine", "--recompute", "1", "--seed", "1")
+    assert efcn_here("verify", results / "mine").returncode == 0
+    again = efcn_here("verify", results / "mine", "--recompute", "1", "--seed", "1")
     assert again.returncode == 0, again.stderr
     assert " same " in again.stdout
-    out = efcn("import", results / "mine", "--root", tmp_path / "new")
+    out = efcn_here("import", results / "mine", "--root", tmp_path / "new")
     assert f"{COUNT} runs imported, 0 were there, 0 are damaged" in out.stdout
-    status = efcn("status", file, EFCN_ROOT=str(tmp_path / "none"), EFCN_RESULTS=str(results))
+    status = efcn_here("status", file, EFCN_ROOT=str(tmp_path / "none"), EFCN_RESULTS=str(results))
     assert f"{COUNT} of {COUNT} runs done" in status.stdout
     assert " recorded " in status.stdout
     next((results / "mine").glob("*/record.json")).write_text("{}")
-    broken = efcn("verify", results / "mine")
+    broken = efcn_here("verify", results / "mine")
     assert broken.returncode == 2
     assert "does not have the digest" in broken.stderr
     assert broken.stderr.splitlines()[-1] == "efcn: 1 mistakes in recorded studies, listed above"
     for arguments in (["verify", tmp_path], ["import", tmp_path], ["verify", "--recompute", "-1"]):
-        wrong = efcn(*arguments)
+        wrong = efcn_here(*arguments)
         assert wrong.returncode == 2
-        assert "Traceback" not in wrong.stderr

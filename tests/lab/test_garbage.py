@@ -2,6 +2,7 @@
 
 import pytest
 
+from command_line import efcn_here
 from efcnlab.config import studies
 from efcnlab.run import schedule, study_runner
 from efcnlab.store import checkpoints, garbage
@@ -11,15 +12,13 @@ from efcnlab.store.run_folder import RECORD, WEIGHTS
 from efcnlab.store.run_lock import checkpoint_folder
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.resumable import ResumeState
-from test_cli import efcn
-from test_sweep import tiny
+from shared_runs import copied
+from small_studies import tiny
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "runs")
-    study_runner.run_study(tiny(), store, threads=1, progress=False)
-    return store
+def store(shared, tmp_path):
+    return copied(tiny(), shared, tmp_path / "runs")
 
 
 def everything(store: Store) -> dict:
@@ -104,14 +103,14 @@ def test_the_command_shows_first_and_removes_only_with_yes(store, tmp_path):
     file = tmp_path / "tiny.json"
     file.write_text(tiny().model_dump_json())
     weights = list(store.root.glob(f"*/{WEIGHTS}"))
-    shown = efcn("gc", file, "--root", store.root)
+    shown = efcn_here("gc", file, "--root", store.root)
     assert shown.returncode == 0
     assert "weights of cnn seed=0" in shown.stdout
     assert "add --yes to remove it" in shown.stdout
     assert all(path.exists() for path in weights)
-    freed = efcn("gc", file, "--root", store.root, "--yes")
+    freed = efcn_here("gc", file, "--root", store.root, "--yes")
     assert " freed in " in freed.stdout
     assert not any(path.exists() for path in weights)
-    assert "nothing in" in efcn("gc", file, "--root", store.root).stdout
+    assert "nothing in" in efcn_here("gc", file, "--root", store.root).stdout
     total = len(studies.runs(tiny()))
-    assert f"{total} of {total} runs done" in efcn("status", file, "--root", store.root).stdout
+    assert f"{total} of {total} runs done" in efcn_here("status", file, "--root", store.root).stdout

@@ -15,7 +15,7 @@ from efcnlab.store.recorded_study import verify_study
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 from efcnlib.landscape.hessian import PARTS
-from test_path_run import tiny
+from small_paths import tiny
 from toy_runs import parts_when_interrupted
 
 FEW = {"path_times": (), "curvature": {"images": 60, "steps": 8, "count": 3}, "curvature_times": (0, 2)}

@@ -19,7 +19,7 @@ from efcnlib.data.images import Split
 from efcnlib.errors import UserError
 from efcnlib.metrics import evaluate
 from efcnlib.resumable import finish
-from test_sweep import tiny
+from small_studies import tiny
 
 RATES = (100.0, 0.1, 0.05)
 STUDY = tiny(

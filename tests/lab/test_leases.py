@@ -16,9 +16,8 @@ from efcnlab.run import study_runner
 from efcnlab.store import leases
 from efcnlab.store.leases import lease_on, lock_file
 from efcnlab.store.run_store import RunBusyError, Store, key_of
-from test_run_store_killed import compute_for_ever, wait_for
-from test_sweep import tiny
-from toy_runs import CONFIG, KEY, PROCESSES, Config, names, never, result
+from small_studies import tiny
+from toy_runs import CONFIG, KEY, PROCESSES, Config, compute_for_ever, names, never, result, wait_for
 
 SHORT = 1.0  # seconds without renewal after which a holder counts as dead here
 DEAD = f"filelock/2\npid=4194000\nhost=nodeb\nmode=lease\ntoken=0123456789abcdef\nduration={SHORT}\nstart=7\n"

@@ -11,7 +11,7 @@ from efcnlab.store.cnn_checkpoints import cnn_optimiser_state
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 from efcnlib.training.optimisers import Optimiser
-from test_sweep import tiny
+from small_studies import tiny
 
 ADAM = {"optimiser": {"name": "adam", "lr": 0.01}}
 MOMENTUM = {"optimiser": {"lr": 0.05, "momentum": 0.9}}

@@ -8,7 +8,7 @@ import torch
 
 from efcnlab.config.path_methods import METHODS
 from efcnlab.config.runs import Evaluation
-from efcnlab.config.studies import PathRun, load
+from efcnlab.config.studies import PathRun
 from efcnlab.config.studies import runs as runs_of
 from efcnlab.run import compute_estimate, disk_estimate, execute, path_run, run_networks, study_runner
 from efcnlab.run.run_context import RunContext
@@ -19,28 +19,9 @@ from efcnlib.data.images import Split, channel_statistics, held_out, to_device
 from efcnlib.errors import UserError
 from efcnlib.landscape import StoppingCriterion
 from efcnlib.resumable import finish
+from small_paths import POINTS, tiny
 from surfaces import interrupted, same
 from toy_runs import parts_when_interrupted
-
-POINTS = 61
-TINY = {
-    "epochs": 3,
-    "relax_epochs": 2,
-    "relax_times": (0, 2),
-    "path_times": (0, 2),
-    "path_points": POINTS,
-    "string": {"points": 4, "steps": 6, "batch": 40},
-    "band": {"points": 3, "steps": 3, "cycles": 3, "batch": 40, "threshold": 1e-3, "most": 6},
-    "chain": {"steps": 6, "batch": 40},
-    "plane": {"size": 4, "images": 50},
-    "network": {"channels": 2},
-    "data": {"train": 150, "test": 100},
-    "measurements": 3,
-}
-
-
-def tiny(**changes):
-    return load("digits", **(TINY | changes))
 
 
 @pytest.fixture(scope="module")

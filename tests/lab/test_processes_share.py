@@ -8,7 +8,7 @@ from efcnlab.config import studies
 from efcnlab.run import study_runner
 from efcnlab.store.leases import lease_on
 from efcnlab.store.run_store import Store, key_of
-from test_sweep import tiny
+from small_studies import tiny
 from toy_runs import PROCESSES, names
 
 COUNT = 4

@@ -1,11 +1,9 @@
 """One run on disk: what goes in comes out, in the same bytes, or is noticed."""
 
 import contextlib
-import hashlib
 import itertools
 import json
 import math
-import os
 import pickle
 import re
 import shutil
@@ -20,7 +18,7 @@ from hypothesis import strategies as st
 
 from efcnlab.store.run_store import Result, Store, key_of
 from efcnlib.errors import UserError
-from toy_runs import CONFIG, FILES, KEY, Config, result, run_folder, same
+from toy_runs import CONFIG, FILES, KEY, Bomb, Config, forge, result, run_folder, same, sha
 
 
 @pytest.fixture
@@ -115,16 +113,6 @@ def test_tensors_that_share_memory_are_kept_apart(tmp_path):
     assert same(Store(tmp_path).ensure(CONFIG, lambda attempt: Result({}, views)).arrays, views)
 
 
-class Bomb:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
 def pickle_of(folder: Path) -> bytes:
     return pickle.dumps(Bomb(folder.parent / "exploded"))
 
@@ -143,18 +131,6 @@ def swap_with_other_run(path: Path) -> None:
 
 def replace(make):
     return lambda path: path.write_bytes(make(path.read_bytes()))
-
-
-def sha(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def forge(path: Path, **changes: object) -> None:
-    """Change a manifest and seal it again, as only somebody who means it would."""
-    content = json.loads(path.read_text()) | changes
-    del content["seal"]
-    content["seal"] = sha(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
-    path.write_text(json.dumps(content))
 
 
 CORRUPTIONS = {

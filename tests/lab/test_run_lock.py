@@ -21,10 +21,20 @@ from efcnlab.store.run_lock import LeaseLostError, checkpoint_folder, progress_f
 from efcnlab.store.run_store import Result, RunBusyError, Store
 from efcnlib.errors import UserError
 from efcnlib.resumable import Pause, ResumeState
-from test_run_folder import Bomb
-from test_run_store import mounted
-from test_run_store_killed import compute_for_ever, wait_for
-from toy_runs import CONFIG, KEY, PROCESSES, names, never, result, run_folder, same
+from toy_runs import (
+    CONFIG,
+    KEY,
+    PROCESSES,
+    Bomb,
+    compute_for_ever,
+    mounted,
+    names,
+    never,
+    result,
+    run_folder,
+    same,
+    wait_for,
+)
 
 STEPS = 6
 

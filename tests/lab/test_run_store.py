@@ -1,6 +1,5 @@
 """The run store, with real files, read-only mounts and a really full disk."""
 
-import contextlib
 import math
 import resource
 import subprocess
@@ -14,7 +13,7 @@ from efcnlab.store import files
 from efcnlab.store import run_folder as run_folder_module
 from efcnlab.store.run_store import Result, Store, key_of
 from efcnlib.errors import UserError
-from toy_runs import CONFIG, FILES, KEY, PROCESSES, Config, names, never, result, run_folder, same
+from toy_runs import CONFIG, FILES, KEY, PROCESSES, Config, mounted, names, never, result, run_folder, same
 
 
 @pytest.fixture
@@ -153,22 +152,6 @@ def test_a_read_only_store_serves_what_it_has(store, tmp_path):
         assert same(Store(root).weights(KEY), result().weights)
         with pytest.raises(UserError, match=r"^cannot write in .*Read-only file system.*EFCN_ROOT$"):
             Store(root).ensure(Config(seed=99), never)
-
-
-@contextlib.contextmanager
-def mounted(folder: Path, *options: object):
-    """A mounted file system, where we may mount."""
-    folder.mkdir()
-    try:
-        done = subprocess.run(["mount", *map(str, options), folder], capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("no mount command here")
-    if done.returncode:
-        pytest.skip(f"not allowed to mount here: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def large(**parts: int) -> Result:

@@ -12,14 +12,7 @@ import pytest
 import torch
 
 from efcnlab.store.run_store import Result, Store
-from toy_runs import CONFIG, FILES, KEY, PROCESSES, names, never, result, run_folder, same
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} never came"
-        time.sleep(0.01)
+from toy_runs import CONFIG, FILES, KEY, PROCESSES, compute_for_ever, names, never, result, run_folder, same, wait_for
 
 
 def ask(root: Path, name: str, expected: int, answers) -> None:
@@ -51,15 +44,6 @@ def test_many_processes_compute_once(tmp_path, damaged):
         process.join()
     assert len(list(tmp_path.glob("computed-by-*"))) == 1
     assert names(store.root) == {KEY} | ({f"{KEY}.damaged-1"} if damaged else set())
-
-
-def compute_for_ever(root: Path) -> None:
-    def compute(attempt: object) -> Result:
-        (root / "computing").touch()
-        time.sleep(600)
-        return result()
-
-    Store(root / "runs").ensure(CONFIG, compute)
 
 
 def test_a_killed_computation_is_seen_running_then_frees_the_run(tmp_path):

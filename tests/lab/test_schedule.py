@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from command_line import efcn_here
 from efcnlab.config import studies
 from efcnlab.run import disk_estimate, schedule, status, study_runner
 from efcnlab.run.execute import compute_run
@@ -15,17 +16,15 @@ from efcnlab.store.run_lock import Progress, checkpoint_folder, progress_file
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 from efcnlib.resumable import ResumeState
-from test_cli import efcn
-from test_run_store import mounted
-from test_sweep import tiny
+from shared_runs import copied
+from small_studies import tiny
+from toy_runs import mounted
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def done(shared, tmp_path_factory):
     """A finished study's store."""
-    store = Store(tmp_path_factory.mktemp("runs"))
-    study_runner.run_study(tiny(), store, threads=1, progress=False)
-    return store
+    return copied(tiny(), shared, tmp_path_factory.mktemp("runs"))
 
 
 def test_todo_has_parents_first_and_ready_are_those_without_waiting_ones():
@@ -61,7 +60,7 @@ def test_folder_device_and_engine_are_no_part_of_a_key(done, tmp_path):
 
 @pytest.mark.parametrize("optimiser", [{}, {"momentum": 0.9}, {"name": "adam", "lr": 0.01}])
 def test_disk_estimates_hold_and_are_not_much_too_large(tmp_path, optimiser):
-    study = tiny(optimiser=optimiser, network={"channels": 16})
+    study = tiny(optimiser=optimiser, network={"channels": 16}, relax_times=(2,))
     store = Store(tmp_path, checkpoint_interval=0)
     largest = {}
 
@@ -125,4 +124,4 @@ def test_status_of_a_study_file(tmp_path):
     file = tmp_path / "mine.json"
     file.write_text('{"like": "digits", "seeds": [0, 1, 2]}')
     total = 3 * len(studies.runs(studies.load("digits")))
-    assert f"mine: 0 of {total} runs done" in efcn("status", file, "--root", tmp_path / "none").stdout
+    assert f"mine: 0 of {total} runs done" in efcn_here("status", file, "--root", tmp_path / "none").stdout

@@ -3,28 +3,13 @@
 import pytest
 import torch
 
-from efcnlab.config.studies import load, runs
+from efcnlab.config.studies import runs
 from efcnlab.run import schedule, study_runner
 from efcnlab.store.cnn_checkpoints import cnn_weights
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 from efcnlib.training.trainer import Engine
-
-TINY = {
-    "epochs": 4,
-    "relax_epochs": 2,
-    "relax_times": (0, 2, 4),
-    "path_times": (2,),
-    "path_points": 3,
-    "string": {"steps": 3},
-    "network": {"channels": 3},
-    "data": {"train": 200, "test": 100},
-    "measurements": 3,
-}
-
-
-def tiny(**changes):
-    return load("digits", **(TINY | changes))
+from small_studies import tiny
 
 
 @pytest.fixture(scope="module")

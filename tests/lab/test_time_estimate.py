@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 
+from command_line import efcn
 from efcnlab.config import studies, study_rates
 from efcnlab.config.studies import load, runs
 from efcnlab.environment import describe_environment, machine_name
@@ -16,8 +17,8 @@ from efcnlab.store.run_lock import Progress
 from efcnlab.store.run_store import RunState, Store
 from efcnlib.errors import UserError
 from efcnlib.training.trainer import Engine
-from test_cli import efcn
-from test_sweep import tiny
+from shared_runs import copied
+from small_studies import tiny
 
 HERE = machine_name(describe_environment())
 FEW = {"relax_times": (2,), "path_times": (), "long": True}
@@ -32,11 +33,9 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def done(shared, tmp_path_factory):
     """A finished study's store."""
-    store = Store(tmp_path_factory.mktemp("runs"))
-    study_runner.run_study(tiny(), store, threads=1, progress=False)
-    return store
+    return copied(tiny(), shared, tmp_path_factory.mktemp("runs"))
 
 
 def test_the_estimate_of_a_small_long_study_is_about_what_it_took(tmp_path):

@@ -19,7 +19,7 @@ from efcnlib.training.cuda_graph import CapturedEpoch
 from efcnlib.training.loop import train
 from efcnlib.training.optimisers import Optimiser
 from efcnlib.training.trainer import Engine, Trainer
-from test_trainer import OPTIMISERS, SHAPE, a_cnn, a_split, trained
+from small_networks import OPTIMISERS, SHAPE, a_cnn, a_split, trained
 
 
 def by_hand(x, top, left, mirrored):

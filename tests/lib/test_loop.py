@@ -13,18 +13,12 @@ from efcnlib.errors import UserError
 from efcnlib.networks import architectures
 from efcnlib.training.loop import log_spaced, train
 from efcnlib.training.optimisers import Optimiser
+from small_networks import small_cnn
 
 
 @pytest.fixture(scope="module")
 def digits():
     return to_device(datasets.load("digits"), train=230, test=120)
-
-
-def small_cnn(seed=0, dropout=False, channels=3):
-    table = architectures.small(10, channels)
-    if dropout:
-        table = (*table[:-1], architectures.Dropout(0.3), table[-1])
-    return networks.initialise(networks.cnn(table, (1, 8, 8)), torch.Generator().manual_seed(seed))
 
 
 def trained(split, optimiser=None, *, dropout=False, epochs=2, shuffle=True, seed=7):

@@ -15,8 +15,7 @@ from efcnlib.training.fused_updates import FusedLinear
 from efcnlib.training.loop import train
 from efcnlib.training.optimisers import Optimiser, strip_prefix
 from efcnlib.training.trainer import Engine, Trainer
-from test_loop import small_cnn
-from test_trainer import OPTIMISERS, SHAPE, a_cnn, a_split
+from small_networks import OPTIMISERS, SHAPE, a_cnn, a_split, small_cnn
 
 GATHERING = [name for name, optimiser in OPTIMISERS.items() if optimiser.moment_names]
 

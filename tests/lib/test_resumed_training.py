@@ -11,7 +11,7 @@ from efcnlib.data.images import to_device
 from efcnlib.training.loop import train
 from efcnlib.training.optimisers import Optimiser
 from efcnlib.training.trainer import Engine
-from test_loop import small_cnn
+from small_networks import small_cnn
 
 EPOCHS = 6
 OPTIMISERS = (

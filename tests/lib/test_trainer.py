@@ -11,33 +11,8 @@ from efcnlib.data.images import Split
 from efcnlib.errors import UserError
 from efcnlib.networks import architectures
 from efcnlib.training.cuda_graph import CapturedEpoch
-from efcnlib.training.optimisers import Optimiser
 from efcnlib.training.trainer import Engine, Trainer, dropout
-
-SHAPE = (2, 9, 8)
-OPTIMISERS = {
-    "sgd": Optimiser(lr=0.1),
-    "decay": Optimiser(lr=0.1, weight_decay=0.01),
-    "momentum": Optimiser(lr=0.03, momentum=0.9),
-    "momentum and decay": Optimiser(lr=0.03, momentum=0.9, weight_decay=0.01),
-    "adam": Optimiser(name="adam", lr=1e-3),
-    "adam and decay": Optimiser(name="adam", lr=1e-3, weight_decay=0.01),
-}
-
-
-def a_cnn(seed=0, channels=3, dropout=0.0):
-    table = (
-        *(architectures.Conv(channels, 3, stride=2, padding=2), architectures.ReLU(), architectures.Pool(3, 2)),
-        *(architectures.Conv(4, (3, 2), padding=1), architectures.ReLU(), architectures.Flatten()),
-        *(architectures.Dropout(dropout), architectures.Linear(5)),
-    )
-    return networks.initialise(networks.cnn(table, SHAPE), torch.Generator().manual_seed(seed)).double()
-
-
-def a_split(n, seed=1, shape=SHAPE):
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(n, *shape, generator=generator, dtype=torch.float64)
-    return Split(x, torch.randint(0, 5, (n,), generator=generator))
+from small_networks import OPTIMISERS, SHAPE, a_cnn, a_split, trained
 
 
 def by_pytorch(network, optimiser, split, batch, epochs):
@@ -56,14 +31,6 @@ def by_pytorch(network, optimiser, split, batch, epochs):
             state.step()
             losses += loss.item()
     return losses
-
-
-def trained(network, optimiser, split, batch, epochs, precision="float32", **engine):
-    trainer = Trainer(network, optimiser, precision, Engine(**engine), batch=batch)
-    for _ in range(epochs):
-        trainer.epoch(split, torch.arange(len(split)))
-    trainer.flush()
-    return trainer.pop_loss_sum().item()
 
 
 def assert_same(network, reference, atol=1e-12):
