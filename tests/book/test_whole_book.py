@@ -145,6 +145,7 @@ def test_nothing_serious_keeps_anyone_from_reading_a_page(visited):
 def test_formulas_pictures_and_the_search_need_no_network(page, browser):
     with opened(browser) as (tab, troubles):
         tab.goto((page.parent / "executed" / "digits" / "figure.html").as_uri(), wait_until="networkidle")
+        tab.evaluate(SETTLED)
         assert tab.locator("mjx-container").count() == 1
         fonts = "Array.from(document.fonts).filter(font => font.status == 'loaded').map(font => font.family).join()"
         assert "MJX" in tab.evaluate(fonts)
