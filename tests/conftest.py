@@ -1,5 +1,6 @@
 """Settings for every test: one thread, interrupts that arrive, and in CI the same examples each time."""
 
+import atexit
 import gc
 import os
 import signal
@@ -31,7 +32,4 @@ def pytest_collection_finish() -> None:
     """What is imported by now stays: no collection looks through it again, of which a timing makes hundreds."""
     gc.collect()
     gc.freeze()
-
-
-def pytest_unconfigure() -> None:
-    gc.unfreeze()
+    atexit.register(gc.unfreeze)  # or extensions complain, as they end, of what was never collected
