@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from browser import OWN
-from efcnbook.explorer.training import KINDS, with_times
+from efcnbook.explorer.relax_times import KINDS, with_times
 from efcnlab.config import studies
 from efcnlab.environment import REPOSITORY
 from efcnlab.run import study_runner

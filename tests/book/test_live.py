@@ -8,7 +8,8 @@ from ipywidgets import Widget
 
 from efcnbook.explorer import live, numbers
 from efcnbook.explorer.live import LiveExplorer, Relay
-from efcnbook.explorer.training import LiveTraining, with_times
+from efcnbook.explorer.relax_times import StoredRelaxTimes, with_times
+from efcnbook.explorer.training import LiveTraining
 from efcnlab.run import study_runner
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
@@ -101,7 +102,7 @@ def test_stop_and_resume(panel):
     assert panel.start.description == "Train"
     panel.tw.value = TW
     assert panel.start.description == "Resume"
-    other = LiveExplorer(LiveTraining(study(), 0, training.store), panel.page.packs)  # as in a new kernel
+    other = LiveExplorer(LiveTraining(study(), 0, training.times.store), panel.page.packs)  # as in a new kernel
     assert other.tw.value == TW
     assert other.start.description == "Resume"
     assert other.bar.value == pytest.approx(panel.bar.value, abs=1e-6)
@@ -113,7 +114,8 @@ def test_stop_and_resume(panel):
 
 def test_errors_are_lines_of_text(panel, store, tmp_path):
     (tmp_path / "<b>").write_text("no folder")
-    panel.training.place.store = Store(tmp_path / "<b>" / "runs", [store.root])
+    elsewhere = Store(tmp_path / "<b>" / "runs", [store.root])
+    panel.training.times = StoredRelaxTimes(study(), 0, elsewhere)
     panel.tw.value = TW
     panel.start.click()
     assert panel.training.wait(120)
@@ -155,7 +157,7 @@ def test_pictures_of_what_was_trained_here_are_those_of_its_record(panel, store)
     (pack,) = panel.page.packs
     times = pack["seeds"][0]["pictures"]["times"]
     assert list(times) == ["0", "2", str(TW), "4"]
-    efcn = store.get(key_of(panel.training.runs(TW)["efcn"]))
+    efcn = store.get(key_of(panel.training.times.runs(TW)["efcn"]))
     assert times[str(TW)] == efcn.history["epoch"]
 
 

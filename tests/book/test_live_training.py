@@ -59,28 +59,28 @@ def epochs(kind: str) -> int:
 
 def content(store: Store) -> list[bytes]:
     """The bytes of the runs of `TW`."""
-    runs = LiveTraining(study(), 0, store).runs(TW).values()
+    runs = LiveTraining(study(), 0, store).times.runs(TW).values()
     return [(store.root / key_of(run) / name).read_bytes() for run in runs for name in (RECORD, ARRAYS, WEIGHTS)]
 
 
 def test_a_training_grows_and_ends_in_the_store(root, finished):
     training = live(root)
     assert training.look(TW).phase == "untrained"
-    assert training.trained() == []
+    assert training.times.trained() == []
     training.start(TW)
     assert training.wait(120)
     assert training.current.phase == "done"
     assert training.current == training.told[-1]
     assert training.look(TW).phase == "done"
-    assert (training.begun(), training.trained()) == ([], [TW])
-    assert content(training.store) == content(finished)
+    assert (training.times.begun(), training.times.trained()) == ([], [TW])
+    assert content(training.times.store) == content(finished)
     assert names(root) == names(finished.root) & names(root)  # nothing else was computed or left behind
     parts = [stand.part for stand in training.told]
     assert parts == sorted(parts)
     assert parts[-1] == 1
     grown = [len(stand.histories.get("efcn", {}).get("epoch", ())) for stand in training.told]
     assert sorted(set(grown)) == [0, 1, 2, 3, 4, 5]
-    for kind, run in training.runs(TW).items():
+    for kind, run in training.times.runs(TW).items():
         assert training.told[-1].histories[kind] == finished.get(key_of(run)).history
 
 
@@ -94,14 +94,14 @@ def test_what_is_stopped_anywhere_and_resumed_has_the_same_bits(root, finished, 
     assert any(name.endswith(".resume") for name in names(root))  # although a checkpoint was not due
     assert training.look(TW) == stopped
     again = live(root)  # as a new kernel would
-    assert (again.begun(), again.trained()) == ([TW], [])
+    assert (again.times.begun(), again.times.trained()) == ([TW], [])
     assert again.look(TW).phase == "interrupted"
     assert again.look(TW).part == pytest.approx(stopped.part, abs=1e-6)
     again.start(TW)
     assert again.wait(120)
     first = next(stand for stand in again.told if stand.part)
     assert first.part > stopped.part or epoch == EPOCHS
-    assert content(again.store) == content(finished)
+    assert content(again.times.store) == content(finished)
 
 
 def test_the_same_training_goes_on_after_a_stop(root, finished):
@@ -114,7 +114,7 @@ def test_the_same_training_goes_on_after_a_stop(root, finished):
     assert all(epochs[: len(curve)] == curve for epochs in later)  # it never shrinks
     stopped_at(training, "efcn", 0)  # which is over, so that nothing stops it
     assert training.current.phase == "done"
-    assert content(training.store) == content(finished)
+    assert content(training.times.store) == content(finished)
 
 
 def test_stopping_what_does_not_run_does_nothing(root):
@@ -158,7 +158,7 @@ def test_without_the_weights_of_its_cnn_that_is_trained_again_and_said(root, fin
     assert training.current.phase == "interrupted"
     training.start(TW)
     assert training.wait(120)
-    assert content(training.store) == content(finished)
+    assert content(training.times.store) == content(finished)
 
 
 def test_a_recorded_study_is_trained_beside_its_records(finished, tmp_path):
@@ -167,7 +167,7 @@ def test_a_recorded_study_is_trained_beside_its_records(finished, tmp_path):
     shutil.copytree(finished.root, recorded, ignore=shutil.ignore_patterns(WEIGHTS))
     training = LiveTraining(study(), 0, Store(tmp_path / "mine", [recorded]))
     assert training.look(TW).phase == "done"
-    assert training.trained() == [TW]
+    assert training.times.trained() == [TW]
     assert training.look(1).phase == "untrained"
     lines = []
     training.tell = lambda stand: lines.append(stand.line)
@@ -175,7 +175,7 @@ def test_a_recorded_study_is_trained_beside_its_records(finished, tmp_path):
     assert training.wait(120)
     assert training.current.phase == "done"
     assert "tw = 1: its CNN, whose weights are not in the store, is at epoch 0 of 4." in lines
-    assert names(tmp_path / "mine") == {key_of(run) for run in (study().cnn(0), *training.runs(1).values())}
+    assert names(tmp_path / "mine") == {key_of(run) for run in (study().cnn(0), *training.times.runs(1).values())}
 
 
 def train_until(root: Path, epoch: int, then: str) -> None:
@@ -206,7 +206,7 @@ def test_a_killed_kernel_leaves_its_checkpoint_to_the_next(root, finished, epoch
     assert training.wait(120)
     first = next(stand for stand in training.told if stand.part)
     assert f"epoch {min(epoch + 1, EPOCHS)} " in first.line or epoch == EPOCHS
-    assert content(training.store) == content(finished)
+    assert content(training.times.store) == content(finished)
 
 
 def test_what_another_process_trains_is_left_to_it(root):
@@ -267,13 +267,13 @@ def test_a_store_that_cannot_be_is_one_line(root, tmp_path):
 
 def test_how_long_a_long_study_trains_is_measured_and_said(root, finished):
     training = live(root, long=True)
-    training._known = None  # as if the CNN were not there to tell it
+    vars(training.times)["recorded_speed"] = None  # as if the CNN were not there to tell it
     training.start(TW)
     assert training.wait(120)
     lines = [stand.line for stand in training.told]
     assert lines[1] == f"tw = {TW}: measuring how long it takes."
     assert re.fullmatch(rf"tw = {TW}: it takes about [\d.]+ (s|min), 2 runs\.", lines[2])
-    assert content(training.store) == content(finished)
+    assert content(training.times.store) == content(finished)
 
 
 def test_recorded_runs_tell_how_long_it_takes_and_nothing_is_measured(finished, tmp_path, monkeypatch):
@@ -288,10 +288,10 @@ def test_recorded_runs_tell_how_long_it_takes_and_nothing_is_measured(finished, 
 def test_a_study_recorded_with_some_weights_is_trained_from_these(finished, tmp_path):
     whole = study(relax_times=(0, 2, TW, 4))
     folder = export.export_study(whole, finished, tmp_path / "results", "efcn run mine.json")
-    for run in LiveTraining(study(), 0, finished).runs(TW).values():
+    for run in LiveTraining(study(), 0, finished).times.runs(TW).values():
         shutil.rmtree(folder / key_of(run))
     training = LiveTraining(study(), 0, Store(tmp_path / "mine", [folder]))
-    assert training.starts() == [0, 2, TW, 4]
+    assert training.times.starts() == [0, 2, TW, 4]
     assert live_page._first(training) == TW  # offered, as its weights are there
     told = training.look(1).line
     assert "First its CNN has to be trained again, whose weights are in the store at tw = 0, 2, 3, 4 alone." in told
@@ -299,8 +299,8 @@ def test_a_study_recorded_with_some_weights_is_trained_from_these(finished, tmp_
     assert "CNN" not in training.look(TW).line
     training.start(TW)
     assert training.wait(120)
-    assert names(tmp_path / "mine") == {key_of(run) for run in training.runs(TW).values()}  # and no CNN
-    assert content(training.store) == content(finished)
+    assert names(tmp_path / "mine") == {key_of(run) for run in training.times.runs(TW).values()}  # and no CNN
+    assert content(training.times.store) == content(finished)
 
 
 def test_devices_and_seeds_are_checked_at_once(tmp_path):

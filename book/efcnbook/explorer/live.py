@@ -12,7 +12,8 @@ import traitlets
 from ipywidgets import HTML, BoundedIntText, Button, FloatProgress, HBox, Layout, VBox
 
 from efcnbook.explorer import numbers, page
-from efcnbook.explorer.training import LiveTraining, Stand, with_times
+from efcnbook.explorer.relax_times import with_times
+from efcnbook.explorer.training import LiveTraining, Stand
 from efcnlab.environment import default_root, recorded_studies
 from efcnlab.run import study_runner
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
@@ -178,14 +179,14 @@ class Relay:
 
 def packed(training: LiveTraining) -> dict:
     """The pack of a study with all that was trained of the live seed beside the study's own relax times."""
-    results = study_runner.StudyResults(training.study, training.store)
+    results = study_runner.StudyResults(training.study, training.times.store)
     seeds = {seed: numbers.gather(one, seed) for seed, one in numbers.recorded(results).items()}
     choice(f"recorded seed of study {training.study.name}", training.seed, seeds)
     mine = seeds[training.seed]
     relaxed, arrays = {kind: dict(times) for kind, times in mine.relaxed.items()}, dict(mine.arrays)
-    others = training.trained()
+    others = training.times.trained()
     for tw in others:
-        records = {kind: training.store.get(key_of(run)) for kind, run in training.runs(tw).items()}
+        records = {kind: training.times.store.get(key_of(run)) for kind, run in training.times.runs(tw).items()}
         for kind, record in records.items():
             relaxed[kind][tw] = record.history
         arrays[tw] = records["efcn"].arrays
@@ -198,8 +199,8 @@ def _first(training: LiveTraining) -> int:
     """The relax time at work, or one left off, or the first epoch that is none yet, if there is one with weights."""
     if training.current is not None:
         return training.current.tw
-    if begun := training.begun():
+    if begun := training.times.begun():
         return begun[0]
-    known = {*training.study.relax_times, *training.trained()}
-    wanted = (*training.starts(), *range(training.study.epochs + 1))
+    known = {*training.study.relax_times, *training.times.trained()}
+    wanted = (*training.times.starts(), *range(training.study.epochs + 1))
     return next((tw for tw in wanted if tw not in known), 0)
