@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from efcnbook.figures import figure_export, overview
+from efcnbook.statistics import tables
 from efcnlab.environment import REPOSITORY
 from efcnlab.run import study_runner
 from efcnlib.errors import UserError
@@ -16,12 +17,7 @@ from efcnlib.errors import UserError
 def main(study: str = "quick", seed: str = "0", out: str = str(REPOSITORY / "book" / "point.svg")) -> None:
     """Draw it, on white: to be read on a dark page too."""
     results = study_runner.load_results(study, int(seed))
-    seed = results.study.seeds[0]
-    cnn, fcn = results.cnn(seed).history, results.fcn(seed).history
-    times = results.study.relax_times
-    efcn, control = ({tw: of(tw, seed).history for tw in times} for of in (results.efcn, results.control))
-    figure = overview.point(cnn, efcn, control, fcn_best=max(fcn["test_accuracy"]))
-    Path(out).write_bytes(figure_export.svg(figure))
+    Path(out).write_bytes(figure_export.svg(overview.overview(tables.trainings([results]))))
 
 
 if __name__ == "__main__":

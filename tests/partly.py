@@ -8,7 +8,7 @@ import pytest
 
 from claimed import INFO
 from efcnbook import notebook
-from efcnbook.figures.figure_export import Drawing, Made
+from efcnbook.figures.figure_export import DataFigure, Source
 from efcnlab.config.studies import Study
 from efcnlab.config.study_rates import rate_searches
 from efcnlab.environment import REPOSITORY
@@ -69,8 +69,8 @@ def page(name: str, monkeypatch: pytest.MonkeyPatch, **parameters: object) -> Si
     """What the notebook NAME shows with ``parameters``: figures and captions by number, words. Nothing is computed."""
     figures, captions, words = {}, {}, []
 
-    def show(page: notebook.Page, number: str, figure: Drawing, caption: str, alt: str, made: Made) -> None:
-        figures[number], captions[number] = figure, caption + made.words
+    def show(page: notebook.Page, number: str, figure: DataFigure, caption: str, alt: str, source: Source) -> None:
+        figures[number], captions[number] = figure, caption + source.words
 
     def display(what: object, raw: bool = False) -> None:
         words.append(what["text/plain"] if raw else what.data)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from efcnbook.figures import figure_export
-from efcnbook.figures.figure_export import Drawing, Made
+from efcnbook.figures.figure_export import DataFigure, Source
 from efcnbook.statistics import provenance
 from efcnlab.config.studies import Study
 from efcnlab.environment import REPOSITORY, recorded_studies
@@ -37,16 +37,16 @@ class Page:
     name: str
     command: str
 
-    def show(self, number: str, figure: Drawing, caption: str, alt: str, made: Made) -> None:
+    def show(self, number: str, figure: DataFigure, caption: str, alt: str, source: Source) -> None:
         """Display "Figure ``number``", which [](#figure-NUMBER) links to, and below it links that save it.
 
         ``caption`` is HTML, ``alt`` says in plain text what can be seen. All needs no other file: a page that is opened
         without a network shows and saves it too.
         """
         anchor = _anchor(number)
-        study = made.facts.get("study")
+        study = source.facts.get("study")
         stem = f"{study['name']}-{anchor}" if study else anchor
-        facts = {"figure": number, "page": self.name, "command": self.command, **made.facts}
+        facts = {"figure": number, "page": self.name, "command": self.command, **source.facts}
         links = [
             f'<a download="{stem}{ending}" aria-label="Figure {number} as {name}"'
             f' href="data:{kind};base64,{base64.b64encode(content).decode()}">{name}</a>'
@@ -56,16 +56,16 @@ class Page:
             f'<div class="figure-files"><small>Save Figure {number}: {links[0]}, {links[1]};'
             f" its numbers: {links[2]}, {links[3]}</small></div>"
         )
-        words = f"<b>Figure {number}.</b> {caption}{made.words}{below}"
+        words = f"<b>Figure {number}.</b> {caption}{source.words}{below}"
         display({"text/html": framed(figure, words, alt, anchor=anchor), "text/plain": alt}, raw=True)
 
     def without(self, number: str, reason: str) -> None:
         """Say in place of a figure why there is none, where links to it lead."""
-        source = (
+        text = (
             f'<figure id="{_anchor(number)}" style="margin: 1em 0"><figcaption style="text-align: left">'
             f"<b>Figure {number}.</b> {html.escape(reason)}</figcaption></figure>"
         )
-        display({"text/html": source, "text/plain": reason}, raw=True)
+        display({"text/html": text, "text/plain": reason}, raw=True)
 
     def say_command(self) -> None:
         """Display the command that runs this page again, in a block to be copied from."""
@@ -99,16 +99,16 @@ def page(name: str) -> Page:
 
 def command(name: str, given: Mapping[str, object], defaults: Mapping[str, object]) -> str:
     """The line that runs a notebook with the parameters ``given``: those named in `ALWAYS`, and what is no default."""
-    told = {key: value for key, value in given.items() if key in ALWAYS or value != defaults[key]}
-    options = "".join(f" -p {key} {shlex.quote(str(value))}" for key, value in told.items())
+    named = {key: value for key, value in given.items() if key in ALWAYS or value != defaults[key]}
+    options = "".join(f" -p {key} {shlex.quote(str(value))}" for key, value in named.items())
     return f".venv/bin/papermill notebooks/{name}.ipynb out.ipynb{options}"
 
 
 def _parameters(path: Path) -> dict[str, object]:
     """The parameters of a notebook in our repository, with their defaults."""
     cells = json.loads(path.read_text("utf-8"))["cells"]
-    source = next("".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", []))
-    return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(source).body}
+    text = next("".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", []))
+    return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(text).body}
 
 
 def say(*sentences: str) -> None:
@@ -209,7 +209,7 @@ def layers(study: Study) -> list[networks.TracedLayer]:
     return networks.trace(study.cnn(study.seeds[0]).uninitialised_cnn(), study.data.shape)
 
 
-def made(results: study_runner.StudyResults, *seeds: int) -> Made:
+def source(results: study_runner.StudyResults, *seeds: int) -> Source:
     """What was run, for how long, where, when and by which commits; ``results`` are of the first of ``seeds``."""
     study, found = results.full_study, provenance.of(results.full_study, seeds, results.store.get)
     listed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
@@ -226,7 +226,7 @@ def made(results: study_runner.StudyResults, *seeds: int) -> Made:
         "seeds": list(seeds),
         "computed": [asdict(one) for one in found],
     }
-    return Made(words, facts)
+    return Source(words, facts)
 
 
 def _trained(study: Study) -> str:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from efcnbook.findings import accuracy_findings, weight_findings
+from measured import runs, seeds
 
 IMAGES = 1000
 
@@ -36,8 +37,9 @@ def test_differences_carry_sign_error_and_unit():
 
 
 def dynamics(efcn, control):
-    """The answers of `verdicts.dynamics` by the first words of their questions."""
-    lines = accuracy_findings.dynamics(run(0.1, 0.7, 0.65), efcn, control, run(0.1, 0.5), IMAGES)
+    """The answers of `accuracy_findings.dynamics` by the first words of their questions."""
+    table = runs(cnn=run(0.1, 0.7, 0.65), efcn=efcn, control=control, fcn=run(0.1, 0.5))
+    lines = accuracy_findings.dynamics(table, IMAGES)
     return {line.split("**")[1]: line.split("**", 2)[2] for line in lines if line.startswith("**")}, lines
 
 
@@ -73,19 +75,21 @@ def test_dynamics_verdicts_turn_with_the_numbers():
 
 
 def test_gains_are_final_differences_with_their_errors():
-    pairs = {0: [(run(0.1, 0.6), run(0.1, 0.5))], 3: [(run(0.9, 0.5), run(0.1, 0.7))]}
-    differences, errors, words = accuracy_findings.gains(pairs, 400)
-    assert differences == pytest.approx([0.1, -0.2])
-    assert errors == pytest.approx([((0.24 + 0.25) / 400) ** 0.5, ((0.25 + 0.21) / 400) ** 0.5])
+    table = runs(efcn={0: run(0.1, 0.6), 3: run(0.9, 0.5)}, control={0: run(0.1, 0.5), 3: run(0.1, 0.7)})
+    gains, words = accuracy_findings.gains(table, 400)
+    assert gains["gain"].tolist() == pytest.approx([0.1, -0.2])
+    assert gains["binomial standard error"].tolist() == pytest.approx(
+        [((0.24 + 0.25) / 400) ** 0.5, ((0.25 + 0.21) / 400) ** 0.5]
+    )
     assert words.startswith("one binomial standard error for 400 test images")
 
 
 def test_gains_over_seeds_have_students_interval():
-    pairs = {5: [(run(0.1, 0.60), run(0.1, 0.50)), (run(0.1, 0.70), run(0.1, 0.66)), (run(0.1, 0.65), run(0.1, 0.60))]}
-    differences, errors, words = accuracy_findings.gains(pairs, 400)
+    efcn, control = ([run(0.1, end) for end in ends] for ends in ((0.60, 0.70, 0.65), (0.50, 0.66, 0.60)))
+    gains, words = accuracy_findings.gains(seeds(efcn={5: efcn}, control={5: control}), 400)
     low, high = stats.t.interval(0.95, 2, np.mean([0.10, 0.04, 0.05]), stats.sem([0.10, 0.04, 0.05]))
-    assert differences == pytest.approx([np.mean([0.10, 0.04, 0.05])])
-    assert errors == pytest.approx([(high - low) / 2])
+    assert gains["gain"].tolist() == pytest.approx([np.mean([0.10, 0.04, 0.05])])
+    assert gains["half of Student's 95 % interval"].tolist() == pytest.approx([(high - low) / 2])
     assert "95 % interval over 3 seeds" in words
 
 
@@ -93,8 +97,8 @@ def test_deviation_ranks_delta():
     def efcn(delta, loss, accuracy, sharing):
         return run(0.1, accuracy, delta=[0, delta], train_loss=[loss, 0.1], sharing=[0, sharing])
 
-    runs = {0: efcn(0.3, 2.3, 0.5, 0.1), 5: efcn(0.2, 1.5, 0.7, 0.1), 20: efcn(0.1, 1.6, 0.6, 0.2)}
-    lines = weight_findings.deviation(runs, {"delta": [0.97, 0.96]})
+    efcns = {0: efcn(0.3, 2.3, 0.5, 0.1), 5: efcn(0.2, 1.5, 0.7, 0.1), 20: efcn(0.1, 1.6, 0.6, 0.2)}
+    lines = weight_findings.deviation(runs(efcn=efcns, fcn={"delta": [0.97, 0.96]}))
     assert (
         "between 10.0 % ($t_w$ = 20) and 30.0 % ($t_w$ = 0); the standard FCN's is 96.0 %, and was 97.0 %" in lines[0]
     )
@@ -103,18 +107,20 @@ def test_deviation_ranks_delta():
 
 
 def test_rank_correlation_of_one_relax_time_is_undefined():
-    one = {0: run(0.1, 0.5, delta=[0, 0.3], train_loss=[2.3], sharing=[0, 0.1])}
-    assert "undefined" in weight_findings.deviation(one, {"delta": [0.97, 0.96]})[1]
+    one = {0: run(0.1, 0.5, delta=[0, 0.3], train_loss=[2.3, 1.0], sharing=[0, 0.1])}
+    assert "undefined" in weight_findings.deviation(runs(efcn=one, fcn={"delta": [0.97, 0.96]}))[1]
 
 
 def test_contributions_compare_with_local_weights_and_with_guessing():
     def efcn(whole, local, off):
         return run(0.1, whole, accuracy_local=[0.1, local], accuracy_off_local=[0.1, off])
 
-    lines = weight_findings.contributions({0: efcn(0.7, 0.3, 0.4), 9: efcn(0.7, 0.69, 0.11)}, 0.1, IMAGES)
+    table = runs(efcn={0: efcn(0.7, 0.3, 0.4), 9: efcn(0.7, 0.69, 0.11)})
+    lines = weight_findings.contributions(table, 0.1, IMAGES)
     assert "Above at $t_w$ = 0; within two standard errors at $t_w$ = 9. Largest difference: +40.0" in lines[0]
     assert "between 11.0 % ($t_w$ = 9) and 40.0 % ($t_w$ = 0), where guessing gives 10.0 %" in lines[1]
-    alike = weight_findings.contributions({0: efcn(0.7, 0.3, 0.1001), 9: efcn(0.7, 0.69, 0.1)}, 0.1, IMAGES)
+    table = runs(efcn={0: efcn(0.7, 0.3, 0.1001), 9: efcn(0.7, 0.69, 0.1)})
+    alike = weight_findings.contributions(table, 0.1, IMAGES)
     assert "alone reach 10.0 % at every $t_w$, where guessing gives 10.0 %" in alike[1]
     assert "+30.0 ± 1.5 percentage points" in lines[1]  # guessing is known without error: sqrt(.4 * .6 / 1000)
 
@@ -141,7 +147,8 @@ def test_an_output_whose_weights_never_moved_is_told():
 
 def test_what_has_not_begun_to_learn_is_named():
     plateau, learning, lost = ({"train_loss": [4.6, loss]} for loss in (4.59, 4.5, float("nan")))
-    assert accuracy_findings.at_chance({0: plateau, 3: plateau, 7: learning, 9: lost}, 100)[0].startswith(
+    table = runs(efcn={0: plateau, 3: plateau, 7: learning, 9: lost})
+    assert accuracy_findings.at_chance(table, 100)[0].startswith(
         "**The eFCN is still where it began** at $t_w$ = 0 and 3: its train loss ends within a hundredth of ln 100"
     )
-    assert accuracy_findings.at_chance({0: plateau}, 10**6) == []
+    assert accuracy_findings.at_chance(runs(efcn={0: plateau}), 10**6) == []

@@ -3,6 +3,7 @@
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from claimed import CONTROLS, STUDY, of, raw, words
@@ -67,7 +68,7 @@ def test_paths_are_those_of_the_records(store, found, method):
 
 def test_a_single_relax_time_with_paths_is_not_asked_for_a_barrier_and_for_none(store):
     gathered = evidence.gather(STUDY, store)
-    early = {method: {0: of[0]} for method, of in gathered.paths.items()}
+    early = gathered.paths[gathered.paths["tw"] == 0]
     found = [finding for finding in claim_paths.paths(evidence.replace(gathered, paths=early)) if finding.claim == 9]
     assert [finding.statistic.split(":")[0] for finding in found] == ["linear", "string"]
 
@@ -93,10 +94,10 @@ def test_the_best_points_are_compared_with_the_cnns_end_trained_on(store, found)
 
 def test_a_string_above_its_line_decides_nothing(store):
     gathered = evidence.gather(STUDY, store)
-    line = gathered.paths["linear"]
-    high = {s: of | {"train_loss": [loss + 50 for loss in of["train_loss"]]} for s, of in line[20].items()}
-    string = {0: line[0], 20: high}
-    found = claim_paths.paths(evidence.replace(gathered, paths=gathered.paths | {"string": string}))
+    others = gathered.paths[gathered.paths["method"] != "string"]
+    string = gathered.paths[gathered.paths["method"] == "linear"].assign(method="string")
+    string["train_loss"] += 50.0 * (string["tw"] == 20)
+    found = claim_paths.paths(evidence.replace(gathered, paths=pd.concat([others, string], ignore_index=True)))
     assert {one.verdict for one in found if one.statistic.startswith("string")} == {UNDECIDED}
     assert all("did not relax at tw = 20:" in one.statistic for one in found if one.statistic.startswith("string"))
     assert not [one for one in found if one.statistic.startswith("linear") and "relax" in one.statistic]

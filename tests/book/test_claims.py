@@ -4,13 +4,14 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
 
 from claimed import CONTROLS, INFO, STUDY, of, raw, words
 from efcnbook.claims import claim_accuracy, claim_statistics, claim_verdicts, controls
-from efcnbook.statistics import evidence, intervals
+from efcnbook.statistics import evidence, intervals, tables
 from efcnbook.statistics.intervals import FAILS, HOLDS, UNDECIDED
 from efcnlab.config import studies
 from efcnlab.run import coverage, run_networks, study_runner
@@ -188,10 +189,9 @@ def test_claim_12_needs_its_studies(found):
 def test_where_the_rate_changes_the_cnn_at_its_own_is_a_control_too(store):
     gathered = evidence.gather(STUDY, store)
     slower = STUDY.model_copy(update={"relax_optimiser": replace(STUDY.optimiser, lr=0.001)})
-    bad = {
-        kind: {tw: {s: {"test_accuracy": [0.0]} for s in STUDY.seeds} for tw in STUDY.relax_times} for kind in CONTROLS
-    }
-    changed = evidence.replace(gathered, study=slower, controls=bad)
+    is_control = gathered.runs["kind"].isin(CONTROLS)
+    worse = gathered.runs.assign(test_accuracy=gathered.runs["test_accuracy"].mask(is_control, 0.0))
+    changed = evidence.replace(gathered, study=slower, runs=worse)
     epochs = raw(store, STUDY.cnn(0), "epoch")
     wanted = []
     for tw in STUDY.relax_times:
@@ -231,14 +231,21 @@ def test_headlines_name_what_fails_and_what_a_control_explains(found):
     assert told[0] == "Claim 8 is undecided as the supplement has it, but **fails** beyond it: b: −1: fails."
 
 
-def history(**more):
-    return {"train_loss": [0.5, 0.4], "epoch": [0, 1], "test_accuracy": [0.5, 0.6]} | more
+def with_last(runs, **columns):
+    """The table with other values where each training ends."""
+    ends = runs.groupby(tables.KEYS, dropna=False).cumcount(ascending=False) == 0
+    return runs.assign(**{name: runs[name].mask(ends, value) for name, value in columns.items()})
+
+
+def ending(gathered, kind, tw=None, **columns):
+    """The evidence with other ends of a kind of network, or of its one of a relax time."""
+    of = (gathered.runs["kind"] == kind) & (True if tw is None else gathered.runs["tw"].eq(tw).fillna(False))
+    return evidence.replace(gathered, runs=pd.concat([gathered.runs[~of], with_last(gathered.runs[of], **columns)]))
 
 
 def test_what_diverged_is_named_where_it_is_left_out(store):
     gathered = evidence.gather(STUDY, store)
-    lost = {20: {seed: dict(of) | {"train_loss": [0.5, float("nan")]} for seed, of in gathered.efcn[20].items()}}
-    found = claim_verdicts.findings(evidence.replace(gathered, efcn=gathered.efcn | lost))
+    found = claim_verdicts.findings(ending(gathered, "efcn", 20, train_loss=float("nan")))
     for finding in (of(found, 2), of(found, 7, 1), of(found, 8)):
         assert "(without 20, where an eFCN diverged)" in finding.statistic
     assert "tw = 5 (without" in of(found, 2).statistic
@@ -246,13 +253,12 @@ def test_what_diverged_is_named_where_it_is_left_out(store):
 
 def test_delta_is_never_above_one_and_equal_ranks_are_said_as_they_are(store):
     gathered = evidence.gather(STUDY, store)
-    wide = {seed: history(delta=[0.97, delta]) for seed, delta in zip(STUDY.seeds, (0.99, 0.90), strict=True)}
-    assert claim_statistics.deviation(evidence.replace(gathered, fcn=wide)).value.endswith(", +100.0] %")
-    falling = {
-        tw: {seed: history(delta=[0.0, 0.3 - tw / 100], test_accuracy=[0.5, 0.5 + tw / 100]) for seed in STUDY.seeds}
-        for tw in STUDY.relax_times
-    }
-    said = claim_statistics.descent(evidence.replace(gathered, efcn=falling)).each
+    wide = ending(gathered, "fcn", delta=gathered.runs["seed"].map({0: 0.99, 1: 0.90}))
+    assert claim_statistics.deviation(wide).value.endswith(", +100.0] %")
+    tw = gathered.runs["tw"].astype(float)
+    falling = ending(gathered, "efcn", delta=0.3 - tw / 100, test_accuracy=0.5 + tw / 100)
+    falling = evidence.replace(falling, runs=falling.runs.assign(train_loss=0.5))
+    said = claim_statistics.descent(falling).each
     assert "Spearman's rank correlation of δ with tw: −1.00 (2 seeds alike)" in said
     assert (
         "Spearman's rank correlation of δ with the train loss at the embedding: undefined, all being equal in a"
@@ -282,13 +288,7 @@ def test_moments_that_start_anew_make_the_cnn_a_control_too():
 def test_that_an_efcn_has_learnt_nothing_is_a_headline(store):
     gathered, last = evidence.gather(STUDY, store), STUDY.relax_times[-1]
 
-    def ending(loss, histories):
-        return {seed: of | {"train_loss": [2.5, loss]} for seed, of in histories.items()}
-
-    learnt = {tw: ending(1.0, of) for tw, of in gathered.efcn.items()}
-    assert not [
-        line for line in claim_verdicts.headlines([], evidence.replace(gathered, efcn=learnt)) if "began" in line
-    ]
-    guessing = learnt | {last: ending(2.3, gathered.efcn[last])}
-    (line,) = claim_verdicts.headlines([], evidence.replace(gathered, efcn=guessing))
+    learnt = ending(gathered, "efcn", train_loss=1.0)
+    assert not [line for line in claim_verdicts.headlines([], learnt) if "began" in line]
+    (line,) = claim_verdicts.headlines([], ending(learnt, "efcn", last, train_loss=2.3))
     assert line.startswith(f"**The eFCN is still where it began** at $t_w$ = {last}: its train loss ends within")

@@ -3,15 +3,17 @@
 from math import nan
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from drawn_curves import assert_labelled, legend
 from efcnbook.claims import controls
-from efcnbook.statistics import seeds
+from efcnbook.statistics import tables
 from efcnlab.config import studies
 from efcnlab.run import study_runner
 from efcnlab.store.run_store import Result, Store, key_of
+from measured import runs, seeds
 from pictured import columns, content, saved
 from run_here import run_here
 from small_studies import spoiled, tiny
@@ -35,9 +37,17 @@ LEADS = {
     "control": {0: [0.02, 0.04, 0.06], 5: [0.010, 0.011, 0.012]},
     "lowered": {0: [0.01, 0.01, 0.01], 5: [0.020, 0.021, 0.022]},
     "elcn": {0: [-0.01, 0.00, -0.02]},  # at 5 it diverged
-    "cnn": {0: [0.2, 0.3, 0.4], 5: [0.030, 0.032, 0.034]},
+    "went_on": {0: [0.2, 0.3, 0.4], 5: [0.030, 0.032, 0.034]},
 }
-ONE = {name: {tw: values[:1] for tw, values in of.items()} for name, of in LEADS.items()}
+
+
+def tidy(leads):
+    rows = [(name, tw, *of) for name, times in leads.items() for tw in times for of in enumerate(times[tw])]
+    return pd.DataFrame(rows, columns=["control", "tw", "seed", "lead"])
+
+
+TABLE = tidy(LEADS)
+ONE = TABLE[TABLE["seed"] == 0]
 
 
 @pytest.fixture(scope="module")
@@ -52,30 +62,37 @@ def of_seed(store, seed):
 @pytest.mark.parametrize(("after", "last"), [(0, 0), (1, 1), (2, 2), (5, 2), (6, 3), (9, 3)])
 def test_a_cnn_is_measured_after_no_fewer_epochs_or_at_its_end(after, last):
     cnn = {"epoch": [0, 1, 5, 7], "test_accuracy": [0.1, 0.2, 0.3, 0.4], "train_loss": [4.0, 3.0, 2.0, 1.0]}
-    cut = seeds.until(cnn, after)
-    assert cut == {name: values[: last + 1] for name, values in cnn.items()}
+    cut = tables.went_on(runs(cnn=cnn, efcn={after: run(0.5)}), relax_epochs=0)
+    assert {name: cut[name].tolist() for name in cnn} == {name: values[: last + 1] for name, values in cnn.items()}
+    assert set(cut["tw"]) == {after}
+
+
+PLAIN = studies.load("digits")  # the eFCN goes on as the CNN did
 
 
 def test_leads_are_last_differences_within_each_seed():
     efcn = {0: [run(0.5), run(0.6)], 5: [run(0.7), run(0.8)]}
     elcn = {0: [run(0.4), run(0.7)], 5: [run(0.7), run(0.6)]}
-    assert controls.over(efcn, {"elcn": elcn}) == {
-        "elcn": {0: pytest.approx([0.1, -0.1]), 5: pytest.approx([0.0, 0.2])}
-    }
+    found = controls.leads(seeds(efcn=efcn, elcn=elcn), PLAIN)
+    assert found[["control", "tw", "seed"]].to_numpy().tolist() == [
+        ["elcn", tw, seed] for tw in (0, 5) for seed in (0, 1)
+    ]
+    assert found["lead"].tolist() == pytest.approx([0.1, -0.1, 0.0, 0.2])
 
 
 @pytest.mark.parametrize("lost", ["efcn", "elcn"])
 def test_where_one_seed_diverged_there_is_no_lead(lost):
     whole, spoiled = ({0: [run(0.5), run(0.6)], 5: [run(0.7), run(0.1, loss)]} for loss in (1.0, nan))
     efcn, elcn = (spoiled if name == lost else whole for name in ("efcn", "elcn"))
-    found = controls.over(efcn, {"control": whole, "elcn": elcn})
+    found = controls.leads(seeds(efcn=efcn, control=whole, elcn=elcn), PLAIN).groupby("control")["tw"].unique()
     assert list(found["elcn"]) == [0]
     assert list(found["control"]) == ([0] if lost == "efcn" else [0, 5])
 
 
 def test_leads_of_a_study_are_those_of_its_records(store):
-    found = controls.leads([of_seed(store, seed) for seed in STUDY.seeds])
-    assert list(found) == ["control", "lowered", "elcn", "cnn"]
+    leads = controls.leads(tables.trainings([of_seed(store, seed) for seed in STUDY.seeds]), STUDY)
+    found = {name: tables.by_time(of.set_index("tw")["lead"]) for name, of in leads.groupby("control", sort=False)}
+    assert list(found) == ["control", "lowered", "elcn", "went_on"]
     for tw in STUDY.relax_times:
         ends = {
             kind: [store.get(key_of(STUDY.relaxed(kind, tw, seed))).history["test_accuracy"][-1] for seed in (0, 1)]
@@ -83,17 +100,17 @@ def test_leads_of_a_study_are_those_of_its_records(store):
         }
         cnns = [store.get(key_of(STUDY.cnn(seed))).history for seed in (0, 1)]
         at = {0: 2, 4: 4}[tw]  # two epochs later, or at the end
-        ends["cnn"] = [cnn["test_accuracy"][cnn["epoch"].index(at)] for cnn in cnns]
+        ends["went_on"] = [cnn["test_accuracy"][cnn["epoch"].index(at)] for cnn in cnns]
         for name, of in found.items():
             assert of[tw] == pytest.approx(np.subtract(ends["efcn"], ends[name]))
-    unchanged = study_runner.StudyResults(tiny(relax_times=(0, 4), path_times=(), curvature=None), store)
-    assert list(controls.leads([study_runner.run_study(unchanged.study, store, progress=False, threads=1)])) == [
-        "control"
-    ]
+    unchanged = study_runner.run_study(
+        tiny(relax_times=(0, 4), path_times=(), curvature=None), store, progress=False, threads=1
+    )
+    assert set(controls.leads(tables.trainings([unchanged]), unchanged.study)["control"]) == {"control"}
 
 
 def test_means_and_students_intervals_are_drawn_beside_each_other():
-    figure = controls.draw(LEADS)
+    figure = controls.figure_3c(TABLE)
     ax = figure.axes[0]
     assert legend(figure) == ["control", "lowered rate", "eLCN", "CNN as it went on"]
     assert ax.lines[0].get_ydata()[0] == 0
@@ -115,24 +132,13 @@ def test_means_and_students_intervals_are_drawn_beside_each_other():
 
 
 def test_of_one_seed_there_are_no_bars():
-    figure = controls.draw(ONE)
+    figure = controls.figure_3c(ONE)
     assert all(not container.has_yerr for container in figure.axes[0].containers)
-    assert list(figure.columns) == ["against", "tw (epochs)", "seeds", "lead (percentage points)"]
-    assert figure.columns["lead (percentage points)"][:2] == pytest.approx([2, 1])
-
-
-def test_what_is_drawn_is_told():
-    told = controls.draw(LEADS).columns
-    assert list(told)[-1] == "half of Student's 95 % interval (percentage points)"
-    rows = list(zip(*told.values(), strict=True))
-    assert [row[:3] for row in rows[:3]] == [("control", 0, 3), ("control", 5, 3), ("lowered rate", 0, 3)]
-    half = 100 * stats.t.ppf(0.975, 2) * stats.sem([0.02, 0.04, 0.06])
-    assert rows[0][3:] == (pytest.approx(4), pytest.approx(half))
-    assert len(rows) == 7
+    pd.testing.assert_frame_equal(figure.table, ONE)
 
 
 def test_the_table_names_the_best_at_each_time():
-    header, (first, second) = controls.table(LEADS)
+    header, (first, second) = controls.table(TABLE)
     assert header == ["$t_w$", "control", "lowered rate", "eLCN", "CNN as it went on", "best of them"]
     assert (first[0], first[2], first[-1]) == (0, "+1.0 (3 seeds alike)", "eLCN")
     assert (second[0], second[3], second[-1]) == (5, "–", "control")
@@ -140,7 +146,7 @@ def test_the_table_names_the_best_at_each_time():
 
 
 def test_sentences_follow_from_the_numbers():
-    best, above, lost, last = controls.said(LEADS, dict.fromkeys(LEADS, (0, 5)))
+    best, above, lost, last = controls.sentences(TABLE, dict.fromkeys(LEADS, (0, 5)))
     low, high = 100 * np.array(stats.t.interval(0.95, 2, -0.01, stats.sem([-0.01, 0.0, -0.02])))
     said = f"at $t_w$ = 0 eLCN, −1.0 [{low:+.1f}, {high:+.1f}]".replace("-", "−")
     assert said in best
@@ -148,16 +154,15 @@ def test_sentences_follow_from_the_numbers():
     assert "By the mean at $t_w$ = 5; by the whole interval over each at $t_w$ = 5" in above
     assert lost == "Left out, where one of the two diverged in a seed: eLCN at $t_w$ = 5."
     assert "3 seeds" in last
-    best, above, *_, last = controls.said(ONE, dict.fromkeys(ONE, (0, 5)))
+    best, above, *_, last = controls.sentences(ONE, dict.fromkeys(LEADS, (0, 5)))
     assert "−1.0; at 5 control, +1.0." in best
     assert "interval" not in best + above
     assert "one seed" in last
 
 
 def test_without_a_single_lead_only_that_is_said():
-    nothing = {"control": {}, "elcn": {}}
-    assert controls.table(nothing)[1] == []
-    assert controls.said(nothing, dict.fromkeys(nothing, (0, 5))) == [
+    assert controls.table(TABLE[:0])[1] == []
+    assert controls.sentences(TABLE[:0], dict.fromkeys(("control", "elcn"), (0, 5))) == [
         "Left out, where one of the two diverged in a seed: control at $t_w$ = 0 and 5; eLCN at $t_w$ = 0 and 5."
     ]
 
@@ -177,12 +182,10 @@ def test_the_page_shows_the_leads_over_all_controls(more, store, tmp_path):
     figures, words = shown(STUDY, store.root, tmp_path, more_seeds=more)
     assert names(store.root) == before
     (page,) = [figure for figure in figures if '<figure id="figure-3c"' in figure]
-    seeds = (0, 1) if more else (0,)
-    leads = controls.leads([of_seed(store, seed) for seed in seeds])
-    drawn = {(of, int(tw)): float(value) for of, tw, _, value, *_ in columns(saved(page)["CSV"])[1:]}
-    for name, of in leads.items():
-        for tw, values in of.items():
-            assert drawn[controls.NAMES[name], tw] == pytest.approx(100 * np.mean(values))
+    leads = controls.leads(tables.trainings([of_seed(store, seed) for seed in ((0, 1) if more else (0,))]), STUDY)
+    header, *rows = columns(saved(page)["CSV"])
+    assert header == list(leads)
+    assert [[name, int(tw), int(seed), float(lead)] for name, tw, seed, lead in rows] == leads.to_numpy().tolist()
     assert content(saved(page)["JSON"])["figure"] == "3c"
     assert "lowered rate: the same at 0.005 instead of 0.05" in page
     assert "after at least <i>t</i><sub>w</sub> + 2 epochs, or at its end" in page

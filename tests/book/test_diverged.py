@@ -9,7 +9,7 @@ import pytest
 
 from efcnbook.claims import claim_verdicts, literature
 from efcnbook.findings import weight_findings
-from efcnbook.statistics import evidence
+from efcnbook.statistics import evidence, tables
 from efcnbook.statistics.intervals import HOLDS, UNDECIDED
 from efcnlab.config import studies
 from efcnlab.run import study_runner
@@ -97,10 +97,10 @@ def test_pages_of_all_studies_do_too(name, store, tmp_path):
 
 def test_to_diverge_is_to_fail_and_is_left_out_of_the_rest(store):
     found = evidence.gather(STUDY, store)
-    assert found.diverged == (LOST,)
-    assert found.diverged_fcn == found.stable().diverged_fcn == (LOST_SEED,)
-    assert list(found.stable().efcn) == [0, 2]
-    assert [list(times) for times in found.stable().paths.values()] == [[2]] * 3
+    assert found.diverged == [LOST]
+    assert found.diverged_fcn == found.stable().diverged_fcn == [LOST_SEED]
+    assert found.stable().times == [0, 2]
+    assert found.stable().paths.groupby("method")["tw"].unique().map(list).tolist() == [[2]] * 3
     by_claim = {}
     for finding in claim_verdicts.findings(found):
         by_claim.setdefault(finding.claim, []).append(finding)
@@ -119,7 +119,7 @@ def test_to_diverge_is_to_fail_and_is_left_out_of_the_rest(store):
     assert "without seed 1, where it diverged" in literature.numbers(found)[4]
     known = [one for one in by_claim[7] if "; without seed 1, where the standard FCN diverged" in one.statistic]
     assert len(known) == 2
-    assert known[0].value == f"{100 * found.fcn[0]['delta'][-1]:+.1f} % (one seed)"
+    assert known[0].value == f"{100 * tables.final(found.runs, 'fcn', 'delta')[0]:+.1f} % (one seed)"
     assert claim_verdicts.headlines(claim_verdicts.findings(found), found)[:2] == [
         "The eFCN **diverged** at $t_w$ = 4, in one seed at least.",
         "The standard FCN **diverged** in seed 1.",
@@ -128,14 +128,13 @@ def test_to_diverge_is_to_fail_and_is_left_out_of_the_rest(store):
 
 def test_where_all_diverged_little_is_said(store):
     found = evidence.gather(STUDY, store)
-    lost = {LOST: found.efcn[LOST][0]}
-    assert weight_findings.deviation(lost, found.fcn[0])[0] == "Left out is $t_w$ = 4, where the eFCN diverged."
+    runs, no_paths = found.runs, found.paths[:0]
+    lost = runs[(runs["kind"] != "efcn") | runs["tw"].eq(LOST)]
+    assert weight_findings.deviation(lost)[0] == "Left out is $t_w$ = 4, where the eFCN diverged."
     assert len(weight_findings.contributions(lost, 0.1, 100)) == 2
-    fcn = {LOST_SEED: found.fcn[LOST_SEED]}
-    only = {tw: {LOST_SEED: of[LOST_SEED]} for tw, of in found.efcn.items()}
-    alone = evidence.replace(found, seeds=(LOST_SEED,), fcn=fcn, efcn=only, paths={})
+    alone = evidence.replace(found, seeds=(LOST_SEED,), runs=runs[runs["seed"] == LOST_SEED], paths=no_paths)
     no_fcn = [one for one in claim_verdicts.findings(alone) if one.claim == 7]
     assert [(one.value, one.verdict) for one in no_fcn] == [("no number", UNDECIDED)] * 2
-    nothing = evidence.replace(found, efcn={LOST: found.efcn[LOST]}, paths={})
+    nothing = evidence.replace(found, runs=lost, paths=no_paths)
     assert {finding.claim for finding in claim_verdicts.findings(nothing)} == {1, 3, 4, 5, 6, 7}
     assert "δ ends at no number" in literature.numbers(nothing)[4]

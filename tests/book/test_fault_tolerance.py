@@ -55,19 +55,19 @@ def test_rows_say_what_held_and_what_did_not():
 
 
 def test_sentences_are_those_of_the_numbers():
-    killed, damaged = fault_tolerance.said(RESULT)
+    killed, damaged = fault_tolerance.sentences(RESULT)
     assert killed.startswith("3 processes were killed by SIGKILL at random times, 2 of them while")
     assert "Of the 30 files of records, arrays and weights that stood there at the end, none differed" in killed
     assert "noticed 3 times, harmless 1 times" in damaged
     assert "silently used not once" in damaged
     assert "had other bytes" in damaged
-    killed, damaged = fault_tolerance.said(
+    killed, damaged = fault_tolerance.sentences(
         changed(kills={"files_different": ["a", "b"]}, corruptions={"silently_used": 2})
     )
     assert ", 2 differed from" in killed
     assert "silently used 2." in damaged
     assert fault_tolerance.ways(RESULT) == [("bit", 2, 0, 0), ("swap", 1, 1, 0)]
-    assert "on a processor, Linux, Python 3.11, PyTorch 2.11, 2026-01-02" in fault_tolerance.made(RESULT)
+    assert "on a processor, Linux, Python 3.11, PyTorch 2.11, 2026-01-02" in fault_tolerance.source(RESULT)
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"date": "x"}', "\x80\x04"])
@@ -112,4 +112,4 @@ def test_every_promise_has_tests():
 def test_what_is_recorded_in_the_clone_can_be_read():
     for result in fault_tolerance.recorded():
         assert len(fault_tolerance.rows(result)) == len(result["promises"]) >= 10
-        assert fault_tolerance.said(result)
+        assert fault_tolerance.sentences(result)

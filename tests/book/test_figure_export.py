@@ -8,6 +8,7 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -15,17 +16,20 @@ from hypothesis import strategies as st
 from matplotlib.collections import PathCollection
 from PIL import Image
 
-from drawn_curves import EPOCHS, TIMES, each, history
+from drawn_curves import EPOCHS, TIMES, history
 from drawn_paths import paths
 from efcnbook.figures import figure_export, overview, path_plots, training_curves, weight_plots
-from efcnbook.statistics import seeds
 from efcnlib.geometry import Axis, ConvGeometry
+from measured import paths as tidy_paths
+from measured import seeds
 
 FACTS = {"figure": "9", "study": {"name": "digits"}}
 
 
-def several(rng):
-    return {tw: seeds.averaged([history(rng) for _ in range(3)]) for tw in TIMES}
+def table(rng, count=1):
+    """Made-up trainings of so many seeds."""
+    kinds = {kind: {tw: [history(rng) for _ in range(count)] for tw in TIMES} for kind in ("efcn", "control")}
+    return seeds(**{kind: [history(rng) for _ in range(count)] for kind in ("cnn", "fcn")}, **kinds)
 
 
 def weights(rng, *shape):
@@ -35,18 +39,17 @@ def weights(rng, *shape):
     return w
 
 
-def curves(rng, of=each):
+def curves(rng, count=1):
     """Every figure of curves, of one seed or of several."""
-    efcn, control = of(rng), of(rng)
-    cnn = next(iter(of(rng).values()))
+    runs = table(rng, count)
     return {
-        "dynamics": training_curves.dynamics(cnn, efcn, control, rng.random()),
-        "point": overview.point(cnn, efcn, control, rng.random()),
-        "deviation": training_curves.deviation(efcn, cnn),
-        "distances": training_curves.distances(efcn),
-        "by_layer": training_curves.by_layer(efcn),
-        "contributions": training_curves.contributions(efcn, rng.random()),
-        "gains": training_curves.gains(TIMES, rng.normal(size=3), rng.random(3), "standard error"),
+        "dynamics": training_curves.dynamics(runs),
+        "overview": overview.overview(runs),
+        "deviation": training_curves.deviation(runs),
+        "distances": training_curves.distances(runs),
+        "by_layer": training_curves.by_layer(runs),
+        "contributions": training_curves.contributions(runs, rng.random()),
+        "gains": training_curves.gains(pd.DataFrame({"tw": TIMES, "gain": rng.normal(size=3), "error": rng.random(3)})),
     }
 
 
@@ -59,8 +62,8 @@ def every(rng):
         "layout": weight_plots.layout(geometry),
         "blocks": weight_plots.blocks([weights(rng, 7, 9), weights(rng, 7, 9)], dead, ["at first", "later"]),
         "filters": weight_plots.filters(grid, dead, ["$t_w$ = 0", "$t_w$ = 3"], ["a", "b", "c"]),
-        "interpolation": path_plots.interpolation(paths()),
-        "departure": path_plots.departure(paths()),
+        "interpolation": path_plots.interpolation(tidy_paths(paths())),
+        "departure": path_plots.departure(tidy_paths(paths())),
     }
 
 
@@ -68,7 +71,7 @@ NAMES = tuple(every(np.random.default_rng(0)))
 
 
 def drawn(figure):
-    """Every number that a figure's lines, points and error bars stand at, whatever they are called in the columns."""
+    """Every number that a figure's lines and points stand at."""
     values = []
     for ax in figure.axes:
         if ax.get_label() == "<colorbar>":
@@ -78,81 +81,44 @@ def drawn(figure):
         for points in ax.collections:
             if isinstance(points, PathCollection):
                 values += [np.asarray(points.get_offsets())[:, 1]]
-    return np.unique(np.concatenate([np.ravel(v) for v in values]).round(9))
+    return set(np.concatenate([np.ravel(v) for v in values]).round(9))
 
 
-def told(figure):
-    """Every number in the columns."""
-    values = [v for column in figure.columns.values() for v in column if isinstance(v, int | float)]
-    return np.unique(np.array(values, float).round(9))
+@pytest.mark.parametrize("name", ["dynamics", "overview", "deviation", "distances", "by_layer", "contributions"])
+def test_what_is_drawn_of_a_seed_is_in_the_table(name):
+    figure = curves(np.random.default_rng(1))[name]
+    numbers = 100 * figure.table.select_dtypes("number").to_numpy(float)
+    known = {0.0, 1.0, *numbers[np.isfinite(numbers)].round(9)}  # and what stands in axes' own coordinates
+    if name == "contributions":
+        known.add(round(figure.axes[0].lines[-1].get_ydata()[0], 9))  # guessing is no measurement
+    assert drawn(figure) <= known
 
 
-@pytest.mark.parametrize("of", [each, several])
-@pytest.mark.parametrize("name", ["dynamics", "point", "deviation", "distances", "by_layer", "contributions"])
-def test_what_is_drawn_is_what_is_told(name, of):
-    figure = curves(np.random.default_rng(1), of)[name]
-    extra = {0.0, 1.0}  # lines at nothing, and what stands in axes' own coordinates
-    missing = set(drawn(figure)) - set(told(figure)) - extra
-    assert not missing
-    if of is several:
-        return  # what is drawn of the seeds at one epoch is told of all
-    measured = [column for key, column in figure.columns.items() if "%" in key]
-    assert set(np.array([v for column in measured for v in column], float).round(9)) >= set(drawn(figure)) - extra
+def test_dynamics_has_every_measurement_of_every_network():
+    runs = table(np.random.default_rng(2), 3)
+    saved = training_curves.dynamics(runs).table
+    assert list(saved) == ["kind", "tw", "seed", "epoch", "test_accuracy"]
+    pd.testing.assert_frame_equal(saved, runs[list(saved)])
+    assert len(saved) == 3 * len(EPOCHS) * (2 + 2 * len(TIMES))
 
 
-def test_dynamics_tells_every_measurement_of_every_network():
-    rng = np.random.default_rng(2)
-    cnn, efcn, control = history(rng, [0, 1, 5, 20]), each(rng), each(rng)
-    columns = training_curves.dynamics(cnn, efcn, control, fcn_best=0.5).columns
-    rows = list(zip(*columns.values(), strict=True))
-    assert list(columns) == ["network", "tw (epochs)", "epoch", "test accuracy (%)"]
-    assert len(rows) == 4 + 2 * len(TIMES) * len(EPOCHS) + 1
-    for name, of in (("eFCN", efcn), ("control", control)):
-        for tw in TIMES:
-            found = [row[2:] for row in rows if row[:2] == (name, tw)]
-            assert found == [(t, pytest.approx(100 * a)) for t, a in zip(EPOCHS, of[tw]["test_accuracy"], strict=True)]
-
-
-def test_gains_are_told_with_their_errors():
-    rng = np.random.default_rng(9)
-    differences, errors = rng.normal(size=3), rng.random(3)
-    told = np.column_stack(list(training_curves.gains(TIMES, differences, errors, "standard error").columns.values()))
-    np.testing.assert_allclose(told, np.column_stack([TIMES, 100 * differences, 100 * errors]))
-
-
-def test_of_several_seeds_mean_least_and_most_are_told():
-    rng = np.random.default_rng(3)
-    runs = {tw: [history(rng) for _ in range(3)] for tw in TIMES}
-    columns = training_curves.distances({tw: seeds.averaged(of) for tw, of in runs.items()}).columns
-    for row in zip(*columns.values(), strict=True):
-        tw, epoch, *values = row
-        each_seed = [[100 * run[name][EPOCHS.index(epoch)] for run in runs[tw]] for name in ("delta", "sharing")]
-        expected = [f(of) for of in each_seed for f in (np.mean, np.min, np.max)]
-        np.testing.assert_allclose(values, expected, rtol=1e-12)
+def test_the_overview_has_the_measurements_of_the_branches_that_it_draws():
+    saved = overview.overview(table(np.random.default_rng(2), 3), most=2).table
+    assert set(saved["tw"].dropna()) == {TIMES[0], TIMES[-1]}
+    assert set(saved["kind"]) == {"cnn", "fcn", "efcn", "control"}
 
 
 def test_heat_maps_tell_the_logarithms_and_leave_zeros_empty():
     rng = np.random.default_rng(4)
     block = weights(rng, 7, 9)
     figure = weight_plots.blocks([block, 2 * block], torch.zeros(7, 9, dtype=torch.bool), ["a", "b"])
-    rows = list(zip(*figure.columns.values(), strict=True))
-    assert [row[:2] for row in rows] == [(title, i) for title in "ab" for i in range(7)]
-    for row, values in zip(rows, block.double().tolist(), strict=False):
-        for cell, w in zip(row[2:], values, strict=True):
-            assert (cell is None) == (w == 0)
-            assert cell is None or cell == pytest.approx(np.log(abs(w)), abs=0.005)
-
-
-def test_paths_tell_alpha_and_what_was_measured_there():
-    given = paths(seeds=1)
-    rows = list(zip(*path_plots.interpolation(given).columns.values(), strict=True))
-    expected = [
-        (tw, path_plots.STYLES[m][2], a, loss, pytest.approx(100 * accuracy))
-        for tw, methods in given.items()
-        for m, (h,) in methods.items()
-        for a, loss, accuracy in zip(h["alpha"], h["train_loss"], h["test_accuracy"], strict=True)
+    assert list(zip(figure.table["block"], figure.table["row"], strict=True)) == [
+        (t, i) for t in "ab" for i in range(7)
     ]
-    assert rows == expected
+    cells = figure.table.iloc[:7, 2:].to_numpy(float)
+    for cell, w in zip(cells.flat, block.double().flatten().tolist(), strict=True):
+        assert np.isnan(cell) == (w == 0)
+        assert np.isnan(cell) or cell == pytest.approx(np.log(abs(w)), abs=0.005)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -167,11 +133,12 @@ def test_all_four_files_can_be_read_and_come_out_the_same_again(name):
     assert not re.search(rb"CreationDate|Date>", saved["PDF"][2] + saved["SVG"][2])
     header, *rows = csv.reader(io.StringIO(text_of(saved["CSV"])))
     content = json.loads(text_of(saved["JSON"]))
-    assert header == list(content["columns"]) == list(first.columns)
+    assert header == [str(name) for name in first.table] == list(content["columns"])
     assert {key: content[key] for key in FACTS} == FACTS
-    for name, column in zip(header, zip(*rows, strict=True), strict=True):
-        assert list(column) == ["" if value is None else str(value) for value in first.columns[name]]
-    assert content["columns"] == {name: list(values) for name, values in first.columns.items()}
+    for column, name in zip(zip(*rows, strict=True), first.table, strict=True):
+        values = [None if pd.isna(value) else value for value in first.table[name].tolist()]
+        assert list(column) == ["" if value is None else str(value) for value in values]
+        assert content["columns"][str(name)] == values
 
 
 def text_of(saved):
@@ -208,20 +175,12 @@ def test_a_picture_for_the_screen_keeps_its_colours():
     assert apart.mean() < 2
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (np.float32(0.1), 0.1),
-        (np.int64(3), 3),
-        (float("nan"), None),
-        (np.float64("inf"), None),
-        ("x", "x"),
-        (None, None),
-    ],
-)
-def test_numbers_become_plain(value, expected):
-    assert figure_export.plain(value) == expected
-    assert type(figure_export.plain(value)) in (float, int, str, type(None))
+def test_json_has_nothing_where_there_is_no_number():
+    table = pd.DataFrame(
+        {"a": [0.1, float("nan"), float("inf")], "b": pd.array([3, None, 5], "Int64"), "c": ["x", "y", "z"]}
+    )
+    columns = json.loads(figure_export.as_json(table, FACTS))["columns"]
+    assert columns == {"a": [0.1, None, None], "b": [3, None, 5], "c": ["x", "y", "z"]}
 
 
 @given(st.sets(st.integers(0, 150), min_size=1, max_size=12).map(sorted), st.integers(2, 6))

@@ -8,12 +8,13 @@ from efcnbook.claims import literature
 from efcnbook.statistics.evidence import Evidence
 from efcnlab.config import studies
 from efcnlab.config.studies import PRESETS
+from measured import paths, seeds
 
 
 def evidence(name, *bests):
     """A study whose networks reach ``bests``, one for each seed, half-way, and a little less at the end."""
     study = studies.load(name)
-    of = {
+    histories = {
         seed: {
             "test_accuracy": [0.1, best, best - 0.01],
             "accuracy_local": [0.1, 0.2, best - 0.1],
@@ -23,8 +24,10 @@ def evidence(name, *bests):
         }
         for seed, best in enumerate(bests)
     }
-    times = dict.fromkeys(study.relax_times, of)
-    return Evidence(study, tuple(of), of, of, times, {kind: times for kind in study.controls}, {}, ("cpu",))
+    of = list(histories.values())
+    relaxed = {kind: {tw: of for tw in study.relax_times} for kind in ("efcn", *study.controls)}
+    runs = seeds(cnn=of, fcn=of, **relaxed)
+    return Evidence(study, tuple(histories), runs, paths({}), ("cpu",))
 
 
 def test_ours_stands_beside_what_is_comparable_and_nothing_else():
@@ -52,9 +55,12 @@ def test_numbers_of_the_figures():
 
 def test_the_first_layer_of_figure_2_and_the_barriers_of_figure_6():
     one = evidence("quick", 0.5, 0.5)
-    path = {seed: {"train_loss": [0.5, 1.5 + seed, 0.25]} for seed in (0, 1)}
-    lower = {seed: {"train_loss": [0.5, 0.25, 0.0]} for seed in (0, 1)}
-    numbers = literature.numbers(replace(one, paths={"linear": {0: path, 24: lower}, "string": {0: path}}))
+    path, lower, lost = (
+        [{"alpha": [0, 0.5, 1], "train_loss": loss} for loss in losses]
+        for losses in ([[0.5, 1.5 + seed, 0.25] for seed in (0, 1)], [[0.5, 0.25, 0.0]] * 2, [[float("nan")] * 3] * 2)
+    )
+    given = paths({0: {"linear": path, "string": path}, 24: {"linear": lower}})
+    numbers = literature.numbers(replace(one, paths=given))
     assert numbers[2] == (
         "after 8 epochs, δ of the first layer alone is 12.5 % in the eFCN that left last ($t_w$ = 24)"
     )
@@ -62,8 +68,8 @@ def test_the_first_layer_of_figure_2_and_the_barriers_of_figure_6():
         "on the linear path the train loss rises above that of the higher end by +1.50 nats ($t_w$ = 0), −0.25 (24);"
         " where it is below, there is no barrier"
     )
-    spoiled = {seed: {"train_loss": [float("nan")] * 3} for seed in (0, 1)}
-    lost = replace(one, paths={"linear": {0: spoiled}}, efcn=dict.fromkeys(one.efcn, spoiled))
+    diverged = one.runs.assign(train_loss=one.runs["train_loss"].mask(one.runs["kind"] == "efcn"))
+    lost = replace(one, paths=paths({0: {"linear": lost}}), runs=diverged)
     assert literature.numbers(lost)[2] == literature.numbers(lost)[6] == "no number, as all of them diverged"
 
 

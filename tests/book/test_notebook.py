@@ -4,6 +4,7 @@ import base64
 import io
 import re
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -23,12 +24,13 @@ PAGE = notebook.Page("delta", ".venv/bin/papermill notebooks/delta.ipynb out.ipy
 def line():
     figure, ax = plot_style.axes(size=(5, 3))
     ax.plot([0, 1], [1, 0])
-    return figure.tell(("x", "y"), [(0, 1), (1, 0)])
+    figure.table = pd.DataFrame({"x": [0, 1], "y": [1, 0]})
+    return figure
 
 
 def test_a_figure_is_shown_whole_and_described():
-    made = notebook.Made("<br>Made so.", {"study": {"name": "digits"}, "device": "cpu"})
-    data = shown(PAGE.show, "9, left", line(), "A line", 'it "falls" < 1', made)
+    source = notebook.Source("<br>Made so.", {"study": {"name": "digits"}, "device": "cpu"})
+    data = shown(PAGE.show, "9, left", line(), "A line", 'it "falls" < 1', source)
     assert data["text/plain"] == 'it "falls" < 1'
     html = data["text/html"]
     assert 'alt="it &quot;falls&quot; &lt; 1"' in html
@@ -41,8 +43,8 @@ def test_a_figure_is_shown_whole_and_described():
 
 
 def test_a_figure_is_saved_in_four_formats_with_what_was_run():
-    made = notebook.Made("", {"study": {"name": "digits"}, "device": "cpu"})
-    files = saved(shown(PAGE.show, "9", line(), "A line", "it falls", made)["text/html"])
+    source = notebook.Source("", {"study": {"name": "digits"}, "device": "cpu"})
+    files = saved(shown(PAGE.show, "9", line(), "A line", "it falls", source)["text/html"])
     assert [(name, of[0], of[1]) for name, of in files.items()] == [
         (name, f"digits-figure-9.{name.lower()}", f"Figure 9 as {name}") for name in ("SVG", "PDF", "CSV", "JSON")
     ]
@@ -132,30 +134,30 @@ def computed_on(store, seed, device="cpu", commit=CLEAN, date="2026-11-24", cpu=
 def test_a_figure_says_on_what_when_and_by_which_commit_it_was_computed(tmp_path):
     store = Store(tmp_path)
     computed_on(store, 0)
-    made = notebook.made(StudyResults(FEW, store), 0)
-    assert "; seed 0; CNN" in made.words
-    assert made.words.endswith(
+    source = notebook.source(StudyResults(FEW, store), 0)
+    assert "; seed 0; CNN" in source.words
+    assert source.words.endswith(
         "all runs of this seed computed on cpu (AMD EPYC), 2026-11-24, commit <code>3d8d493</code>.</small>"
     )
-    (one,) = made.facts["computed"]
+    (one,) = source.facts["computed"]
     assert one["environment"]["commit"] == CLEAN
     assert one["runs"] == {0: 4}
     assert (one["first"], one["last"]) == ("2026-11-24T11:00:00+00:00", "2026-11-24T12:00:00+00:00")
-    assert (made.facts["seeds"], made.facts["study"]["seeds"]) == ([0], [0])
+    assert (source.facts["seeds"], source.facts["study"]["seeds"]) == ([0], [0])
 
 
 def test_of_several_seeds_every_machine_and_commit_is_named(tmp_path):
     store = Store(tmp_path)
     computed_on(store, 1, commit=DIRTY, date="2026-11-26", device="cuda:1", cuda=("NVIDIA A", "NVIDIA <H100>"))
     computed_on(store, 0)
-    made = notebook.made(StudyResults(FEW, store), 0, 1)
-    assert "; seeds 0, 1; CNN" in made.words
-    assert made.words.endswith(
+    source = notebook.source(StudyResults(FEW, store), 0, 1)
+    assert "; seeds 0, 1; CNN" in source.words
+    assert source.words.endswith(
         "all runs of these seeds computed on cpu (AMD EPYC) for seed 0 and cuda:1 (NVIDIA &lt;H100&gt;) for seed 1,"
         " 2026-11-24 to 2026-11-26, commits <code>3d8d493</code> and <code>aacbed2-dirty</code>.</small>"
     )
     assert [one.runs for one in provenance.of(FEW, (0, 1), store.get)] == [{0: 4}, {1: 4}]
-    assert made.facts["study"]["seeds"] == [0, 1]
+    assert source.facts["study"]["seeds"] == [0, 1]
 
 
 def test_seeds_of_one_machine_share_an_origin_and_what_is_unknown_is_said(tmp_path):

@@ -123,16 +123,16 @@ def test_notebooks_run_with_their_parameters(name, parameters, figure_count, roo
 def test_the_numbers_saved_are_those_of_the_records(root, tmp_path):
     page = figures(run_here("dynamics", tmp_path / "out.ipynb", {"study": "digits", "root": root}))[0]
     files, results = saved(page), study_runner.load_results("digits", 0, root)
-    rows = [(*row[:3], float(row[3])) for row in columns(files["CSV"])[1:]]
+    rows = [(*row[:2], row[3], float(row[4])) for row in columns(files["CSV"])[1:]]
     expected = []
-    for name, of in (("eFCN", results.efcn), ("control", results.control)):
+    for name, of in (("efcn", results.efcn), ("control", results.control)):
         for tw in results.study.relax_times:
             history = of(tw, 0).history
             expected += [
-                (name, str(tw), str(epoch), 100 * accuracy)
+                (name, str(tw), str(epoch), accuracy)
                 for epoch, accuracy in zip(history["epoch"], history["test_accuracy"], strict=True)
             ]
-    assert [row for row in rows if row[0] in ("eFCN", "control")] == expected
+    assert [row for row in rows if row[0] in ("efcn", "control")] == expected
     said, info = content(files["JSON"]), results.cnn(0).info
     assert said["study"] == results.study.model_dump(mode="json")
     assert said["seeds"] == [0]

@@ -12,11 +12,11 @@ import partly
 from efcnbook.claims import claim_verdicts
 from efcnbook.explorer import numbers
 from efcnbook.pages import build_book
-from efcnbook.statistics import evidence, seeds
+from efcnbook.statistics import evidence, tables
 from efcnbook.statistics.intervals import FAILS, HOLDS, UNDECIDED, against, throughout
 from efcnlab.config import studies, study_rates
 from efcnlab.environment import REPOSITORY
-from efcnlab.run import coverage, study_results, study_runner
+from efcnlab.run import coverage, study_runner
 from efcnlab.store import export
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
 from efcnlab.store.run_store import Store, key_of
@@ -48,6 +48,11 @@ def few(part, tmp_path_factory):
     for key in map(key_of, runs):
         shutil.copytree(part.store.root / key, folder / key)
     return SimpleNamespace(study=part.study, store=Store(folder), file=part.file)
+
+
+def seeds_by_time(runs, kind):
+    """The seeds that have a kind of network, by relax time."""
+    return {tw: sorted(set(seeds)) for tw, seeds in tables.of_kind(runs, kind).groupby("tw")["seed"]}
 
 
 def shown(of, name, monkeypatch, **parameters):
@@ -107,24 +112,21 @@ def test_without_standard_fcn_and_paths_nothing_is_said_of_them(name, few, monke
     if name == "interpolation":
         assert "Study partly has no paths yet: none is recorded." in page.words
     if name == "dynamics":
-        assert set(page.figures["3c"].columns["against"]) == {"control", "CNN as it went on"}
+        assert set(page.figures["3c"].table["control"]) == {"control", "went_on"}
 
 
 def test_a_seed_counts_where_it_is_there(part, monkeypatch):
     every = [study_runner.load_results(part.file, seed, str(part.store.root)) for seed in (0, 1)]
-    found = study_results.histories_by_time(every, "efcn")
-    assert {tw: [*of] for tw, of in found.items()} == {0: [0], 2: [0, 1]}
-    means = seeds.means(found)
-    assert seeds.counts(means) == [1, 2]
-    both = [found[2][seed]["test_accuracy"][-1] for seed in (0, 1)]
-    assert means[2]["test_accuracy"][-1] == pytest.approx(sum(both) / 2)
-    assert means[0]["test_accuracy:low"] == means[0]["test_accuracy"] == found[0][0]["test_accuracy"]
+    runs = tables.trainings(every)
+    assert seeds_by_time(runs, "efcn") == {0: [0], 2: [0, 1]}
+    assert tables.seeds_of(runs) == [1, 2]
+    both = [one.efcn(2, one.seed).history["test_accuracy"][-1] for one in every]
+    assert tables.at_end(runs, "efcn")["mean"][2] == pytest.approx(sum(both) / 2)
     page = shown(part, "dynamics", monkeypatch, more_seeds="1")
-    columns = page.figures["3c"].columns
-    counts = dict(zip(zip(columns["against"], columns["tw (epochs)"], strict=True), columns["seeds"], strict=True))
+    counts = page.figures["3c"].table.groupby(["control", "tw"]).size()
     assert counts["control", 2] == 2
-    assert counts["eLCN", 2] == counts["CNN resumed at its own rate", 2] == counts["control", 0] == 1
-    assert ("eLCN", 0) not in counts
+    assert counts["elcn", 2] == counts["tuned", 2] == counts["control", 0] == 1
+    assert ("elcn", 0) not in counts.index
     assert "CNN resumed at its own rate: the same at 0.2, which" in page.captions["3c"]
     assert (
         "Compared with at some $t_w$ only: CNN resumed at its own rate at $t_w$ = 2; eLCN at $t_w$ = 2." in page.words
@@ -144,13 +146,11 @@ def test_the_rates_and_their_rule_stand_on_the_page_of_the_environment(part, mon
 def test_the_claims_take_every_seed_as_far_as_it_goes(part, few, monkeypatch):
     found = evidence.gather(found_study(part.file, part.store), part.store)
     assert (found.seeds, found.study.relax_times, found.study.path_times) == ((0, 1), (0, 2), (2,))
-    assert {tw: [*of] for tw, of in found.controls["control"].items()} == {0: [0], 2: [0, 1]}
-    assert {kind: {tw: [*of] for tw, of in found.controls[kind].items()} for kind in ("tuned", "elcn")} == {
-        "tuned": {2: [0]},
-        "elcn": {2: [0]},
-    }
-    assert [*found.fcn] == [1]
-    assert {method: [*of] for method, of in found.paths.items()} == {name: [2] for name in part.study.path_methods}
+    assert seeds_by_time(found.runs, "control") == {0: [0], 2: [0, 1]}
+    assert seeds_by_time(found.runs, "tuned") == seeds_by_time(found.runs, "elcn") == {2: [0]}
+    assert set(tables.of_kind(found.runs, "fcn")["seed"]) == {1}
+    assert {*found.paths["method"]} == {*part.study.path_methods}
+    assert {*found.paths["tw"]} == {2}
     assert tuple(one.summary for one in found.incomplete) == INCOMPLETE
     parts = claim_verdicts.findings(found)
     assert {one.claim for one in parts} == set(range(1, 12))

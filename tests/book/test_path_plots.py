@@ -7,17 +7,22 @@ import torch
 from drawn_paths import ALPHA, TIMES, assert_legible, legend, panels, paths
 from efcnbook.figures import path_plots
 from efcnlab.config.path_methods import METHODS
+from measured import paths as tidy
+
+
+def path_order(methods):
+    return [method for method in path_plots.STYLES if method in methods]
 
 
 @pytest.mark.parametrize("methods", [("linear", "string", "output"), ("string",), METHODS])
 def test_figure_six_has_a_column_for_each_time_and_marks_both_ends(methods):
     given = paths(methods)
-    figure = path_plots.interpolation(given)
+    figure = path_plots.interpolation(tidy(given))
     rows = np.reshape(panels(figure), (2, len(TIMES)))
     for column, tw in enumerate(TIMES):
         assert rows[0, column].get_title() == f"$t_w$ = {tw}"
         for row, (name, factor) in enumerate((("train_loss", 1), ("test_accuracy", 100))):
-            for method, line in zip(methods, rows[row, column].lines, strict=False):
+            for method, line in zip(path_order(methods), rows[row, column].lines, strict=False):
                 np.testing.assert_allclose(line.get_ydata(), factor * np.array(given[tw][method][0][name]))
                 assert line.get_color() == path_plots.STYLES[method][0]
             np.testing.assert_allclose(rows[row, column].lines[-1].get_ydata(), [0.3 * factor, 0.6 * factor])
@@ -29,7 +34,7 @@ def test_figure_six_has_a_column_for_each_time_and_marks_both_ends(methods):
 
 def test_several_seeds_are_a_mean_and_a_band_of_one_standard_deviation():
     given = paths(seeds=3)
-    ax = panels(path_plots.interpolation(given))[0]
+    ax = panels(path_plots.interpolation(tidy(given)))[0]
     values = np.array([run["train_loss"] for run in given[0]["linear"]])
     np.testing.assert_allclose(ax.lines[0].get_ydata(), values.mean(0))
     band = ax.collections[0].get_paths()[0].vertices
@@ -37,12 +42,12 @@ def test_several_seeds_are_a_mean_and_a_band_of_one_standard_deviation():
         edges = band[np.isclose(band[:, 0], x), 1]
         assert edges.min() == pytest.approx(values.mean(0)[i] - values.std(0, ddof=1)[i])
         assert edges.max() == pytest.approx(values.mean(0)[i] + values.std(0, ddof=1)[i])
-    assert not panels(path_plots.interpolation(paths()))[0].collections
+    assert not panels(path_plots.interpolation(tidy(paths())))[0].collections
 
 
 @pytest.mark.parametrize("times", [(5,), (0, 1), (0, 1, 2, 3, 4, 5)])
 def test_any_number_of_relax_times_is_laid_out(times):
-    figure = path_plots.interpolation(paths(times=times), "eFCN", "FCN")
+    figure = path_plots.interpolation(tidy(paths(times=times)), "eFCN", "FCN")
     titles = [ax.get_title() for ax in panels(figure) if ax.get_title()]
     assert titles == [f"$t_w$ = {tw}" for tw in times]
     assert len(panels(figure)) == 2 * len(times)
@@ -52,7 +57,7 @@ def test_any_number_of_relax_times_is_laid_out(times):
 
 def test_departures_mark_the_chosen_points_and_leave_out_what_is_no_network():
     given = paths()
-    figure = path_plots.departure(given)
+    figure = path_plots.departure(tidy(given))
     ax = panels(figure)[0]
     run = given[0]["linear"][0]
     index = 1 + int(np.argmax(run["held_accuracy"][1:-1]))
@@ -63,10 +68,9 @@ def test_departures_mark_the_chosen_points_and_leave_out_what_is_no_network():
 
 
 def test_both_parts_of_the_energy_are_drawn_over_the_steps():
-    given = paths(("string",))
-    for tw, of in given.items():
-        of["string"][0] |= {"string_loss": [9.0, 5.0 + tw, 4.0], "string_elastic": [2.0, 3.0 + tw, 1.0]}
-    figure = path_plots.relaxing(given)
+    strings = {tw: {"string_loss": [9.0, 5.0 + tw, 4.0], "string_elastic": [2.0, 3.0 + tw, 1.0]} for tw in TIMES}
+    figure = path_plots.relaxing(strings)
+    assert figure.table["loss"].tolist() == [loss for of in strings.values() for loss in of["string_loss"]]
     loss, elastic = panels(figure)
     for tw, line, other in zip(TIMES, loss.lines, elastic.lines, strict=True):
         np.testing.assert_allclose(line.get_ydata(), [9, 5 + tw, 4])

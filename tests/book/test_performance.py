@@ -102,19 +102,19 @@ def test_differences_of_precision_are_drawn_in_per_cent(results):
 
 
 def test_sentences_are_computed(results):
-    training, text = results["training"], "\n".join(performance.said(results["training"]))
+    training, text = results["training"], "\n".join(performance.ways_of_training(results["training"]))
     assert performance.spread(training["ratios"]["B/G step"]) in text
     assert performance.spread(training["ratios"]["A/G epoch"]) in text
     assert "published loop" in text
     assert performance.spread({"median": 3.234, "min": 3, "max": 3.31}) == "3.2 (3 to 3.3)"
-    assert len(performance.grown(results["scaling"])) == 4
-    agreed = performance.agreed(results["precision"]["comparison"])
+    assert len(performance.growth(results["scaling"])) == 4
+    agreed = performance.agreement(results["precision"]["comparison"])
     assert len(agreed) == 2
     assert "of 2 relax times" in agreed[0]
 
 
 def test_a_caption_says_what_was_run_where_and_how(results):
-    made = performance.made(results["training"])
+    made = performance.source(results["training"])
     caption = made.words
     assert made.facts["timed by"] == results["training"]["command"]
     assert made.facts["settings"] == results["training"]["settings"]
@@ -132,7 +132,7 @@ def test_what_is_no_record_is_named(tmp_path, text):
 
 
 def test_strings_are_said_with_their_size_and_ratios(results):
-    lines = performance.strung(results["paths"])
+    lines = performance.string_timings(results["paths"])
     whole = results["paths"]["ratios"]["A/C string"]
     assert f"**{performance.spread(whole)}** times faster than the straightforward loop's" in lines[0]
     assert "3 points, 30 steps, then 12,000 images at 3 alphas" in lines[0]

@@ -47,7 +47,7 @@ def one(store, file):
 
 
 def test_what_is_there_is_gathered_and_named_incomplete(one):
-    assert (sorted(one.efcn), one.fcn, list(one.paths)) == ([0, 2], {}, ["linear", "output"])
+    assert (one.times, one.has("fcn"), sorted(set(one.paths["method"]))) == ([0, 2], False, ["linear", "output"])
     said = supplement.described([one])
     assert "seed 0." in said
     assert "Seed 0 is incomplete" in said
@@ -133,7 +133,7 @@ def test_a_cnn_alone_is_shown_and_its_divergence_told(tmp_path, monkeypatch):
         export_study(study, store, results, f"efcn run {name}", partial=True)
     monkeypatch.setenv("EFCN_RESULTS", str(results))
     (one,), absent = supplement.recorded("", str(tmp_path / "runs"))
-    assert (one.study.name, one.efcn, len(absent)) == ("vanilla-cifar10-sgd", {}, 2)
+    assert (one.study.name, one.times, len(absent)) == ("vanilla-cifar10-sgd", [], 2)
     assert supplement.recorded("", str(tmp_path / "runs"), efcns=True)[0] == []
     assert supplement.findings(one)[-1] == "No eFCN is recorded yet."
     (said,) = supplement.diverged_at_published_rate(str(tmp_path / "runs"))

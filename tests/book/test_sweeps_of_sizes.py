@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from command_line import efcn_here
@@ -14,6 +15,7 @@ from efcnlab.run import compute_estimate, schedule, status, study_runner
 from efcnlab.store import export, recorded_study
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
+from measured import seeds
 from pictured import columns, saved
 from run_here import run_here
 from small_studies import tiny
@@ -165,18 +167,27 @@ def test_paths_do_not_stand_in_the_way_of_few_images():
 # What it shows
 
 
-def seeds(*accuracies):
+def histories(*accuracies):
     """Histories of one size, each given as its accuracies."""
     return [{"test_accuracy": list(each)} for each in accuracies]
 
 
-CNN = {2: seeds((0.5, 0.62, 0.6), (0.5, 0.66, 0.6)), 8: seeds((0.6, 0.7), (0.6, 0.74))}
-CONTROL = {2: seeds((0.9, 0.6), (0.9, 0.62)), 8: seeds((0.9, 0.73), (0.9, 0.71))}
-EFCN = {2: seeds((0.95, 0.68), (0.1, 0.72)), 8: seeds((0.1, 0.72), (0.1, 0.73))}
+CNN = {2: histories((0.5, 0.62, 0.6), (0.5, 0.66, 0.6)), 8: histories((0.6, 0.7), (0.6, 0.74))}
+CONTROL = {2: histories((0.9, 0.6), (0.9, 0.62)), 8: histories((0.9, 0.73), (0.9, 0.71))}
+EFCN = {2: histories((0.95, 0.68), (0.1, 0.72)), 8: histories((0.1, 0.72), (0.1, 0.73))}
+
+
+def swept(cnn, control, efcn):
+    """The table of these histories by size."""
+    by_size = {size: {"cnn": cnn[size], "control": {5: control[size]}, "efcn": {5: efcn[size]}} for size in cnn}
+    return pd.concat([seeds(**kinds).assign(size=size) for size, kinds in by_size.items()], ignore_index=True)
+
+
+SWEPT = swept(CNN, CONTROL, EFCN)
 
 
 def test_the_figure_draws_best_and_last_with_means_and_ranges():
-    figure = training_curves.sweep(CNN, CONTROL, EFCN, "channels")
+    figure = training_curves.sweep(SWEPT, "channels")
     assert_labelled(figure)
     assert legend(figure) == ["CNN, best", "control, last", "eFCN, last"]
     ax = figure.axes[0]
@@ -191,7 +202,7 @@ def test_the_figure_draws_best_and_last_with_means_and_ranges():
 
 
 def test_sentences_follow_from_the_numbers():
-    beats, exceeds, size, ranges = sweep_findings.sweep(CNN, CONTROL, EFCN, 1000, "channels")
+    beats, exceeds, size, ranges = sweep_findings.sweep(SWEPT, 1000, "channels")
     assert beats.endswith(
         "above with 2 (70.0 % and 61.0 %) channels; within two standard errors with 8 (72.5 % and 72.0 %) channels."
     )
@@ -202,19 +213,19 @@ def test_sentences_follow_from_the_numbers():
     assert ranges == (
         "Over 2 seeds the lead goes from +8.0 to +10.0 with 2; −1.0 to +2.0 with 8 channels, in percentage points."
     )
-    few = sweep_findings.sweep(CNN, CONTROL, EFCN, 50, "channels")
+    few = sweep_findings.sweep(SWEPT, 50, "channels")
     assert few[0].endswith("within two standard errors with 2 (70.0 % and 61.0 %), 8 (72.5 % and 72.0 %) channels.")
     assert few[2].endswith(": within two standard errors apart.")
-    turned = sweep_findings.sweep(CNN, EFCN, CONTROL, 1000, "channels")
+    turned = sweep_findings.sweep(swept(CNN, EFCN, CONTROL), 1000, "channels")
     assert "below with 2 (61.0 % and 70.0 %) channels" in turned[0]
 
 
 def test_one_seed_is_said_to_be_one_and_thousands_are_legible():
-    one = [{5000 * size: histories[:1] for size, histories in sizes.items()} for sizes in (CNN, CONTROL, EFCN)]
-    *lines, last = sweep_findings.sweep(*one, 1000, "training images")
+    one = SWEPT[SWEPT["seed"] == 0].assign(size=5000 * SWEPT["size"])
+    *lines, last = sweep_findings.sweep(one, 1000, "training images")
     assert "one seed" in last
     assert "above with 10,000 (68.0 % and 60.0 %) training images" in lines[0]
-    labels = training_curves.sweep(*one, "training images").axes[0].get_xticklabels()
+    labels = training_curves.sweep(one, "training images").axes[0].get_xticklabels()
     assert [label.get_text() for label in labels] == ["10,000", "40,000"]
 
 
@@ -237,13 +248,9 @@ def test_how_the_swept_time_was_chosen_is_said_where_it_was_by_accuracy(name):
 
 
 def test_a_real_sweep_is_drawn_and_told(done):
-    found = {size: done.variant(channels=size) for size in done.study.sweep_channels}
-    sizes = [
-        {size: [read(results).history] for size, results in found.items()}
-        for read in (lambda r: r.cnn(0), lambda r: r.control(2, 0), lambda r: r.efcn(2, 0))
-    ]
-    assert_labelled(training_curves.sweep(*sizes, "channels"))
-    assert len(sweep_findings.sweep(*sizes, 100, "channels")) == 4
+    runs = sweep_findings.variants([done], "channels", done.study.sweep_channels)
+    assert_labelled(training_curves.sweep(runs, "channels"))
+    assert len(sweep_findings.sweep(runs, 100, "channels")) == 4
 
 
 def shown(study, root, folder):
@@ -266,13 +273,13 @@ def test_the_page_shows_and_tells_both_sweeps_and_computes_nothing(done, tmp_pat
     assert "5 (" in words[1]
     assert "200 training images" in words[3]
     for page, name, sizes in ((channels, "channels", (2, 3, 5)), (images, "train", (80, 200))):
-        rows = columns(saved(page)["CSV"])[1:]
-        drawn = {(label, int(size)): float(mean) for label, size, mean, *_ in rows}
+        header, *rows = columns(saved(page)["CSV"])
+        assert header == ["size", "kind", "tw", "seed", "epoch", "test_accuracy"]
         for size in sizes:
             of = done.variant(**{name: size})
-            ends = [history["test_accuracy"][-1] for history in (of.efcn(2, 0).history, of.control(2, 0).history)]
-            assert [drawn["eFCN, last", size], drawn["control, last", size]] == [100 * end for end in ends]
-            assert drawn["CNN, best", size] == 100 * max(of.cnn(0).history["test_accuracy"])
+            for kind, record in (("cnn", of.cnn(0)), ("control", of.control(2, 0)), ("efcn", of.efcn(2, 0))):
+                told = [float(row[-1]) for row in rows if row[:2] == [str(size), kind]]
+                assert told == record.history["test_accuracy"]
 
 
 def test_the_page_says_what_is_not_varied(done, tmp_path):

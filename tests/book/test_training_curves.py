@@ -1,10 +1,12 @@
 """Curves: every measurement is drawn, where it belongs, on labelled axes."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from drawn_curves import EPOCHS, TIMES, assert_labelled, data_axes, each, history, legend
 from efcnbook.figures import plot_style, training_curves
+from measured import runs
 
 
 @pytest.fixture
@@ -14,7 +16,8 @@ def rng():
 
 def test_dynamics_draws_every_measurement_above_its_relax_time(rng):
     cnn, efcn, control = history(rng, [0, 1, 5, 20]), each(rng), each(rng)
-    figure = training_curves.dynamics(cnn, efcn, control, fcn_best=0.55)
+    table = runs(cnn=cnn, efcn=efcn, control=control, fcn={"test_accuracy": [0.1, 0.55, 0.5]})
+    figure = training_curves.dynamics(table)
     ax = data_axes(figure)[0]
     crosses, rings = ax.collections[::2], ax.collections[1::2]
     for tw, cross, ring in zip(TIMES, crosses, rings, strict=True):
@@ -30,14 +33,15 @@ def test_dynamics_draws_every_measurement_above_its_relax_time(rng):
 
 
 def test_rings_have_the_colours_of_crosses_of_the_same_age(rng):
-    figure = training_curves.dynamics(history(rng), each(rng), each(rng), fcn_best=0.5)
+    figure = training_curves.dynamics(runs(cnn=history(rng), efcn=each(rng), control=each(rng)))
     figure.draw_without_rendering()
     cross, ring = data_axes(figure)[0].collections[:2]
     np.testing.assert_allclose(cross.to_rgba(cross.get_array()), ring.get_edgecolors())
 
 
 def test_gains_have_error_bars_in_percentage_points():
-    figure = training_curves.gains(TIMES, [0.01, -0.02, 0.03], [0.005, 0.004, 0.003], "standard error")
+    table = pd.DataFrame({"tw": TIMES, "gain": [0.01, -0.02, 0.03], "standard error": [0.005, 0.004, 0.003]})
+    figure = training_curves.gains(table)
     container = data_axes(figure)[0].containers[0]
     np.testing.assert_allclose(container.lines[0].get_ydata(), [1, -2, 3])
     bars = [segment[:, 1] for segment in container.lines[2][0].get_segments()]
@@ -45,15 +49,9 @@ def test_gains_have_error_bars_in_percentage_points():
     assert_labelled(figure)
 
 
-def test_what_the_bars_of_gains_are_is_told_by_its_name():
-    for what in ("binomial standard error", "half of Student's 95 % interval"):
-        told = training_curves.gains(TIMES, [0.01, -0.02, 0.03], [0.005, 0.004, 0.003], what).columns
-        assert list(told)[-1] == f"{what} (percentage points)"
-
-
 def test_deviation_shares_delta_and_marks_the_standard_fcn(rng):
     efcn, fcn = each(rng), history(rng)
-    figure = training_curves.deviation(efcn, fcn)
+    figure = training_curves.deviation(runs(efcn=efcn, fcn=fcn))
     x = [
         TIMES,
         [run["train_loss"][0] for run in efcn.values()],
@@ -71,7 +69,7 @@ def test_deviation_shares_delta_and_marks_the_standard_fcn(rng):
 
 def test_distances_have_a_line_for_each_relax_time(rng):
     efcn = each(rng)
-    figure = training_curves.distances(efcn)
+    figure = training_curves.distances(runs(efcn=efcn))
     for ax, name in zip(data_axes(figure), ("delta", "sharing"), strict=True):
         drawn = [line.get_ydata() for line in ax.lines]
         np.testing.assert_allclose(drawn, [100 * np.array(run[name]) for run in efcn.values()])
@@ -80,7 +78,7 @@ def test_distances_have_a_line_for_each_relax_time(rng):
 
 def test_by_layer_has_a_line_for_each_layer(rng):
     efcn = each(rng)
-    figure = training_curves.by_layer(efcn)
+    figure = training_curves.by_layer(runs(efcn=efcn))
     for ax, name in zip(data_axes(figure), ("delta_by_layer", "sharing_by_layer"), strict=True):
         drawn = np.array([line.get_ydata() for line in ax.lines])  # [layers, times]
         np.testing.assert_allclose(drawn.T, [100 * np.array(run[name][-1]) for run in efcn.values()])
@@ -90,7 +88,7 @@ def test_by_layer_has_a_line_for_each_layer(rng):
 
 def test_contributions_draw_the_last_accuracies_and_chance(rng):
     efcn = each(rng)
-    figure = training_curves.contributions(efcn, chance=0.1)
+    figure = training_curves.contributions(runs(efcn=efcn), chance=0.1)
     lines = data_axes(figure)[0].lines
     names = ("test_accuracy", "accuracy_local", "accuracy_off_local")
     for line, name in zip(lines, names, strict=False):
@@ -119,7 +117,7 @@ def test_axis_of_epochs_shows_all_of_them_with_few_ticks(last):
 def test_a_cnn_that_is_measured_after_each_epoch_is_a_line_without_marks(count, marker):
     cnn = {"epoch": list(range(count)), "test_accuracy": [0.5] * count}
     efcn = {5: {"epoch": [0, 10], "test_accuracy": [0.5, 0.6]}}
-    ax, *_ = training_curves.dynamics(cnn, efcn, efcn, fcn_best=None).axes
+    ax, *_ = training_curves.dynamics(runs(cnn=cnn, efcn=efcn, control=efcn)).axes
     (line,) = [line for line in ax.lines if line.get_label() == "CNN"]
     assert (line.get_marker() or "None") == marker
     assert not [line for line in ax.lines if "FCN" in line.get_label() and "eFCN" not in line.get_label()]

@@ -3,29 +3,29 @@
 A claim may have several parts; each is a `Finding`. Accuracies are of the test images, as fractions; "final" is the
 last measurement, "best" the highest one, which favours what was measured more often: it is used where the supplement
 uses it, and said. All differences are taken within a seed. How intervals become verdicts stands in `intervals`, the
-claims about accuracy, 4 to 6 and 8, in `claim_performance`, those about paths, 9 to 11, in `claim_paths`.
+claims about accuracy, 4 to 6 and 8, in `claim_accuracy`, those about paths, 9 to 11, in `claim_paths`.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log10, sqrt
-from typing import TypeVar
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from scipy.stats import spearmanr
 
 from efcnbook.claims.controls import NAMES
-from efcnbook.statistics.evidence import Evidence, History, Times
+from efcnbook.statistics.evidence import Evidence
 from efcnbook.statistics.intervals import FAILS, HOLDS, UNDECIDED, Judgement, Values, everywhere, interval, within
-from efcnbook.statistics.seeds import enumerated, final, in_words
+from efcnbook.statistics.tables import by_time, final, first, in_words, minus
 from efcnlab.config.studies import Study
 from efcnlib import embedding, networks
+from efcnlib.errors import enumerated
 
 EXACT = 1e-10  # relative, in float64
 ORDERS = 2.0  # "orders of magnitude", in the plural
 POINTS = {"scale": 100, "unit": "points"}
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,13 @@ def magnitudes(evidence: Evidence) -> Finding:
     rows, columns = first.shape(live=True)
     off = rows * columns - first.count_local(live=True)  # the dead ones are zero
     local = first.count_local(live=False)  # the dead ones keep the filter, and are in delta's norms
-    last = max(evidence.efcn)
-
-    def orders(history: History) -> float:
-        delta = history["delta_by_layer"][-1][0]
-        return log10(sqrt((1 - delta**2) / local) / sqrt(delta**2 / off))
-
-    found = interval([orders(history) for history in evidence.efcn[last].values()])
+    last = evidence.times[-1]
+    deltas = final(evidence.runs, "efcn", "delta_layer_1")[last]
+    found = interval([log10(sqrt((1 - delta**2) / local) / sqrt(delta**2 / off)) for delta in deltas])
     verdict = HOLDS if found.low >= ORDERS else FAILS if found.high < ORDERS else UNDECIDED
     statistic = (
         f"log10 of the root mean square local over the off-local weight, first layer, tw = {last}"
-        f"{without(study.relax_times, evidence.efcn)}, after {study.relax_epochs} epochs; at least {ORDERS:g}"
+        f"{without(study.relax_times, evidence.times)}, after {study.relax_epochs} epochs; at least {ORDERS:g}"
     )
     return Finding(2, statistic, found.text(unit="orders of magnitude"), verdict)
 
@@ -106,39 +102,39 @@ def padding(study: Study) -> Finding:
 def deviation(evidence: Evidence) -> Finding:
     """Claim 7: delta of a standard FCN at the end of its training."""
     statistic = f"δ of the standard FCN at the end; between 96 % and 98 %{_without_fcn(evidence)}"
-    if not evidence.fcn:
+    if not evidence.has("fcn"):
         return Finding(7, statistic, "no number", UNDECIDED)
-    verdict, found = within([history["delta"][-1] for history in evidence.fcn.values()], 0.96, 0.98)
-    start = interval([history["delta"][0] for history in evidence.fcn.values()])
-    said, before = (one.clipped(0, 1).text(100, 1, "%") for one in (found, start))
-    return Finding(7, statistic, said, verdict, (f"at its random start: {before}",))
+    verdict, found = within(final(evidence.runs, "fcn", "delta").tolist(), 0.96, 0.98)
+    start = interval(first(evidence.runs, "fcn", "delta").tolist())
+    value, before = (one.clipped(0, 1).text(100, 1, "%") for one in (found, start))
+    return Finding(7, statistic, value, verdict, (f"at its random start: {before}",))
 
 
 def descent(evidence: Evidence) -> Finding:
     """Claim 7: eFCNs below it at every tw, and how delta goes with the three quantities of Figure 4."""
-    fcns = dict.fromkeys(evidence.efcn, evidence.fcn)
-    below = paired(fcns, evidence.efcn, lambda fcn, efcn: fcn["delta"][-1] - efcn["delta"][-1])
-    lost = without(evidence.study.relax_times, evidence.efcn)
+    delta = final(evidence.runs, "efcn", "delta")
+    below = by_time(-minus(delta, final(evidence.runs, "fcn", "delta")))
+    lost = without(evidence.study.relax_times, evidence.times)
     statistic = f"δ of the standard FCN minus that of the eFCN at the end, every tw{lost}{_without_fcn(evidence)}"
     found = Finding(7, statistic, "no number", UNDECIDED)
     if below:
         found = finding(7, statistic, everywhere(below), **POINTS)
-    measures = {
-        "tw": lambda tw, history: tw,
-        "the train loss at the embedding": lambda tw, history: history["train_loss"][0],
-        "the final test accuracy": lambda tw, history: final(history),
-    }
+    quantities = pd.DataFrame(
+        {
+            "tw": delta.index.get_level_values("tw"),
+            "loss": first(evidence.runs, "efcn", "train_loss"),
+            "accuracy": final(evidence.runs, "efcn"),
+            "delta": delta,
+        }
+    )
+    several = [of for _, of in quantities.groupby("seed") if len(of) > 1]
+    names = {"tw": "tw", "loss": "the train loss at the embedding", "accuracy": "the final test accuracy"}
     ranks = []
-    several = [seed for seed in evidence.seeds if sum(seed in of for of in evidence.efcn.values()) > 1]
-    for name, measure in measures.items():
-        rhos = []
-        for seed in several:
-            runs = {tw: of[seed] for tw, of in evidence.efcn.items() if seed in of}
-            x, y = zip(*[(measure(tw, history), history["delta"][-1]) for tw, history in runs.items()], strict=True)
-            if len({*x}) > 1 and len({*y}) > 1:
-                rhos.append(float(spearmanr(x, y).statistic))
-        of = f"{name}{', all seeds' if evidence.diverged_fcn else ''}"
-        ranks.append(f"Spearman's rank correlation of δ with {of}: {_correlation(rhos, len(several))}")
+    for column, name in names.items():
+        varied = [of for of in several if of[column].nunique() > 1 and of["delta"].nunique() > 1]
+        rhos = [float(spearmanr(of[column], of["delta"]).statistic) for of in varied]
+        whose = f"{name}{', all seeds' if evidence.diverged_fcn else ''}"
+        ranks.append(f"Spearman's rank correlation of δ with {whose}: {_correlation(rhos, len(several))}")
     return replace(found, each=(*found.each, *ranks))
 
 
@@ -150,42 +146,13 @@ def _correlation(rhos: list[float], seeds: int) -> str:
 
 def _without_fcn(evidence: Evidence) -> str:
     lost = evidence.diverged_fcn
-    if not evidence.fcn and not lost:
+    if not evidence.has("fcn") and not lost:
         return "; no standard FCN is recorded"
     return f"; without {in_words(lost)}, where the standard FCN diverged" if lost else ""
 
 
-def each(times: Times, value: Callable[[History], float]) -> Values:
-    """A number of each history, by relax time."""
-    return {tw: [value(history) for history in of.values()] for tw, of in times.items()}
-
-
-def paired(
-    others: Mapping[int, Mapping[int, T]], times: Times, value: Callable[[T, History], float]
-) -> dict[int, list[float]]:
-    """A number of each history and of its counterpart among ``others``, both by relax time and seed.
-
-    Only where both are there: a relax time without a pair is left out.
-
-    >>> from efcnbook.claims.claim_statistics import paired
-    >>> ends = {seed: {"delta": [delta]} for seed, delta in enumerate((0.25, 0.5))}
-    >>> paired({5: {0: 1.0}, 7: {0: 1.0}}, {5: ends, 7: {1: ends[1]}}, lambda fcn, efcn: fcn - efcn["delta"][0])
-    {5: [0.75]}
-    """
-    each = {
-        tw: [value(others[tw][seed], history) for seed, history in of.items() if seed in others.get(tw, {})]
-        for tw, of in times.items()
-    }
-    return {tw: values for tw, values in each.items() if values}
-
-
 def without(times: Sequence[int], there: Collection[int]) -> str:
-    """Words on those of ``times`` that are not ``there``; none if all are.
-
-    >>> from efcnbook.claims.claim_statistics import without
-    >>> without([0, 5], [0, 5]), without([0, 5], [0])
-    ('', ' (without 5, where an eFCN diverged)')
-    """
+    """Words on those of ``times`` that are not ``there``; none if all are."""
     lost = [tw for tw in times if tw not in there]
     return f" (without {enumerated(lost)}, where an eFCN diverged)" if lost else ""
 

@@ -3,15 +3,15 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from efcnbook.claims import claim_accuracy as performance
-from efcnbook.claims import claim_statistics as statistics
+from efcnbook.claims import claim_accuracy, claim_statistics
 from efcnbook.claims.claim_paths import paths
 from efcnbook.claims.claim_statistics import Finding
 from efcnbook.findings.accuracy_findings import at, at_chance
+from efcnbook.statistics import tables
 from efcnbook.statistics.evidence import Evidence
 from efcnbook.statistics.intervals import FAILS, HOLDS, UNDECIDED, both, raised, reach
 from efcnbook.statistics.provenance import line
-from efcnbook.statistics.seeds import averaged, in_words
+from efcnbook.statistics.tables import in_words
 from efcnlab.config.studies import Study
 
 CLAIMS = {
@@ -41,7 +41,7 @@ BEYOND = {  # what the supplement does not ask, and a reader should
     8: "… so that a network which never had any is worse",
     10: "… and than the CNN's end trained on",
 }
-SAID = {HOLDS: "holds", FAILS: "**fails**", UNDECIDED: "is undecided"}
+WORDS = {HOLDS: "holds", FAILS: "**fails**", UNDECIDED: "is undecided"}
 TRANSFER = 12  # the claim about other settings
 UNKNOWN = {  # what of the paper's setting is not known, and what is done instead
     2: "The supplement does not say how long the CNN of its figure had converged; the last relax time is taken. Of how"
@@ -68,10 +68,14 @@ UNKNOWN = {  # what of the paper's setting is not known, and what is done instea
 def findings(evidence: Evidence) -> list[Finding]:
     """Claims 1 to 11 on one study."""
     study, stable = evidence.study, evidence.stable()
-    found = [statistics.exactness(study), statistics.padding(study)]
-    found += [*performance.performance(evidence), statistics.deviation(stable)]  # to diverge is to perform badly
-    if stable.efcn:
-        found += [statistics.magnitudes(stable), statistics.descent(stable), *performance.off_local(stable)]
+    found = [claim_statistics.exactness(study), claim_statistics.padding(study)]
+    found += [
+        *claim_accuracy.performance(evidence),
+        claim_statistics.deviation(stable),
+    ]  # to diverge is to perform badly
+    if stable.times:
+        found += [claim_statistics.magnitudes(stable), claim_statistics.descent(stable)]
+        found += claim_accuracy.off_local(stable)
         found += paths(evidence)
     return sorted(found, key=lambda finding: finding.claim)
 
@@ -127,27 +131,29 @@ def _listed(verdicts: Mapping[int, str], claims: range) -> str:
 def headlines(found: Sequence[Finding], evidence: Evidence | None = None) -> list[str]:
     """What a reader must not miss: what diverged by the ``evidence``; what fails; what a control explains away."""
     lines = []
-    if evidence and evidence.diverged:
-        lines.append(f"The eFCN **diverged** at {at(evidence.diverged)}, in one seed at least.")
-    if evidence and evidence.diverged_fcn:
-        lines.append(f"The standard FCN **diverged** in {in_words(evidence.diverged_fcn)}.")
-    if evidence and evidence.diverged_control_fcn:
-        where = in_words(evidence.diverged_control_fcn)
-        lines.append(f"The standard FCN trained as the eFCN is **diverged** in {where}; its best is from before.")
     if evidence:
-        means = {tw: averaged(list(of.values())) for tw, of in evidence.efcn.items()}
-        lines += at_chance(means, evidence.study.data.classes)
-    lines += [f"Claim {one.claim} **fails**: {_said(one)}." for one in found if one.verdict == FAILS and not one.ours]
+        if evidence.diverged:
+            lines.append(f"The eFCN **diverged** at {at(evidence.diverged)}, in one seed at least.")
+        if evidence.diverged_fcn:
+            lines.append(f"The standard FCN **diverged** in {in_words(evidence.diverged_fcn)}.")
+        if lost := tables.diverged(evidence.runs, "control_fcn"):
+            lines.append(
+                f"The standard FCN trained as the eFCN is **diverged** in {in_words(lost)}; its best is from before."
+            )
+        lines += at_chance(evidence.runs, evidence.study.data.classes)
+    lines += [
+        f"Claim {one.claim} **fails**: {_statistic(one)}." for one in found if one.verdict == FAILS and not one.ours
+    ]
     own, beyond = verdicts(found), verdicts(found, ours=True)
     for claim, verdict in beyond.items():
         if verdict == HOLDS or (own[claim] != HOLDS and verdict != FAILS):
             continue
         short = [one for one in found if one.claim == claim and one.ours and one.verdict != HOLDS]
         failing = [one for one in short if one.verdict == FAILS]
-        parts = "; ".join(f"{_said(one)}: {one.verdict}" for one in failing or short)
+        parts = "; ".join(f"{_statistic(one)}: {one.verdict}" for one in failing or short)
         joint = "and" if own[claim] == verdict else "but"
         lines.append(
-            f"Claim {claim} {SAID[own[claim]]} as the supplement has it, {joint} {SAID[verdict]} beyond it: {parts}."
+            f"Claim {claim} {WORDS[own[claim]]} as the supplement has it, {joint} {WORDS[verdict]} beyond it: {parts}."
         )
     open_ = [str(claim) for claim, verdict in own.items() if verdict == UNDECIDED]
     if open_:
@@ -155,19 +161,13 @@ def headlines(found: Sequence[Finding], evidence: Evidence | None = None) -> lis
     return list(map(_symbols, lines))
 
 
-def _said(finding: Finding) -> str:
+def _statistic(finding: Finding) -> str:
     return f"{finding.statistic}: {finding.value}"
 
 
 def power(evidence: Sequence[Evidence]) -> str:
-    """How far a mean must be from a bound to be told from it, by the numbers of seeds of the studies.
-
-    >>> from types import SimpleNamespace
-    >>> from efcnbook.claims.claim_verdicts import power
-    >>> power([SimpleNamespace(seeds=(0, 1, 2), efcn=range(6)), SimpleNamespace(seeds=(0,), efcn=range(6))])[-58:]
-    'one seed nothing is; with 3 seeds, 2.5 (6.3 where raised).'
-    """
-    most = max(len(one.efcn) for one in evidence)
+    """How far a mean must be from a bound to be told from it, by the numbers of seeds of the studies."""
+    most = max(len(one.times) for one in evidence)
     numbers = sorted({len(one.seeds) for one in evidence})
     each = [
         f"with {n} seeds, {reach(n):.1f} ({reach(n, raised(most)):.1f} where raised)"
@@ -198,7 +198,7 @@ def chapter(number: int, found: Mapping[Study, Sequence[Finding]], last: Sequenc
             is_shown = study.path_times or number not in ABOUT_PATHS
             lines += [f"**{study.name}**{f' ([figure]({study.name}/{FIGURES[number]}))' if is_shown else ''}", ""]
         for one in parts:
-            lines += [f"- {'*Beyond the claim*: ' if one.ours else ''}{_said(one)}: **{one.verdict}**"]
+            lines += [f"- {'*Beyond the claim*: ' if one.ours else ''}{_statistic(one)}: **{one.verdict}**"]
             lines += [f"  - {each}" for each in one.each]
         lines.append("")
         if number == TRANSFER:

@@ -7,13 +7,16 @@ setting, and is only compared with a study of the same architecture and data set
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from efcnbook.claims.controls import decimal
 from efcnbook.findings.accuracy_findings import at
-from efcnbook.statistics.evidence import Evidence, Seeds
+from efcnbook.statistics.evidence import Evidence
 from efcnbook.statistics.intervals import interval
-from efcnbook.statistics.path_profiles import barrier
-from efcnbook.statistics.seeds import best, enumerated, in_words
+from efcnbook.statistics.path_profiles import profiles
+from efcnbook.statistics.tables import best, final, in_words, mean
 from efcnlab.config.studies import Study
+from efcnlib.errors import enumerated
 
 SANFORD, NEYSHABUR, REVIEWER = (
     "{cite:t}`sanford2022`, read off a plot",
@@ -101,32 +104,32 @@ def ours(published: Published, evidence: list[Evidence]) -> list[str]:
     found = []
     for one in evidence:
         same = (one.study.network.architecture, one.study.data.name) == (published.architecture, published.data)
-        if not same or (published.kind == "elcn" and "elcn" not in one.controls):
+        if not same or not one.has(published.kind):
             continue
-        where = ""
-        of: Seeds = one.cnn
+        values, where = best(one.runs, published.kind), ""
         if published.kind == "elcn":
-            tw = min(one.controls["elcn"], key=lambda tw: abs(tw - published.tw))
-            of, where = one.controls["elcn"][tw], f" from tw = {tw}"
-        found.append(f"{_best(of)}{where} ({one.study.name})")
+            tw = min(values.index.unique("tw"), key=lambda tw: abs(tw - published.tw))
+            values, where = values[tw], f" from tw = {tw}"
+        found.append(f"{_text(values)}{where} ({one.study.name})")
     return found
 
 
 def numbers(one: Evidence) -> dict[int, str]:
     """What Figures 2 to 6 show in a study, in numbers; means over its seeds. No Figure 6 without linear paths."""
-    fcn = [history["delta"][-1] for history in one.stable().fcn.values()]
+    fcn = final(one.stable().runs, "fcn", "delta").tolist()
     delta = interval(fcn).clipped(0, 1).text(100, 1, "%").replace("+", "") if fcn else "no number"
     lost = f", without {in_words(one.diverged_fcn)}, where it diverged" if one.diverged_fcn else ""
-    beside = f", the standard FCN's {_best(one.fcn)}" if one.fcn else ""
-    said = {
+    beside = f", the standard FCN's {_text(best(one.runs, 'fcn'))}" if one.has("fcn") else ""
+    numbers = {
         2: _first_layer(one),
-        3: f"the CNN's best is {_best(one.cnn)}{beside}; eFCNs end with"
+        3: f"the CNN's best is {_text(best(one.runs, 'cnn'))}{beside}; eFCNs end with"
         f" {_by_time(one, 'test_accuracy')}{_diverged(one)}",
-        4: f"δ ends at {_by_time(one, 'delta')}{f'; that of the standard FCN at {delta}{lost}' if one.fcn else ''}",
+        4: f"δ ends at {_by_time(one, 'delta')}"
+        f"{f'; that of the standard FCN at {delta}{lost}' if one.has('fcn') else ''}",
         5: f"local weights alone end with {_by_time(one, 'accuracy_local')}, off-local ones alone with"
         f" {_by_time(one, 'accuracy_off_local')}",
     }
-    return said | {6: _barriers(one)} if "linear" in one.paths else said
+    return numbers | {6: _barriers(one)} if "linear" in set(one.paths["method"]) else numbers
 
 
 def differences(study: Study) -> list[str]:
@@ -177,24 +180,24 @@ def lengths(studies: Sequence[Study]) -> str:
     named: dict[int, list[str]] = {}
     for study in studies:
         named.setdefault(study.epochs, []).append(study.name)
-    said = [
+    times = [
         f"{LONG / epochs:.0f} times the {epochs} of the CNN{'s' if len(names) > 1 else ''} of {enumerated(names)}"
         for epochs, names in named.items()
     ]
-    return f"{LONG:,} epochs are {'; '.join(said)}"
+    return f"{LONG:,} epochs are {'; '.join(times)}"
 
 
 def rates(study: Study) -> str:
     """The learning rate before and after the embedding, and that of the control "lowered" if there is one."""
     before, after = study.optimiser.lr, (study.relax_optimiser or study.optimiser).lr
     becomes = f"becomes {decimal(after)} at the embedding" if before != after else "after the embedding too"
-    said = f"the CNN's rate, {decimal(before)}, {becomes}"
+    text = f"the CNN's rate, {decimal(before)}, {becomes}"
     if "tuned" in study.controls:
-        said += f"; {decimal(study.tuned_rate)} in the control resumed at its own rate"
+        text += f"; {decimal(study.tuned_rate)} in the control resumed at its own rate"
     if "lowered" in study.controls:
         lowered = study.relaxed("lowered", study.times("lowered")[0], study.seeds[0]).optimiser.lr
-        said += f"; {decimal(lowered)} in the control with the lowered rate"
-    return said
+        text += f"; {decimal(lowered)} in the control with the lowered rate"
+    return text
 
 
 def _number(value: object) -> str:
@@ -203,11 +206,11 @@ def _number(value: object) -> str:
 
 def _first_layer(one: Evidence) -> str:
     """As in Figure 2, which shows the first layer of the eFCN that left last."""
-    efcn = one.stable().efcn
-    if not efcn:
+    stable = one.stable()
+    if not stable.times:
         return "no number, as all of them diverged"
-    last = max(efcn)
-    delta = interval([history["delta_by_layer"][-1][0] for history in efcn[last].values()]).mean
+    last = stable.times[-1]
+    delta = final(stable.runs, "efcn", "delta_layer_1")[last].mean()
     return (
         f"after {one.study.relax_epochs} epochs, δ of the first layer alone is {100 * delta:.1f} % in the eFCN that"
         f" left last ($t_w$ = {last})"
@@ -215,10 +218,10 @@ def _first_layer(one: Evidence) -> str:
 
 
 def _barriers(one: Evidence) -> str:
-    means = {
-        tw: f"{interval([barrier(history) for history in of.values()]).mean:+.2f}".replace("-", "−")
-        for tw, of in one.stable().paths.get("linear", {}).items()
-    }
+    paths = one.stable().paths
+    linear = paths[paths["method"] == "linear"]
+    heights = mean(profiles(linear)["barrier"]) if len(linear) else pd.Series()
+    means = {tw: f"{height:+.2f}".replace("-", "−") for tw, height in heights.items()}
     if not means:
         return "no number, as all of them diverged"
     (first, value), *others = means.items()
@@ -231,9 +234,8 @@ def _barriers(one: Evidence) -> str:
 
 def _by_time(one: Evidence, name: str) -> str:
     """As in "61.2 % (tw = 0), 62.0 % (5)": the last value of a quantity at each relax time."""
-    efcn = one.stable().efcn
-    means = {tw: interval([history[name][-1] for history in of.values()]).mean for tw, of in efcn.items()}
-    if not means:
+    means = mean(final(one.stable().runs, "efcn", name))
+    if means.empty:
         return "no number"
     (first, value), *others = means.items()
     return ", ".join([f"{100 * value:.1f} % ($t_w$ = {first})", *(f"{100 * v:.1f} % ({tw})" for tw, v in others)])
@@ -243,6 +245,6 @@ def _diverged(one: Evidence) -> str:
     return f"; they diverged at {at(one.diverged)}" if one.diverged else ""
 
 
-def _best(of: Seeds) -> str:
-    """Mean over the seeds of each one's best, with the interval where there are several."""
-    return interval([best(history) for history in of.values()]).text(100, 1, "%").replace("+", "")
+def _text(values: pd.Series) -> str:
+    """The mean over the seeds, with the interval where there are several."""
+    return interval(values.tolist()).text(100, 1, "%").replace("+", "")

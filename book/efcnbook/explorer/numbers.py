@@ -16,13 +16,13 @@ from torch import Tensor
 
 from efcnbook import notebook
 from efcnbook.explorer.pictures import FIRST, LEVELS, Dead, Scale, coded, deflated, scale_of, thinned
-from efcnbook.figures.figure_data import History, Times
 from efcnbook.statistics import evidence
 from efcnlab import environment
 from efcnlab.config import studies
 from efcnlab.config.studies import Study
 from efcnlab.run import study_runner
 from efcnlab.run.coverage import seed_coverage
+from efcnlab.run.study_results import History
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
 from efcnlab.store.run_store import Store, default_root
 from efcnlib.errors import UserError
@@ -47,7 +47,7 @@ class Seed:
 
     cnn: History
     fcn: History | None = None
-    relaxed: Mapping[str, Times] = field(default_factory=dict)
+    relaxed: Mapping[str, Mapping[int, History]] = field(default_factory=dict)
     arrays: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
     device: str = "cpu"
 

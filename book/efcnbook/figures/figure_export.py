@@ -3,53 +3,36 @@
 The same numbers give the same bytes: no dates, no random identifiers, no order of a set.
 """
 
-import csv
 import gzip
 import io
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
-
-Columns = Mapping[str, Sequence]
 
 LARGE = 60_000  # characters of a text that is compressed: what stands in a page is loaded with it
 SCREEN = 2  # pixels of a picture for each of the page's, for dense screens
 
 
-class Drawing(Figure):
-    """A figure with ``columns``, the numbers it draws, by name and unit: plain lists, all of one length."""
+class DataFigure(Figure):
+    """A figure with the ``table`` of the numbers that it draws."""
 
-    columns: Columns = MappingProxyType({})
-
-    def tell(self, names: Sequence[str], rows: Iterable[Sequence[object]]) -> "Drawing":
-        """Keep ``rows`` of the drawn numbers under the columns' ``names``; None where a row has no such number."""
-        rows = [[plain(value) for value in row] for row in rows]
-        columns = zip(*rows, strict=True) if rows else [()] * len(names)
-        self.columns = {name: list(values) for name, values in zip(names, columns, strict=True)}
-        return self
+    table: pd.DataFrame = pd.DataFrame()
 
 
 @dataclass(frozen=True)
-class Made:
-    """How a figure's numbers were made: ``words``, the HTML that ends its caption, and ``facts`` for its JSON."""
+class Source:
+    """Where a figure's numbers come from: ``words``, the HTML that ends its caption, and ``facts`` for its JSON."""
 
     words: str
     facts: Mapping[str, object]
-
-
-def plain(value: object) -> object:
-    """A NumPy number as Python's own, no longer than its precision asks for; NaN, which JSON does not have, as None."""
-    if isinstance(value, np.generic):
-        value = float(str(value)) if isinstance(value, np.floating) else value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def png(figure: Figure, colours: int = 256) -> bytes:
@@ -71,35 +54,31 @@ def pdf(figure: Figure) -> bytes:
     return _saved(figure, "pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
 
 
-def as_csv(columns: Columns) -> str:
-    """Header and rows, floats with all their digits, nothing where there is no number."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue()
+def as_json(table: pd.DataFrame, facts: Mapping[str, object]) -> str:
+    """What was run, then the table's columns; nothing, in JSON null, where there is no number."""
+    columns = {name: [_plain(value) for value in table[name].tolist()] for name in table}
+    return json.dumps({**facts, "columns": columns}, ensure_ascii=False, allow_nan=False)
 
 
-def as_json(columns: Columns, facts: Mapping[str, object]) -> str:
-    """What was run, then the columns."""
-    return json.dumps({**facts, "columns": dict(columns)}, ensure_ascii=False, allow_nan=False)
-
-
-def files(figure: Drawing, facts: Mapping[str, object]) -> dict[str, tuple[str, str, bytes]]:
+def files(figure: DataFigure, facts: Mapping[str, object]) -> dict[str, tuple[str, str, bytes]]:
     """What a figure is offered as: format -> (ending, media type, bytes). Long texts are compressed."""
     result = {
         "SVG": (".svg", "image/svg+xml", svg(figure)),
         "PDF": (".pdf", "application/pdf", pdf(figure)),
     }
     for name, kind, text in (
-        ("CSV", "text/csv", as_csv(figure.columns)),
-        ("JSON", "application/json", as_json(figure.columns, facts)),
+        ("CSV", "text/csv", figure.table.to_csv(index=False, lineterminator="\n")),
+        ("JSON", "application/json", as_json(figure.table, facts)),
     ):
         if len(text) > LARGE:
             result[name] = (f".{name.lower()}.gz", "application/gzip", gzip.compress(text.encode(), 9, mtime=0))
         else:
             result[name] = (f".{name.lower()}", kind, text.encode())
     return result
+
+
+def _plain(value: object) -> object:
+    return None if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)) else value
 
 
 def logarithms(weights: np.ndarray) -> np.ndarray:

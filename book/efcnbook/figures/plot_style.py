@@ -12,53 +12,36 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, SymLogNorm
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-from efcnbook.figures.figure_export import Drawing
+from efcnbook.figures.figure_export import DataFigure
 
 RED, BROWN, BLUE, ORANGE, GREEN, PURPLE = "#CC3311", "#8C510A", "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SERIES = ((BLUE, "o", "-"), (RED, "s", "--"), (GREEN, "^", "-."), (PURPLE, "D", ":"), (ORANGE, "v", "-"))
 TIME_COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0, 0.88, 256)))  # its last yellows fade on white
+ACCURACY = "test accuracy (%)"
 TW = "relax time $t_w$ (epochs)"
 AFTER = "epochs after embedding"
 
 
 def axes(
     rows: int = 1, columns: int = 1, size: tuple[float, float] = (7, 4), **options: object
-) -> tuple[Drawing, Axes]:
-    """A figure of ``size`` in inches and its axes (an array, if several), with light grids.
-
-    >>> from efcnbook.figures.plot_style import axes
-    >>> figure, panels = axes(1, 3, size=(8, 3))
-    >>> figure.get_size_inches(), panels.shape
-    (array([8., 3.]), (3,))
-    """
-    figure = Drawing(figsize=size, layout="constrained")
-    panels = figure.subplots(rows, columns, **options)
-    for ax in np.ravel(panels):
+) -> tuple[DataFigure, Axes]:
+    """A figure of ``size`` in inches and its axes (an array, if several), with light grids."""
+    figure = DataFigure(figsize=size, layout="constrained")
+    axs = figure.subplots(rows, columns, **options)
+    for ax in np.ravel(axs):
         ax.grid(color="0.9")
         ax.set_axisbelow(True)
         ax.spines[["top", "right"]].set_visible(False)
-    return figure, panels
+    return figure, axs
 
 
 def percent(fractions: Sequence) -> np.ndarray:
-    """As an array, in per cent.
-
-    >>> from efcnbook.figures.plot_style import percent
-    >>> percent([0.25, 0.5])
-    array([25., 50.])
-    """
+    """As an array, in per cent."""
     return 100 * np.asarray(fractions, dtype=float)
 
 
 def epochs(ax: Axes, last: int) -> None:
-    """Make x an axis of epochs from 0 to ``last``: logarithmic, as they were chosen, but for the step from 0 to 1.
-
-    >>> from efcnbook.figures.plot_style import axes, epochs
-    >>> figure, ax = axes()
-    >>> epochs(ax, last=20)
-    >>> ax.get_xticks().tolist()
-    [0, 1, 2, 5, 10, 20]
-    """
+    """Make x an axis of epochs from 0 to ``last``: logarithmic, as they were chosen, but for the step from 0 to 1."""
     ax.set_xscale("symlog", linthresh=1, linscale=0.3)
     ax.set_xlim(-0.25, max(1, 1.2 * last))
     ax.xaxis.set_major_locator(FixedLocator(ticks(last)))
@@ -67,37 +50,20 @@ def epochs(ax: Axes, last: int) -> None:
 
 
 def ticks(last: int) -> list[int]:
-    """0, 1, 2, 5, 10, 20, 50, ... up to ``last``; 0, 1, 3, 10, 30, ... where that would be too many.
-
-    >>> from efcnbook.figures.plot_style import ticks
-    >>> ticks(18)
-    [0, 1, 2, 5, 10]
-    """
+    """0, 1, 2, 5, 10, 20, 50, ... up to ``last``; 0, 1, 3, 10, 30, ... where that would be too many."""
     firsts = (1, 2, 5) if last < 100 else (1, 3)
     every = (first * 10**power for power in range(len(str(last))) for first in firsts)
     return [0, *(tick for tick in every if tick <= last)]
 
 
 def log_from_zero(last: int) -> SymLogNorm:
-    """Colours for times from 0 to ``last``, in epochs, on the same scale as ``epochs``.
-
-    >>> from efcnbook.figures.plot_style import log_from_zero
-    >>> [round(float(log_from_zero(100)(tw)), 2) for tw in (0, 1, 10, 100)]
-    [0.0, 0.14, 0.57, 1.0]
-    """
+    """Colours for times from 0 to ``last``, in epochs, on the same scale as ``epochs``."""
     return SymLogNorm(linthresh=1, linscale=0.3, vmin=0, vmax=max(last, 1))
 
 
-def time_bar(figure: Drawing, panels: Axes | Sequence[Axes], norm: SymLogNorm, label: str) -> None:
-    """Beside the panels, a bar labelled ``label``: which colour is which time, in epochs.
-
-    >>> from efcnbook.figures.plot_style import axes, log_from_zero, time_bar
-    >>> figure, ax = axes()
-    >>> time_bar(figure, ax, log_from_zero(20), "$t_w$")
-    >>> figure.axes[-1].get_ylabel()
-    '$t_w$'
-    """
-    bar = figure.colorbar(ScalarMappable(norm, TIME_COLOURS), ax=panels, label=label, pad=0.02)
+def time_bar(figure: DataFigure, axs: Axes | Sequence[Axes], norm: SymLogNorm, label: str) -> None:
+    """Beside the axes, a bar labelled ``label``: which colour is which time, in epochs."""
+    bar = figure.colorbar(ScalarMappable(norm, TIME_COLOURS), ax=axs, label=label, pad=0.02)
     bar.set_ticks(ticks(int(norm.vmax)), minor=False)
     bar.ax.yaxis.set_major_formatter(ScalarFormatter())
     bar.ax.yaxis.set_minor_locator(NullLocator())

@@ -1,15 +1,17 @@
 """From timings to figures: what a training step takes, against what the machine could do at best. No I/O.
 
 ``variants`` are the ways of training that `efcnbench.timing` timed, by name, as its files hold them; times are in
-milliseconds. Colours tell precisions apart, markers too. Every figure carries the numbers it draws (``drawing``).
+milliseconds. Colours tell precisions apart, markers too. Every figure carries the table
+of the numbers it draws.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.ticker import LogLocator, ScalarFormatter
 
-from efcnbook.figures.figure_export import Drawing
+from efcnbook.figures.figure_export import DataFigure
 from efcnbook.figures.plot_style import BLUE, GREEN, ORANGE, RED, axes, percent
 
 PRECISIONS = {"float32": (BLUE, "o"), "tf32": (GREEN, "^"), "bf16": (ORANGE, "s")}
@@ -20,7 +22,7 @@ GROWTH = {  # what grows: the time drawn, and the labels
 LABELS = {"test_accuracy": "test accuracy\n(percentage points)", "delta": "$\\delta$\n(percentage points)"}
 
 
-def times(variants: Mapping[str, Mapping], quantity: str = "step_ms") -> Drawing:
+def times(variants: Mapping[str, Mapping], quantity: str = "step_ms") -> DataFigure:
     """A bar for each variant: the median, its blocks as dots, and where there is one, the floor as a black line."""
     names = list(variants)[::-1]
     figure, ax = axes(size=(7, 0.9 + 0.42 * len(names)))
@@ -46,15 +48,16 @@ def times(variants: Mapping[str, Mapping], quantity: str = "step_ms") -> Drawing
     ax.grid(visible=False, axis="y")
     ax.set(xlabel="milliseconds a step" if quantity == "step_ms" else "milliseconds an epoch", ylabel="variant")
     figure.legend(loc="outside upper center", ncols=5, frameon=False)
-    rows = []
-    for name, variant in variants.items():
-        taken, floor = variant[quantity], variant["floor_ms"] if quantity == "step_ms" else None
-        rows += [(name, variant["precision"], "median", taken["median"], floor)]
-        rows += [(name, variant["precision"], f"block {i}", ms, floor) for i, ms in enumerate(taken["blocks"], start=1)]
-    return figure.tell(("variant", "precision", "what", "time (ms)", "floor (ms)"), rows)
+    rows = [
+        {"variant": name, "precision": of["precision"], "block": i, quantity: ms, "floor_ms": of.get("floor_ms")}
+        for name, of in variants.items()
+        for i, ms in enumerate(of[quantity]["blocks"], start=1)
+    ]
+    figure.table = pd.DataFrame(rows)
+    return figure
 
 
-def roofline(machine: Mapping, variants: Mapping[str, Mapping]) -> Drawing:
+def roofline(machine: Mapping, variants: Mapping[str, Mapping]) -> DataFigure:
     """Operations per second against operations per byte: the variants under the roofs the machine was measured to have.
 
     The slope is the copy bandwidth, the ceilings are the rates of large products in each precision.
@@ -84,16 +87,16 @@ def roofline(machine: Mapping, variants: Mapping[str, Mapping]) -> Drawing:
         axis.set_major_formatter(ScalarFormatter())
         axis.set_minor_locator(LogLocator(subs=()))
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    rows = [(name, of["precision"], intensity[name], reached[name] / 1e9) for name, of in variants.items()]
-    rows += [("roof", key, r / bandwidth, r / 1e9) for key, r in machine["rates"].items()]  # its corner
-    names = ("variant", "precision", "operations per byte moved", "10^9 operations per second")
-    return figure.tell(names, rows)
+    rows = [(name, of["precision"], intensity[name], reached[name]) for name, of in variants.items()]
+    rows += [("roof", precision, rate / bandwidth, rate) for precision, rate in machine["rates"].items()]  # its corner
+    figure.table = pd.DataFrame(rows, columns=["variant", "precision", "operations_per_byte", "operations_per_s"])
+    return figure
 
 
-def agreement(rows: Sequence[Mapping], precision: str) -> Drawing:
+def agreement(rows: Sequence[Mapping], precision: str) -> DataFigure:
     """What ``precision`` changes against float32, with standard errors; the spread over seeds as a grey band."""
-    figure, panels = axes(1, len(LABELS), size=(8, 3.3))
-    for ax, (quantity, label) in zip(panels, LABELS.items(), strict=True):
+    figure, axs = axes(1, len(LABELS), size=(8, 3.3))
+    for ax, (quantity, label) in zip(axs, LABELS.items(), strict=True):
         chosen = [row for row in rows if row["quantity"] == quantity and row["precision"] == precision]
         place = range(len(chosen))
         spread = percent([row["spread"] for row in chosen])
@@ -104,19 +107,15 @@ def agreement(rows: Sequence[Mapping], precision: str) -> Drawing:
         ax.axhline(0, color="0.4", linewidth=1)
         ax.set_xticks(place, [row["tw"] for row in chosen])
         ax.set(xlabel="relax time $t_w$ (epochs)", ylabel=label)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
-    chosen = [
-        row for quantity in LABELS for row in rows if (row["quantity"], row["precision"]) == (quantity, precision)
-    ]
-    names = ("difference", "error", "spread")
-    told = [(row["quantity"], row["tw"], *(100 * row[name] for name in names)) for row in chosen]
-    return figure.tell(("quantity", "tw (epochs)", *(f"{name} (percentage points)" for name in names)), told)
+    figure.legend(*axs[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    figure.table = pd.DataFrame([row for row in rows if row["precision"] == precision])
+    return figure
 
 
-def growth(series: Mapping[str, Sequence[Mapping]], x: str, y: str, xlabel: str, ylabel: str) -> Drawing:
+def growth(series: Mapping[str, Sequence[Mapping]], x: str, y: str, xlabel: str, ylabel: str) -> DataFigure:
     """Medians and quartiles of ``y`` against ``x`` for each variant, and the straight line fitted to the medians."""
     figure, ax = axes(size=(7, 3.4))
-    rows = []
+    tables = []
     for (name, points), (colour, marker) in zip(series.items(), [(BLUE, "o"), (ORANGE, "s")], strict=False):
         at = np.array([point[x] for point in points], dtype=float) / (1e6 if x == "weights" else 1)
         middle = np.array([point[y]["median"] for point in points])
@@ -124,15 +123,16 @@ def growth(series: Mapping[str, Sequence[Mapping]], x: str, y: str, xlabel: str,
         style = {"color": colour, "marker": marker, "linestyle": "", "capsize": 3}
         ax.errorbar(at, middle, [middle - low, high - middle], label=name, **style)
         slope, start = np.polyfit(at, middle, 1)
-        rows += [(name, *row) for row in zip(at, middle, low, high, start + slope * at, strict=True)]
+        table = {"variant": name, x: at, "median": middle, "lower": low, "upper": high, "line": start + slope * at}
+        tables.append(pd.DataFrame(table))
         ends = np.array([0, at.max()])
         ax.plot(ends, start + slope * ends, color=colour, linestyle="--", linewidth=1)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.set_xlim(left=0)
     ax.set_ylim(bottom=0)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    names = ("median", "lower quartile", "upper quartile", "straight line")
-    return figure.tell(("variant", xlabel, *(f"{ylabel}, {name}" for name in names)), rows)
+    figure.table = pd.concat(tables, ignore_index=True)
+    return figure
 
 
 def _offsets():

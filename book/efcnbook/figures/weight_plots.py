@@ -1,17 +1,18 @@
 """Figures of weight matrices: where a convolution's weights go, and how large they are. No I/O here either.
 
-The numbers that come with a heat map are ln|w| (``drawing.logarithms``), a row for each of its rows.
+The table of a heat map holds ln|w|, a row for each of its rows.
 
 A block is the part of a padded matrix that belongs to one input and one output channel: [outputs, padded inputs], both
 counted row by row over the image.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -19,7 +20,7 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
-from efcnbook.figures.figure_export import Drawing, logarithms
+from efcnbook.figures.figure_export import DataFigure, logarithms
 from efcnlib.embedding import write_filter
 from efcnlib.errors import UserError
 from efcnlib.geometry import ConvGeometry
@@ -32,46 +33,24 @@ LARGEST = 1600  # columns that still can be told apart in a picture
 
 
 def embedded_block(geometry: ConvGeometry, weight: Tensor) -> Tensor:
-    """The block [outputs, padded inputs] of an eFCN whose convolution has the filter ``weight`` [kh, kw].
-
-    >>> import torch
-    >>> from efcnlib.geometry import Axis, ConvGeometry
-    >>> from efcnbook.figures.weight_plots import embedded_block
-    >>> geometry = ConvGeometry(1, 1, Axis(2, 2), Axis(3, 2))
-    >>> embedded_block(geometry, torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
-    tensor([[1., 2., 0., 3., 4., 0.],
-            [0., 1., 2., 0., 3., 4.]])
-    """
+    """The block [outputs, padded inputs] of an eFCN whose convolution has the filter ``weight`` [kh, kw]."""
     layer = DenseConv(_one_channel(geometry), live=False, bias=False, dtype=weight.dtype)
     write_filter(layer, weight[None, None], None)
     return layer.weight.detach()
 
 
 def dead_block(geometry: ConvGeometry) -> Tensor:
-    """True on the weights of a block that can never move: they read padding, or nothing reads their output.
-
-    >>> from efcnlib.geometry import Axis, ConvGeometry
-    >>> from efcnbook.figures.weight_plots import dead_block
-    >>> dead_block(ConvGeometry(1, 1, Axis(1, 1), Axis(2, 3, padding=1))).int()  # one row of pixels, padded to four
-    tensor([[1, 0, 0, 1],
-            [1, 0, 0, 1]], dtype=torch.int32)
-    """
+    """True on the weights of a block that can never move: they read padding, or nothing reads their output."""
     one = _one_channel(geometry)
     dead = torch.ones(one.shape(live=False), dtype=torch.bool)
     one.crop(dead).fill_(False)
     return dead
 
 
-def layout(geometry: ConvGeometry) -> Drawing:
+def layout(geometry: ConvGeometry) -> DataFigure:
     """Figure 1: a convolution's input, its filter and its eFCN matrix, each filter entry in a colour of its own.
 
     One channel is drawn. UserError for a matrix too large to be looked at.
-
-    >>> from efcnlib.geometry import Axis, ConvGeometry
-    >>> from efcnbook.figures.weight_plots import layout
-    >>> figure = layout(ConvGeometry(1, 1, Axis(4, 3), Axis(4, 3)))
-    >>> [ax.get_title() for ax in figure.axes if ax.get_title()]
-    ['input, 4 × 4', 'filter, 3 × 3']
     """
     rows, columns = geometry.rows, geometry.cols
     if rows.padded * columns.padded > LARGEST:
@@ -86,83 +65,70 @@ def layout(geometry: ConvGeometry) -> Drawing:
     inside[:] = np.arange(1, inside.size + 1).reshape(inside.shape)
 
     height = 6.2 * matrix.shape[0] / matrix.shape[1]  # inches: cells are square
-    figure = Drawing(figsize=(7, 2.9 + height), layout="constrained")
-    panels = figure.subplot_mosaic([["input", "filter"], ["matrix", "matrix"]], height_ratios=[2, height])
-    _cells(panels["input"], pixels, np.full((*pixels.shape, 3), 1.0), numbered=matrix.shape[1] <= LEGIBLE)
-    _hatch(panels["input"], pixels == 0)
-    _cells(panels["filter"], entries.numpy(), _entry_colours(entries.numpy()), numbered=entries.numel() <= LEGIBLE)
-    _cells(panels["matrix"], matrix, _entry_colours(matrix), numbered=matrix.shape[1] <= LEGIBLE)
+    figure = DataFigure(figsize=(7, 2.9 + height), layout="constrained")
+    axs = figure.subplot_mosaic([["input", "filter"], ["matrix", "matrix"]], height_ratios=[2, height])
+    _cells(axs["input"], pixels, np.full((*pixels.shape, 3), 1.0), numbered=matrix.shape[1] <= LEGIBLE)
+    _hatch(axs["input"], pixels == 0)
+    _cells(axs["filter"], entries.numpy(), _entry_colours(entries.numpy()), numbered=entries.numel() <= LEGIBLE)
+    _cells(axs["matrix"], matrix, _entry_colours(matrix), numbered=matrix.shape[1] <= LEGIBLE)
     dead = dead_block(geometry).numpy()
-    _hatch(panels["matrix"], dead)
-    panels["input"].set_title(f"input, {rows.size} × {columns.size}", fontsize=10)
-    panels["filter"].set_title(f"filter, {rows.kernel} × {columns.kernel}", fontsize=10)
-    panels["matrix"].set(xlabel="input pixel, row by row", ylabel="output pixel")
+    _hatch(axs["matrix"], dead)
+    axs["input"].set_title(f"input, {rows.size} × {columns.size}", fontsize=10)
+    axs["filter"].set_title(f"filter, {rows.kernel} × {columns.kernel}", fontsize=10)
+    axs["matrix"].set(xlabel="input pixel, row by row", ylabel="output pixel")
     legend = [Patch(facecolor=OFF_LOCAL, edgecolor="0.6", label="off-local: zero at first")]
     if dead.any():
         legend.append(Patch(facecolor="none", edgecolor="0.4", hatch="////", label="dead: reads padding"))
     figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
     rows = [(*place, int(entry), bool(dead[place])) for place, entry in np.ndenumerate(matrix)]
-    return figure.tell(("output pixel", "input pixel", "filter entry, 0 off-local", "dead"), rows)
+    figure.table = pd.DataFrame(rows, columns=["output_pixel", "input_pixel", "filter_entry", "dead"])
+    return figure
 
 
-def blocks(weights: Sequence[Tensor], dead: Tensor, titles: Sequence[str]) -> Drawing:
-    """Figure 2: ln|w| of a block [outputs, padded inputs] at several times, one below the other.
-
-    >>> import torch
-    >>> from efcnbook.figures.weight_plots import blocks
-    >>> weights = [torch.eye(4), 2 * torch.eye(4)]
-    >>> figure = blocks(weights, dead=torch.zeros(4, 4, dtype=torch.bool), titles=["at first", "at last"])
-    >>> [ax.get_title(loc="left") for ax in figure.axes[:2]]
-    ['at first', 'at last']
-    """
-    figure = Drawing(figsize=(7, 1 + 2.9 * len(weights)), layout="constrained")
-    panels = figure.subplots(len(weights), 1, sharex=True, squeeze=False)[:, 0]
+def blocks(weights: Sequence[Tensor], dead: Tensor, titles: Sequence[str]) -> DataFigure:
+    """Figure 2: ln|w| of a block [outputs, padded inputs] at several times, one below the other."""
+    figure = DataFigure(figsize=(7, 1 + 2.9 * len(weights)), layout="constrained")
+    axs = figure.subplots(len(weights), 1, sharex=True, squeeze=False)[:, 0]
     norm = _norm(weights)
-    for ax, block, title in zip(panels, weights, titles, strict=True):
+    for ax, block, title in zip(axs, weights, titles, strict=True):
         _magnitudes(ax, block, dead, norm)
         ax.set_title(title, fontsize=10, loc="left")
         ax.set(ylabel="output pixel")
-    panels[-1].set(xlabel="input pixel with padding, row by row")
-    _bar(figure, panels, norm)
-    names = ("block", "output pixel", *(f"ln|w| of input pixel {i}" for i in range(weights[0].shape[1])))
-    lines = [(title, weight) for title, block in zip(titles, weights, strict=True) for weight in enumerate(block)]
-    return figure.tell(names, [(title, row, *logarithms(values)) for title, (row, values) in lines])
+    axs[-1].set(xlabel="input pixel with padding, row by row")
+    _bar(figure, axs, norm)
+    figure.table = _logarithms({(title,): block for title, block in zip(titles, weights, strict=True)}, ["block"])
+    return figure
 
 
-def filters(weights: Sequence[Sequence[Tensor]], dead: Tensor, rows: Sequence[str], columns: Sequence[str]) -> Drawing:
-    """Figure 5, left: ln|w| of eFCN "filters" [h_padded, w_padded], a grid of them with its labels.
-
-    >>> import torch
-    >>> from efcnbook.figures.weight_plots import filters
-    >>> grid = [[torch.eye(3), torch.ones(3, 3)]]
-    >>> figure = filters(grid, torch.zeros(3, 3, dtype=torch.bool), rows=["corner"], columns=["at first", "at last"])
-    >>> [ax.get_title() for ax in figure.axes[:2]]
-    ['at first', 'at last']
-    """
-    figure = Drawing(figsize=(7, 0.8 + 1.85 * len(rows)), layout="constrained")
-    panels = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
+def filters(
+    weights: Sequence[Sequence[Tensor]], dead: Tensor, rows: Sequence[str], columns: Sequence[str]
+) -> DataFigure:
+    """Figure 5, left: ln|w| of eFCN "filters" [h_padded, w_padded], a grid of them with its labels."""
+    figure = DataFigure(figsize=(7, 0.8 + 1.85 * len(rows)), layout="constrained")
+    axs = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
     norm = _norm([weight for row in weights for weight in row])
     for i, row in enumerate(weights):
         for j, weight in enumerate(row):
-            _magnitudes(panels[i, j], weight, dead, norm)
-            panels[i, j].set(xticks=[], yticks=[])
-        panels[i, 0].set_ylabel(rows[i])
-    for ax, title in zip(panels[0], columns, strict=True):
+            _magnitudes(axs[i, j], weight, dead, norm)
+            axs[i, j].set(xticks=[], yticks=[])
+        axs[i, 0].set_ylabel(rows[i])
+    for ax, title in zip(axs[0], columns, strict=True):
         ax.set_title(title, fontsize=10)
-    _bar(figure, panels, norm)
-    names = ("eFCN", "time", "row", *(f"ln|w| of column {i}" for i in range(weights[0][0].shape[1])))
-    lines = [(i, j, y, line) for i, j in np.ndindex(len(rows), len(columns)) for y, line in enumerate(weights[i][j])]
-    return figure.tell(names, [(rows[i].replace("$t_w$", "tw"), columns[j], y, *logarithms(w)) for i, j, y, w in lines])
+    _bar(figure, axs, norm)
+    names = [(row.replace("$t_w$", "tw"), column) for row in rows for column in columns]
+    every = [weight for row in weights for weight in row]
+    figure.table = _logarithms(dict(zip(names, every, strict=True)), ["efcn", "time"])
+    return figure
+
+
+def _logarithms(weights: Mapping[tuple, Tensor], names: Sequence[str]) -> pd.DataFrame:
+    """ln|w| of matrices, a row for each of their rows: which matrix (by ``names``), which row, its values."""
+    tables = {key: pd.DataFrame(logarithms(of)) for key, of in weights.items()}
+    return pd.concat(tables, names=[*names, "row"]).reset_index()
 
 
 def colours(weights: Tensor, dead: Tensor, norm: Normalize) -> np.ndarray:
-    """RGBA of each weight by ln|w|; weights that are exactly zero are white, or grey where they are dead.
-
-    >>> import torch
-    >>> from efcnbook.figures.weight_plots import Normalize, colours
-    >>> colours(torch.tensor([[0.0, 1.0]]), torch.tensor([[False, False]]), Normalize(-1, 0))[0, 0].tolist()
-    [1.0, 1.0, 1.0, 1.0]
-    """
+    """RGBA of each weight by ln|w|; weights that are exactly zero are white, or grey where they are dead."""
     w = np.abs(weights.double().numpy())
     zero = w == 0
     rgba = COLOURS(norm(np.log(np.where(zero, 1, w))))
@@ -188,8 +154,8 @@ def _magnitudes(ax: Axes, weights: Tensor, dead: Tensor, norm: Normalize) -> Non
     ax.imshow(colours(weights, dead, norm), aspect="auto" if weights.shape[0] < weights.shape[1] else "equal")
 
 
-def _bar(figure: Drawing, panels: Sequence[Axes], norm: Normalize) -> None:
-    figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, label="ln |w|", extend="min", pad=0.02)
+def _bar(figure: DataFigure, axs: Sequence[Axes], norm: Normalize) -> None:
+    figure.colorbar(ScalarMappable(norm, COLOURS), ax=axs, label="ln |w|", extend="min", pad=0.02)
     legend = [
         Patch(facecolor=ZERO, edgecolor="0.5", label="zero so far"),
         Patch(facecolor=DEAD, edgecolor="0.5", label="dead: zero for ever"),

@@ -36,7 +36,7 @@ def rows(result: Mapping) -> list[tuple[str, str, str]]:
     return [(one["promise"], ", ".join(f"`{name}`" for name in one["tests"]), _kept(one)) for one in result["promises"]]
 
 
-def said(result: Mapping) -> list[str]:
+def sentences(result: Mapping) -> list[str]:
     """What was killed and damaged, and what became of it."""
     killed, damaged = result["kills"], result["corruptions"]
     different = len(killed["files_different"])
@@ -61,7 +61,7 @@ def ways(result: Mapping) -> list[tuple[str, int, int, int]]:
     ]
 
 
-def made(result: Mapping) -> str:
+def source(result: Mapping) -> str:
     """The command, the machine, the time and the commit."""
     where = result["environment"]
     return (

@@ -1,41 +1,48 @@
-"""Whether the paths that are relaxed did relax, and by which steps: in sentences, as `path_verdicts`."""
+"""Whether the paths that are relaxed did relax, and by which steps: in sentences, as `path_findings`.
+
+``relaxed`` holds the histories of path runs by relax time and method, of one seed or of several: a relaxation's own
+measurements, at each of its steps, stand in no table.
+"""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
-from efcnbook.figures.path_plots import STYLES, Paths
+import pandas as pd
+
+from efcnbook.figures.path_plots import STYLES
 from efcnbook.findings.accuracy_findings import at
-from efcnbook.statistics.path_profiles import level, mean
+from efcnbook.statistics.path_profiles import profiles
 from efcnlab.config.path_methods import BandSettings, StringSettings, TrainedCurveSettings
 from efcnlab.config.studies import Study
+from efcnlab.run.study_results import History
 from efcnlib.training.optimisers import Optimiser
 
+Relaxed = Mapping[int, Mapping[str, Sequence[History]]]
 
-def risen(paths: Paths) -> dict[int, tuple[float, float]]:
+
+def risen(profiles: pd.DataFrame) -> dict[int, tuple[float, float]]:
     """The tw whose strings lie above the straight line they started from: mean train loss inside of string and line.
 
-    Such a string did not relax: its steps were too long for where it lay, and its barrier is of its own making.
-
-    >>> from efcnbook.findings.path_relaxation import risen
-    >>> low, high = [{"train_loss": [1.0, 1.0, 1.0]}], [{"train_loss": [1.0, 2.0, 1.0]}]
-    >>> risen({0: {"linear": high, "string": low}, 5: {"linear": low, "string": high}})
-    {5: (2.0, 1.0)}
+    Such a string did not relax: its steps were too long for where it lay, and its barrier is of its own making. Means
+    are over the seeds that have both; ``profiles`` are those of `path_profiles`.
     """
-    both = {tw: of for tw, of in paths.items() if {"linear", "string"} <= {*of}}
-    levels = {tw: tuple(mean([level(h) for h in of[m]]) for m in ("string", "linear")) for tw, of in both.items()}
-    return {tw: (string, line) for tw, (string, line) in levels.items() if string > line}
+    if not {"linear", "string"} <= set(profiles.index.unique("method")):
+        return {}
+    both = pd.DataFrame({method: profiles.loc[method, "level"] for method in ("string", "linear")}).dropna()
+    levels = both.groupby("tw").mean()
+    return {
+        tw: (float(of["string"]), float(of["linear"])) for tw, of in levels.iterrows() if of["string"] > of["linear"]
+    }
 
 
-def relaxation(paths: Paths) -> list[str]:
+def relaxation(relaxed: Relaxed, paths: pd.DataFrame) -> list[str]:
     """How far strings and bands fell: means over the first and last tenth of their steps, of the first seed.
 
-    Where they were relaxed until they rest, also whether they did, and what is left of their energy.
-
-    >>> from efcnbook.findings.path_relaxation import relaxation
-    >>> relaxation({5: {"string": [{"string_loss": [9.0, 5.0, 4.0], "string_elastic": [1.0, 1.1, 1.2]}]}})[0][:50]
-    'String at $t_w$ = 5, 3 steps: loss summed over the'
+    Where they were relaxed until they rest, also whether they did, and what is left of their energy; ``paths`` is the
+    table of the same paths.
     """
     sentences = []
-    for tw, of in paths.items():
+    for tw, of in relaxed.items():
         if "string" in of:
             history = of["string"][0]
             stretch = history["string_elastic"]
@@ -52,9 +59,9 @@ def relaxation(paths: Paths) -> list[str]:
                 f" {_tenths(history['band_peak'])}; {pivots[0]:.0f} pivots and {pivots[-1]:.0f}."
                 f"{_rest(history, 'band')}"
             )
-    if moving := unfinished(paths):
+    if moving := unfinished(relaxed):
         sentences.append(f"**Still moving** when its steps were used up is the string of some seed at {at(moving)}.")
-    if above := risen(paths):
+    if above := risen(profiles(paths)):
         listed = ", ".join(f"{string:.3f} against {line:.3f} ($t_w$ = {tw})" for tw, (string, line) in above.items())
         sentences.append(
             "**Strings that did not relax**: the train loss inside lies above that of the straight line, in nats, means"
@@ -63,42 +70,25 @@ def relaxation(paths: Paths) -> list[str]:
     return sentences
 
 
-def unfinished(paths: Paths, method: str = "string") -> list[int]:
-    """The tw at which not all paths of a method stopped moving, of those that were to be relaxed until they do.
-
-    >>> from efcnbook.findings.path_relaxation import unfinished
-    >>> unfinished({0: {"string": [{"string_stopped": True}]}, 5: {"string": [{"string_stopped": False}]}})
-    [5]
-    """
-    return [tw for tw, of in paths.items() if not all(h.get(f"{method}_stopped", True) for h in of.get(method, ()))]
+def unfinished(relaxed: Relaxed, method: str = "string") -> list[int]:
+    """The tw at which not all paths of a method stopped moving, of those that were to be relaxed until they do."""
+    return [tw for tw, of in relaxed.items() if not all(h.get(f"{method}_stopped", True) for h in of.get(method, ()))]
 
 
-def ending(paths: Paths, method: str = "string") -> str:
-    """How a caption ends on paths of a method that were relaxed until they rest; nothing on others.
-
-    >>> from efcnbook.findings.path_relaxation import ending
-    >>> moves = {"string_stopped": False, "string_loss": [3.0, 2.0]}
-    >>> ending({0: {"string": [{"string_stopped": True, "string_loss": [3.0]}]}, 5: {"string": [moves]}})
-    ' Until it stopped moving, after 1 step ($t_w$ = 0); it did not stop within 2 steps ($t_w$ = 5).'
-    """
-    taken = {tw: of[method][0] for tw, of in paths.items() if method in of and f"{method}_stopped" in of[method][0]}
-    told = {stopped: [] for stopped in (True, False)}
+def ending(relaxed: Relaxed, method: str = "string") -> str:
+    """How a caption ends on paths of a method that were relaxed until they rest; nothing on others."""
+    taken = {tw: of[method][0] for tw, of in relaxed.items() if method in of and f"{method}_stopped" in of[method][0]}
+    steps = {stopped: [] for stopped in (True, False)}
     for tw, history in taken.items():
-        told[history[f"{method}_stopped"]].append(f"{_steps(history[f'{method}_loss'])} ($t_w$ = {tw})")
-    parts = [f"until it stopped moving, after {', '.join(told[True])}"] if told[True] else []
-    parts += [f"it did not stop within {', '.join(told[False])}"] if told[False] else []
+        steps[history[f"{method}_stopped"]].append(f"{_steps(history[f'{method}_loss'])} ($t_w$ = {tw})")
+    parts = [f"until it stopped moving, after {', '.join(steps[True])}"] if steps[True] else []
+    parts += [f"it did not stop within {', '.join(steps[False])}"] if steps[False] else []
     text = "; ".join(parts)
     return f" {text[0].upper()}{text[1:]}." if text else ""
 
 
 def gentler(study: Study, methods: Sequence[str]) -> list[str]:
-    """That points of a path may gain from gentler or other steps than its ends had; nothing if they had the same.
-
-    >>> from efcnbook.findings.path_relaxation import gentler
-    >>> from efcnlab.config.studies import load
-    >>> gentler(load("digits"), ["string"])[0].split(". The ends")[0]
-    'Steps of SGD on the way, by so much on so many images: string by 0.02 on 100'
-    """
+    """That points of a path may gain from gentler or other steps than its ends had; nothing if they had the same."""
     training = study.relax_optimiser or study.optimiser
     how = {"string": study.string, "band": study.band, "bezier": study.chain, "polygon": study.chain}
     relaxed = [method for method in methods if method in how]
@@ -131,7 +121,7 @@ def _rest(history: Mapping, method: str) -> str:
     if f"{method}_stopped" not in history:
         return ""
     steps = _steps(history[f"{method}_loss"])
-    said = f"It stopped moving after {steps}" if history[f"{method}_stopped"] else f"It did not stop within {steps}"
+    outcome = f"It stopped moving after {steps}" if history[f"{method}_stopped"] else f"It did not stop within {steps}"
     names = {"loss": "loss", "elastic": "elastic energy", "peak": "highest loss"}
     ends = {
         word: history[f"{method}_{name}_ends"] for name, word in names.items() if f"{method}_{name}_ends" in history
@@ -143,7 +133,7 @@ def _rest(history: Mapping, method: str) -> str:
         if moved
         else ""
     )
-    return f" **{said}**; left is: {left}{last}."
+    return f" **{outcome}**; left is: {left}{last}."
 
 
 def _steps(values: Sequence[float]) -> str:
@@ -152,5 +142,5 @@ def _steps(values: Sequence[float]) -> str:
 
 def _tenths(values: Sequence[float]) -> str:
     tenth = max(1, len(values) // 10)
-    first, last = mean(values[:tenth]), mean(values[-tenth:])
+    first, last = fmean(values[:tenth]), fmean(values[-tenth:])
     return f"mean of a tenth of the steps, {first:.2f} at first and {last:.2f} at last"

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from efcnbook.figures.figure_export import Made
+from efcnbook.figures.figure_export import Source
 from efcnlab.environment import REPOSITORY
 from efcnlib.errors import UserError
 
@@ -38,7 +38,7 @@ def of(results: Mapping[str, dict], subject: str) -> dict[str, dict]:
     return dict(sorted(chosen, key=lambda item: item[1]["settings"]["optimiser"] != "sgd"))
 
 
-def made(result: Mapping) -> Made:
+def source(result: Mapping) -> Source:
     """What was run, on what, when, how."""
     settings, machine = result["settings"], result["environment"]
     network = f"{settings['architecture']}, {settings['channels']} channels, batch {settings['batch']}"
@@ -48,7 +48,7 @@ def made(result: Mapping) -> Made:
         f" <code>{html.escape(result['command'])}</code>.</small>"
     )
     facts = {"timed by": result["command"], "commit": machine.get("commit")}
-    return Made(words, facts | {key: result[key] for key in ("subject", "settings", "device", "threads", "date")})
+    return Source(words, facts | {key: result[key] for key in ("subject", "settings", "device", "threads", "date")})
 
 
 def spread(value: Mapping) -> str:
@@ -56,7 +56,7 @@ def spread(value: Mapping) -> str:
     return f"{value['median']:.2g} ({value['min']:.2g} to {value['max']:.2g})"
 
 
-def said(result: Mapping) -> list[str]:
+def ways_of_training(result: Mapping) -> list[str]:
     """What the timings of the ways of training show: ratios within blocks, medians and ranges over the blocks."""
     ratios, variants = result["ratios"], result["variants"]
     sentences = []
@@ -82,7 +82,7 @@ def said(result: Mapping) -> list[str]:
     return sentences
 
 
-def strung(result: Mapping) -> list[str]:
+def string_timings(result: Mapping) -> list[str]:
     """What the timings of the string show; a whole string is that of `quick`, summed from its parts."""
     ratios, size = result["ratios"], result["string"]
     whole = (
@@ -104,7 +104,7 @@ def strung(result: Mapping) -> list[str]:
     return sentences
 
 
-def grown(result: Mapping) -> list[str]:
+def growth(result: Mapping) -> list[str]:
     """How straight the lines of cost against size are."""
     names = {"weights": "A step's time against the live weights", "images": "An epoch's time against the images"}
     return [
@@ -115,7 +115,7 @@ def grown(result: Mapping) -> list[str]:
     ]
 
 
-def agreed(rows: list[Mapping]) -> list[str]:
+def agreement(rows: list[Mapping]) -> list[str]:
     """Whether precisions agree with float32, counted over relax times and quantities."""
     sentences = []
     for precision in dict.fromkeys(row["precision"] for row in rows):

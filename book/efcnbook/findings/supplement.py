@@ -5,22 +5,25 @@ taken within a seed.
 """
 
 import string
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
-from math import isfinite
 
+import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from efcnbook import notebook
 from efcnbook.figures import weight_plots
-from efcnbook.figures.figure_export import Drawing, Made
-from efcnbook.statistics import evidence, path_profiles, provenance, seeds
-from efcnbook.statistics.evidence import Evidence, History, Seeds
+from efcnbook.figures.figure_export import DataFigure, Source
+from efcnbook.statistics import evidence, path_profiles, provenance
+from efcnbook.statistics.evidence import Evidence
 from efcnbook.statistics.intervals import interval
+from efcnbook.statistics.tables import best, by_time, final, first, in_words, mean, minus, of_kind, tidy
 from efcnlab.config import study_rates
 from efcnlab.config.studies import PRESETS, Study
 from efcnlab.environment import default_root
 from efcnlab.environment import recorded_studies as recorded_folders
+from efcnlab.run.study_results import History
 from efcnlab.store.chosen_rates import load_with_chosen_rates
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
@@ -43,9 +46,9 @@ def recorded(names: str = "", root: str | None = None, efcns: bool = False) -> t
     store, shown, absent = Store(root or default_root(), recorded_folders()), [], []
     for name in PAPER_SIZE:
         there = [_gathered(f"{name}{length}", store) for length in ("-100", "")]
-        there = [one for one in there if one and (one.efcn or not efcns)]
+        there = [one for one in there if one and (one.times or not efcns)]
         if there:
-            shown.append(max(there, key=lambda one: len(one.efcn)))
+            shown.append(max(there, key=lambda one: len(one.times)))
         else:
             absent.append(PRESETS[name].title)
     return shown, absent
@@ -63,11 +66,12 @@ def _gathered(name: str, store: Store) -> Evidence | None:
 def _cnn_alone(study: Study, store: Store) -> Evidence | None:
     """The evidence of a study whose eFCNs are still to be trained; None without a CNN."""
     records = {seed: store.get(key_of(study.cnn(seed))) for seed in study.seeds}
-    cnn = {seed: record.history for seed, record in records.items() if record}
+    cnn = {("cnn", None, seed): record.history for seed, record in records.items() if record}
     if not cnn:
         return None
-    made = provenance.of(study, tuple(cnn), store.get)
-    return Evidence(study, tuple(cnn), cnn, fcn={}, efcn={}, controls={"control": {}}, paths={}, origins=tuple(made))
+    seeds = tuple(seed for *_, seed in cnn)
+    origins = tuple(provenance.of(study, seeds, store.get))
+    return Evidence(study, seeds, tidy(cnn), path_profiles.tidy({}), origins)
 
 
 def rate_searches(one: Evidence, root: str | None = None) -> list[tuple[str, History]]:
@@ -83,10 +87,11 @@ def diverged_at_published_rate(root: str | None = None) -> list[str]:
     store = Store(root or default_root(), recorded_folders())
     study = PRESETS[PUBLISHED]
     record = store.get(key_of(study.cnn(study.seeds[0])))
-    if record is None or seeds.is_finite(record.history):
+    cnn = tidy({("cnn", None, 0): record.history}) if record else tidy({})
+    lost = cnn[~np.isfinite(cnn["train_loss"])] if record else cnn
+    if lost.empty:
         return []
-    losses = zip(record.history["epoch"], record.history["train_loss"], strict=True)
-    epoch = next(epoch for epoch, loss in losses if not isfinite(loss))
+    epoch = lost["epoch"].min()
     return [
         f"At the published code's learning rate, {study.optimiser.lr:g}, the CNN of seed {study.seeds[0]} diverged: its"
         f" training loss became NaN in epoch {epoch}. It is trained at {PRESETS[PAPER_SIZE[0]].optimiser.lr:g} instead."
@@ -94,7 +99,13 @@ def diverged_at_published_rate(root: str | None = None) -> list[str]:
 
 
 def show(
-    page: notebook.Page, number: str, figure: Drawing, caption: str, alt: str, of: Sequence[Evidence], absent: list[str]
+    page: notebook.Page,
+    number: str,
+    figure: DataFigure,
+    caption: str,
+    alt: str,
+    of: Sequence[Evidence],
+    absent: list[str],
 ) -> None:
     """Display a figure of recorded studies; why there is none, where nothing is recorded."""
     if not of:
@@ -102,16 +113,16 @@ def show(
         return
     if absent:
         caption += f" {escape('; '.join(absent))}: {NOT_YET}."
-    made = "; ".join(f"{one.study.name}: {provenance.line(one.origins)}" for one in of)
+    lines = "; ".join(f"{one.study.name}: {provenance.line(one.origins)}" for one in of)
     facts = {"studies": {one.study.name: one.study.model_dump(mode="json") for one in of}}
-    page.show(number, figure, caption, alt, Made(f"<br><small>{made}.</small>", facts))
+    page.show(number, figure, caption, alt, Source(f"<br><small>{lines}.</small>", facts))
 
 
 def described(of: Sequence[Evidence]) -> str:
     """How many seeds stand behind a figure, and what they lack, for its caption."""
-    said = [f"{escape(one.study.title)}: {seeds.in_words(one.seeds)}." for one in of]
-    said += [f"{escape(one.study.title)}: no eFCN is recorded yet." for one in of if not one.efcn]
-    return " ".join([*said, *(escape(seed.summary) for one in of for seed in one.incomplete)])
+    parts = [f"{escape(one.study.title)}: {in_words(one.seeds)}." for one in of]
+    parts += [f"{escape(one.study.title)}: no eFCN is recorded yet." for one in of if not one.times]
+    return " ".join([*parts, *(escape(seed.summary) for one in of for seed in one.incomplete)])
 
 
 def compare(*rows: tuple[str, str, str]) -> None:
@@ -135,35 +146,26 @@ def still_missing(absent: Sequence[str]) -> str:
 def findings(one: Evidence) -> list[str]:
     """What Figure 3 says of a study: sentences with one number each."""
     facts, study = Facts(one), one.study
-    best = seeds.best(seeds.averaged(list(one.cnn.values())))
-    said = [
-        f"**{study.title}**, {seeds.in_words(one.seeds)}: the CNN's best test accuracy in {study.epochs} epochs is"
-        f" {100 * best:.1f} %.",
+    sentences = [
+        f"**{study.title}**, {in_words(one.seeds)}: the CNN's best test accuracy in {study.epochs} epochs is"
+        f" {100 * best(one.runs, 'cnn').mean():.1f} %.",
     ]
-    if not one.efcn:
-        return [*said, "No eFCN is recorded yet."]
-    said += [
+    if not one.times:
+        return [*sentences, "No eFCN is recorded yet."]
+    sentences += [
         "Final test accuracy of the eFCN minus that of its control, the CNN resumed at $t_w$:"
         f" {facts['over_control']}.",
         f"Minus its own just after the embedding: {facts['improved']}.",
         f"Minus the CNN's best: {facts['over_cnn']}.",
     ]
-    return said + ([f"Minus the standard FCN's best: {facts['over_fcn']}."] if one.fcn else [])
+    return sentences + ([f"Minus the standard FCN's best: {facts['over_fcn']}."] if one.has("fcn") else [])
 
 
-def tell_dynamics(figure: Drawing, of: Sequence[Evidence]) -> None:
-    """Keep the numbers that Figure 3 draws."""
-    rows = []
-    for one in of:
-        named = [("CNN", None, one.cnn), ("standard FCN", None, one.fcn)]
-        named += [("eFCN", tw, runs) for tw, runs in one.efcn.items()]
-        named += [("control", tw, runs) for tw, runs in one.controls["control"].items()]
-        for kind, tw, runs in named:
-            if runs:
-                mean = seeds.averaged(list(runs.values()))
-                pairs = zip(mean["epoch"], mean["test_accuracy"], strict=True)
-                rows += [(one.study.name, kind, tw, epoch, 100 * accuracy) for epoch, accuracy in pairs]
-    figure.tell(("study", "network", "tw", "epoch", "test accuracy (%)"), rows)
+def joint_table(of: Sequence[Evidence], kinds: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+    """The measurements that a figure of several studies draws."""
+    tables = [one.runs[one.runs["kind"].isin(kinds)].assign(study=one.study.name) for one in of]
+    names = ["study", "kind", "tw", "seed", "epoch", *columns]
+    return pd.concat(tables, ignore_index=True).reindex(columns=names) if tables else pd.DataFrame(columns=names)
 
 
 def filters(one: Evidence, times: Sequence[int], epochs: Sequence[int], root: str | None = None) -> tuple:
@@ -172,7 +174,8 @@ def filters(one: Evidence, times: Sequence[int], epochs: Sequence[int], root: st
     Where a study lacks one of ``times``, or of ``epochs``, its own first, middle and last are taken.
     """
     store, seed = Store(root or default_root(), recorded_folders()), one.seeds[0]
-    times = _some(sorted(tw for tw, of in one.efcn.items() if seed in of), times)
+    efcn = of_kind(one.runs, "efcn")
+    times = _some(sorted(set(efcn["tw"][efcn["seed"] == seed])), times)
     records = {tw: store.get(key_of(one.study.relaxed("efcn", tw, seed))) for tw in times}
     measured = records[times[0]].history["epoch"]
     epochs = _some(measured, epochs)
@@ -191,94 +194,74 @@ def _some(there: Sequence[int], wanted: Sequence[int]) -> list[int]:
 
 
 class Facts(dict):
-    """What tables and sentences say of a study, by name, computed when it is asked for."""
+    """What tables and sentences say of a study, by the names in `FACTS`, computed when it is asked for."""
 
     def __init__(self, one: Evidence):
         super().__init__()
         self.one = one
 
     def __missing__(self, name: str) -> str:
-        return getattr(self, f"_{name}")()
-
-    def _times(self) -> str:
-        return ", ".join(map(str, sorted(self.one.efcn))) or NOT_YET
-
-    def _fcn(self) -> str:
-        if not self.one.fcn:
-            return NOT_YET
-        return f"{100 * _mean(self.one.fcn, seeds.best):.1f} % in {_last(self.one.fcn)} epochs"
-
-    def _improved(self) -> str:
-        return self._by_time(lambda tw, seed, efcn: seeds.final(efcn) - efcn["test_accuracy"][0])
-
-    def _over_fcn(self) -> str:
-        fcn = self.one.fcn
-        return self._by_time(lambda tw, seed, efcn: seeds.final(efcn) - seeds.best(fcn[seed]), fcn) if fcn else NOT_YET
-
-    def _over_cnn(self) -> str:
-        return self._by_time(lambda tw, seed, efcn: seeds.final(efcn) - seeds.best(self.one.cnn[seed]))
-
-    def _over_control(self) -> str:
-        control = self.one.controls["control"]
-        return self._by_time(lambda tw, seed, efcn: seeds.final(efcn) - seeds.final(control[tw][seed]))
-
-    def _deltas(self) -> str:
-        return self._each(self.one.efcn, lambda efcn: 100 * efcn["delta"][-1], "{:.1f} %")
-
-    def _fcn_delta(self) -> str:
-        return f"{100 * _mean(self.one.fcn, lambda fcn: fcn['delta'][-1]):.1f} %" if self.one.fcn else NOT_YET
-
-    def _filter_times(self) -> str:
-        return "$t_w$ = " + ", ".join(map(str, _some(sorted(self.one.efcn), (0, 13, 115))))
-
-    def _filter_epochs(self) -> str:
-        measured = next(iter(next(iter(self.one.efcn.values())).values()))["epoch"]
-        return f"after {', '.join(map(str, _some(measured, (0, 11, 78))))} epochs"
-
-    def _masked(self) -> str:
-        local = self._each(self.one.efcn, lambda efcn: 100 * efcn["accuracy_local"][-1], "{:.1f} %")
-        other = self._each(self.one.efcn, lambda efcn: 100 * efcn["accuracy_off_local"][-1], "{:.1f} %")
-        return f"local alone {local}; off-local alone {other}"
-
-    def _path_times(self) -> str:
-        return "; ".join(f"{method} at {', '.join(map(str, sorted(of)))}" for method, of in self.one.paths.items())
-
-    def _path_methods(self) -> str:
-        return ", ".join(self.one.paths)
-
-    def _barriers(self) -> str:
-        return self._of_paths(path_profiles.barrier, "{:+.2f} nats", ("linear", "string"))
-
-    def _gains(self) -> str:
-        return self._of_paths(lambda path: 100 * path_profiles.best(path).gain, "{:+.1f} points", ("linear", "string"))
-
-    def _output_gain(self) -> str:
-        return self._of_paths(lambda path: 100 * path_profiles.best(path).gain, "{:+.1f} points", ("output",))
-
-    def _by_time(self, value: Callable[[int, int, dict], float], among: Iterable[int] | None = None) -> str:
-        """A difference at each relax time, in points, over the seeds that have it."""
-        said = []
-        for tw, of in sorted(self.one.efcn.items()):
-            values = [value(tw, seed, efcn) for seed, efcn in of.items() if among is None or seed in among]
-            if values:
-                said.append(f"{interval(values).text(**POINTS)} at $t_w$ = {tw}")
-        return _listed(said) or NOT_YET
-
-    def _each(self, times: dict[int, Seeds], value: Callable[[dict], float], words: str) -> str:
-        return _listed(f"{words.format(_mean(of, value))} ($t_w$ = {tw})" for tw, of in sorted(times.items()))
-
-    def _of_paths(self, value: Callable[[dict], float], words: str, methods: Sequence[str]) -> str:
-        there = {method: self.one.paths[method] for method in methods if self.one.paths.get(method)}
-        return "; ".join(f"{method}: {self._each(of, value, words)}" for method, of in there.items()) or NOT_YET
+        return FACTS[name](self.one) or NOT_YET
 
 
-def _mean(of: Seeds, value: Callable[[dict], float]) -> float:
-    return path_profiles.mean([value(history) for history in of.values()])
+def _fcn(one: Evidence) -> str:
+    epochs = of_kind(one.runs, "fcn")["epoch"].max()
+    return f"{100 * best(one.runs, 'fcn').mean():.1f} % in {epochs} epochs" if one.has("fcn") else ""
 
 
-def _last(of: Seeds) -> int:
-    return next(iter(of.values()))["epoch"][-1]
+def _fcn_delta(one: Evidence) -> str:
+    stable = one.stable()
+    return f"{100 * final(stable.runs, 'fcn', 'delta').mean():.1f} %" if stable.has("fcn") else ""
 
 
-def _listed(parts: Iterable[str]) -> str:
-    return ", ".join(parts)
+def _over(one: Evidence, other: pd.Series) -> str:
+    """The final test accuracy of the eFCNs minus another at each relax time, in points, over the seeds of both."""
+    differences = by_time(minus(final(one.runs, "efcn"), other))
+    return ", ".join(f"{interval(values).text(**POINTS)} at $t_w$ = {tw}" for tw, values in differences.items())
+
+
+def _final(one: Evidence, name: str) -> str:
+    return _by_time(100 * mean(final(one.runs, "efcn", name)), "{:.1f} %")
+
+
+def _path_times(one: Evidence) -> str:
+    times = one.paths.groupby("method", sort=False)["tw"].unique()
+    return "; ".join(f"{method} at {', '.join(map(str, sorted(of)))}" for method, of in times.items())
+
+
+def _of_paths(one: Evidence, name: str, words: str, factor: float, methods: Sequence[str]) -> str:
+    found = path_profiles.profiles(one.paths)
+    of = {method: factor * mean(found.loc[method, name]) for method in methods if method in found.index}
+    return "; ".join(f"{method}: {_by_time(values, words)}" for method, values in of.items())
+
+
+def _by_time(values: pd.Series, words: str) -> str:
+    return ", ".join(f"{words.format(value)} ($t_w$ = {tw})" for tw, value in values.items())
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+FACTS = {
+    "times": lambda one: _listed(one.times),
+    "fcn": _fcn,
+    "improved": lambda one: _over(one, first(one.runs, "efcn")),
+    "over_fcn": lambda one: _over(one, best(one.runs, "fcn")),
+    "over_cnn": lambda one: _over(one, best(one.runs, "cnn")),
+    "over_control": lambda one: _over(one, final(one.runs, "control")),
+    "deltas": lambda one: _final(one, "delta"),
+    "fcn_delta": _fcn_delta,
+    "filter_times": lambda one: f"$t_w$ = {_listed(_some(one.times, (0, 13, 115)))}",
+    "filter_epochs": lambda one: (
+        f"after {_listed(_some(sorted(set(of_kind(one.runs, 'efcn')['epoch'])), (0, 11, 78)))} epochs"
+    ),
+    "masked": lambda one: (
+        f"local alone {_final(one, 'accuracy_local')}; off-local alone {_final(one, 'accuracy_off_local')}"
+    ),
+    "path_times": _path_times,
+    "path_methods": lambda one: ", ".join(one.paths["method"].unique()),
+    "barriers": lambda one: _of_paths(one, "barrier", "{:+.2f} nats", 1, ("linear", "string")),
+    "gains": lambda one: _of_paths(one, "gain", "{:+.1f} points", 100, ("linear", "string")),
+    "output_gain": lambda one: _of_paths(one, "gain", "{:+.1f} points", 100, ("output",)),
+}

@@ -26,12 +26,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over ``n`` seeds and its interval of confidence ``level``; from minus to plus infinity if there is none.
-
-    >>> from efcnbook.statistics.intervals import Interval
-    >>> Interval(mean=0.012, low=0.004, high=0.02, n=3).text(scale=100, unit="points")
-    '+1.20 [+0.40, +2.00] points'
-    """
+    """Mean over ``n`` seeds and its interval of confidence ``level``, from minus to plus infinity if there is none."""
 
     mean: float
     low: float
@@ -45,21 +40,11 @@ class Interval:
         return self.high - self.mean if isfinite(self.high) else nan
 
     def clipped(self, least: float, most: float) -> "Interval":
-        """What of it lies where the mean can: a correlation's between -1 and 1, say. Where there is none, as it was.
-
-        >>> from efcnbook.statistics.intervals import Interval
-        >>> Interval(mean=-0.9, low=-1.1, high=-0.7, n=3).clipped(-1, 1).text()
-        '−0.90 [−1.00, −0.70]'
-        """
+        """What of it lies where the mean can: a correlation's between -1 and 1, say. Where there is none, as it was."""
         return self if not isfinite(self.low) else replace(self, low=max(self.low, least), high=min(self.high, most))
 
     def text(self, scale: float = 1.0, digits: int = 2, unit: str = "") -> str:
-        """As in "+1.20 [+0.40, +2.00] points"; without an interval "+1.20 points (one seed)", or "(2 seeds alike)".
-
-        >>> from efcnbook.statistics.intervals import Interval
-        >>> Interval(mean=0.012, low=0.004, high=0.02, n=3, level=0.99).text(100)  # a level other than 95 % is said
-        '+1.20 [+0.40, +2.00] (99.0 % interval)'
-        """
+        """As in "+1.20 [+0.40, +2.00] points"; without an interval "+1.20 points (one seed)", or "(2 seeds alike)"."""
         mean, low, high = (
             f"{scale * value:+.{digits}f}".replace("-", "−") for value in (self.mean, self.low, self.high)
         )
@@ -90,10 +75,6 @@ def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     With the mean m and the standard deviation s of n values: :math:`m \pm t_{n-1} s / \sqrt{n}`, with
     the quantile :math:`t_{n-1}` of Student's distribution. Accuracies are counts of images: that the seeds agree to the
     last one happens by chance, and of it no spread of zero follows. Such seeds give no interval.
-
-    >>> from efcnbook.statistics.intervals import interval
-    >>> interval([1.0, 2.0, 3.0]).text()  # 2 and 4.303 / sqrt(3) on each side
-    '+2.00 [−0.48, +4.48]'
     """
     n, mean = len(values), fmean(values)
     spread = stdev(values) if n > 1 else 0.0
@@ -107,33 +88,17 @@ def reach(n: int, level: float = LEVEL) -> float:
     r"""How far the interval of ``n`` seeds reaches to each side, in their standard deviations; infinity for one.
 
     :math:`t_{n-1} / \sqrt{n}`: a mean that is closer than this to a bound cannot be told from it.
-
-    >>> from efcnbook.statistics.intervals import reach
-    >>> [round(reach(n), 1) for n in (1, 2, 3, 5)]
-    [inf, 9.0, 2.5, 1.2]
     """
     return float(student.ppf((1 + level) / 2, n - 1)) / sqrt(n) if n > 1 else inf
 
 
 def everywhere(values: Values, bound: float = 0.0) -> Judgement:
-    """Whether they are above ``bound`` at every relax time; fails where one is surely below.
-
-    >>> from efcnbook.statistics.intervals import everywhere
-    >>> judged = everywhere({0: [1.0, 1.1, 1.2], 5: [0.5, 0.6, 0.7]})
-    >>> judged.verdict, judged.tw
-    ('holds', 5)
-    """
+    """Whether they are above ``bound`` at every relax time; fails where one is surely below."""
     return throughout({"": values}, bound)
 
 
 def somewhere(values: Values, bound: float = 0.0) -> Judgement:
-    """Whether they are above ``bound`` at some relax time; fails where all are surely not.
-
-    >>> from efcnbook.statistics.intervals import somewhere
-    >>> judged = somewhere({0: [-1.0, 0.0, 1.0], 5: [0.5, 0.6, 0.7]})
-    >>> judged.verdict, judged.tw, judged.interval.text()
-    ('holds', 5, '+0.60 [+0.24, +0.96] (97.5 % interval)')
-    """
+    """Whether they are above ``bound`` at some relax time; fails where all are surely not."""
     return against({"": values}, bound)
 
 
@@ -143,11 +108,6 @@ def against(values: Mapping[str, Values], bound: float = 0.0) -> Judgement:
     At a relax time each rival must be surely passed (which needs no raised level for their number); one that lacks a
     rival cannot make it hold. It fails where, at every relax time, one rival is surely not, at a level raised for how
     many rivals there are.
-
-    >>> from efcnbook.statistics.intervals import against
-    >>> judged = against({"control": {5: [0.5, 0.6, 0.7]}, "elcn": {5: [-0.1, 0.0, 0.1]}})
-    >>> judged.verdict, judged.tw, judged.rival
-    ('undecided', 5, 'elcn')
     """
     times = _all_times(values)
     each, strict, rivals = (
@@ -171,11 +131,6 @@ def throughout(values: Mapping[str, Values], bound: float = 0.0) -> Judgement:
     """Whether, at every relax time, they are above ``bound`` with every one of several rivals; ``values`` by rival.
 
     Fails where one rival at one relax time is surely not passed, at a level raised for how many such pairs there are.
-
-    >>> from efcnbook.statistics.intervals import throughout
-    >>> judged = throughout({"control": {5: [0.5, 0.6, 0.7]}, "elcn": {5: [-0.1, 0.0, 0.1]}})
-    >>> judged.verdict, judged.tw, judged.rival
-    ('undecided', 5, 'elcn')
     """
     pairs = {(name, tw): of for name, times in values.items() for tw, of in times.items()}
     each, strict = _intervals(pairs), _intervals(pairs, raised(len(pairs)))
@@ -191,12 +146,7 @@ def throughout(values: Mapping[str, Values], bound: float = 0.0) -> Judgement:
 
 
 def within(values: Sequence[float], low: float, high: float) -> tuple[str, Interval]:
-    """Whether the mean lies between two bounds: the whole interval inside holds, the whole outside fails.
-
-    >>> from efcnbook.statistics.intervals import within
-    >>> within([0.970, 0.971, 0.972], 0.96, 0.98)[0], within([0.97], 0.96, 0.98)[0]
-    ('holds', 'undecided')
-    """
+    """Whether the mean lies between two bounds: the whole interval inside holds, the whole outside fails."""
     found = interval(values)
     if low <= found.low and found.high <= high:
         return HOLDS, found
@@ -204,12 +154,7 @@ def within(values: Sequence[float], low: float, high: float) -> tuple[str, Inter
 
 
 def both(first: str, *others: str) -> str:
-    """The verdict on a claim of several parts: holds if all do, fails if one does.
-
-    >>> from efcnbook.statistics.intervals import both
-    >>> both("holds", "undecided"), both("undecided", "fails")
-    ('undecided', 'fails')
-    """
+    """The verdict on a claim of several parts: holds if all do, fails if one does."""
     verdicts = (first, *others)
     if FAILS in verdicts:
         return FAILS
@@ -217,12 +162,7 @@ def both(first: str, *others: str) -> str:
 
 
 def raised(looks: int) -> float:
-    """The level at which one of so many ``looks`` says as much as a single one at 95 % (Bonferroni).
-
-    >>> from efcnbook.statistics.intervals import raised
-    >>> round(raised(1), 3), round(raised(5), 3)
-    (0.95, 0.99)
-    """
+    """The level at which one of so many ``looks`` says as much as a single one at 95 % (Bonferroni)."""
     return 1 - (1 - LEVEL) / looks if looks > 1 else LEVEL
 
 

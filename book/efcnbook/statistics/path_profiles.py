@@ -1,117 +1,102 @@
-"""What a path's measurements say, in numbers: the barrier on it, and its best point.
+"""What is measured along paths, as a table, and what it says of each path: its barrier, and its best point.
 
-A history is a path run's: one list for each quantity, over the points of the path. The best point is chosen among the
-inner ones on images that it is not then reported on ("held" and "report" in `walks.splits`); choosing on the reported
-ones, as on a test set, is "cheating": there to be compared with.
+A table of paths has a row for each point of each path: ``method``, ``tw``, ``seed``, ``alpha``, and what was measured
+there; ``length`` and ``straight``, the Euclidean lengths of the path and of the straight line between its ends, are the
+same in all rows of a path. The best point is chosen among the inner ones on images that it is not then reported on
+("held" and "report"); choosing on the reported ones, as on a test set, is "cheating": there to be compared with.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
-History = Mapping[str, Sequence]
+import numpy as np
+import pandas as pd
+
+from efcnlab.run.study_results import History, StudyResults
+
+PATH = ["method", "tw", "seed"]
 
 
-@dataclass(frozen=True)
-class Best:
-    """A chosen point: where it is, its accuracy on the reported images, and that of the better end there.
+def tidy(histories: Mapping[tuple[str, int, int], History]) -> pd.DataFrame:
+    """The table of path runs' histories by method, relax time and seed.
 
-    >>> from efcnbook.statistics.path_profiles import Best
-    >>> Best(index=3, alpha=0.5, accuracy=0.75, ends=0.5).gain
-    0.25
+    >>> from efcnbook.statistics.path_profiles import tidy
+    >>> print(tidy({("linear", 5, 0): {"alpha": [0, 1], "delta": [0.0, 0.5], "length": 2.0}}).to_string(index=False))
+    method  tw  seed  alpha  delta  length
+    linear   5     0      0    0.0     2.0
+    linear   5     0      1    0.5     2.0
     """
-
-    index: int
-    alpha: float
-    accuracy: float
-    ends: float
-
-    @property
-    def gain(self) -> float:
-        """Over the better end, as a fraction."""
-        return self.accuracy - self.ends
+    frames = []
+    for (method, tw, seed), history in histories.items():
+        steps = f"{method}_"  # of what is measured at each step of its relaxation
+        columns = {name: values for name, values in history.items() if not name.startswith(steps)}
+        frames.append(pd.DataFrame({"method": method, "tw": tw, "seed": seed} | columns))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*PATH, "alpha"])
 
 
-def barrier(history: History, name: str = "train_loss") -> float:
-    r"""Largest loss inside the path minus that of the higher end, in nats; negative where there is none.
+def of_results(results: Iterable[StudyResults], methods: Sequence[str] | None = None) -> pd.DataFrame:
+    """The paths of a study by these methods, or by all of its own; ``results`` are of one seed each."""
+    return tidy(
+        {
+            (method, tw, one.seed): one.path(method, tw, one.seed).history
+            for one in results
+            for method, tw in one.study.paths
+            if methods is None or method in methods
+        }
+    )
 
-    :math:`\max_{0 < i < n - 1} L(x_i) - \max(L(x_0), L(x_{n-1}))`.
 
-    >>> from efcnbook.statistics.path_profiles import barrier
-    >>> barrier({"train_loss": [0.25, 1.5, 0.75, 0.5]})
-    1.0
+def stable(paths: pd.DataFrame) -> pd.DataFrame:
+    """Without the relax times at which the losses of a method's path are no numbers, in one seed at least."""
+    if paths.empty:
+        return paths
+    finite = np.isfinite(paths["train_loss"]).groupby([paths["method"], paths["tw"]]).transform("all")
+    return paths[finite]
+
+
+def profiles(paths: pd.DataFrame) -> pd.DataFrame:
+    r"""A row for each path, by method, tw and seed: what its points say.
+
+    - ``barrier``: :math:`\max_{0 < i < n - 1} L(x_i) - \max(L(x_0), L(x_{n-1}))`, the largest train loss inside the
+      path minus that of the higher end, in nats; negative where there is none;
+    - ``above_chord``: :math:`\max_{0 < i < n - 1} L(x_i) - (1 - \alpha_i) L(x_0) - \alpha_i L(x_{n-1})`, another
+      measure of a barrier, which takes a path that bulges between a high and a low end for one;
+    - ``level``: the mean train loss inside the path;
+    - ``alpha``, ``accuracy``, ``gain``: the best point, its accuracy on the reported images, and that minus that of the
+      better end, ``ends``; ``cheated`` is the highest accuracy inside the path on the reported images themselves;
+    - ``probability_gain``: of a path in output space, the gain where probabilities are averaged instead of logits;
+    - ``test_accuracy`` and ``delta`` of the best point, ``end_delta``: the larger delta of both ends, and ``longer``:
+      by how much the path is longer than the straight line, as a fraction of it.
+
+    >>> from efcnbook.statistics.path_profiles import profiles, tidy
+    >>> path = {"alpha": [0, 0.25, 0.75, 1], "train_loss": [0.25, 1.5, 0.75, 0.5]}
+    >>> path |= {"held_accuracy": [0.6, 0.7, 0.8, 0.6], "report_accuracy": [0.6, 0.9, 0.7, 0.5]}
+    >>> profiles(tidy({("linear", 5, 0): path})).iloc[0][["barrier", "alpha", "accuracy", "ends", "cheated"]].to_dict()
+    {'barrier': 1.0, 'alpha': 0.75, 'accuracy': 0.7, 'ends': 0.6, 'cheated': 0.9}
     """
-    loss = history[name]
-    return max(loss[1:-1]) - max(loss[0], loss[-1])
+    rows = {key: _profile(of.reset_index(drop=True)) for key, of in paths.groupby(PATH)}
+    return pd.DataFrame(rows.values(), index=pd.MultiIndex.from_tuples(rows, names=PATH)).sort_index()
 
 
-def above_chord(history: History, name: str = "train_loss") -> float:
-    r"""Largest loss inside the path above the straight line between those of its ends, in nats.
-
-    :math:`\max_{0 < i < n - 1} L(x_i) - (1 - \alpha_i) L(x_0) - \alpha_i L(x_{n-1})`; another measure of a barrier,
-    which takes a path that bulges between a high and a low end for one.
-
-    >>> from efcnbook.statistics.path_profiles import above_chord
-    >>> above_chord({"alpha": [0, 0.5, 1], "train_loss": [1.0, 0.75, 0.0]})
-    0.25
-    """
-    loss = history[name]
-    chord = [(1 - alpha) * loss[0] + alpha * loss[-1] for alpha in history["alpha"]]
-    return max(height - below for height, below in zip(loss[1:-1], chord[1:-1], strict=True))
-
-
-def level(history: History, name: str = "train_loss") -> float:
-    """Mean loss of the points inside the path, in nats.
-
-    >>> from efcnbook.statistics.path_profiles import level
-    >>> level({"train_loss": [0.25, 1.5, 0.5, 0.5]})
-    1.0
-    """
-    return mean(history[name][1:-1])
-
-
-def best(history: History, cheating: bool = False) -> Best:
-    """The inner point with the highest accuracy on the held-out images, or, ``cheating``, on the reported ones.
-
-    >>> from efcnbook.statistics.path_profiles import best
-    >>> history = {"alpha": [0, 0.25, 0.5, 0.75, 1]}
-    >>> history |= {"held_accuracy": [0.6, 0.7, 0.75, 0.7, 0.6], "report_accuracy": [0.6, 0.8, 0.7, 0.7, 0.6]}
-    >>> best(history)
-    Best(index=2, alpha=0.5, accuracy=0.7, ends=0.6)
-    >>> best(history, cheating=True).accuracy
-    0.8
-    """
-    judged, reported = history["report_accuracy" if cheating else "held_accuracy"], history["report_accuracy"]
-    index = max(range(1, len(judged) - 1), key=lambda i: judged[i])
-    return Best(index, history["alpha"][index], reported[index], max(reported[0], reported[-1]))
-
-
-def probabilities(history: History) -> History:
-    """The measurements of averaged probabilities in place of those of averaged logits, of a path in output space.
-
-    >>> from efcnbook.statistics.path_profiles import probabilities
-    >>> probabilities({"alpha": [0, 1], "test_loss": [1.0, 1.0], "probability_test_loss": [0.5, 0.5]})
-    {'alpha': [0, 1], 'test_loss': [0.5, 0.5]}
-    """
-    prefix = "probability_"
-    of = {name.removeprefix(prefix): values for name, values in history.items() if name.startswith(prefix)}
-    return {"alpha": history["alpha"]} | of
-
-
-def average(histories: Sequence[History], name: str) -> list[float]:
-    """Mean over the seeds at each point.
-
-    >>> from efcnbook.statistics.path_profiles import average
-    >>> average([{"train_loss": [1.0, 2.0]}, {"train_loss": [3.0, 4.0]}], "train_loss")
-    [2.0, 3.0]
-    """
-    return [sum(values) / len(values) for values in zip(*(history[name] for history in histories), strict=True)]
-
-
-def mean(values: Sequence[float]) -> float:
-    """Of numbers, one for each seed.
-
-    >>> from efcnbook.statistics.path_profiles import mean
-    >>> mean([1.0, 2.0, 6.0])
-    3.0
-    """
-    return sum(values) / len(values)
+def _profile(path: pd.DataFrame) -> dict[str, float]:
+    inner, (start, *_, end) = path.iloc[1:-1], path.index
+    found = {}
+    if "train_loss" in path:
+        loss, alpha = path["train_loss"], path["alpha"]
+        found["barrier"] = inner["train_loss"].max() - max(loss[start], loss[end])
+        found["above_chord"] = (loss - (1 - alpha) * loss[start] - alpha * loss[end])[inner.index].max()
+        found["level"] = inner["train_loss"].mean()
+    if "held_accuracy" in path:
+        chosen, reported = inner["held_accuracy"].idxmax(), path["report_accuracy"]
+        accuracy, ends = reported[chosen], max(reported[start], reported[end])
+        found |= {"alpha": path["alpha"][chosen], "accuracy": accuracy, "ends": ends, "gain": accuracy - ends}
+        found["cheated"] = inner["report_accuracy"].max()
+        found |= {name: path[name][chosen] for name in ("test_accuracy", "delta") if name in path}
+    if "probability_held_accuracy" in path and path["probability_held_accuracy"].notna().all():
+        reported = path["probability_report_accuracy"]
+        accuracy = reported[inner["probability_held_accuracy"].idxmax()]
+        found["probability_gain"] = accuracy - max(reported[start], reported[end])
+    if "delta" in path:
+        found["end_delta"] = max(path["delta"][start], path["delta"][end])
+    if "length" in path:
+        found["longer"] = path["length"][start] / path["straight"][start] - 1
+    return found

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from efcnbook.statistics.seeds import enumerated, in_words
+from efcnbook.statistics.tables import in_words
 from efcnlab.config import studies
 from efcnlab.config.studies import Study
 from efcnlab.config.study_subsets import single_seed_study
 from efcnlab.store.run_store import Record, key_of
+from efcnlib.errors import enumerated
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,7 @@ def of(study: Study, seeds: Sequence[int], get: Callable[[str], Record | None]) 
 
 
 def line(found: Sequence[Origin]) -> str:
-    """HTML of a line: which machines computed the runs (if several, of which seeds), from when to when, which commits.
-
-    >>> from efcnbook.statistics.provenance import Origin, line
-    >>> where = {"cpu": "AMD EPYC", "cuda": [], "commit": "3d8d493a8c5c008ce3fb75d940b791b78746950f-dirty"}
-    >>> line([Origin("cpu", where, {0: 3}, "2026-11-24T18:43:07+00:00", "2026-11-26T12:57:14+00:00", 90.0)])
-    'computed on cpu (AMD EPYC), 2026-11-24 to 2026-11-26, commit <code>3d8d493-dirty</code>'
-    """
+    """HTML of a line: which machines computed the runs (if several, of which seeds), when, from which commits."""
     machines: dict[str, set[int]] = {}
     for one in found:
         machines.setdefault(html.escape(one.machine), set()).update(one.runs)
