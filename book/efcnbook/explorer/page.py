@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex
 from efcnbook import notebook
 from efcnbook.explorer.numbers import text
 from efcnbook.figures import training_curves
+from efcnbook.statistics import tables
 from efcnlib.errors import UserError
 
 SCRIPTS = ("arithmetic", "charts", "canvases", "model", "views", "panels", "explorer")
@@ -75,8 +76,8 @@ def show(packs: Sequence[dict]) -> None:
 def static(pack: dict) -> str:
     """Figure 3 of a pack's first seed with its caption, as HTML."""
     study, seed = pack["study"], pack["seeds"][0]
-    efcn, control = ({int(tw): run for tw, run in seed["runs"][kind].items()} for kind in ("efcn", "control"))
-    best = max(seed["fcn"]["test_accuracy"]) if seed["fcn"] else None
+    runs = {(kind, None, 0): seed[kind] for kind in ("cnn", "fcn") if seed[kind]}
+    runs |= {(kind, int(tw), 0): run for kind in ("efcn", "control") for tw, run in seed["runs"][kind].items()}
     caption = (
         f"Test accuracy of the CNN (red) against its epochs. Above each relax time {notebook.TW}, crosses: test"
         " accuracy of the eFCN that stems from there, coloured by its epochs after the embedding; rings: its control."
@@ -84,9 +85,10 @@ def static(pack: dict) -> str:
         f" {_escaped(seed['device'])}. With JavaScript, this figure becomes the explorer.</small>"
     )
     alt = (
-        f"Test accuracy curve of a CNN over {study['epochs']} epochs, with the histories of {len(efcn)} eFCNs above it."
+        f"Test accuracy curve of a CNN over {study['epochs']} epochs, with the histories of"
+        f" {len(seed['runs']['efcn'])} eFCNs above it."
     )
-    figure = training_curves.dynamics(seed["cnn"], efcn, control, fcn_best=best)
+    figure = training_curves.dynamics(tables.tidy(runs))
     return notebook.framed(figure, caption, alt, colours=128)
 
 
