@@ -97,26 +97,24 @@ def test_another_rate_after_the_embedding_is_said(rate, root, tmp_path):
         ("off_local", {"relax_times": "5", "output": "centre"}, 2),
         ("interpolation", {"relax_times": 2, "methods": "string", "others": "none"}, 4),
         ("curvature", {}, 3),
-        ("tutorial", {}, 1),
     ],
 )
-def test_notebooks_run_with_their_parameters(name, parameters, figure_count, root, tmp_path, monkeypatch):
+def test_notebooks_run_with_their_parameters(name, parameters, figure_count, root, tmp_path):
     out, before = tmp_path / "out.ipynb", names(Path(root))
-    monkeypatch.setenv("EFCN_ROOT", root)  # the tutorial has no parameter for it
-    study = {"study": "digits", "root": root} if name != "tutorial" else {}
+    study = {"study": "digits", "root": root}
     outputs = run_here(name, out, study | parameters)
     pages = figures(outputs)
     assert len(pages) == figure_count
     assert_saved(pages, name)
     command = shlex.split(outputs[-1].data["text/markdown"].removeprefix("```bash\n").removesuffix("\n```"))
     assert command[:3] == [".venv/bin/papermill", f"notebooks/{name}.ipynb", "out.ipynb"]
-    expected = ({"seed": 0} if study else {}) | study | parameters
+    expected = {"seed": 0} | study | parameters
     assert dict(zip(command[4::3], command[5::3], strict=True)) == {k: str(v) for k, v in expected.items()}
     assert all(re.search(r'<img alt="[^"]{20,}"', page) for page in pages)
     assert "seed 0" in pages[-1]
     assert studies.load("digits").title in pages[-1].replace("&#x27;", "'")
     said = [output.text for output in outputs if output.output_type == "stream"]
-    assert name == "tutorial" or not [text for text in said if "runs to compute" not in text]  # no warnings
+    assert not [text for text in said if "runs to compute" not in text]  # no warnings
     assert said or names(Path(root)) == before  # what is recorded is not computed
 
 
@@ -323,6 +321,31 @@ def test_the_command_of_a_page_makes_the_same_page_and_is_strict(root, tmp_path)
     done = papermill(command.replace("-p seed", "-p sede"), tmp_path / "wrong.ipynb")
     assert done.returncode != 0
     assert "unknown parameter of this notebook 'sede': choose one of study, seed, more_seeds, root" in done.stderr
+
+
+def test_the_tutorial_shows_the_library_alone_in_ten_cells(tmp_path):
+    outputs = run_here("tutorial", tmp_path / "out.ipynb", {"epochs": 2})
+    code = [
+        cell.source
+        for cell in nbformat.read(REPOSITORY / "notebooks" / "tutorial.ipynb", 4).cells
+        if cell.cell_type == "code"
+    ]
+    assert len(code) <= 10
+    packages = set(re.findall(r"^(?:import|from) (\w+)", "\n".join(code), re.MULTILINE))
+    assert packages == {"efcnlib", "matplotlib", "torch"}
+    printed = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
+    assert float(re.search(r"difference of outputs: (.*)", printed)[1]) < 1e-12
+    delta = [float(value) for value in re.findall(r"δ = (.*)%", printed)]
+    assert delta[0] == 0 < delta[1] < delta[2]
+    parts = {
+        name: float(value)
+        for name, value in re.findall(r"^(.*?)(?: weights alone)?: test accuracy ([\d.]+)%", printed, re.MULTILINE)
+    }
+    assert parts["off-local"] < parts["local"]
+    assert (
+        sum("image/png" in output.get("data", {}) or "image/svg+xml" in output.get("data", {}) for output in outputs)
+        == 2
+    )
 
 
 def test_the_tutorial_runs_what_it_tells_to_run(root, tmp_path, monkeypatch):
