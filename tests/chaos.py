@@ -77,18 +77,22 @@ def contents(study: Study, root: Path) -> dict[str, bytes | None]:
     return result
 
 
-def kills(study: Study, folder: Path, count: int, chance: random.Random, limit: float = 3600) -> dict:
+def kills(
+    study: Study, folder: Path, count: int, chance: random.Random, limit: float = 3600, computing: int = 0
+) -> dict:
     """Kill ``count`` processes at random times while WORKERS of them compute ``study``, again and again if need be.
 
+    It goes on until ``computing`` of those killed were computing a run: others wait, or are between two.
     Returns how many were killed, how many of these were computing a run at that moment, how often the study was
     computed to its end, and in how many files it then differed from one computed in one go.
     """
     serially(study, folder / "serial")
     expected = contents(study, folder / "serial")
     tally, different, start = Counter(), set(), time.monotonic()
-    while tally["kills"] < count and time.monotonic() - start < limit:
+    due = Counter(kills=count, computing=computing)
+    while not tally >= due and time.monotonic() - start < limit:
         root = folder / f"round-{tally['rounds']}"
-        _round(study, root, count, chance, tally)
+        _round(study, root, due, chance, tally)
         tally["rounds"] += 1
         different |= {name for name, data in contents(study, root).items() if data != expected[name]}
         left = {path.name for path in root.iterdir()} - {key_of(run) for run in studies.runs(study)}
@@ -105,8 +109,8 @@ def kills(study: Study, folder: Path, count: int, chance: random.Random, limit: 
     }
 
 
-def _round(study: Study, root: Path, count: int, chance: random.Random, tally: Counter) -> None:
-    """Compute the study once, killing a random process at random times until ``tally`` has ``count`` kills."""
+def _round(study: Study, root: Path, due: Counter, chance: random.Random, tally: Counter) -> None:
+    """Compute the study once, killing a random process at random times until ``tally`` has the kills that are due."""
     store, runs = Store(root), studies.runs(study)
     working = [_start(study, root) for _ in range(WORKERS)]
     while any(process.is_alive() for process in working):
@@ -115,7 +119,7 @@ def _round(study: Study, root: Path, count: int, chance: random.Random, tally: C
             if process.exitcode not in (None, 0, -signal.SIGKILL):
                 raise SystemExit(f"a process failed by itself: exit code {process.exitcode}")
         alive = [process for process in working if process.is_alive()]
-        if not alive or tally["kills"] >= count:
+        if not alive or tally >= due:
             continue
         victim = chance.choice(alive)
         at = {progress.process for run in runs if (progress := store.progress(key_of(run)))}

@@ -324,7 +324,9 @@ def test_the_command_of_a_page_makes_the_same_page_and_is_strict(root, tmp_path)
 
 
 def test_the_tutorial_shows_the_library_alone_in_ten_cells(tmp_path):
-    outputs = run_here("tutorial", tmp_path / "out.ipynb", {"epochs": 2})
+    run_notebook(REPOSITORY / "notebooks" / "tutorial.ipynb", tmp_path / "out.ipynb", {"epochs": 2})
+    executed = nbformat.read(tmp_path / "out.ipynb", 4)
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
     code = [
         cell.source
         for cell in nbformat.read(REPOSITORY / "notebooks" / "tutorial.ipynb", 4).cells

@@ -147,8 +147,9 @@ def test_a_lease_is_taken_over_where_names_cannot_be_exchanged(tmp_path, monkeyp
 
 COMMAND = f"""
 import sys
-from efcnlib import cli, records
-records.Store.__init__.__kwdefaults__["lease"] = {SHORT}
+from efcnlab import cli
+from efcnlab.store import run_store
+run_store.Store.__init__.__kwdefaults__["lease"] = {SHORT}
 sys.exit(cli.main(sys.argv[1:]))
 """  # efcn, with a lease that is short
 

@@ -48,11 +48,10 @@ def _measurements(history: History, kind: str, tw: int | None, seed: int) -> pd.
 def trainings(results: Iterable[StudyResults]) -> pd.DataFrame:
     """The table of all trainings of a study, as far as they are there; ``results`` are of one seed each.
 
-    >>> import tempfile
-    >>> from efcnlab.run.sweep import results
+    >>> from efcnlab.run.study_runner import load_results
     >>> from efcnbook.statistics.tables import trainings
     >>> few = {"relax_times": (0,), "path_times": (), "curvature": None, "epochs": 1, "relax_epochs": 1}
-    >>> runs = trainings([results("digits", 0, tempfile.mkdtemp(), **few)])
+    >>> runs = trainings([load_results("digits", 0, "example", **few)])
     >>> runs.groupby("kind")["epoch"].agg(list).to_dict()
     {'cnn': [0, 1], 'control': [0, 1], 'efcn': [0, 1], 'fcn': [0, 1]}
     """
