@@ -21,7 +21,7 @@ FIGURE3 = """
 import sys, time
 from efcnlab.config import studies
 from efcnlab.run import study_runner
-from efcnlib.training.trainer import Engine
+from efcnlib.training.engine import Engine
 from efcnlab.store.run_store import Store
 start = time.perf_counter()
 study = studies.load("vanilla-cifar10-adam", seeds=(0,), path_times=())

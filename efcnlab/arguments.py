@@ -26,7 +26,7 @@ Delay = Annotated[
     int | None,
     option("STEPS", "write eFCN weights every 1, 2, 4 or 8 steps, exactly; plain SGD; else 1, or timed if it is long"),
 ]
-Kernel = Annotated[str, option("NAME", "of the fused update: torch, or triton (GPU, not measured yet); else torch")]
+Kernel = Annotated[str, option("NAME", "of the fused update: torch, or triton (GPU); else torch")]
 Together = Annotated[int, option("N", "eFCNs trained side by side, which may pay on a GPU; without it: 1")]
 Threads = Annotated[int | None, option("N", "processor cores for each run; else all, or 1 with ray")]
 Executor = Annotated[Literal["local", "ray"], option("NAME", "local, this process, or ray, a cluster; else local")]

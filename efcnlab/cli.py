@@ -92,7 +92,7 @@ def run(
     from efcnlab.config.validation import validated
     from efcnlab.run import study_runner
     from efcnlib.errors import UserError
-    from efcnlib.training.trainer import Engine
+    from efcnlib.training.engine import Engine
 
     if engine == "local" and (address or gpus_per_run is not None):
         raise UserError(f"{'--address' if address else '--gpus-per-run'} is for a cluster: add --engine ray")

@@ -11,9 +11,10 @@ from efcnlib.errors import UserError
 from efcnlib.geometry import Axis, ConvGeometry
 from efcnlib.metrics import delta, deviation, evaluate, masked_weights, sharing
 from efcnlib.networks import DenseConv, LocalConv, convolutions
+from efcnlib.training.engine import Engine
 from efcnlib.training.loop import train
 from efcnlib.training.optimisers import Optimiser
-from efcnlib.training.trainer import Engine, Trainer
+from efcnlib.training.trainer import Trainer
 
 __all__ = [
     "Axis",

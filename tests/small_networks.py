@@ -5,8 +5,9 @@ import torch
 from efcnlib import networks
 from efcnlib.data.images import Split
 from efcnlib.networks import architectures
+from efcnlib.training.engine import Engine
 from efcnlib.training.optimisers import Optimiser
-from efcnlib.training.trainer import Engine, Trainer
+from efcnlib.training.trainer import Trainer
 
 SHAPE = (2, 9, 8)
 OPTIMISERS = {

@@ -10,7 +10,7 @@ from efcnlab.run.run_context import RunContext
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError, at_least
 from efcnlib.kernels import precision as precisions
-from efcnlib.training.trainer import Engine
+from efcnlib.training.engine import Engine
 
 QUANTITIES = ("test_accuracy", "train_loss", "delta")  # of an eFCN after its last epoch
 REFERENCE = "float32"

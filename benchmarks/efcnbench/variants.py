@@ -17,8 +17,9 @@ from efcnlib import embedding, networks
 from efcnlib.data.images import Images, Split, channel_statistics, to_device
 from efcnlib.kernels.precision import available_precisions, bf16_speedup, matmul_precision
 from efcnlib.networks import architectures
+from efcnlib.training.engine import Engine
 from efcnlib.training.optimisers import Optimiser
-from efcnlib.training.trainer import Engine, Trainer
+from efcnlib.training.trainer import Trainer
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from efcnlab.store.chosen_rates import with_chosen_rates
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.data import datasets
 from efcnlib.errors import UserError
-from efcnlib.training.trainer import Engine
+from efcnlib.training.engine import Engine
 from rental.work_folder import WorkFolder
 
 DELAY = 8  # batches whose updates are written at once: a card's memory is what plain SGD waits for

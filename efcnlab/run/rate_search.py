@@ -10,7 +10,8 @@ from efcnlib import metrics
 from efcnlib.data.images import Split, epoch_order
 from efcnlib.kernels.precision import matmul_precision
 from efcnlib.resumable import Pause, Resumable, ResumeState
-from efcnlib.training.trainer import Engine, Trainer
+from efcnlib.training.engine import Engine
+from efcnlib.training.trainer import Trainer
 
 LOOK = 10  # steps after which a training that has diverged is ended
 

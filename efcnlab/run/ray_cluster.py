@@ -40,7 +40,7 @@ from efcnlab.store.chosen_rates import with_chosen_rates
 from efcnlab.store.run_lock import Attempt
 from efcnlab.store.run_store import Result, Store, key_of
 from efcnlib.errors import UserError, choice
-from efcnlib.training.trainer import Engine
+from efcnlib.training.engine import Engine
 
 RETRIES = 3  # of a run whose process or node died
 START = "started"  # the line with which each attempt begins its part of a run's log

@@ -19,7 +19,7 @@ from efcnlab.store import files
 from efcnlab.store.recorded_study import indexed_runs, indexed_study, read_index
 from efcnlab.store.run_folder import RECORD
 from efcnlab.store.run_store import Record, Store, key_of
-from efcnlib.training.trainer import Engine
+from efcnlib.training.engine import Engine
 
 SIGMAS = 4.0  # standard errors by which accuracies may differ where the environments do
 

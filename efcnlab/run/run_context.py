@@ -8,7 +8,7 @@ from efcnlab.config.studies import Dataset
 from efcnlab.run import study_images
 from efcnlab.store.run_store import Store
 from efcnlib.data.images import Split, to_device
-from efcnlib.training.trainer import Engine
+from efcnlib.training.engine import Engine
 
 
 @dataclass

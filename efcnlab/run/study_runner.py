@@ -27,7 +27,7 @@ from efcnlab.store.run_store import Result, RunBusyError, RunState, Store, defau
 from efcnlib.errors import UserError, at_least
 from efcnlib.kernels.precision import bf16_speedup
 from efcnlib.training import memory
-from efcnlib.training.trainer import Engine
+from efcnlib.training.engine import Engine
 from efcnlib.training.trainer import check_supported as check_engine
 
 LOOK = 0.5  # seconds between two looks at runs that other processes compute

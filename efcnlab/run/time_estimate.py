@@ -26,7 +26,8 @@ from efcnlib import metrics, networks
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError, shortened
 from efcnlib.kernels.precision import matmul_precision
-from efcnlib.training.trainer import Engine, Trainer
+from efcnlib.training.engine import Engine
+from efcnlib.training.trainer import Trainer
 
 STEPS = 8  # of a training that is timed: a whole cycle of every delay
 LEAST = 0.2  # seconds that are timed at the least

@@ -1,4 +1,7 @@
-"""Pinned npm packages as folders of files, through the npm inside a PyPI package: no Node.js need be installed."""
+"""Pinned npm packages as folders of files, through the npm inside a PyPI package: no Node.js need be installed.
+
+npm's own client knows the registry, the mirror and the proxy that a machine is set up for; a plain download does not.
+"""
 
 import errno
 import json

@@ -1,6 +1,6 @@
 """An epoch as the replay of one CUDA graph: a step, captured once, that finds its own batch on the device."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -8,23 +8,30 @@ from torch import Tensor
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError
 
-if TYPE_CHECKING:
-    from efcnlib.training.trainer import Trainer
-
 WARM_UP = 3  # groups of steps before the capture: PyTorch and cuBLAS set themselves up in them
 
 
 class CapturedEpoch:
-    """Steps of a trainer on one split, captured as a graph of as many steps as its updates are delayed by.
+    """Steps of a training on one split, captured as a graph of as many steps as its updates are delayed by.
 
     The warm-up steps are steps of the training: nothing is computed for nothing, and no state has to be put back.
+
+    :param step: Makes one step on a batch (x, y), drawing from ``generators`` alone.
     """
 
-    def __init__(self, trainer: "Trainer", split: Split, images: int):
-        batch, self.steps_per_replay = trainer.batch, trainer.engine.delay
+    def __init__(
+        self,
+        step: Callable[[Tensor, Tensor], Tensor],
+        split: Split,
+        images: int,
+        batch: int,
+        steps_per_replay: int,
+        generators: Sequence[torch.Generator] = (),
+    ):
+        self.step, self.steps_per_replay, self.generators = step, steps_per_replay, generators
         if images % (batch * self.steps_per_replay):
             raise UserError(_divides(images, batch, self.steps_per_replay))
-        self.trainer, self.split, self.graph = trainer, split, None
+        self.split, self.graph = split, None
         self.replays = images // (batch * self.steps_per_replay)
         self.order = torch.empty(images, dtype=torch.int64, device=split.x.device)
         self.position = torch.zeros(1, dtype=torch.int64, device=split.x.device)
@@ -48,7 +55,7 @@ class CapturedEpoch:
     def _steps(self) -> None:
         for _ in range(self.steps_per_replay):
             index = self.order.index_select(0, self.offsets + self.position)
-            self.trainer.step(self.split.x.index_select(0, index), self.split.y.index_select(0, index))
+            self.step(self.split.x.index_select(0, index), self.split.y.index_select(0, index))
             self.position += len(self.offsets)
 
     def _warm_up(self, count: int) -> None:
@@ -62,7 +69,7 @@ class CapturedEpoch:
 
     def _capture(self) -> None:
         graph = torch.cuda.CUDAGraph()
-        for generator in filter(None, (self.trainer.dropout_generator, self.trainer.augmentation_generator)):
+        for generator in self.generators:
             graph.register_generator_state(generator)
         with torch.cuda.graph(graph):
             self._steps()

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from efcnlib.data.images import Split, epoch_order
+from efcnlib.training.engine import Engine
 from efcnlib.training.optimisers import Optimiser
-from efcnlib.training.trainer import Engine, Trainer
+from efcnlib.training.trainer import Trainer
 
 
 def log_spaced(epochs: int, points: int) -> tuple[int, ...]:

@@ -1,7 +1,6 @@
 """What a training needs of a device's memory, reckoned before it starts, and what there is."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -9,13 +8,11 @@ from torch import nn
 from efcnlib.errors import UserError
 from efcnlib.kernels import bf16_emulation
 from efcnlib.networks import convolutions
+from efcnlib.training.engine import Engine
 from efcnlib.training.optimisers import Optimiser
 
-if TYPE_CHECKING:
-    from efcnlib.training.trainer import Engine
 
-
-def required_bytes(network: nn.Sequential, optimiser: Optimiser, precision: str, engine: "Engine", batch: int) -> int:
+def required_bytes(network: nn.Sequential, optimiser: Optimiser, precision: str, engine: Engine, batch: int) -> int:
     """Bytes that training ``network`` adds to those of its weights: a lower bound, without the library's own."""
     fused = engine.update == "fused" and bool(convolutions(network))
     weights = [p for p in network.parameters() if p.ndim > 1]
@@ -60,7 +57,7 @@ def free_bytes(device: torch.device) -> int | None:
     return int(available[0]) * 1024 if available else None
 
 
-def check_memory(network: nn.Sequential, optimiser: Optimiser, precision: str, engine: "Engine", batch: int) -> None:
+def check_memory(network: nn.Sequential, optimiser: Optimiser, precision: str, engine: Engine, batch: int) -> None:
     """UserError if such a training does not fit into what is free."""
     device = next(network.parameters()).device
     need, there = required_bytes(network, optimiser, precision, engine, batch), free_bytes(device)

@@ -4,9 +4,6 @@ What is computed is decided by network, optimiser, precision, batch and seed; an
 exact algebra: they change rounding, nothing else.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,27 +14,12 @@ from efcnlib.data.images import Split
 from efcnlib.errors import UserError, at_least
 from efcnlib.kernels.precision import check_precision, matmul_precision
 from efcnlib.networks import DROPOUT, DenseConv, convolutions
-from efcnlib.settings import Settings
 from efcnlib.training import memory
 from efcnlib.training.cuda_graph import CapturedEpoch
+from efcnlib.training.engine import Engine
 from efcnlib.training.fused_updates import DelayedLinear, FusedLinear
 from efcnlib.training.optimiser_state import embed_moments
 from efcnlib.training.optimisers import Optimiser, optimiser_tensors, restore_optimiser, strip_prefix
-
-
-@dataclass(frozen=True)
-class Engine(Settings):
-    """How a training is computed; its result is the same, up to rounding.
-
-    >>> from efcnlib.training.trainer import Engine
-    >>> Engine(), Engine(delay=4).delay
-    (Engine(update='fused', delay=1, kernel='torch', graph=None), 4)
-    """
-
-    update: Literal["fused", "autograd"] = "fused"  # dense matrices in the backward pass, or stored gradients
-    delay: Literal[1, 2, 4, 8] = 1  # batches whose updates are written at once; plain SGD only
-    kernel: Literal["torch", "triton"] = "torch"  # of the fused update; triton's are not measured on a GPU yet
-    graph: bool | None = None  # steps as one CUDA graph; None: on a GPU, if batch and delay divide the images
 
 
 class Trainer:
@@ -131,7 +113,7 @@ class Trainer:
         fits = self.device.type == "cuda" and len(order) % group == 0
         if fits if self.engine.graph is None else self.engine.graph:
             if self.captured_epoch is None or self.captured_epoch.split is not split:
-                self.captured_epoch = CapturedEpoch(self, split, len(order))
+                self.captured_epoch = captured_epoch(self, split, len(order))
             self.captured_epoch.run(order)
             return
         for index in order.to(split.x.device).split(self.batch):
@@ -187,6 +169,12 @@ class Trainer:
             name, part = parameter.rsplit(".", 1)
             moments = embed_moments(self.network.get_submodule(name), part, strip_prefix(f"{parameter}/", on_device))
             restore_optimiser(self.other_optimiser, {f"{number}/{key}": value for key, value in moments.items()})
+
+
+def captured_epoch(trainer: Trainer, split: Split, images: int) -> CapturedEpoch:
+    """An epoch of the trainer's steps over so many ``images`` of a split, as one CUDA graph."""
+    generators = list(filter(None, (trainer.dropout_generator, trainer.augmentation_generator)))
+    return CapturedEpoch(trainer.step, split, images, trainer.batch, trainer.engine.delay, generators)
 
 
 def _logits(trainer: Trainer, x: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ from efcnbench import correctness, subjects, timing, variants
 from efcnbench.cost_model import StepMethod
 from efcnlab.cli import main
 from efcnlib.errors import UserError
+from efcnlib.training.engine import Engine
 from efcnlib.training.fused_updates import DelayedLinear, FusedLinear
 from efcnlib.training.optimisers import Optimiser
-from efcnlib.training.trainer import Engine
 
 CPU = torch.device("cpu")
 

@@ -22,7 +22,7 @@ from efcnlab.store import export, recorded_study
 from efcnlab.store.run_store import Result, Store, key_of
 from efcnlib.data import datasets
 from efcnlib.errors import UserError
-from efcnlib.training.trainer import Engine
+from efcnlib.training.engine import Engine
 from small_studies import tiny
 
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))

@@ -8,7 +8,7 @@ from efcnlab.run import schedule, study_runner
 from efcnlab.store.cnn_checkpoints import cnn_weights
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
-from efcnlib.training.trainer import Engine
+from efcnlib.training.engine import Engine
 from small_studies import tiny
 
 

@@ -16,7 +16,7 @@ from efcnlab.run.progress import ProgressBar
 from efcnlab.store.run_lock import Progress
 from efcnlab.store.run_store import RunState, Store
 from efcnlib.errors import UserError
-from efcnlib.training.trainer import Engine
+from efcnlib.training.engine import Engine
 from shared_runs import copied
 from small_studies import tiny
 

@@ -15,10 +15,10 @@ from efcnlib.data import augmentation, datasets
 from efcnlib.data.augmentation import MARGIN, crop_and_flip, random_crop_and_flip
 from efcnlib.data.images import Split, to_device
 from efcnlib.networks import architectures
-from efcnlib.training.cuda_graph import CapturedEpoch
+from efcnlib.training.engine import Engine
 from efcnlib.training.loop import train
 from efcnlib.training.optimisers import Optimiser
-from efcnlib.training.trainer import Engine, Trainer
+from efcnlib.training.trainer import Trainer, captured_epoch
 from small_networks import OPTIMISERS, SHAPE, a_cnn, a_split, trained
 
 
@@ -100,7 +100,7 @@ def test_what_a_graph_replays_is_the_augmented_epoch(delay):
         Trainer(n, OPTIMISERS["sgd"], engine=Engine(delay=delay), batch=8, augment=True, seed=1) for n in pair
     )
     eager.epoch(split, order)
-    replayed = CapturedEpoch(other, split, 64)
+    replayed = captured_epoch(other, split, 64)
     replayed.order.copy_(order)
     for _ in range(replayed.replays):
         replayed._steps()

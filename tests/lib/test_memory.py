@@ -8,8 +8,9 @@ from efcnlib.errors import UserError
 from efcnlib.kernels import bf16_emulation
 from efcnlib.networks import architectures
 from efcnlib.training import memory
+from efcnlib.training.engine import Engine
 from efcnlib.training.optimisers import Optimiser
-from efcnlib.training.trainer import Engine, Trainer
+from efcnlib.training.trainer import Trainer
 
 SHAPE = (3, 32, 32)
 

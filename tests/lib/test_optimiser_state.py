@@ -11,10 +11,11 @@ from efcnlib.data import datasets
 from efcnlib.data.images import to_device
 from efcnlib.networks import DenseConv, LocalConv, convolutions
 from efcnlib.training import optimiser_state
+from efcnlib.training.engine import Engine
 from efcnlib.training.fused_updates import FusedLinear
 from efcnlib.training.loop import train
 from efcnlib.training.optimisers import Optimiser, strip_prefix
-from efcnlib.training.trainer import Engine, Trainer
+from efcnlib.training.trainer import Trainer
 from small_networks import OPTIMISERS, SHAPE, a_cnn, a_split, small_cnn
 
 GATHERING = [name for name, optimiser in OPTIMISERS.items() if optimiser.moment_names]

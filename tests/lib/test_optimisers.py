@@ -8,9 +8,10 @@ from efcnbench.timing import PEAK, memory_profile, peak_bytes
 from efcnlib import embedding, networks
 from efcnlib.kernels import bf16_emulation
 from efcnlib.networks import architectures
+from efcnlib.training.engine import Engine
 from efcnlib.training.fused_updates import ROWS_AT_ONCE, accumulate_product
 from efcnlib.training.optimisers import Optimiser
-from efcnlib.training.trainer import Engine, Trainer
+from efcnlib.training.trainer import Trainer
 
 
 @pytest.mark.parametrize("operands", [torch.float64, torch.float32, torch.bfloat16])

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from efcnlib import embedding, networks
 from efcnlib.data import datasets
 from efcnlib.data.images import to_device
+from efcnlib.training.engine import Engine
 from efcnlib.training.loop import train
 from efcnlib.training.optimisers import Optimiser
-from efcnlib.training.trainer import Engine
 from small_networks import small_cnn
 
 EPOCHS = 6

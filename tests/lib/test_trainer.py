@@ -10,8 +10,8 @@ from efcnlib import embedding, networks
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError
 from efcnlib.networks import architectures
-from efcnlib.training.cuda_graph import CapturedEpoch
-from efcnlib.training.trainer import Engine, Trainer, dropout
+from efcnlib.training.engine import Engine
+from efcnlib.training.trainer import Trainer, captured_epoch, dropout
 from small_networks import OPTIMISERS, SHAPE, a_cnn, a_split, trained
 
 
@@ -161,7 +161,7 @@ def test_what_a_graph_replays_is_the_epoch(delay):
     networks_ = [embedding.embed(a_cnn(), SHAPE) for _ in range(2)]
     eager, other = (Trainer(n, OPTIMISERS["sgd"], engine=Engine(delay=delay), batch=8) for n in networks_)
     eager.epoch(split, order)
-    replayed = CapturedEpoch(other, split, 64)
+    replayed = captured_epoch(other, split, 64)
     assert replayed.replays * delay == 8
     replayed.order.copy_(order)
     for _ in range(replayed.replays):
@@ -226,4 +226,4 @@ def test_a_batch_that_does_not_divide_is_told_with_those_that_do(batch, delay, a
     network = embedding.embed(a_cnn(), SHAPE)
     trainer = Trainer(network, OPTIMISERS["sgd"], engine=Engine(delay=delay), batch=batch)
     with pytest.raises(UserError, match=rf"batch {batch}.* does not divide 200 images.*{advice}"):
-        CapturedEpoch(trainer, a_split(200), 200)
+        captured_epoch(trainer, a_split(200), 200)

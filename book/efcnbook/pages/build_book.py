@@ -204,7 +204,7 @@ def _is_met(chapter: dict, there: Mapping[str, studies.Study | None]) -> bool:
     if "needs" not in chapter:
         return True
     study = there[Path(chapter["file"]).parts[1]]
-    return getattr(study, chapter["needs"], None) not in (None, ())
+    return study is not None and getattr(study, chapter["needs"]) not in (None, ())
 
 
 def _plain(chapter: dict) -> dict:

@@ -8,8 +8,9 @@ from efcnlib.data.images import Split
 from efcnlib.errors import UserError
 from efcnlib.networks import architectures
 from efcnlib.training import optimiser_state
+from efcnlib.training.engine import Engine
 from efcnlib.training.optimisers import Optimiser
-from efcnlib.training.trainer import Engine, Trainer
+from efcnlib.training.trainer import Trainer
 
 SHAPE = (2, 9, 8)
 OPTIMISERS = {"sgd": Optimiser(lr=0.01), "adam": Optimiser(name="adam", lr=1e-3)}
