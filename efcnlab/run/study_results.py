@@ -119,25 +119,6 @@ def available_results(full_study: Study, seed: int, store: Store) -> StudyResult
     return StudyResults(coverage.study, store, coverage)
 
 
-def histories_by_time(every: Sequence[StudyResults], kind: str) -> dict[int, dict[int, History]]:
-    """Histories of the eFCNs, or of a kind of control, by relax time and seed; a seed counts where it has one.
-
-    ``every`` holds the results of one seed each.
-
-    >>> from efcnlab.run.study_runner import load_results
-    >>> from efcnlab.run.study_results import histories_by_time
-    >>> few = {"relax_times": (0,), "path_times": (), "curvature": None, "epochs": 1, "relax_epochs": 1}
-    >>> found = histories_by_time([load_results("digits", 0, "example", **few)], "control")
-    >>> {tw: {seed: history["epoch"] for seed, history in of.items()} for tw, of in found.items()}
-    {0: {0: [0, 1]}}
-    """
-    times = sorted({tw for one in every for tw in one.times(kind)})
-    return {
-        tw: {one.seed: one.relaxed(kind, tw, one.seed).history for one in every if tw in one.times(kind)}
-        for tw in times
-    }
-
-
 def path_records(every: Sequence[StudyResults], methods: Sequence[str]) -> dict[int, dict[str, list[Record]]]:
     """Path runs by relax time and method, one for each seed that has it; without relax times that have none.
 
