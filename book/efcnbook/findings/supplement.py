@@ -75,11 +75,12 @@ def _cnn_alone(study: Study, store: Store) -> Evidence | None:
 
 
 def rate_searches(one: Evidence, root: str | None = None) -> list[tuple[str, History]]:
-    """The recorded runs by which a study's learning rates after the embedding are chosen: label and history of each."""
+    """The recorded runs by which a study's learning rates after the embedding are chosen: whose, and the history."""
     store = Store(root or default_root(), recorded_folders())
     whole = one.coverage[0].full_study if one.coverage else one.study
-    records = [(search.label, store.get(key_of(search))) for search in study_rates.rate_searches(whole)]
-    return [(label, record.history) for label, record in records if record]
+    records = {search: store.get(key_of(search)) for search in study_rates.rate_searches(whole)}
+    names = {"efcn": "eFCN", "control": "control"}
+    return [(f"{names[one.of]} of seed {one.parent.seed}", record.history) for one, record in records.items() if record]
 
 
 def diverged_at_published_rate(root: str | None = None) -> list[str]:
