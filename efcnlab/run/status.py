@@ -17,7 +17,7 @@ SILENT = 30.0  # seconds after which it is worth saying that a process gave no s
 def status_lines(study: Study, store: Store, each: bool) -> list[str]:
     """One line on the whole study, and with ``each`` one on every seed and on every run.
 
-    The time left is that of one process, at the speed of the runs there are (`time_estimate.recorded_speed`). Where the
+    The time left is that of one process, at the speed of the runs there are (``time_estimate``). Where the
     learning rates are not chosen yet, the runs that follow are counted in it.
 
     >>> from efcnlab.run.status import Store, status_lines

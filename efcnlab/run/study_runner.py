@@ -1,4 +1,4 @@
-"""A study's runs, each computed once: here, or on a cluster (`ray_cluster`), by as many processes as ask for it."""
+"""A study's runs, each computed once: here, or on a cluster (``ray_cluster``), by as many processes as ask for it."""
 
 import contextlib
 import sys
@@ -77,7 +77,7 @@ def run_study(
     that ask for the same study share the work: a run that one of them computes is left to it, and awaited at the end.
     ``seeds`` are those that are computed; None: all. ``threads`` is the number of processor cores each run computes
     with, by default PyTorch's own choice: all. Of a study that is ``long`` it says first how long its runs will take,
-    measured (`time_estimate.confirm_long_study`), chooses the delay that is fastest, unless an ``engine`` is given, and
+    measured (``time_estimate``), chooses the delay that is fastest, unless an ``engine`` is given, and
     asks whether to go on, unless ``yes``.
 
     Raises UserError if the answer is no or nobody can be asked, for an unknown or absent device, a precision or an

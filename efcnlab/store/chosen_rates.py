@@ -21,7 +21,7 @@ def with_chosen_rates(study: Study, store: Store) -> Study:
 
 
 def load_with_chosen_rates(name: str, store: Store, /, **changes: object) -> Study:
-    """`load`, with the learning rates that the study's runs in ``store`` have chosen, once they have.
+    """`efcnlab.config.studies.load`, with the learning rates that the study's runs in ``store`` chose, once they have.
 
     >>> from efcnlab.store.run_store import Store
     >>> from efcnlab.store.chosen_rates import load_with_chosen_rates

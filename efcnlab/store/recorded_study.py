@@ -1,7 +1,7 @@
-"""Recorded studies: folders with the records of a study under a sealed index; read, verified, imported. ::
+"""Recorded studies: folders with the records of a study under a sealed index; read, verified, imported.
 
-results/<study>/study.json   the index: configuration, command, commit, environment, devices, every run's digests
-results/<study>/<key>/       a run, as in the run store
+- ``results/<study>/study.json``: the index: configuration, command, commit, environment, devices, digests of all runs
+- ``results/<study>/<key>/``: a run, as in the run store
 """
 
 import shutil

@@ -1,6 +1,6 @@
 """The run store: each run's result is computed once, whoever asks, and kept in a folder of its own (`run_folder`).
 
-While a run is computed, the files of its attempt (`run_lock`) stand beside that folder.
+While a run is computed, the files of its attempt (``run_lock``) stand beside that folder.
 """
 
 import contextlib
