@@ -30,7 +30,7 @@ class RunContext:
     device: str = "cpu"
     data_root: str | None = None
     engine: Engine = field(default_factory=Engine)
-    _splits: dict[Dataset, tuple[Split, Split]] = field(default_factory=dict)
+    _splits: dict[Dataset, tuple[Split, Split]] = field(default_factory=dict, init=False, repr=False)
 
     def splits(self, data: Dataset) -> tuple[Split, Split]:
         """Training and test images on the device, loaded once."""

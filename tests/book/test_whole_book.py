@@ -84,7 +84,10 @@ def visited(request, page, browser, axe) -> dict[Path, SimpleNamespace]:
     By night colours differ, and not with the width: on the phone they are audited on one page, which has its menus.
     """
     found, chosen, width = {}, audited(page), request.param
-    with opened(browser, width, reduced_motion="reduce") as (tab, troubles):
+    with (
+        opened(browser, width, reduced_motion="reduce") as (tab, troubles),
+        opened(browser, width, reduced_motion="reduce") as (auditor, _),  # axe reads style sheets in a way of its own
+    ):
         for path in pages(page):
             goes_on = path.name in ("index.html", "search.html")  # to another page, or to its results
             query = "?q=local" if path.name == "search.html" else ""
@@ -93,11 +96,14 @@ def visited(request, page, browser, axe) -> dict[Path, SimpleNamespace]:
             scroll = tab.evaluate(SCROLL_WIDTH)
             visit = SimpleNamespace(troubles=list(troubles), width=width, scroll=scroll, barriers=[])
             by_night = ["dark"] if width == WIDE or path.name == "intro.html" else []
+            if path in chosen:
+                auditor.goto(path.as_uri() + query, wait_until="networkidle" if goes_on else "load")
+                auditor.evaluate(SETTLED)
             for theme in ["light", *by_night] if path in chosen else ():
-                tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-                visit.barriers += [(barrier, theme) for barrier in barriers(tab, axe)]
+                auditor.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+                visit.barriers += [(barrier, theme) for barrier in barriers(auditor, axe)]
             found[path] = visit
-            troubles.clear()  # of the audit, which reads style sheets in a way of its own
+            troubles.clear()
     return found
 
 
@@ -160,7 +166,12 @@ def test_figures_are_saved_from_a_page_opened_as_a_file(page, browser):
     tab = browser.new_context(accept_downloads=True).new_page()
     tab.goto((page.parent / "executed" / "digits" / "dynamics.html").as_uri())
     figure = tab.locator("#figure-3")
-    for name, begins in (("SVG", b"<?xml"), ("PDF", b"%PDF-"), ("CSV", b"network,"), ("JSON", b'{"figure": "3"')):
+    for name, begins in (
+        ("SVG", b"<?xml"),
+        ("PDF", b"%PDF-"),
+        ("CSV", b"kind,tw,seed,epoch,"),
+        ("JSON", b'{"figure": "3"'),
+    ):
         with tab.expect_download() as download:
             figure.get_by_label(f"Figure 3 as {name}").click()
         assert download.value.suggested_filename == f"digits-figure-3.{name.lower()}"
