@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -33,3 +34,10 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     atexit.register(gc.unfreeze)  # or extensions complain, as they end, of what was never collected
+
+
+@pytest.fixture
+def no_folders_of_the_developer(monkeypatch):
+    """No test uses the developer's own folders."""
+    for name in ("EFCN_DATA", "EFCN_CACHE", "EFCN_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)

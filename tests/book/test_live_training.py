@@ -14,10 +14,10 @@ from efcnbook.explorer import live as live_page
 from efcnbook.explorer.training import LiveTraining
 from efcnlab.run import study_runner, time_estimate
 from efcnlab.store import export
-from efcnlab.store.run_folder import ARRAYS, RECORD, WEIGHTS
+from efcnlab.store.run_folder import WEIGHTS
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
-from live_study import EPOCHS, TW, live, study
+from live_study import EPOCHS, TW, content, live, stopped_at, study
 from toy_runs import PROCESSES, mounted, names, wait_for
 
 LOOKS = [("efcn", 0), ("efcn", 5), ("efcn", EPOCHS), ("control", 0), ("control", 7), ("control", EPOCHS)]
@@ -37,30 +37,6 @@ def root(finished, tmp_path) -> Path:
     key = key_of(study().cnn(0))
     shutil.copytree(finished.root / key, tmp_path / "runs" / key)
     return tmp_path / "runs"
-
-
-def stopped_at(training: LiveTraining, kind: str, epoch: int) -> None:
-    """Start, and stop at an epoch of one of the runs."""
-    word = {"efcn": "the eFCN", "control": "its control", "cnn": "its CNN, whose weights are not in the store,"}[kind]
-
-    def tell(stand) -> None:
-        training.told.append(stand)
-        if stand.phase == "training" and stand.line == f"tw = {TW}: {word} is at epoch {epoch} of {epochs(kind)}.":
-            training.stop()
-
-    training.tell = tell
-    training.start(TW)
-    assert training.wait(120)
-
-
-def epochs(kind: str) -> int:
-    return study().epochs if kind == "cnn" else EPOCHS
-
-
-def content(store: Store) -> list[bytes]:
-    """The bytes of the runs of `TW`."""
-    runs = LiveTraining(study(), 0, store).times.runs(TW).values()
-    return [(store.root / key_of(run) / name).read_bytes() for run in runs for name in (RECORD, ARRAYS, WEIGHTS)]
 
 
 def test_a_training_grows_and_ends_in_the_store(root, finished):

@@ -1,0 +1,21 @@
+"""What the tests of several pages start from."""
+
+import pytest
+
+from efcnlab.config import studies
+from efcnlab.run import study_runner
+from efcnlab.store.export import export_study
+from toy_runs import mounted
+
+
+@pytest.fixture(scope="module")
+def root(shared, tmp_path_factory):
+    """A run store with nothing in it: what the notebooks below show is recorded, in a folder that cannot be written."""
+    folder = tmp_path_factory.mktemp("recorded")
+    study = studies.load("digits", seeds=(0, 1))
+    study_runner.run_study(study, shared, threads=1, progress=False)
+    export_study(study, shared, folder / "results", "efcn run digits")
+    results = mounted(folder / "mount", "--bind", "-o", "ro", folder / "results")
+    with results as mount, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EFCN_RESULTS", str(mount))
+        yield str(folder / "mine")
