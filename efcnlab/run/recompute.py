@@ -12,6 +12,7 @@ from torch import Tensor
 
 from efcnlab.config.learning_rates import RateSearch, chosen_rate
 from efcnlab.config.studies import CurvatureRun, Run
+from efcnlab.config.validation import validated
 from efcnlab.run import schedule, study_images, study_runner
 from efcnlab.run.progress import ProgressBar
 from efcnlab.run.run_context import RunContext
@@ -75,7 +76,7 @@ def recompute_runs(
         ):
             for run in todo:
                 there = recorded.get(key_of(run))
-                context.engine = Engine(**there.info.get("engine", {}) if there else {})
+                context.engine = validated(Engine, there.info.get("engine", {}) if there else {})
                 study_runner.run_in_this_process([run], context, 1, bar)
         return [compare_run(runs[key], recorded, again) for key in drawn]
 

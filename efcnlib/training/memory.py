@@ -19,8 +19,7 @@ def required_bytes(network: nn.Sequential, optimiser: Optimiser, precision: str,
     size = weights[0].element_size()
     count, largest = sum(p.numel() for p in weights), max(p.numel() for p in weights)
     operand = 2 if precision == "bf16" else size
-    states = {"adam": 2, "sgd": 1 if optimiser.momentum else 0}[optimiser.name]
-    total = count * size * states
+    total = count * size * len(optimiser.moment_names)
     if not fused:
         total += count * size  # the gradients
     elif optimiser.name == "adam" and engine.kernel == "torch":

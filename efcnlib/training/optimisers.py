@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from efcnlib.settings import Bounds, Settings
+from efcnlib.settings import Bounds, Settings, SettingsError
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Optimiser(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.name == "adam" and self.momentum:
-            raise ValueError(f"momentum {self.momentum} is for sgd: adam allows only 0")
+            raise SettingsError(f"momentum {self.momentum} is for sgd: adam allows only 0")
 
     @property
     def is_plain_sgd(self) -> bool:
