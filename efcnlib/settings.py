@@ -8,12 +8,8 @@ from typing import Annotated, get_args, get_origin, get_type_hints
 
 from efcnlib.errors import UserError, shortened
 
-COMPARISONS = {
-    "gt": (operator.gt, "greater than"),
-    "ge": (operator.ge, "at least"),
-    "lt": (operator.lt, "less than"),
-    "le": (operator.le, "at most"),
-}
+TESTS = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le}
+WORDS = {"gt": "greater than", "ge": "at least", "lt": "less than", "le": "at most"}
 
 
 class SettingsError(UserError, ValueError):
@@ -36,8 +32,8 @@ class Bounds:
             is_number = type(value) in (int, kind) and math.isfinite(value)
         except OverflowError:  # an integer beyond the floats
             is_number = False
-        if not is_number or not all(COMPARISONS[bound][0](value, limit) for bound, limit in given.items()):
-            wanted = " and ".join(f"{COMPARISONS[bound][1]} {limit:g}" for bound, limit in given.items())
+        if not is_number or not all(TESTS[bound](value, limit) for bound, limit in given.items()):
+            wanted = " and ".join(f"{WORDS[bound]} {limit:g}" for bound, limit in given.items())
             what = "an integer" if kind is int else "a number"
             raise SettingsError(f"{name} {shortened(value)} is not allowed: give {what} {wanted}")
         return kind(value)

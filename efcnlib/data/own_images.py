@@ -3,7 +3,7 @@
     train_x, test_x    images, uint8 or floating-point, [n, channels, height, width]
     train_y, test_y    their classes, whole numbers from 0 on, [n]
 
-Nothing in such a file can be executed. A study names it by its SHA-256, which ``efcn data FILE`` prints.
+A study names it by its SHA-256, which ``efcn data FILE`` prints.
 """
 
 import hashlib

@@ -2,8 +2,7 @@ r"""How far a dense network has moved away from the CNNs since it was embedded.
 
 Two distances, both over the layers that come from convolutions, biases apart, on the full padded matrices:
 
-- :math:`\delta = \lVert W_\text{off-local} \rVert_2 / \lVert W \rVert_2`: locality. 0 for a CNN, about 0.97 for a
-  VanillaCNN-sized standard FCN.
+- :math:`\delta = \lVert W_\text{off-local} \rVert_2 / \lVert W \rVert_2`: locality; 0 for a CNN.
 - sharing, :math:`\lVert W_\text{local} - P W \rVert_2 / \lVert W_\text{local} \rVert_2` with the nearest convolution
   :math:`P W`: weight sharing, which delta does not see.
 

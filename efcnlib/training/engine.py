@@ -18,6 +18,4 @@ class Engine(Settings):
     update: Literal["fused", "autograd"] = "fused"  # dense matrices in the backward pass, or stored gradients
     delay: Literal[1, 2, 4, 8] = 1  # batches whose updates are written at once; plain SGD only
     kernel: Literal["torch", "triton"] = "torch"  # of the fused update; triton needs a GPU
-    graph: Literal[True, False, None] = (
-        None  # steps as one CUDA graph; None: on a GPU, if batch and delay divide the images
-    )
+    graph: Literal[True, False, None] = None  # a CUDA graph; None: on a GPU, if batch and delay divide the images

@@ -3,8 +3,7 @@
 A dense layer's gradient is a product, G = dY^T X over a batch, with dY [n, outputs] and X [n, inputs]. So the update
 can be that product itself: plain SGD is W <- W - lr dY^T X, one ``addmm_``; momentum accumulates into its velocity the
 same way. Adam, which needs G squared, gets it in a scratch buffer of one layer, reused by all.
-
-All follow PyTorch's definitions (``torch.optim``), with weight decay added to the gradient.
+All follow ``torch.optim``, with weight decay added to the gradient.
 """
 
 import torch

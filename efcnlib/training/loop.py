@@ -73,8 +73,7 @@ def train(
     :param precision: Of matrix products: "float32", "tf32" or "bf16".
     :param engine: How steps are computed; the result is the same up to rounding.
     :param augment: Crop and flip each image anew each epoch.
-    :param optimiser_state: The state of a CNN's optimiser to start with (`Trainer.load_optimiser_state`); None: start
-        fresh.
+    :param optimiser_state: Of a CNN, to start with (`Trainer.load_optimiser_state`); None: start fresh.
     :param resume_from: Epoch and state of a training that was cut off, from which to go on.
     :returns: Yields epoch 0 before the first step, then 1, ..., ``epochs``.
     :raises UserError: For what cannot be computed so, before the first step.

@@ -90,7 +90,7 @@ class Trainer:
         self.other_parameters = biases if self.fused else dict(network.named_parameters())
         self.other_optimiser = optimiser.build(list(self.other_parameters.values())) if self.other_parameters else None
         self.dummy = torch.empty(0, device=self.device, requires_grad=True)  # see `_FusedProduct`
-        self.captured_epoch: CapturedEpoch | None = None
+        self.last_capture: CapturedEpoch | None = None
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
         """One step on a batch, x [n, channels, height, width], y int64 [n]; its loss in nats, on the device."""
@@ -112,9 +112,7 @@ class Trainer:
         group = self.batch * self.engine.delay
         fits = self.device.type == "cuda" and len(order) % group == 0
         if fits if self.engine.graph is None else self.engine.graph:
-            if self.captured_epoch is None or self.captured_epoch.split is not split:
-                self.captured_epoch = captured_epoch(self, split, len(order))
-            self.captured_epoch.run(order)
+            captured_epoch(self, split, len(order)).run(order)
             return
         for index in order.to(split.x.device).split(self.batch):
             self.step(split.x[index], split.y[index])
@@ -172,9 +170,13 @@ class Trainer:
 
 
 def captured_epoch(trainer: Trainer, split: Split, images: int) -> CapturedEpoch:
-    """An epoch of the trainer's steps over so many ``images`` of a split, as one CUDA graph."""
-    generators = list(filter(None, (trainer.dropout_generator, trainer.augmentation_generator)))
-    return CapturedEpoch(trainer.step, split, images, trainer.batch, trainer.engine.delay, generators)
+    """The trainer's epoch over so many ``images`` of a split as a CUDA graph: the last one, if it serves."""
+    last = trainer.last_capture
+    if last is None or last.split is not split or len(last.order) != images:
+        generators = list(filter(None, (trainer.dropout_generator, trainer.augmentation_generator)))
+        last = CapturedEpoch(trainer.step, split, images, trainer.batch, trainer.engine.delay, generators)
+        trainer.last_capture = last
+    return last
 
 
 def _logits(trainer: Trainer, x: Tensor) -> Tensor:

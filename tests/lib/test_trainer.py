@@ -167,6 +167,8 @@ def test_what_a_graph_replays_is_the_epoch(delay):
     for _ in range(replayed.replays):
         replayed._steps()
     assert_same(*networks_, atol=0)
+    assert captured_epoch(other, split, 64) is replayed
+    assert len(captured_epoch(other, split, 32).order) == 32  # as for the last steps of a search of learning rates
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
