@@ -36,7 +36,7 @@ from efcnlab.arguments import (
 )
 from efcnlab.console import plain_warnings
 
-ABOUT = """From a trained CNN to the equivalent fully-connected network, and on.
+ABOUT = """Embed a trained CNN exactly in a fully-connected network, and keep training it.
 
 Start with: efcn book. It needs some minutes on two CPU cores."""
 

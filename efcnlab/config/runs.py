@@ -22,7 +22,8 @@ from efcnlib.training.optimisers import Optimiser
 # What an eFCN is compared with, at each relax time; "tuned" is a run of the kind "control" at a rate of its own.
 CONTROLS = ("control", "tuned", "lowered", "elcn")
 KINDS = ("cnn", "fcn", "efcn", "control", "lowered", "elcn")
-DENSE = tuple(kind for kind in KINDS if kind != "elcn")  # whose ends are dense networks, or can be embedded into one
+DENSE = ("efcn", "fcn")  # trained as dense networks
+DENSE_ENDS = tuple(kind for kind in KINDS if kind != "elcn")  # whose ends are such, or can be embedded into one
 
 
 # Off, a switch leaves no trace in a run's JSON: keys of runs from before there was the switch stay what they were.
@@ -81,6 +82,18 @@ class Training(Frozen):
         return networks.cnn(self.network.table(self.data.classes), self.data.shape)
 
     @property
+    def live(self) -> bool:
+        """Whether dead weights are left out: without weight decay they never move, with it they shrink."""
+        return self.optimiser.weight_decay == 0
+
+    def uninitialised_network(self) -> nn.Sequential:
+        """The network that it trains, the weights uninitialised: memory that is never written to is never taken."""
+        cnn = self.uninitialised_cnn()
+        if self.kind in DENSE:
+            return networks.dense(cnn, self.data.shape, self.live)
+        return networks.local(cnn, self.data.shape) if self.kind == "elcn" else cnn
+
+    @property
     def label(self) -> str:
         """Name for people: "efcn tw=5 seed=0", in a sweep "efcn tw=5 seed=0 channels=8"."""
         tw = "" if self.tw is None else f" tw={self.tw}"
@@ -133,8 +146,8 @@ class PathRun(Frozen):
         if self.start == self.end:
             raise ValueError(f"both ends are {self.start.label}: choose two, or another relax time")
         for end in filter(None, (self.start, self.end, self.third)):
-            if end.kind not in DENSE:
-                raise ValueError(f"{end.label} is no dense network: a path's ends are of kind {', '.join(DENSE)}")
+            if end.kind not in DENSE_ENDS:
+                raise ValueError(f"{end.label} is no dense network: a path's ends are of kind {', '.join(DENSE_ENDS)}")
             if (end.network, end.data) != (self.start.network, self.start.data):
                 raise ValueError(f"{self.start.label} and {end.label} have different architectures or images")
         return self
@@ -193,7 +206,7 @@ class CurvatureRun(CurvatureSettings):
 
     @model_validator(mode="after")
     def _is_dense(self) -> "CurvatureRun":
-        if self.of.kind not in ("efcn", "fcn"):
+        if self.of.kind not in DENSE:
             raise ValueError(f"{self.of.label} has no off-local weights: curvature is that of an efcn or fcn")
         if self.images > self.of.data.train_images:
             raise ValueError(f"images {self.images} are more than the {self.of.data.train_images} in training")

@@ -192,10 +192,10 @@ def _check_optimisers(study: StudySettings) -> None:
     """ValueError where what follows the embedding cannot go on with the CNN's optimiser, or repeats a run."""
     before, after = study.optimiser, study.relax_optimiser or study.optimiser
     if study.carry and not before.moment_names:
-        raise ValueError("carry: sgd without momentum gathers nothing to carry over: leave carry out")
+        raise ValueError("carry: sgd without momentum has no state to carry over: leave carry out")
     if study.carry and after.moment_names != before.moment_names:
         raise ValueError(
-            f"carry: {after.words} cannot go on with what {before.words} gathered: take a relax_optimiser of the"
+            f"carry: {after.words} cannot continue from the state of {before.words}: take a relax_optimiser of the"
             " same kind; its learning rate may be another"
         )
     if study.fcn_control and not study.changes_optimiser and study.has_learning_rates:

@@ -4,15 +4,13 @@ from dataclasses import dataclass
 from math import prod
 
 from efcnlab.config.learning_rates import RateSearch
-from efcnlab.config.runs import Evaluation
+from efcnlab.config.runs import DENSE, Evaluation
 from efcnlab.config.studies import CurvatureRun, PathRun, Run, Training
 from efcnlib import networks
 from efcnlib.geometry import ConvGeometry
 
-DENSE = ("efcn", "fcn")  # the kinds of training whose matrices are full
-
-# Work in multiplications of a convolution, as bf16 training on two CPU cores weighs it, at 64 channels as at 16: an
-# epoch of VanillaCNN of 64 channels took 9 s, of its eFCN 65 s, of its eLCN 60 s, at 16 channels they are 1 : 10 : 6.
+# Work in multiplications of a convolution, roughly as bf16 training on two CPU cores weighs it: an order of magnitude,
+# which the time of runs that were computed or measured here corrects (``time_estimate``).
 OVERHEAD = 1_000_000  # of an image: pooling, small kernels, the loop
 DENSE_WEIGHT = 0.7  # of a dense matrix: large products are fast
 LOCAL_WEIGHT, COPIED = 5, 200  # of an eLCN: its small products are slow, and it copies what each filter reads

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from efcnlab.config.learning_rates import RateSearch
+from efcnlab.config.runs import DENSE
 from efcnlab.config.studies import CurvatureRun, PathRun, Run
 from efcnlib import metrics, networks
 from efcnlib.landscape import convergence
@@ -42,10 +43,8 @@ def estimate_disk(run: Run) -> DiskEstimate:
         return DiskEstimate(record + arrays, 2 * (record + int(networks_kept * weights)))
     if isinstance(run, CurvatureRun | RateSearch):
         return DiskEstimate(RECORD, 2 * RECORD)
-    network = run.uninitialised_cnn()
-    arrays = 0
-    if run.kind in ("fcn", "efcn"):
-        network = networks.dense(network, run.data.shape, live=run.optimiser.weight_decay == 0)  # pages never touched
+    network, arrays = run.uninitialised_network(), 0
+    if run.kind in DENSE:
         geometry = networks.convolutions(network)[0][1].geometry
         rows, columns = replace(geometry, c_in=1, c_out=1, groups=1).shape(live=False)
         heat = 2 * prod(metrics.HEATMAP_CELLS) * geometry.out[0] * geometry.rows.padded

@@ -15,7 +15,6 @@ from efcnlab.run.run_networks import final_dense_network, initial_network, rando
 from efcnlab.run.training_run import compute_training
 from efcnlab.store.run_lock import Attempt
 from efcnlab.store.run_store import Result, describe_environment
-from efcnlib import networks
 from efcnlib.data.images import Split
 from efcnlib.landscape import hessian
 from efcnlib.resumable import Pause, Resumable, ResumeState
@@ -96,9 +95,7 @@ def computation(run: Run, context: RunContext, state: ResumeState | None = None)
 
 def device_memory_needed(run: Training, context: RunContext) -> int:
     """Bytes of the device's memory that a training needs, its weights included: a lower bound."""
-    network = run.uninitialised_cnn()
-    if run.kind in ("fcn", "efcn"):
-        network = networks.dense(network, run.data.shape, live=run.optimiser.weight_decay == 0)  # pages never touched
+    network = run.uninitialised_network()
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
     return weights + memory.required_bytes(network, run.optimiser, run.precision, context.engine, run.batch)
 

@@ -13,7 +13,7 @@ from efcnlib.resumable import Pause, Resumable, ResumeState
 from efcnlib.training.engine import Engine
 from efcnlib.training.trainer import Trainer
 
-LOOK = 10  # steps after which a training that has diverged is ended
+DIVERGENCE_CHECK = 10  # steps after which a training that has diverged is ended
 
 
 def search_rates(
@@ -58,7 +58,7 @@ def _train(network: nn.Module, images: Split, run: RateSearch, rate: float, engi
     """Train in place over ``images`` once, or until the loss is no longer finite."""
     optimiser = replace(run.parent.optimiser, lr=rate)
     trainer = Trainer(network, optimiser, run.parent.precision, engine, batch=run.parent.batch, seed=seed)
-    for part in torch.arange(len(images)).split(LOOK * run.parent.batch):
+    for part in torch.arange(len(images)).split(DIVERGENCE_CHECK * run.parent.batch):
         trainer.epoch(images, part)
         if not torch.isfinite(trainer.pop_loss_sum()):
             break

@@ -18,17 +18,18 @@ from pathlib import Path
 from typing import TextIO
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from tqdm import tqdm
 
 from efcnlab.config.studies import Run, Study
+from efcnlab.config.validation import Frozen
 from efcnlab.console import plain_warnings
 from efcnlab.run import schedule, study_images, time_estimate
 from efcnlab.run.execute import compute_run
 from efcnlab.run.progress import ProgressBar
 from efcnlab.run.run_context import RunContext
 from efcnlab.run.study_runner import (
-    LOOK,
+    LOOK_INTERVAL,
     StudyResults,
     prepare_runs,
     readable_memory_errors,
@@ -46,13 +47,11 @@ RETRIES = 3  # of a run whose process or node died
 START = "started"  # the line with which each attempt begins its part of a run's log
 
 
-class Cluster(BaseModel):
+class Cluster(Frozen):
     """Where a study is computed: ``address`` of a running cluster (None: one is started here, and ended again).
 
     Each run gets ``threads`` cores, and ``gpus`` GPUs, which may be a part of one.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     address: str | None = None
     threads: int = Field(1, ge=1)
@@ -181,7 +180,7 @@ def _drive(ray, task, todo: list[Run], how: dict, store: Store, bar: ProgressBar
             if run not in going.values():
                 named = how | {"variant": getattr(run, "variant", "")}  # no part of its JSON
                 going[task.remote(type(run).__name__, run.model_dump_json(), named)] = run
-        done, _ = ray.wait(list(going), timeout=LOOK)
+        done, _ = ray.wait(list(going), timeout=LOOK_INTERVAL)
         for reference in done:
             run = going.pop(reference)
             log = run_log_file(store.root, key_of(run))

@@ -5,6 +5,7 @@ import hashlib
 import torch
 from torch import nn
 
+from efcnlab.config.runs import DENSE
 from efcnlab.config.studies import Training
 from efcnlab.store.cnn_checkpoints import cnn_weights
 from efcnlab.store.run_store import Store, key_of
@@ -23,7 +24,7 @@ def initial_network(run: Training, store: Store, device: str = "cpu") -> nn.Sequ
     if run.kind == "cnn":
         return networks.initialise(network, torch.Generator().manual_seed(random_seed(run))).to(device)
     if run.kind == "fcn":
-        return standard_fcn(network, run.data.shape, random_seed(run), run.optimiser.weight_decay == 0, device)
+        return standard_fcn(network, run.data.shape, random_seed(run), run.live, device)
     network.load_state_dict(cnn_weights(store, run.parent, run.tw))
     return converted_cnn(network.to(device), run)
 
@@ -37,9 +38,8 @@ def converted_cnn(network: nn.Sequential, run: Training) -> nn.Sequential:
     >>> converted_cnn(run.uninitialised_cnn(), run)[0]
     DenseConv(64 -> 294, live)
     """
-    if run.kind in ("efcn", "fcn"):
-        # With weight decay dead weights shrink, so they must be there; without, they never move.
-        return embedding.embed(network, run.data.shape, live=run.optimiser.weight_decay == 0)
+    if run.kind in DENSE:
+        return embedding.embed(network, run.data.shape, run.live)
     return embedding.embed_local(network, run.data.shape) if run.kind == "elcn" else network
 
 
@@ -81,17 +81,10 @@ def final_dense_network(run: Training, store: Store, device: str = "cpu") -> nn.
     >>> final_dense_network(run, store)[0]
     DenseConv(64 -> 294, live)
     """
-    network, live = run.uninitialised_cnn().to(device), run.optimiser.weight_decay == 0
-    if run.kind == "cnn":
-        network.load_state_dict(cnn_weights(store, run, run.epochs))
-        return embedding.embed(network, run.data.shape, live)
-    saved = store.weights(key_of(run))
-    if run.kind in ("control", "lowered"):
-        network.load_state_dict(saved)
-        return embedding.embed(network, run.data.shape, live)
-    network = networks.dense(network, run.data.shape, live)
-    network.load_state_dict(saved)
-    return network
+    network = run.uninitialised_network().to(device)
+    of_cnn = run.kind == "cnn"
+    network.load_state_dict(cnn_weights(store, run, run.epochs) if of_cnn else store.weights(key_of(run)))
+    return network if run.kind in DENSE else embedding.embed(network, run.data.shape, run.live)
 
 
 def random_seed(run: Training) -> int:

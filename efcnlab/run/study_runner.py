@@ -30,7 +30,7 @@ from efcnlib.training import memory
 from efcnlib.training.engine import Engine
 from efcnlib.training.trainer import check_supported as check_engine
 
-LOOK = 0.5  # seconds between two looks at runs that other processes compute
+LOOK_INTERVAL = 0.5  # seconds between two looks at runs that other processes compute
 
 
 def load_results(study: str, seed: int, root: str | None = None, /, **changes: object) -> StudyResults:
@@ -184,7 +184,7 @@ def run_in_this_process(todo: list[Run], context: RunContext, together: int, bar
                     said.add(group[0])
                     _say(f"waiting for {busy}")
             bar.update_from_store([run for group, _ in elsewhere for run in group], context.store)
-            time.sleep(LOOK)
+            time.sleep(LOOK_INTERVAL)
 
 
 def _compute(group: list[Run], context: RunContext, bar: ProgressBar) -> None:

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from efcnlab.config.runs import DENSE
 from efcnlab.config.studies import PathRun, Run, Study, Training
 from efcnlab.environment import describe_environment, machine_name
 from efcnlab.run.compute_estimate import (
-    DENSE,
     compute_cost,
     estimate_compute,
     forward_cost,

@@ -30,11 +30,11 @@ def cnn_weights(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
     if not 0 <= epoch <= cnn.epochs:
         raise UserError(f"relax time {epoch} has no checkpoint: the CNN was trained for epochs 0 to {cnn.epochs}")
     prefix = f"{epoch}/"
-    return {name.removeprefix(prefix): value for name, value in store.weights(key_of(cnn), prefix).items()}
+    return strip_prefix(prefix, store.weights(key_of(cnn), prefix))
 
 
 def cnn_optimiser_state(store: Store, cnn: Training, epoch: int) -> dict[str, Tensor]:
-    """What the CNN's optimiser had gathered after ``epoch`` epochs, "PARAMETER/NAME"; UserError if it was not kept.
+    """The state of the CNN's optimiser after ``epoch`` epochs, "PARAMETER/NAME"; UserError if it was not kept.
 
     Nothing after 0 epochs, and nothing ever of plain SGD.
     """

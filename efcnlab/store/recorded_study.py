@@ -85,7 +85,7 @@ def indexed_runs(index: StudyIndex) -> dict[str, Run]:
     >>> [run.kind for run in indexed_runs(read_index(folder)).values()]
     ['cnn', 'rates']
     """
-    return {key_of(run): run for run in studies.runs(indexed_study(index)) if key_of(run) in index.runs}
+    return {key: run for run in studies.runs(indexed_study(index)) if (key := key_of(run)) in index.runs}
 
 
 def verify_study(folder: Path) -> list[str]:

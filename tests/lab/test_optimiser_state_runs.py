@@ -138,11 +138,14 @@ def test_weights_from_before_moments_were_kept_get_a_line_and_can_be_had_again(d
 
 def test_only_what_can_be_carried_is():
     for change, message in (
-        ({}, "carry: sgd without momentum gathers nothing to carry over: leave carry out"),
-        (ADAM | {"relax_optimiser": {"lr": 0.1}}, "carry: sgd cannot go on with what adam gathered: take a relax_opt"),
+        ({}, "carry: sgd without momentum has no state to carry over: leave carry out"),
+        (
+            ADAM | {"relax_optimiser": {"lr": 0.1}},
+            "carry: sgd cannot continue from the state of adam: take a relax_opt",
+        ),
         (
             MOMENTUM | {"relax_optimiser": {"name": "adam"}},
-            "carry: adam cannot go on with what sgd with momentum gathered",
+            "carry: adam cannot continue from the state of sgd with momentum",
         ),
     ):
         with pytest.raises(UserError, match=f"^study: {message}") as error:

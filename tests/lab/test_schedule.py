@@ -60,7 +60,7 @@ def test_folder_device_and_engine_are_no_part_of_a_key(done, tmp_path):
 
 @pytest.mark.parametrize("optimiser", [{}, {"momentum": 0.9}, {"name": "adam", "lr": 0.01}])
 def test_disk_estimates_hold_and_are_not_much_too_large(tmp_path, optimiser):
-    study = tiny(optimiser=optimiser, network={"channels": 16}, relax_times=(2,))
+    study = tiny(optimiser=optimiser, network={"channels": 16}, relax_times=(2,), controls=("control", "elcn"))
     store = Store(tmp_path, checkpoint_interval=0)
     largest = {}
 
