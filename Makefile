@@ -23,7 +23,7 @@ book: $(INSTALLED)  ## compute the quick study on real CIFAR-10 and build the bo
 test: lint  ## lint, then run every test, on up to four cores
 	@$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-chaos: $(INSTALLED)  ## kill and damage studies for half an hour or more, run the promises' tests, record it for the book
+chaos: $(INSTALLED)  ## kill and damage studies for about 40 minutes, run the promises' tests, record it for the book
 	@$(RUN) tests/chaos.py --record
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab

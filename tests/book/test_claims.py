@@ -204,13 +204,13 @@ def test_where_the_rate_changes_the_cnn_at_its_own_is_a_control_too(store):
         wanted.append(f"tw = {tw}: {words([e[-1] - c[i] for c, e in zip(cnn, efcn, strict=True)])}")
     finding = of(claim_verdicts.findings(changed), 6, 2)
     assert [
-        said.split(", against: ")[0] + ": " + said.split("CNN as it went on ")[1] for said in finding.each
+        said.split(", against: ")[0] + ": " + said.split("uninterrupted CNN ")[1] for said in finding.each
     ] == wanted
     had = [min([e for e in epochs if e >= tw + STUDY.relax_epochs], default=epochs[-1]) for tw in STUDY.relax_times]
-    assert "the CNN as it went on by itself, measured after {}, {} and {} epochs".format(*had) in finding.statistic
-    assert finding.value.endswith("against CNN as it went on")
+    assert "the uninterrupted CNN, measured after {}, {} and {} epochs".format(*had) in finding.statistic
+    assert finding.value.endswith("against uninterrupted CNN")
     unchanged = evidence.replace(changed, study=STUDY.model_copy(update={"relax_optimiser": STUDY.optimiser}))
-    assert "as it went on" not in of(claim_verdicts.findings(unchanged), 6, 2).statistic
+    assert "uninterrupted CNN" not in of(claim_verdicts.findings(unchanged), 6, 2).statistic
 
 
 def test_headlines_name_what_fails_and_what_a_control_explains(found):

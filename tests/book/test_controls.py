@@ -112,7 +112,7 @@ def test_leads_of_a_study_are_those_of_its_records(store):
 def test_means_and_students_intervals_are_drawn_beside_each_other():
     figure = controls.figure_3c(TABLE)
     ax = figure.axes[0]
-    assert legend(figure) == ["control", "lowered rate", "eLCN", "CNN as it went on"]
+    assert legend(figure) == ["control", "lowered rate", "eLCN", "uninterrupted CNN"]
     assert ax.lines[0].get_ydata()[0] == 0
     assert_labelled(figure)
     low, high = ax.get_ylim()
@@ -139,7 +139,7 @@ def test_of_one_seed_there_are_no_bars():
 
 def test_the_table_names_the_best_at_each_time():
     header, (first, second) = controls.table(TABLE)
-    assert header == ["$t_w$", "control", "lowered rate", "eLCN", "CNN as it went on", "best of them"]
+    assert header == ["$t_w$", "control", "lowered rate", "eLCN", "uninterrupted CNN", "best of them"]
     assert (first[0], first[2], first[-1]) == (0, "+1.0 (3 seeds alike)", "eLCN")
     assert (second[0], second[3], second[-1]) == (5, "–", "control")
     assert controls.table(ONE)[1][0][1:3] == ["+2.0", "+1.0"]

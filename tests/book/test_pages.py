@@ -139,14 +139,10 @@ def test_means_over_seeds_are_drawn_and_said(root, tmp_path):
         outputs = run_here(name, out, {"study": "digits", "root": root, "more_seeds": "1"})
         pages, said = figures(outputs), "".join(words(outputs))
         assert "seeds 0, 1;" in pages[-1]
-        assert any("from the least to the most of 2 seeds, whose means are drawn" in page for page in pages) or (
-            name in ("findings", "curvature")
-        )
+        assert any("mean of 2 seeds; " in page for page in pages) or (name in ("findings", "curvature"))
         assert "are means over 2 seeds" in said
         assert accuracy_findings.ONE_SEED not in said
-        assert all(
-            "from the least to the most of 2 seeds" in page for page in pages if name in ("findings", "curvature")
-        )
+        assert all("mean of 2 seeds; " in page for page in pages if name in ("findings", "curvature"))
         assert "-p seed 0 -p more_seeds 1" in said
 
 

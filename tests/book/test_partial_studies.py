@@ -131,7 +131,7 @@ def test_a_seed_counts_where_it_is_there(part, monkeypatch):
     assert (
         "Compared with at some $t_w$ only: CNN resumed at its own rate at $t_w$ = 2; eLCN at $t_w$ = 2." in page.words
     )
-    assert "from the least to the most of 1 to 2 seeds" in page.captions["3"]
+    assert "mean of 1 to 2 seeds; " in page.captions["3"]
     assert "measured after <i>t</i><sub>w</sub> + 2 epochs, as many as CNN and eFCN together" in page.captions["3c"]
 
 

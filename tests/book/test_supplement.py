@@ -75,11 +75,11 @@ def test_differences_are_those_of_the_records(one, store, tw):
 def test_barriers_and_gains_are_those_of_the_records(one, store):
     path = study_runner.StudyResults(STUDY, store).path("linear", 2, 0).history
     barrier = max(path["train_loss"][1:-1]) - max(path["train_loss"][0], path["train_loss"][-1])
-    assert supplement.Facts(one)["barriers"] == f"linear: {barrier:+.2f} nats ($t_w$ = 2)"
+    assert supplement.Facts(one)["barriers"] == f"linear: {barrier:+.2f} nats ($t_w$ = 2)".replace("-", "−")
     inner = range(1, len(path["alpha"]) - 1)
     best = max(inner, key=lambda i: path["held_accuracy"][i])
     gain = path["report_accuracy"][best] - max(path["report_accuracy"][0], path["report_accuracy"][-1])
-    assert supplement.Facts(one)["gains"] == f"linear: {100 * gain:+.1f} points ($t_w$ = 2)"
+    assert supplement.Facts(one)["gains"] == f"linear: {100 * gain:+.1f} points ($t_w$ = 2)".replace("-", "−")
 
 
 def test_filters_are_those_of_the_supplement_where_they_are_there_and_others_by_rank(one, store):

@@ -93,7 +93,7 @@ def _controlled(evidence: Evidence) -> Finding:
         more = evidence.study.relax_epochs
         had = [tables.reached(of_kind(evidence.runs, "cnn")["epoch"], tw + more) for tw in evidence.times]
         itself = (
-            f" and that of the CNN as it went on by itself, measured after {enumerated(had)} epochs where the eFCN's tw"
+            f" and that of the uninterrupted CNN, measured after {enumerated(had)} epochs where the eFCN's tw"
             f" and {more} more are due"
         )
     statistic = f"against every control: eFCN's final accuracy minus that of each of its controls{itself}, some tw"

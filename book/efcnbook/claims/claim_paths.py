@@ -9,7 +9,7 @@ from dataclasses import replace
 import pandas as pd
 
 from efcnbook.claims.claim_statistics import POINTS, Finding, finding, rivals, without
-from efcnbook.findings.path_findings import ROUNDING
+from efcnbook.findings.path_findings import NO_BARRIER
 from efcnbook.findings.path_relaxation import gentler, risen
 from efcnbook.statistics.evidence import Evidence
 from efcnbook.statistics.intervals import FAILS, HOLDS, UNDECIDED, everywhere, interval, throughout
@@ -57,7 +57,7 @@ def _barrier(method: str, of: pd.DataFrame, lost: str) -> list[Finding]:
     there = HOLDS if early.low > 0 else FAILS if early.high <= 0 else UNDECIDED
     none = HOLDS if late.high <= 0 else FAILS if late.low > 0 else UNDECIDED
     listed = tuple(
-        f"tw = {tw}: {interval(values).text(**NATS)}, above in {sum(value > ROUNDING for value in values)} of"
+        f"tw = {tw}: {interval(values).text(**NATS)}, above in {sum(value > NO_BARRIER for value in values)} of"
         f" {len(values)} {'seed' if len(values) == 1 else 'seeds'}; above the chord {interval(bulges[tw]).text(**NATS)}"
         for tw, values in heights.items()
     )

@@ -1,8 +1,8 @@
 """What eFCNs gain over each of their controls, at every relax time: the leads, their figure, table and sentences.
 
 A lead is the eFCN's last test accuracy minus that of one it is compared with, as a fraction, within a seed. It is
-compared with the study's controls and, where these do not resume the CNN as it was, with the CNN as it went on. Where
-one of the two diverged in a seed there is no lead: the other seeds' mean would favour the unsteady. ``leads`` are a
+compared with the study's controls and, where these do not resume the CNN as it was, with the uninterrupted CNN. Where
+one of the two diverged in a seed there is no lead: the other seeds' mean would favour unstable runs. ``leads`` are a
 table with the columns control, tw, seed, lead; ``runs`` is a table of trainings (`tables.tidy`).
 """
 
@@ -28,7 +28,7 @@ NAMES = {
     "tuned": "CNN resumed at its own rate",
     "lowered": "lowered rate",
     "elcn": "eLCN",
-    WENT_ON: "CNN as it went on",
+    WENT_ON: "uninterrupted CNN",
 }
 STYLES = {
     "control": (BLUE, "o"),
@@ -54,7 +54,7 @@ def explained(study: Study, measured: Sequence[int] = (), names: Iterable[str] |
         " the eFCN's chooses for it",
         "lowered": f"lowered rate: the same at {less} instead of {later}",
         "elcn": "eLCN: local as the CNN is, its weights no longer shared, trained as the eFCN is",
-        WENT_ON: f"CNN as it went on: uninterrupted, at its own rate, {own}, {_after(study, measured)}",
+        WENT_ON: f"uninterrupted CNN: at its own rate, {own}, {_after(study, measured)}",
     }
     every = (*study.controls, *([WENT_ON] if study.restarts_optimiser else []))
     return "; ".join(words[name] for name in (every if names is None else names)) + "."
@@ -66,7 +66,7 @@ def decimal(rate: float) -> str:
 
 
 def _after(study: Study, measured: Sequence[int]) -> str:
-    """When the CNN as it went on was measured, and after how many epochs of CNN and eFCN together that was due."""
+    """When the uninterrupted CNN was measured, and after how many epochs of CNN and eFCN together that was due."""
     words = f"first measured after at least <i>t</i><sub>w</sub> + {study.relax_epochs} epochs, or at its end"
     if not measured:
         return words
@@ -86,7 +86,7 @@ def over(runs: pd.DataFrame, study: Study) -> dict[str, pd.Series]:
 
 
 def with_went_on(runs: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """With the CNN as it went on as one more control, where the embedding changes how it is trained."""
+    """With the uninterrupted CNN as one more control, where the embedding changes how it is trained."""
     if not study.restarts_optimiser:
         return runs
     return pd.concat([runs, tables.went_on(runs, study.relax_epochs)], ignore_index=True)

@@ -12,7 +12,7 @@ import pandas as pd
 from efcnbook.claims.controls import decimal
 from efcnbook.findings.accuracy_findings import at
 from efcnbook.statistics.evidence import Evidence
-from efcnbook.statistics.intervals import interval
+from efcnbook.statistics.intervals import interval, signed
 from efcnbook.statistics.path_profiles import profiles
 from efcnbook.statistics.tables import best, final, in_words, mean
 from efcnlab.config.studies import Study
@@ -221,7 +221,7 @@ def _barriers(one: Evidence) -> str:
     paths = one.stable().paths
     linear = paths[paths["method"] == "linear"]
     heights = mean(profiles(linear)["barrier"]) if len(linear) else pd.Series()
-    means = {tw: f"{height:+.2f}".replace("-", "−") for tw, height in heights.items()}
+    means = {tw: signed(height, 2) for tw, height in heights.items()}
     if not means:
         return "no number, as all of them diverged"
     (first, value), *others = means.items()

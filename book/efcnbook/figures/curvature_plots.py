@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from efcnbook.figures.figure_export import DataFigure
 from efcnbook.figures.plot_style import BLUE, BROWN, GREEN, ORANGE, RED, TW, axes, epochs
 from efcnbook.statistics.curvatures import MOMENTS, TOP, at_moment
-from efcnbook.statistics.tables import KEYS, extent
+from efcnbook.statistics.tables import KEYS, extent, mean
 from efcnlib.landscape.hessian import PARTS
 
 NAMES = {"local": "local", "off_local": "off-local", "rest": "biases and last layers"}
@@ -32,7 +32,7 @@ def eigenvalues(table: pd.DataFrame, edge: float | None = None) -> DataFigure:
     for moment, ax in enumerate(axs):
         efcn, fcn = at_moment(table, moment), at_moment(table, moment, "fcn")[TOP]
         label = "the next ones"
-        for tw, values in efcn[following].groupby("tw").mean().iterrows():
+        for tw, values in mean(efcn[following]).iterrows():
             ax.plot([tw] * values.count(), values.dropna(), ".", color="0.6", label=label)
             label = None
         _line(ax, efcn[TOP], RED, "o-", "whole Hessian")
@@ -73,7 +73,7 @@ def shares(table: pd.DataFrame) -> DataFigure:
         weights = efcn[[f"weights_{part}" for part in PARTS]].iloc[0]
         for ax, what in zip(column, ("share", "top"), strict=True):
             parts = 100 * efcn[[f"{what}_{part}" for part in PARTS]]
-            means, bottom = parts.groupby("tw").mean(), 0
+            means, bottom = mean(parts), 0
             for i, part in enumerate(PARTS):
                 values = means[f"{what}_{part}"].to_numpy()
                 ax.bar(range(len(means)), values, bottom=bottom, color=COLOURS[part], label=NAMES[part], width=0.7)

@@ -180,7 +180,8 @@ def _draw(ax: Axes, paths: pd.DataFrame, name: str, chosen: bool) -> None:
     for method in (method for method in STYLES if (paths["method"] == method).any()):
         of = paths[paths["method"] == method]
         colour, dash, label = STYLES[method]
-        y = factor * of.groupby("alpha")[name].agg(["mean", "std"])
+        groups = of.groupby("alpha")[name]
+        y = factor * pd.DataFrame({"mean": groups.mean(skipna=False), "std": groups.std(skipna=False)})
         ax.plot(y.index, y["mean"], color=colour, linestyle=dash, label=label)
         if of["seed"].nunique() > 1:
             low, high = y["mean"] - y["std"], y["mean"] + y["std"]

@@ -28,7 +28,7 @@ from efcnbook.figures.plot_style import (
     time_bar,
 )
 from efcnbook.statistics import tables
-from efcnbook.statistics.tables import KEYS, at_end, best, final, first, of_kind, over_seeds
+from efcnbook.statistics.tables import KEYS, at_end, best, extent, final, first, of_kind, over_seeds
 
 MARKED = 40  # measurements of a CNN of which each gets a mark; more are a line
 SHARING = "distance to weight sharing (%)"
@@ -175,10 +175,10 @@ def sweep(runs: pd.DataFrame, xlabel: str) -> DataFigure:
     figure, ax = axes(size=(7, 4))
     for (kind, label, colour, style), aside in zip(SIZED, (0.98, 1.0, 1.02), strict=True):
         values = {size: best(of, kind) if kind == "cnn" else final(of, kind) for size, of in runs.groupby("size")}
-        of = 100 * pd.DataFrame({size: value.agg(["mean", "min", "max"]) for size, value in values.items()}).T
-        mean, least, most = of.to_numpy().T
-        reach = [mean - least, most - mean]
-        ax.errorbar(aside * of.index.to_numpy(float), mean, reach, label=label, color=colour, fmt=style, capsize=3)
+        of = 100 * extent(pd.concat(values, names=["size"]).groupby("size"))
+        means, least, most = of.to_numpy().T
+        reach = [means - least, most - means]
+        ax.errorbar(aside * of.index.to_numpy(float), means, reach, label=label, color=colour, fmt=style, capsize=3)
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(FixedLocator(list(of.index)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))

@@ -19,7 +19,7 @@ from efcnlib.errors import enumerated
 
 LEARNT = 0.99  # of the loss of guessing: a train loss above this is that of a network which has learnt nothing yet
 ONE_SEED = "All this is one seed, which cannot tell an effect from luck in the training."
-PICKED = "Best epochs are picked on the test set here, so they are somewhat too good."
+PICKED = "Best epochs are picked on the test set, so their accuracies are slightly optimistic."
 
 
 def over_seeds(runs: pd.DataFrame) -> str:
@@ -28,8 +28,8 @@ def over_seeds(runs: pd.DataFrame) -> str:
     if max(numbers) == 1:
         return ONE_SEED
     return (
-        f"All are means over {tables.counted(numbers)}. The errors here are those of a test set, and hold nothing of"
-        " what differs between seeds: the page on the claims has the intervals over seeds, of differences within each."
+        f"All are means over {tables.counted(numbers)}. The errors here reflect test-set sampling only; the page on the"
+        " claims has intervals over seeds."
     )
 
 
@@ -63,8 +63,8 @@ def diverged(runs: pd.DataFrame) -> list[str]:
     lost = tables.diverged(runs)
     many = " of one seed at least" if of_kind(runs, "efcn")["seed"].nunique() > 1 else ""
     return [
-        f"**The eFCN diverged** at {at(lost)}: its train loss{many} is no number any more. It then gives the same"
-        " answer to every image, which is as good as guessing."
+        f"**The eFCN diverged** at {at(lost)}: its train loss{many} became NaN. It then predicts a single class for"
+        " every image."
     ] * bool(lost)
 
 
@@ -124,7 +124,7 @@ def dynamics(runs: pd.DataFrame, images: int) -> list[str]:
         "**Does it beat its control**, the CNN trained on from the same $t_w$? Final against final:"
         f" {compare(end, resumed, images)}",
         f"The control's last measurement is its best at {at(rising)}. Where it is, the control may still have been"
-        " getting better, and a lead over it can be one of speed.",
+        " getting better, and a lead over it may only mean faster convergence.",
         "Of comparisons between final values, chance alone lets one in twenty pass two standard errors; each line"
         f" makes {len(end)}. A best of several measurements passes more often, the more the likelier. {PICKED}",
         "Whether the eFCN beats the CNN is judged on the page on the claims: against every control of the study, with"

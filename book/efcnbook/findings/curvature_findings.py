@@ -9,7 +9,7 @@ import pandas as pd
 
 from efcnbook.findings.accuracy_findings import ONE_SEED, at, holds, percent
 from efcnbook.statistics.curvatures import MOMENTS, TOP, at_moment
-from efcnbook.statistics.tables import in_words
+from efcnbook.statistics.tables import in_words, mean
 from efcnlib.landscape.hessian import PARTS
 from efcnlib.training.optimisers import Optimiser
 
@@ -164,7 +164,7 @@ def _above(one: pd.DataFrame, other: pd.DataFrame, part: str = "", other_part: s
 
 def _means(of: pd.DataFrame, part: str = "") -> list[str]:
     """The means of a top eigenvalue, by tw."""
-    return list(map(_number, of[f"{part}{TOP}"].groupby("tw").mean()))
+    return list(map(_number, mean(of[f"{part}{TOP}"])))
 
 
 def _number(value: float, words: str = "{:.3g}") -> str:

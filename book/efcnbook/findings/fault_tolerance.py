@@ -27,7 +27,7 @@ def recorded(folder: str | Path | None = None) -> list[dict]:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is no record of make chaos ({error!r}): make it anew") from error
     if not results:
-        raise UserError(f"no results of make chaos in {folder}: run it, half an hour on two processor cores")
+        raise UserError(f"no results of make chaos in {folder}: run it, about 40 minutes on two processor cores")
     return sorted(results, key=lambda result: result["date"], reverse=True)
 
 

@@ -7,15 +7,15 @@ test images for all seeds, nothing between seeds; with intervals over seeds, the
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from efcnbook.figures.path_plots import STYLES
 from efcnbook.findings.accuracy_findings import ONE_SEED, at, compare, holds, percent, points, standard_error
-from efcnbook.statistics.path_profiles import profiles
+from efcnbook.statistics.intervals import signed
+from efcnbook.statistics.path_profiles import profiles, stable
 from efcnbook.statistics.tables import counted, mean
 
-ROUNDING = 1e-6  # nats: a barrier below this is none
+NO_BARRIER = 1e-6  # nats: one that is not higher is rounding
 WEIGHTS = tuple(method for method in STYLES if method != "output")  # whose points are networks
 HEADER = (
     *("$t_w$", "path", "barrier (nats)", "best α", "its accuracy (%)", "gain (points)", "gain if cheating"),
@@ -24,21 +24,21 @@ HEADER = (
 
 
 def without_diverged(paths: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """The paths whose losses are all numbers, and a sentence on the relax times left out; all, if none were left."""
-    if paths.empty:
-        return paths, []
-    lost = sorted(set(paths["tw"][~np.isfinite(paths["train_loss"])]))
-    stable = paths[~paths["tw"].isin(lost)]
-    return (paths if stable.empty else stable), [f"Left out is {at(lost)}: an end of its paths diverged."] * bool(lost)
+    """The paths whose losses are all numbers, and a sentence on those left out; all, if none were left."""
+    kept = stable(paths)
+    lost = paths[~paths.index.isin(kept.index)].groupby("method", sort=False)["tw"].unique()
+    listed = "; ".join(f"{STYLES[method][2]}, {at(sorted(times))}" for method, times in lost.items())
+    sentence = f"Left out are paths that diverged, on which the train loss is not finite: {listed}."
+    return (paths if kept.empty else kept), [sentence] * bool(listed)
 
 
 def barriers(paths: pd.DataFrame) -> list[str]:
     """Claim 9: is there a barrier in the train loss on paths in weight space, except at late tw?"""
     sentences, claimed = [], _claimed(paths)
     heights = {method: mean(of["barrier"]) for method, of in _by_method(paths).items() if method in WEIGHTS}
-    there = {method: list(of.index[of > ROUNDING]) for method, of in heights.items()}
+    there = {method: list(of.index[of > NO_BARRIER]) for method, of in heights.items()}
     for method in claimed:
-        listed = ", ".join(f"{_signed(height, 3)} ($t_w$ = {tw})" for tw, height in heights[method].items())
+        listed = ", ".join(f"{signed(height, 3)} ($t_w$ = {tw})" for tw, height in heights[method].items())
         sentences.append(
             f"**Is there a barrier on the {STYLES[method][2]}**, train loss above the higher end?"
             f" {holds(there[method], heights[method].index)}. Largest loss inside minus the higher end's, in nats:"
@@ -57,14 +57,14 @@ def best_points(paths: pd.DataFrame, images: int, halved: bool) -> list[str]:
     Accuracies are reported on ``images``; ``halved``: a half of the test set, chosen on the other half.
     """
     where = "the other half of the test set" if halved else "held-out training images"
-    sentences = [f"Best points are chosen on {where} and reported on {images:,} test images that had no say in it."]
-    found = {method: of.groupby("tw").mean() for method, of in _by_method(paths).items()}
+    sentences = [f"Best points are chosen on {where} and reported on {images:,} test images."]
+    found = {method: mean(of) for method, of in _by_method(paths).items()}
     for method in [*_claimed(paths), *(["output"] if "output" in found else [])]:
         of = found[method]
         sentences.append(
             f"**Above both ends on the {STYLES[method][2]}?** {compare(of['accuracy'], of['ends'], images)} Picked on"
             f" the reported images themselves, which is cheating, the largest would be"
-            f" {_signed(100 * (of['cheated'] - of['ends']).max(), 1)}."
+            f" {signed(100 * (of['cheated'] - of['ends']).max(), 1)}."
         )
     gain = {method: of["accuracy"] - of["ends"] for method, of in found.items()}
     if others := [method for method in gain if method in WEIGHTS and method not in _claimed(paths)]:
@@ -97,7 +97,7 @@ def _below(gain: dict[str, pd.Series], claimed: Sequence[str]) -> list[str]:
 
 def subspace(paths: pd.DataFrame) -> list[str]:
     """How far from the CNNs the best points are, and how much longer than the straight line the paths."""
-    found = {method: of.groupby("tw").mean() for method, of in _by_method(paths).items() if method in WEIGHTS}
+    found = {method: mean(of) for method, of in _by_method(paths).items() if method in WEIGHTS}
     sentences = []
     for method in _claimed(paths):  # the others' stand in the table
         pairs = zip(found[method]["delta"], found[method]["end_delta"], found[method].index, strict=True)
@@ -111,12 +111,12 @@ def subspace(paths: pd.DataFrame) -> list[str]:
 
 def rows(paths: pd.DataFrame) -> list[list[str]]:
     """A row for each relax time and method, as under ``HEADER``; means over the seeds."""
-    means = {method: of.groupby("tw").mean() for method, of in _by_method(paths).items()}
+    means = {method: mean(of) for method, of in _by_method(paths).items()}
     rows = []
     for tw in sorted(set(paths["tw"])):
         for method, of in ((method, every.loc[tw]) for method, every in means.items() if tw in every.index):
-            row = [str(tw), STYLES[method][2], _signed(of["barrier"], 3), f"{of['alpha']:.2f}"]
-            gains = [_signed(100 * (of[name] - of["ends"]), 1) for name in ("accuracy", "cheated")]
+            row = [str(tw), STYLES[method][2], signed(of["barrier"], 3), f"{of['alpha']:.2f}"]
+            gains = [signed(100 * (of[name] - of["ends"]), 1) for name in ("accuracy", "cheated")]
             row += [f"{100 * of['accuracy']:.1f}", *gains]
             in_weights = method in WEIGHTS
             rows.append([*row, *([f"{100 * of['delta']:.1f}", f"{1 + of['longer']:.4f}"] if in_weights else ["", ""])])
@@ -161,7 +161,3 @@ def _except_late(there: Sequence[int], times: Sequence[int]) -> str:
     if min(late) > max(there):
         return f"fits: none at {at(late)}"
     return f"does not fit: there is none at {at(late)}, but one at {at(tw for tw in there if tw > min(late))}"
-
-
-def _signed(value: float, digits: int) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")

@@ -12,6 +12,7 @@ import pandas as pd
 from efcnbook.figures.path_plots import STYLES
 from efcnbook.findings.accuracy_findings import at
 from efcnbook.statistics.path_profiles import profiles
+from efcnbook.statistics.tables import mean
 from efcnlab.config.path_methods import BandSettings, StringSettings, TrainedCurveSettings
 from efcnlab.config.studies import Study
 from efcnlab.run.study_results import History
@@ -29,7 +30,7 @@ def risen(profiles: pd.DataFrame) -> dict[int, tuple[float, float]]:
     if not {"linear", "string"} <= set(profiles.index.unique("method")):
         return {}
     both = pd.DataFrame({method: profiles.loc[method, "level"] for method in ("string", "linear")}).dropna()
-    levels = both.groupby("tw").mean()
+    levels = mean(both)
     return {
         tw: (float(of["string"]), float(of["linear"])) for tw, of in levels.iterrows() if of["string"] > of["linear"]
     }

@@ -17,7 +17,7 @@ from efcnbook.figures import weight_plots
 from efcnbook.figures.figure_export import DataFigure, Source
 from efcnbook.statistics import evidence, path_profiles, provenance
 from efcnbook.statistics.evidence import Evidence
-from efcnbook.statistics.intervals import interval
+from efcnbook.statistics.intervals import interval, signed
 from efcnbook.statistics.tables import best, by_time, final, first, in_words, mean, minus, of_kind, tidy
 from efcnlab.config import study_rates
 from efcnlab.config.studies import PRESETS, Study
@@ -31,6 +31,7 @@ from efcnlib.errors import UserError
 PUBLISHED = "vanilla-cifar10-sgd-published"
 PAPER_SIZE = ("vanilla-cifar10-sgd", "vanilla-cifar10-adam", "alexnet-cifar100-sgd")
 NOT_YET = "not recorded yet"
+MOMENTS = (0, 13, 115), (0, 11, 78)  # relax times and epochs of the supplement's Figure 5
 POINTS = {"scale": 100, "digits": 1, "unit": "points"}
 
 
@@ -159,7 +160,11 @@ def findings(one: Evidence) -> list[str]:
         f"Minus its own just after the embedding: {facts['improved']}.",
         f"Minus the CNN's best: {facts['over_cnn']}.",
     ]
-    return sentences + ([f"Minus the standard FCN's best: {facts['over_fcn']}."] if one.has("fcn") else [])
+    if one.has("fcn"):
+        sentences.append(f"Minus the standard FCN's best: {facts['over_fcn']}.")
+    if one.diverged:
+        sentences.append(f"The eFCN of $t_w$ = {_listed(one.diverged)} diverged and is left out.")
+    return sentences
 
 
 def joint_table(of: Sequence[Evidence], kinds: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
@@ -174,18 +179,24 @@ def filters(one: Evidence, times: Sequence[int], epochs: Sequence[int], root: st
 
     Where a study lacks one of ``times``, or of ``epochs``, its own first, middle and last are taken.
     """
-    store, seed = Store(root or default_root(), recorded_folders()), one.seeds[0]
-    efcn = of_kind(one.runs, "efcn")
-    times = _some(sorted(set(efcn["tw"][efcn["seed"] == seed])), times)
-    records = {tw: store.get(key_of(one.study.relaxed("efcn", tw, seed))) for tw in times}
-    measured = records[times[0]].history["epoch"]
-    epochs = _some(measured, epochs)
+    store = Store(root or default_root(), recorded_folders())
+    times, epochs, measured = _shown_moments(one, times, epochs)
+    records = {tw: store.get(key_of(one.study.relaxed("efcn", tw, one.seeds[0]))) for tw in times}
     pictures: list[Tensor] = [notebook.picture(record, "filters")[:, 0] for record in records.values()]
     grid = [[picture[measured.index(epoch)] for epoch in epochs] for picture in pictures]
     first = next(step.geometry for step in notebook.layers(one.study) if step.geometry)
     dead = weight_plots.dead_block(first)[0].view(grid[0][0].shape)
     columns = [f"after {epoch} epochs" if epoch else "just after embedding" for epoch in epochs]
     return grid, dead, [f"$t_w$ = {tw}" for tw in times], columns
+
+
+def _shown_moments(one: Evidence, times: Sequence[int], epochs: Sequence[int]) -> tuple[list[int], ...]:
+    """The relax times and epochs that Figure 5 shows of the first seed's eFCNs, and all epochs that were measured."""
+    efcn = of_kind(one.runs, "efcn")
+    efcn = efcn[efcn["seed"] == one.seeds[0]]
+    times = _some(sorted(set(efcn["tw"])), times)
+    measured = efcn["epoch"][efcn["tw"] == times[0]].tolist()
+    return times, _some(measured, epochs), measured
 
 
 def _some(there: Sequence[int], wanted: Sequence[int]) -> list[int]:
@@ -195,11 +206,11 @@ def _some(there: Sequence[int], wanted: Sequence[int]) -> list[int]:
 
 
 class Facts(dict):
-    """What tables and sentences say of a study, by the names in `FACTS`, computed when it is asked for."""
+    """What tables and sentences say of a study, by the names in `FACTS`; what diverged is left out of the numbers."""
 
     def __init__(self, one: Evidence):
         super().__init__()
-        self.one = one
+        self.one = one.stable()
 
     def __missing__(self, name: str) -> str:
         return FACTS[name](self.one) or NOT_YET
@@ -211,8 +222,7 @@ def _fcn(one: Evidence) -> str:
 
 
 def _fcn_delta(one: Evidence) -> str:
-    stable = one.stable()
-    return f"{100 * final(stable.runs, 'fcn', 'delta').mean():.1f} %" if stable.has("fcn") else ""
+    return f"{100 * final(one.runs, 'fcn', 'delta').mean():.1f} %" if one.has("fcn") else ""
 
 
 def _over(one: Evidence, other: pd.Series) -> str:
@@ -222,7 +232,7 @@ def _over(one: Evidence, other: pd.Series) -> str:
 
 
 def _final(one: Evidence, name: str) -> str:
-    return _by_time(100 * mean(final(one.runs, "efcn", name)), "{:.1f} %")
+    return _by_time(mean(final(one.runs, "efcn", name)).map(lambda value: f"{100 * value:.1f} %"))
 
 
 def _path_times(one: Evidence) -> str:
@@ -230,14 +240,15 @@ def _path_times(one: Evidence) -> str:
     return "; ".join(f"{method} at {', '.join(map(str, sorted(of)))}" for method, of in times.items())
 
 
-def _of_paths(one: Evidence, name: str, words: str, factor: float, methods: Sequence[str]) -> str:
+def _of_paths(one: Evidence, name: str, digits: int, unit: str, factor: float, methods: Sequence[str]) -> str:
     found = path_profiles.profiles(one.paths)
     of = {method: factor * mean(found.loc[method, name]) for method in methods if method in found.index}
-    return "; ".join(f"{method}: {_by_time(values, words)}" for method, values in of.items())
+    words = {method: values.map(lambda value: f"{signed(value, digits)} {unit}") for method, values in of.items()}
+    return "; ".join(f"{method}: {_by_time(values)}" for method, values in words.items())
 
 
-def _by_time(values: pd.Series, words: str) -> str:
-    return ", ".join(f"{words.format(value)} ($t_w$ = {tw})" for tw, value in values.items())
+def _by_time(words: pd.Series) -> str:
+    return ", ".join(f"{value} ($t_w$ = {tw})" for tw, value in words.items())
 
 
 def _listed(values: Sequence[int]) -> str:
@@ -253,16 +264,14 @@ FACTS = {
     "over_control": lambda one: _over(one, final(one.runs, "control")),
     "deltas": lambda one: _final(one, "delta"),
     "fcn_delta": _fcn_delta,
-    "filter_times": lambda one: f"$t_w$ = {_listed(_some(one.times, (0, 13, 115)))}",
-    "filter_epochs": lambda one: (
-        f"after {_listed(_some(sorted(set(of_kind(one.runs, 'efcn')['epoch'])), (0, 11, 78)))} epochs"
-    ),
+    "filter_times": lambda one: f"$t_w$ = {_listed(_shown_moments(one, *MOMENTS)[0])}",
+    "filter_epochs": lambda one: f"after {_listed(_shown_moments(one, *MOMENTS)[1])} epochs",
     "masked": lambda one: (
         f"local alone {_final(one, 'accuracy_local')}; off-local alone {_final(one, 'accuracy_off_local')}"
     ),
     "path_times": _path_times,
     "path_methods": lambda one: ", ".join(one.paths["method"].unique()),
-    "barriers": lambda one: _of_paths(one, "barrier", "{:+.2f} nats", 1, ("linear", "string")),
-    "gains": lambda one: _of_paths(one, "gain", "{:+.1f} points", 100, ("linear", "string")),
-    "output_gain": lambda one: _of_paths(one, "gain", "{:+.1f} points", 100, ("output",)),
+    "barriers": lambda one: _of_paths(one, "barrier", 2, "nats", 1, ("linear", "string")),
+    "gains": lambda one: _of_paths(one, "gain", 1, "points", 100, ("linear", "string")),
+    "output_gain": lambda one: _of_paths(one, "gain", 1, "points", 100, ("output",)),
 }

@@ -1,4 +1,4 @@
-"""What a sweep over sizes shows, in sentences computed from the numbers. Markdown; errors as in `verdicts`.
+"""What a sweep over sizes shows, in sentences computed from the numbers. Markdown; errors as in `accuracy_findings`.
 
 Over several seeds accuracies are means. All are measured on the same test images, so that the binomial error of a mean
 is taken to be that of one accuracy. It does not cover chance between seeds, whose range is told beside it.

@@ -45,14 +45,17 @@ class Interval:
 
     def text(self, scale: float = 1.0, digits: int = 2, unit: str = "") -> str:
         """As in "+1.20 [+0.40, +2.00] points"; without an interval "+1.20 points (one seed)", or "(2 seeds alike)"."""
-        mean, low, high = (
-            f"{scale * value:+.{digits}f}".replace("-", "−") for value in (self.mean, self.low, self.high)
-        )
+        mean, low, high = (signed(scale * value, digits) for value in (self.mean, self.low, self.high))
         unit = unit and f" {unit}"
         raised = f" ({100 * self.level:.1f} % interval)" if self.level != LEVEL else ""
         if not isfinite(self.low):
             return f"{mean}{unit} ({'one seed' if self.n == 1 else f'{self.n} seeds alike'})"
         return f"{mean} [{low}, {high}]{unit}{raised}"
+
+
+def signed(value: float, digits: int) -> str:
+    """As in "+1.20" or "−0.40", the minus as long as the plus."""
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 @dataclass(frozen=True)

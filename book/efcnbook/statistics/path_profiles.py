@@ -82,9 +82,9 @@ def _profile(path: pd.DataFrame) -> dict[str, float]:
     found = {}
     if "train_loss" in path:
         loss, alpha = path["train_loss"], path["alpha"]
-        found["barrier"] = inner["train_loss"].max() - max(loss[start], loss[end])
-        found["above_chord"] = (loss - (1 - alpha) * loss[start] - alpha * loss[end])[inner.index].max()
-        found["level"] = inner["train_loss"].mean()
+        found["barrier"] = inner["train_loss"].max(skipna=False) - max(loss[start], loss[end])
+        found["above_chord"] = (loss - (1 - alpha) * loss[start] - alpha * loss[end])[inner.index].max(skipna=False)
+        found["level"] = inner["train_loss"].mean(skipna=False)
     if "held_accuracy" in path:
         chosen, reported = inner["held_accuracy"].idxmax(), path["report_accuracy"]
         accuracy, ends = reported[chosen], max(reported[start], reported[end])

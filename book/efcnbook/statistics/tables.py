@@ -15,7 +15,7 @@ from efcnlab.run.study_results import History, StudyResults
 from efcnlib.errors import enumerated
 
 KEYS = ["kind", "tw", "seed"]
-WENT_ON = "went_on"  # the CNN as it went on by itself, a control where the eFCN is trained otherwise
+WENT_ON = "went_on"  # the uninterrupted CNN, a control where the eFCN is trained otherwise
 RELAXED = ("efcn", *CONTROLS, WENT_ON)  # kinds that have a relax time
 
 
@@ -110,7 +110,7 @@ def best(runs: pd.DataFrame, kind: str, name: str = "test_accuracy") -> pd.Serie
 
 
 def minus(one: pd.Series, other: pd.Series) -> pd.Series:
-    """Differences within each seed, and at each relax time; where one of both lacks, there is none.
+    """Differences within each seed, and at each relax time; where one of both lacks, or diverged, there is none.
 
     >>> from efcnbook.statistics.tables import final, minus, tidy
     >>> ends = {("efcn", 5, 0): 0.75, ("efcn", 5, 1): 0.5, ("cnn", None, 0): 0.25}
@@ -155,8 +155,8 @@ def extent(groups: pd.api.typing.SeriesGroupBy) -> pd.DataFrame:
     return pd.DataFrame({name: getattr(groups, name)(skipna=False) for name in ("mean", "min", "max")})
 
 
-def mean(values: pd.Series) -> pd.Series:
-    """Of one value for each seed, the mean at each relax time."""
+def mean(values: pd.Series | pd.DataFrame) -> pd.Series | pd.DataFrame:
+    """Of one value, or row, for each seed, the mean at each relax time; NaN where one of the seeds has NaN."""
     return values.groupby("tw").mean(skipna=False)
 
 
@@ -245,11 +245,11 @@ def spread(drawn: str, numbers: Sequence[int]) -> str:
 
     >>> from efcnbook.statistics.tables import spread
     >>> spread("Bars", [3, 3]), spread("Bars", [1])
-    (' Bars: from the least to the most of 3 seeds, whose means are drawn.', '')
+    (' Lines: mean of 3 seeds; bars: minimum to maximum.', '')
     """
     if max(numbers) == 1:
         return ""
-    return f" {drawn}: from the least to the most of {counted(numbers)}, whose means are drawn."
+    return f" Lines: mean of {counted(numbers)}; {drawn.lower()}: minimum to maximum."
 
 
 def in_words(seeds: Sequence[int]) -> str:
