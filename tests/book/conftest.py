@@ -2,6 +2,9 @@
 
 import pytest
 
+import claimed
+from efcnbook.claims import claim_verdicts
+from efcnbook.statistics import evidence
 from efcnlab.config import studies
 from efcnlab.run import study_runner
 from efcnlab.store.export import export_study
@@ -19,3 +22,15 @@ def root(shared, tmp_path_factory):
     with results as mount, pytest.MonkeyPatch.context() as patch:
         patch.setenv("EFCN_RESULTS", str(mount))
         yield str(folder / "mine")
+
+
+@pytest.fixture(scope="session")
+def claimed_store(shared):
+    """A run store with the study whose claims are tested."""
+    return study_runner.run_study(claimed.STUDY, shared, progress=False, threads=1).store
+
+
+@pytest.fixture(scope="session")
+def found(claimed_store):
+    """What the claims find in that study."""
+    return claim_verdicts.findings(evidence.gather(claimed.STUDY, claimed_store))

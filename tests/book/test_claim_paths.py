@@ -7,29 +7,18 @@ import pandas as pd
 import pytest
 
 from claimed import CONTROLS, STUDY, of, raw, words
-from efcnbook.claims import claim_paths, claim_verdicts, controls
+from efcnbook.claims import claim_paths, controls
 from efcnbook.statistics import evidence, intervals
 from efcnbook.statistics.intervals import UNDECIDED
-from efcnlab.run import study_runner
-
-
-@pytest.fixture(scope="module")
-def store(shared):
-    return study_runner.run_study(STUDY, shared, progress=False, threads=1).store
-
-
-@pytest.fixture(scope="module")
-def found(store):
-    return claim_verdicts.findings(evidence.gather(STUDY, store))
 
 
 @pytest.mark.parametrize("method", ["linear", "string"])
-def test_paths_are_those_of_the_records(store, found, method):
+def test_paths_are_those_of_the_records(claimed_store, found, method):
     part = ("linear", "string").index(method)
 
     def paths(tw, which=method):
         runs = [STUDY.path(which, tw, s) for s in STUDY.seeds]
-        return [{n: raw(store, r, n) for n in ("train_loss", "held_accuracy", "report_accuracy")} for r in runs]
+        return [{n: raw(claimed_store, r, n) for n in ("train_loss", "held_accuracy", "report_accuracy")} for r in runs]
 
     def gain(path, of=""):
         chosen = 1 + int(np.argmax(path[f"{of}held_accuracy"][1:-1]))
@@ -60,28 +49,31 @@ def test_paths_are_those_of_the_records(store, found, method):
     for said, tw in zip(own[part].each, (0, 20), strict=True):
         runs = [STUDY.path("output", tw, s) for s in STUDY.seeds]
         outputs = [
-            {n: raw(store, r, n) for n in ("probability_held_accuracy", "probability_report_accuracy")} for r in runs
+            {n: raw(claimed_store, r, n) for n in ("probability_held_accuracy", "probability_report_accuracy")}
+            for r in runs
         ]
         pairs = zip(outputs, gains[tw], strict=True)
         assert said.endswith(f"; of probabilities {words([gain(o, 'probability_') - g for o, g in pairs])}")
 
 
-def test_a_single_relax_time_with_paths_is_not_asked_for_a_barrier_and_for_none(store):
-    gathered = evidence.gather(STUDY, store)
+def test_a_single_relax_time_with_paths_is_not_asked_for_a_barrier_and_for_none(claimed_store):
+    gathered = evidence.gather(STUDY, claimed_store)
     early = gathered.paths[gathered.paths["tw"] == 0]
     found = [finding for finding in claim_paths.paths(evidence.replace(gathered, paths=early)) if finding.claim == 9]
     assert [finding.statistic.split(":")[0] for finding in found] == ["linear", "string"]
 
 
-def test_the_best_points_are_compared_with_the_cnns_end_trained_on(store, found):
+def test_the_best_points_are_compared_with_the_cnns_end_trained_on(claimed_store, found):
     ours = [finding for finding in found if finding.claim == 10 and finding.ours]
     assert [finding.statistic.split(":")[0] for finding in ours] == ["linear", "string"]
     for finding in ours:
         method = finding.statistic.split(":")[0]
         wanted = {kind: {0: [], 20: []} for kind in CONTROLS}
         for kind, tw, s in product(CONTROLS, (0, 20), STUDY.seeds):
-            held, test = (raw(store, STUDY.path(method, tw, s), f"{name}_accuracy") for name in ("held", "test"))
-            end = raw(store, STUDY.relaxed(kind, STUDY.epochs, s), "test_accuracy")[-1]
+            held, test = (
+                raw(claimed_store, STUDY.path(method, tw, s), f"{name}_accuracy") for name in ("held", "test")
+            )
+            end = raw(claimed_store, STUDY.relaxed(kind, STUDY.epochs, s), "test_accuracy")[-1]
             wanted[kind][tw].append(test[1 + int(np.argmax(held[1:-1]))] - end)
         lines = {
             tw: ", ".join(f"{controls.NAMES[kind]} {words(wanted[kind][tw])}" for kind in CONTROLS) for tw in (0, 20)
@@ -92,8 +84,8 @@ def test_the_best_points_are_compared_with_the_cnns_end_trained_on(store, found)
         assert finding.value.endswith(f" at tw = {judged.tw} against {controls.NAMES[judged.rival]}")
 
 
-def test_a_string_above_its_line_decides_nothing(store):
-    gathered = evidence.gather(STUDY, store)
+def test_a_string_above_its_line_decides_nothing(claimed_store):
+    gathered = evidence.gather(STUDY, claimed_store)
     others = gathered.paths[gathered.paths["method"] != "string"]
     string = gathered.paths[gathered.paths["method"] == "linear"].assign(method="string")
     string["train_loss"] += 50.0 * (string["tw"] == 20)

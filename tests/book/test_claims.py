@@ -14,27 +14,17 @@ from efcnbook.claims import claim_accuracy, claim_statistics, claim_verdicts, co
 from efcnbook.statistics import evidence, intervals, tables
 from efcnbook.statistics.intervals import FAILS, HOLDS, UNDECIDED
 from efcnlab.config import studies
-from efcnlab.run import coverage, run_networks, study_runner
+from efcnlab.run import coverage, run_networks
 from efcnlab.store import export
 from efcnlab.store.run_store import Result, Store, key_of
 from efcnlib import embedding, networks
 from efcnlib.errors import UserError
 
 
-@pytest.fixture(scope="module")
-def store(shared):
-    return study_runner.run_study(STUDY, shared, progress=False, threads=1).store
-
-
-@pytest.fixture(scope="module")
-def found(store):
-    return claim_verdicts.findings(evidence.gather(STUDY, store))
-
-
-def test_where_a_study_was_computed_stands_beside_it(store):
-    row = claim_verdicts.setting(evidence.gather(STUDY, store))
+def test_where_a_study_was_computed_stands_beside_it(claimed_store):
+    row = claim_verdicts.setting(evidence.gather(STUDY, claimed_store))
     assert row[:5] == ["digits", STUDY.title, "0, 1", str(STUDY.epochs), str(STUDY.relax_epochs)]
-    info = store.get(key_of(STUDY.cnn(0))).info
+    info = claimed_store.get(key_of(STUDY.cnn(0))).info
     machine = ", ".join(info["environment"][part] for part in ("cpu", "instructions"))
     assert row[5].startswith(f"computed on cpu ({machine}), {info['date'][:10]}")
     assert f"commit <code>{(info['environment']['commit'] or 'unknown')[:7]}" in row[5]
@@ -62,16 +52,16 @@ def test_the_embedding_is_exact_and_padding_stays(found):
     assert (of(found, 3).verdict, of(found, 3).value) == (HOLDS, "0")
 
 
-def test_performance_is_that_of_the_records(store, found):
+def test_performance_is_that_of_the_records(claimed_store, found):
     last = {
         kind: {
-            tw: [raw(store, STUDY.relaxed(kind, tw, s), "test_accuracy") for s in STUDY.seeds]
+            tw: [raw(claimed_store, STUDY.relaxed(kind, tw, s), "test_accuracy") for s in STUDY.seeds]
             for tw in STUDY.relax_times
         }
         for kind in ("efcn", "control", "lowered", "elcn")
     }
-    cnn = [max(raw(store, STUDY.cnn(s), "test_accuracy")) for s in STUDY.seeds]
-    fcn = [max(raw(store, STUDY.fcn(s), "test_accuracy")) for s in STUDY.seeds]
+    cnn = [max(raw(claimed_store, STUDY.cnn(s), "test_accuracy")) for s in STUDY.seeds]
+    fcn = [max(raw(claimed_store, STUDY.fcn(s), "test_accuracy")) for s in STUDY.seeds]
     improved = {tw: [a[-1] - a[0] for a in of] for tw, of in last["efcn"].items()}
     ahead = {tw: [a[-1] - b for a, b in zip(of, fcn, strict=True)] for tw, of in last["efcn"].items()}
     above = {tw: [max(a[1:]) - b for a, b in zip(of, cnn, strict=True)] for tw, of in last["efcn"].items()}
@@ -84,7 +74,7 @@ def test_performance_is_that_of_the_records(store, found):
         (of(found, 6, 1), unpicked),
     ):
         assert finding.each == tuple(f"tw = {tw}: {words(v)}" for tw, v in values.items())
-    looks = [len(last["efcn"][0][0]) - 1, len(raw(store, STUDY.cnn(0), "test_accuracy"))]
+    looks = [len(last["efcn"][0][0]) - 1, len(raw(claimed_store, STUDY.cnn(0), "test_accuracy"))]
     assert "(of {} measurements after the embedding) minus the CNN's best (of {})".format(*looks) in (
         of(found, 6).statistic
     )
@@ -94,9 +84,12 @@ def test_performance_is_that_of_the_records(store, found):
     )
 
 
-def test_the_efcn_is_compared_with_each_control(store, found):
+def test_the_efcn_is_compared_with_each_control(claimed_store, found):
     ends = {
-        kind: {tw: [raw(store, STUDY.relaxed(kind, tw, s), "test_accuracy")[-1] for s in STUDY.seeds] for tw in (0, 5)}
+        kind: {
+            tw: [raw(claimed_store, STUDY.relaxed(kind, tw, s), "test_accuracy")[-1] for s in STUDY.seeds]
+            for tw in (0, 5)
+        }
         for kind in ("efcn", *CONTROLS)
     }
     for tw, said in zip((0, 5), of(found, 6, 2).each, strict=False):
@@ -104,15 +97,15 @@ def test_the_efcn_is_compared_with_each_control(store, found):
         names = {"control": "control", "lowered": "lowered rate", "elcn": "eLCN"}
         listed = ", ".join(f"{names[kind]} {words(values)}" for kind, values in over.items())
         assert said == f"tw = {tw}, against: {listed}"
-    judged = intervals.against(claim_accuracy.over_controls(evidence.gather(STUDY, store)))
+    judged = intervals.against(claim_accuracy.over_controls(evidence.gather(STUDY, claimed_store)))
     assert of(found, 6, 2).verdict == judged.verdict
     assert of(found, 6, 2).value.endswith(f" at tw = {judged.tw} against {controls.NAMES[judged.rival]}")
 
 
-def test_magnitudes_and_deviation_are_those_of_the_records(store, found):
+def test_magnitudes_and_deviation_are_those_of_the_records(claimed_store, found):
     orders = []
     for one in (STUDY.relaxed("efcn", 20, s) for s in STUDY.seeds):
-        (_, layer), *_ = networks.convolutions(run_networks.final_dense_network(one, store))
+        (_, layer), *_ = networks.convolutions(run_networks.final_dense_network(one, claimed_store))
         local, dead = torch.zeros(8 * 8, 10 * 10, dtype=bool), torch.ones(8 * 8, 10 * 10, dtype=bool)
         for row in range(64):  # a 3 x 3 filter on 8 x 8 pixels, padded by one; MaxPool 3/2 reads 7 x 7 of 8 x 8
             h, w = divmod(row, 8)
@@ -124,22 +117,23 @@ def test_magnitudes_and_deviation_are_those_of_the_records(store, found):
         assert not weights[:, ~local & dead].any()
         orders.append(float(torch.log10(rms[0] / rms[1])))
     assert of(found, 2).value == f"{words(orders, 1, unit='orders of magnitude')}"
-    fcn = [raw(store, STUDY.fcn(s), "delta")[-1] for s in STUDY.seeds]
+    fcn = [raw(claimed_store, STUDY.fcn(s), "delta")[-1] for s in STUDY.seeds]
     low, high = stats.t.interval(0.95, len(fcn) - 1, np.mean(fcn), stats.sem(fcn))
     assert of(found, 7).value == f"{100 * np.mean(fcn):+.1f} [{100 * max(low, 0):+.1f}, {100 * min(high, 1):+.1f}] %"
-    start = [raw(store, STUDY.fcn(s), "delta")[0] for s in STUDY.seeds]
+    start = [raw(claimed_store, STUDY.fcn(s), "delta")[0] for s in STUDY.seeds]
     assert of(found, 7).each == (f"at its random start: {words(start, 100, 1, unit='%')}",)
     rho = [
         stats.spearmanr(
-            STUDY.relax_times, [raw(store, STUDY.relaxed("efcn", tw, s), "delta")[-1] for tw in STUDY.relax_times]
+            STUDY.relax_times,
+            [raw(claimed_store, STUDY.relaxed("efcn", tw, s), "delta")[-1] for tw in STUDY.relax_times],
         ).statistic
         for s in STUDY.seeds
     ]
     assert f"Spearman's rank correlation of δ with tw: {np.mean(rho):+.2f}".replace("-", "−") in of(found, 7, 1).each[3]
     lost = {
         tw: [
-            raw(store, STUDY.relaxed("efcn", tw, s), "test_accuracy")[-1]
-            - raw(store, STUDY.relaxed("efcn", tw, s), "accuracy_local")[-1]
+            raw(claimed_store, STUDY.relaxed("efcn", tw, s), "test_accuracy")[-1]
+            - raw(claimed_store, STUDY.relaxed("efcn", tw, s), "accuracy_local")[-1]
             for s in STUDY.seeds
         ]
         for tw in STUDY.relax_times
@@ -148,19 +142,19 @@ def test_magnitudes_and_deviation_are_those_of_the_records(store, found):
         assert said.startswith(f"tw = {tw}: {100 * np.mean(values):+.2f}".replace("-", "−"))
 
 
-def test_seeds_that_are_not_complete_are_left_out(store, tmp_path):
+def test_seeds_that_are_not_complete_are_left_out(claimed_store, tmp_path):
     more = STUDY.model_copy(update={"seeds": (0, 1, 2)})
-    assert coverage.complete_seeds(more, evidence.present(more, store)) == (0, 1)
-    assert evidence.gather(more, store).seeds == (0, 1)
+    assert coverage.complete_seeds(more, evidence.present(more, claimed_store)) == (0, 1)
+    assert evidence.gather(more, claimed_store).seeds == (0, 1)
     with pytest.raises(UserError, match=r"^study digits has no seed with anything to show, .*efcn run digits$"):
         evidence.gather(STUDY, Store(tmp_path))
 
 
-def test_a_study_that_is_still_being_recorded_is_no_evidence_unless_it_is_named(store, tmp_path, monkeypatch):
+def test_a_study_that_is_still_being_recorded_is_no_evidence_unless_it_is_named(claimed_store, tmp_path, monkeypatch):
     begun = studies.load("digits", name="begun", batch=60)  # which shares no run with the other
     store_of_begun = Store(tmp_path / "runs")
     store_of_begun.ensure(begun.cnn(0), lambda attempt: Result({"test_accuracy": [0.5]}, info=INFO))
-    for study, there in ((STUDY, store), (begun, store_of_begun)):
+    for study, there in ((STUDY, claimed_store), (begun, store_of_begun)):
         export.export_study(study, there, tmp_path / "results", f"efcn run {study.name}", partial=True)
     monkeypatch.setenv("EFCN_RESULTS", str(tmp_path / "results"))
     monkeypatch.setitem(studies.PRESETS, "begun", begun)
@@ -186,19 +180,19 @@ def test_claim_12_needs_its_studies(found):
     assert adam.title in first.statistic
 
 
-def test_where_the_rate_changes_the_cnn_at_its_own_is_a_control_too(store):
-    gathered = evidence.gather(STUDY, store)
+def test_where_the_rate_changes_the_cnn_at_its_own_is_a_control_too(claimed_store):
+    gathered = evidence.gather(STUDY, claimed_store)
     slower = STUDY.model_copy(update={"relax_optimiser": replace(STUDY.optimiser, lr=0.001)})
     is_control = gathered.runs["kind"].isin(CONTROLS)
     worse = gathered.runs.assign(test_accuracy=gathered.runs["test_accuracy"].mask(is_control, 0.0))
     changed = evidence.replace(gathered, study=slower, runs=worse)
-    epochs = raw(store, STUDY.cnn(0), "epoch")
+    epochs = raw(claimed_store, STUDY.cnn(0), "epoch")
     wanted = []
     for tw in STUDY.relax_times:
         later = [i for i, epoch in enumerate(epochs) if epoch >= tw + STUDY.relax_epochs]
         i = min([*later, len(epochs) - 1])
         cnn, efcn = (
-            [raw(store, run, "test_accuracy") for run in runs]
+            [raw(claimed_store, run, "test_accuracy") for run in runs]
             for runs in zip(*((STUDY.cnn(s), STUDY.relaxed("efcn", tw, s)) for s in STUDY.seeds), strict=True)
         )
         wanted.append(f"tw = {tw}: {words([e[-1] - c[i] for c, e in zip(cnn, efcn, strict=True)])}")
@@ -243,16 +237,16 @@ def ending(gathered, kind, tw=None, **columns):
     return evidence.replace(gathered, runs=pd.concat([gathered.runs[~of], with_last(gathered.runs[of], **columns)]))
 
 
-def test_what_diverged_is_named_where_it_is_left_out(store):
-    gathered = evidence.gather(STUDY, store)
+def test_what_diverged_is_named_where_it_is_left_out(claimed_store):
+    gathered = evidence.gather(STUDY, claimed_store)
     found = claim_verdicts.findings(ending(gathered, "efcn", 20, train_loss=float("nan")))
     for finding in (of(found, 2), of(found, 7, 1), of(found, 8)):
         assert "(without 20, where an eFCN diverged)" in finding.statistic
     assert "tw = 5 (without" in of(found, 2).statistic
 
 
-def test_delta_is_never_above_one_and_equal_ranks_are_said_as_they_are(store):
-    gathered = evidence.gather(STUDY, store)
+def test_delta_is_never_above_one_and_equal_ranks_are_said_as_they_are(claimed_store):
+    gathered = evidence.gather(STUDY, claimed_store)
     wide = ending(gathered, "fcn", delta=gathered.runs["seed"].map({0: 0.99, 1: 0.90}))
     assert claim_statistics.deviation(wide).value.endswith(", +100.0] %")
     tw = gathered.runs["tw"].astype(float)
@@ -266,13 +260,13 @@ def test_delta_is_never_above_one_and_equal_ranks_are_said_as_they_are(store):
     )
 
 
-def test_how_many_standard_deviations_tell_a_mean_from_a_bound(store):
+def test_how_many_standard_deviations_tell_a_mean_from_a_bound(claimed_store):
     values = [0.0, 1.0]
     low, high = stats.t.interval(0.95, 1, 0.5, stats.sem(values))
     away = (high - low) / 2 / np.std(values, ddof=1)
     low, high = stats.t.interval(1 - 0.05 / len(STUDY.relax_times), 1, 0.5, stats.sem(values))
     raised = (high - low) / 2 / np.std(values, ddof=1)
-    said = claim_verdicts.power([evidence.gather(STUDY, store)])
+    said = claim_verdicts.power([evidence.gather(STUDY, claimed_store)])
     assert f"with 2 seeds, {away:.1f} ({raised:.1f} where raised)." in said
     assert f"raised for {len(STUDY.relax_times)} relax times" in said
 
@@ -285,8 +279,8 @@ def test_moments_that_start_anew_make_the_cnn_a_control_too():
     assert not STUDY.restarts_optimiser
 
 
-def test_that_an_efcn_has_learnt_nothing_is_a_headline(store):
-    gathered, last = evidence.gather(STUDY, store), STUDY.relax_times[-1]
+def test_that_an_efcn_has_learnt_nothing_is_a_headline(claimed_store):
+    gathered, last = evidence.gather(STUDY, claimed_store), STUDY.relax_times[-1]
 
     learnt = ending(gathered, "efcn", train_loss=1.0)
     assert not [line for line in claim_verdicts.headlines([], learnt) if "began" in line]
