@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +19,8 @@ from efcnlib.kernels.precision import matmul_precision
 from efcnlib.resumable import Pause, Resumable, ResumeState
 from efcnlib.training.loop import train
 from efcnlib.training.optimisers import strip_prefix
+
+CORRECT = "test_correct"  # which test images the trained network classifies correctly, a bit each, eight in a byte
 
 
 def compute_training(run: Training, context: RunContext, state: ResumeState | None) -> Resumable[Result]:
@@ -61,10 +64,13 @@ def compute_training(run: Training, context: RunContext, state: ResumeState | No
         yield Pause((epoch + 1) / (run.epochs + 1), partial(_paused, epoch, history, trainer, weights, pictures))
     if run.kind != "cnn":
         weights = _state(network)
-    arrays = {}
+    with matmul_precision(run.precision, context.device):
+        precision = run.precision if how.own_precision else "float32"
+        correct = metrics.classified_correctly(network, test_split, precision)
+    arrays = {CORRECT: torch.from_numpy(np.packbits(correct.cpu().numpy()))}
     if is_dense:
         block = embedding.block(networks.convolutions(network)[0][1])
-        arrays = {name: torch.stack(frames) for name, frames in pictures.items()}
+        arrays |= {name: torch.stack(frames) for name, frames in pictures.items()}
         arrays["block"] = block.flatten(2).flatten(0, 1).half().cpu()
     return Result(history, arrays, weights)
 

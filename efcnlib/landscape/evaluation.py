@@ -12,7 +12,7 @@ from efcnlib.errors import UserError
 from efcnlib.kernels.precision import matmul_precision
 from efcnlib.landscape.curves import Curve
 from efcnlib.landscape.trained_curves import mixture
-from efcnlib.metrics import evaluation_batch, loss_and_correct
+from efcnlib.metrics.accuracy import evaluation_batch, loss_and_correct
 from efcnlib.networks import DROPOUT, DenseConv
 from efcnlib.resumable import Pause, Resumable, ResumeState
 

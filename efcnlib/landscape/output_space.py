@@ -10,7 +10,7 @@ from efcnlib.data.images import Split
 from efcnlib.landscape.curves import alphas
 from efcnlib.landscape.evaluation import mean_scores, summed_scores
 from efcnlib.landscape.points import Weights
-from efcnlib.metrics import loss_and_correct
+from efcnlib.metrics.accuracy import loss_and_correct
 from efcnlib.resumable import Resumable, ResumeState
 
 

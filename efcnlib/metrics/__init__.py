@@ -1,6 +1,6 @@
 """What is measured of a network: loss and accuracy, the distance to the CNNs, a row of a training's history."""
 
-from efcnlib.metrics.accuracy import EVALUATION_BATCH, evaluate, evaluation_batch, loss_and_correct
+from efcnlib.metrics.accuracy import EVALUATION_BATCH, classified_correctly, evaluate, evaluation_batch
 from efcnlib.metrics.distance import Deviation, delta, deviation, masked_weights, sharing
 from efcnlib.metrics.history import HEATMAP_CELLS, history_row, rms_heatmap, weight_pictures
 
@@ -8,12 +8,12 @@ __all__ = [
     "EVALUATION_BATCH",
     "HEATMAP_CELLS",
     "Deviation",
+    "classified_correctly",
     "delta",
     "deviation",
     "evaluate",
     "evaluation_batch",
     "history_row",
-    "loss_and_correct",
     "masked_weights",
     "rms_heatmap",
     "sharing",

@@ -1,5 +1,7 @@
 """Loss and accuracy of a network over a split of images. Results stay on the device."""
 
+from collections.abc import Iterator, Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,9 +34,24 @@ def evaluate(
     >>> evaluate(torch.nn.Identity(), split)  # two of three images are right
     tensor([0.4499, 0.6667], dtype=torch.float64)
     """
+    total = torch.zeros(2, dtype=torch.float64, device=split.y.device)
+    for logits, y in _logits(network, split, weights, precision):
+        total += loss_and_correct(logits, y)
+    return total / len(split)
+
+
+@torch.no_grad()
+def classified_correctly(network: nn.Module, split: Split, precision: str = "float32") -> Tensor:
+    """Which images of a split a network classifies correctly, bool [n]; arguments as for `evaluate`."""
+    return torch.cat([logits.argmax(1) == y for logits, y in _logits(network, split, None, precision)])
+
+
+def _logits(
+    network: nn.Module, split: Split, weights: Mapping[str, Tensor] | None, precision: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits and labels of a split, batch by batch."""
     training = network.training
     network.eval()
-    total = torch.zeros(2, dtype=torch.float64, device=split.y.device)
     reduced = precision == "bf16"
     size = evaluation_batch(precision)
     channels_last = reduced and any(isinstance(layer, nn.Conv2d) for layer in network.modules())
@@ -45,9 +62,8 @@ def evaluate(
             if channels_last:
                 x = x.contiguous(memory_format=torch.channels_last)
             logits = functional_call(network, weights, x) if weights else network(x)
-            total += loss_and_correct(logits.float() if reduced else logits, y)
+            yield (logits.float() if reduced else logits), y
     network.train(training)
-    return total / len(split)
 
 
 def evaluation_batch(precision: str) -> int:

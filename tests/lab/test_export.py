@@ -68,14 +68,14 @@ def test_large_pictures_are_kept_of_the_first_seed_alone_and_numbers_of_all(tmp_
         shown = run.seed == 0 and run.network == study.network
         is_last = shown and (run.kind, run.tw) == ("efcn", study.relax_times[-1])
         pictures = {"filters", "heat"} if dense and shown else set()
-        assert set(record.arrays) == pictures | ({"block"} if is_last else set())
+        assert set(record.arrays) == {"test_correct"} | pictures | ({"block"} if is_last else set())
         assert record.info.get("left_out", []) == sorted(
             {"filters", "heat", "block"} - set(record.arrays) if dense else []
         )
     assert recompute.compare_run(study.fcn(1), Store(folder), store).description == "the same bytes"
     monkeypatch.setattr(export, "LARGE", 10**9)
     whole = export.export_study(study, store, tmp_path / "whole", "efcn run digits")
-    assert Store(whole).get(key_of(study.fcn(1))).arrays.keys() == {"filters", "heat", "block"}
+    assert Store(whole).get(key_of(study.fcn(1))).arrays.keys() == {"test_correct", "filters", "heat", "block"}
 
 
 def test_an_export_again_replaces_the_first_as_a_whole(done, recorded):

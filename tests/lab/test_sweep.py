@@ -1,9 +1,10 @@
 """A whole small study, driven as a user drives it."""
 
+import numpy as np
 import pytest
 import torch
 
-from efcnlab.config.studies import runs
+from efcnlab.config.studies import Training, runs
 from efcnlab.run import schedule, study_runner
 from efcnlab.store.cnn_checkpoints import cnn_weights
 from efcnlab.store.run_store import Store, key_of
@@ -23,6 +24,17 @@ def test_every_run_is_there_and_nothing_is_computed_twice(results, monkeypatch):
     assert all(state.bytes > 0 for state in states)
     monkeypatch.setattr(study_runner, "compute_run", lambda *_: pytest.fail("computed again"))
     study_runner.run_study(results.study, results.store, progress=False)
+
+
+def test_which_test_images_are_classified_correctly_is_kept_of_every_training(results):
+    images, different = results.study.data.test_images, set()
+    for run in runs(results.study):
+        if isinstance(run, Training):
+            record = results.store.get(key_of(run))
+            correct = np.unpackbits(record.arrays["test_correct"].numpy(), count=images)
+            assert correct.mean() == pytest.approx(record.history["test_accuracy"][-1], abs=1e-12)
+            different.add(correct.tobytes())
+    assert len(different) > 1
 
 
 def test_an_efcn_starts_exactly_where_its_cnn_was(results):
