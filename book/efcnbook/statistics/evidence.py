@@ -1,7 +1,10 @@
 """What is recorded of a study over its seeds, gathered for the claims as tables of trainings and of paths."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
+import numpy as np
 import pandas as pd
 
 from efcnbook.statistics import path_profiles, provenance, tables
@@ -32,6 +35,7 @@ class Evidence:
     origins: tuple[Origin, ...]
     coverage: tuple[SeedCoverage, ...] = ()  # of every seed of the whole study
     lost_fcn: tuple[int, ...] = ()  # the seeds whose standard FCN `stable` left out
+    correct: Mapping[tuple[str, int | None, int], np.ndarray] = MappingProxyType({})  # see `tables.correct_answers`
 
     @property
     def times(self) -> list[int]:
@@ -87,7 +91,8 @@ def gather(study: Study, store: Store) -> Evidence:
     runs, paths, seeds = tables.trainings(shown), path_profiles.of_results(shown), tuple(one.seed for one in shown)
     cut = {"relax_times": tuple(tables.times(runs)), "path_times": tuple(sorted(set(paths["tw"])))}
     origins = tuple(provenance.of(study, seeds, there.get))
-    return Evidence(study.model_copy(update=cut), seeds, runs, paths, origins, covered)
+    correct = tables.correct_answers(shown)
+    return Evidence(study.model_copy(update=cut), seeds, runs, paths, origins, covered, correct=correct)
 
 
 def several(names: str, root: str | None = None) -> list[Evidence]:

@@ -12,6 +12,8 @@ import pandas as pd
 
 from efcnlab.config.runs import CONTROLS
 from efcnlab.run.study_results import History, StudyResults
+from efcnlab.run.training_run import CORRECT
+from efcnlab.store.run_store import Record
 from efcnlib.errors import enumerated
 
 KEYS = ["kind", "tw", "seed"]
@@ -55,7 +57,22 @@ def trainings(results: Iterable[StudyResults]) -> pd.DataFrame:
     >>> runs.groupby("kind")["epoch"].agg(list).to_dict()
     {'cnn': [0, 1], 'control': [0, 1], 'efcn': [0, 1], 'fcn': [0, 1]}
     """
-    histories = {}
+    return tidy({run: record.history for run, record in _records(results).items()})
+
+
+def correct_answers(results: Iterable[StudyResults]) -> dict[tuple[str, int | None, int], np.ndarray]:
+    """Which test images each trained network classifies correctly, bool [images], by kind, relax time and seed.
+
+    Trainings from before this was recorded are left out.
+    """
+    results = list(results)
+    images = results[0].study.data.test_images if results else 0
+    packed = {run: record.arrays.get(CORRECT) for run, record in _records(results).items()}
+    return {run: np.unpackbits(of.numpy(), count=images).astype(bool) for run, of in packed.items() if of is not None}
+
+
+def _records(results: Iterable[StudyResults]) -> dict[tuple[str, int | None, int], Record]:
+    found = {}
     for one in results:
         seed, study = one.seed, one.study
         records = {("cnn", None): one.cnn(seed)}
@@ -65,8 +82,8 @@ def trainings(results: Iterable[StudyResults]) -> pd.DataFrame:
             records["control_fcn", None] = one.control_fcn(seed)
         kinds = ("efcn", *study.controls)
         records |= {(kind, tw): one.relaxed(kind, tw, seed) for kind in kinds for tw in one.times(kind)}
-        histories |= {(*key, seed): record.history for key, record in records.items()}
-    return tidy(histories)
+        found |= {(*key, seed): record for key, record in records.items()}
+    return found
 
 
 def of_kind(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
