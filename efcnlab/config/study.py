@@ -116,24 +116,18 @@ class Study(StudySettings):
         """
         kind, own_tw, own_seed = _end(text)
         seed = seed if own_seed is None else own_seed
-        if kind in CONTROLS:
-            choice(f"control of study {self.name}", kind, self.controls)
-        if kind not in AT_RANDOM:
-            return self.relaxed(kind, tw if own_tw is None else own_tw, seed)
-        return self.cnn(seed) if kind == "cnn" else self.fcn(seed)
+        if kind in AT_RANDOM:
+            return self.cnn(seed) if kind == "cnn" else self.fcn(seed)
+        choice(f"path end of study {self.name}", kind, (*AT_RANDOM, "efcn", *self.controls))
+        return self.relaxed(kind, tw if own_tw is None else own_tw, seed)
 
     def path(self, method: str, tw: int, seed: int, kind: str = "efcn") -> PathRun:
-        """A path from ``path_start`` to ``path_end``, where these leave it open those of ``tw`` and ``seed``.
-
-        With one of ``path_controls`` as its ``kind``, the path from the CNN to that control.
-        """
+        """A path from ``path_start`` to ``path_end``, of ``tw`` and ``seed``, or from the CNN to a control ``kind``."""
         choice(f"path time of study {self.name}", tw, self.path_times)
-        choice(f"method of study {self.name}", method, self.path_methods)
-        ends = self.path_start, self.path_end
-        if kind != "efcn":
-            choice(f"path control of study {self.name}", kind, self.path_controls)
-            choice(f"method of paths to a control of study {self.name}", method, STRAIGHT)
-            ends = "cnn", kind
+        choice(f"kind of path of study {self.name}", kind, ("efcn", *self.path_controls))
+        methods = [name for name in self.path_methods if kind == "efcn" or name in STRAIGHT]
+        choice(f"method of study {self.name}", method, methods)
+        ends = (self.path_start, self.path_end) if kind == "efcn" else ("cnn", kind)
         start, end = (self.endpoint(text, tw, seed) for text in ends)
         relaxation = RELAXED.get(method)
         if relaxation and self.path_relaxed_times is not None:
