@@ -19,14 +19,15 @@ from efcnlib.networks.tracing import image_shape, named_layers, pair, trace_laye
 
 
 def embed(network: nn.Sequential, input_shape: Sequence[int], live: bool = True) -> nn.Sequential:
-    """The eFCN that computes exactly what ``network`` computes in evaluation mode.
+    """The eFCN that computes exactly what ``network``, a CNN or an eLCN, computes in evaluation mode.
 
     :param network: A Sequential, possibly nested, of Conv2d (any kernel, stride, zero padding, dilation, groups), batch
         normalisation behind a Conv2d or Linear (folded in with its running statistics), max and average pooling,
-        pointwise activations, dropout, flatten and Linear; of any floating-point type, on any device.
+        pointwise activations, dropout, flatten and Linear; of any floating-point type, on any device. `LocalConv` may
+        stand where Conv2d does: each place's own filter goes into its output's row.
     :param input_shape: (channels, height, width) of one image, in pixels.
     :param live: Keep only the weights that can ever move; else the padded matrices of the paper.
-    :returns: The same layers with a `DenseConv` for each Conv2d; it shares no memory with ``network``.
+    :returns: The same layers with a `DenseConv` for each convolution; it shares no memory with ``network``.
     :raises UserError: It names the first layer that cannot be embedded.
 
     >>> import torch
@@ -38,8 +39,11 @@ def embed(network: nn.Sequential, input_shape: Sequence[int], live: bool = True)
     network, training = fold_batch_norm(network, input_shape), network.training
     result = dense(network, input_shape, live)
     result.load_state_dict(_unchanged(network), strict=False)
-    for (_, layer), conv in zip(convolutions(result), _convs(network), strict=True):
-        write_filter(layer, conv.weight.detach(), None if conv.bias is None else conv.bias.detach())
+    for (name, layer), conv in zip(convolutions(result), _convs(network), strict=True):
+        if isinstance(conv, LocalConv):
+            setattr(result, name, _unshared(conv, layer.geometry, live))
+        else:
+            write_filter(layer, conv.weight.detach(), None if conv.bias is None else conv.bias.detach())
     return result.train(training)
 
 
@@ -63,10 +67,12 @@ def embed_local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequen
     layers = [layer for layer in result if isinstance(layer, LocalConv)]
     with torch.no_grad():
         for layer, conv in zip(layers, _convs(network), strict=True):
-            grouped = conv.weight.unflatten(0, (layer.geometry.groups, -1))
-            layer.weight.copy_(grouped[..., None, None].expand_as(layer.weight))
+            if isinstance(conv, LocalConv):
+                layer.load_state_dict(conv.state_dict())
+                continue
+            layer.weight.copy_(conv.weight.unflatten(0, (layer.geometry.groups, -1))[..., None, None])
             if conv.bias is not None:
-                layer.bias.copy_(conv.bias[:, None, None].expand_as(layer.bias))
+                layer.bias.copy_(conv.bias[:, None, None])
     return result.train(training)
 
 
@@ -85,6 +91,18 @@ def write_filter(layer: DenseConv, weight: Tensor, bias: Tensor | None) -> None:
         rows = layer.bias.view(g.c_out, -1)
         rows.copy_(bias[:, None].expand_as(rows))
         layer.dead_bias.copy_(bias.double() * (g.out[0] * g.out[1] - rows.shape[1]))
+
+
+@torch.no_grad()
+def _unshared(conv: LocalConv, g: ConvGeometry, live: bool) -> DenseConv:
+    """A dense layer with the weights that an eLCN's has at each place."""
+    result = DenseConv(g, False, conv.bias is not None, conv.weight.dtype, conv.weight.device)
+    result.weight.zero_()
+    for (a, b), orbit in g.orbits(result.weight.data, live=False):
+        orbit.copy_(conv.weight[..., a, b, :, :])
+    if conv.bias is not None:
+        result.bias.copy_(conv.bias.flatten())
+    return to_live(result) if live else result
 
 
 @torch.no_grad()
@@ -228,8 +246,8 @@ def _as_avg_pool(name: str, pool: nn.AdaptiveAvgPool2d, shape: tuple[int, ...]) 
     return nn.AvgPool2d(tuple(size // out for out, size in zip(target, shape[1:], strict=True)))
 
 
-def _convs(network: nn.Sequential) -> list[nn.Conv2d]:
-    return [layer for layer in network if isinstance(layer, nn.Conv2d)]
+def _convs(network: nn.Sequential) -> list[nn.Conv2d | LocalConv]:
+    return [layer for layer in network if isinstance(layer, nn.Conv2d | LocalConv)]
 
 
 def _unchanged(network: nn.Sequential) -> dict[str, Tensor]:

@@ -16,10 +16,10 @@ from efcnbench.correctness import live_weight_vector
 from efcnbench.published_string import LoopedString
 from efcnbench.variants import Setup
 from efcnlab.config import studies
+from efcnlab.environment import bf16_speedup
 from efcnlib import embedding, landscape, networks
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError, at_least, choice
-from efcnlib.kernels.precision import bf16_speedup
 from efcnlib.landscape.points import Points, linear_points
 from efcnlib.metrics import EVALUATION_BATCH
 from efcnlib.resumable import finish

@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader
 
 from efcnbench import published_loop
 from efcnbench.cost_model import StepMethod
+from efcnlab.environment import bf16_speedup
 from efcnlib import embedding, networks
 from efcnlib.data.images import Images, Split, channel_statistics, to_device
-from efcnlib.kernels.precision import available_precisions, bf16_speedup, matmul_precision
+from efcnlib.kernels.precision import available_precisions, matmul_precision
 from efcnlib.networks import architectures
 from efcnlib.training.engine import Engine
 from efcnlib.training.optimisers import Optimiser

@@ -155,7 +155,8 @@ def ends(study: Study) -> tuple[str, str]:
 
 
 def _end(text: str) -> str:
-    words = {"cnn": "CNN", "fcn": "FCN", "efcn": "eFCN"}
+    words = {"cnn": "CNN", "fcn": "FCN", "efcn": "eFCN", "elcn": "eLCN"}
+    words |= {"control": "control", "tuned": "tuned control", "lowered": "control at a lowered rate"}
     kind, _, rest = text.strip().partition(" ")
     tw, _, seed = rest.partition("seed ")
     return words[kind] + (f"({tw.strip()})" if tw.strip() else "") + (f", seed {seed}" if seed else "")

@@ -11,6 +11,7 @@ from efcnlib.landscape.nudged_band import TANGENTS
 from efcnlib.landscape.springs import SPRINGS
 
 METHODS = ("linear", "curvilinear", "string", "band", "bezier", "polygon", "output")
+STRAIGHT = ("linear", "output")  # between two CNNs, all that these lead through are CNNs; nothing is relaxed
 PUBLISHED = ("linear", "string", "output")  # those that the supplement shows
 
 # Absent, it leaves no trace in a run's JSON: keys of runs from before there was such a thing stay what they were.

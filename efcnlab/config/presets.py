@@ -32,6 +32,7 @@ VANILLA = dict(
     path_times=(0, 5, 18, 61),
     path_relaxed_times=(5, 18),
     path_methods=("linear", "string", "band", "output"),
+    path_controls=("control", "lowered", "elcn"),
     path_points=31,
     string=StringSettings(points=5, batch=50, steps=1000, rest=StoppingCriterion()),
     band=BandSettings(points=5, most=7, batch=50, steps=400, rest=StoppingCriterion()),

@@ -12,7 +12,14 @@ from torch import nn
 
 from efcnlab.config.dataset import Dataset
 from efcnlab.config.network import Network
-from efcnlab.config.path_methods import METHODS, BandSettings, PlaneSettings, StringSettings, TrainedCurveSettings
+from efcnlab.config.path_methods import (
+    METHODS,
+    STRAIGHT,
+    BandSettings,
+    PlaneSettings,
+    StringSettings,
+    TrainedCurveSettings,
+)
 from efcnlab.config.validation import Frozen, absent
 from efcnlib import networks
 from efcnlib.kernels.precision import PRECISIONS
@@ -23,7 +30,7 @@ from efcnlib.training.optimisers import Optimiser
 CONTROLS = ("control", "tuned", "lowered", "elcn")
 KINDS = ("cnn", "fcn", "efcn", "control", "lowered", "elcn")
 DENSE = ("efcn", "fcn")  # trained as dense networks
-DENSE_ENDS = tuple(kind for kind in KINDS if kind != "elcn")  # whose ends are such, or can be embedded into one
+CONVOLUTIONAL = ("cnn", "control", "lowered")  # trained as CNNs
 
 
 # Off, a switch leaves no trace in a run's JSON: keys of runs from before there was the switch stay what they were.
@@ -120,6 +127,7 @@ class Training(Frozen):
 class PathRun(Frozen):
     """A path between the ends of two trainings, measured at ``points`` values of alpha.
 
+    Networks of all kinds are points of one space, that of the dense ones: a CNN's and an eLCN's end are embedded in it.
     ``string``, ``band`` or ``chain`` says how the method of that kind relaxes it. The loss on a ``plane`` through the
     two ends and the end of ``third`` goes with it; without a third training, through the middle of the path itself.
 
@@ -146,8 +154,6 @@ class PathRun(Frozen):
         if self.start == self.end:
             raise ValueError(f"both ends are {self.start.label}: choose two, or another relax time")
         for end in filter(None, (self.start, self.end, self.third)):
-            if end.kind not in DENSE_ENDS:
-                raise ValueError(f"{end.label} is no dense network: a path's ends are of kind {', '.join(DENSE_ENDS)}")
             if (end.network, end.data) != (self.start.network, self.start.data):
                 raise ValueError(f"{self.start.label} and {end.label} have different architectures or images")
         return self
@@ -156,6 +162,12 @@ class PathRun(Frozen):
     def training(self) -> Training:
         """The training whose network, images and size a run has: the one at the path's end."""
         return self.end
+
+    @property
+    def is_of_cnns(self) -> bool:
+        """Whether all its points are CNNs, and measured as such: it leads straight from one to another."""
+        ends = (self.start.kind, self.end.kind)
+        return self.method in STRAIGHT and self.plane is None and all(kind in CONVOLUTIONAL for kind in ends)
 
     @property
     def relaxation(self) -> StringSettings | BandSettings | TrainedCurveSettings | None:

@@ -63,7 +63,9 @@ def runs(study: Study, seeds: Sequence[int] | None = None) -> list[Run]:
             result |= dict.fromkeys(study.relaxed(kind, tw, seed) for tw in study.times(kind))
         if study.fcn_control:
             result[study.control_fcn(seed)] = None
-        for path in (study.path(method, tw, seed) for method, tw in study.paths):
+        paths = [*((method, tw, "efcn") for method, tw in study.paths), *study.control_paths]
+        for method, tw, kind in sorted(paths, key=lambda path: path[1]):  # the eFCN's, then the controls', at each time
+            path = study.path(method, tw, seed, kind)
             for end in path.parents:  # of another seed, perhaps
                 result |= dict.fromkeys([*end.parents, end])
             result[path] = None

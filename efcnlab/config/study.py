@@ -6,14 +6,16 @@ from dataclasses import replace
 from pydantic import PrivateAttr, model_validator
 
 from efcnlab.config.learning_rates import RateSearch
-from efcnlab.config.runs import CurvatureRun, PathRun, Training
+from efcnlab.config.path_methods import STRAIGHT
+from efcnlab.config.runs import CONTROLS, CurvatureRun, PathRun, Training
 from efcnlab.config.study_settings import RELAXED, ControlTimes, StudySettings
 from efcnlab.config.validation import validated
 from efcnlib.errors import UserError, choice, shortened
 from efcnlib.training.optimisers import Optimiser
 
 Run = Training | PathRun | CurvatureRun | RateSearch
-ENDS = re.compile(r"(cnn|fcn|efcn)(?: (\d+))?(?: seed (\d+))?")
+AT_RANDOM = ("cnn", "fcn")  # which stem from no relax time
+ENDS = re.compile(rf"({'|'.join((*AT_RANDOM, 'efcn', *CONTROLS))})(?: (\d+))?(?: seed (\d+))?")
 # How the fields begin that a variant of a study does not take over.
 NOT_SWEPT = ("path_", "sweep_", "curvature", "fcn_")
 
@@ -108,21 +110,25 @@ class Study(StudySettings):
         return by_channels + [self.variant(train=size) for size in self.sweep_train]
 
     def endpoint(self, text: str, tw: int, seed: int) -> Training:
-        """The training whose end a path begins or ends at: "cnn", "fcn", "efcn" of this ``tw`` or another, "efcn 3".
+        """The training whose end a path begins or ends at: "cnn", "fcn", "efcn", a control, of this ``tw`` or "elcn 3".
 
-        All are those of ``seed``, unless the text says "seed 1", as in "efcn seed 1" and "efcn 3 seed 1". UserError.
+        All are those of ``seed``, unless the text says "seed 1", as in "efcn seed 1" and "elcn 3 seed 1". UserError.
         """
         kind, own_tw, own_seed = _end(text)
         seed = seed if own_seed is None else own_seed
-        if kind == "efcn":
-            return self.relaxed("efcn", tw if own_tw is None else own_tw, seed)
-        return self.cnn(seed) if kind == "cnn" else self.fcn(seed)
+        if kind in AT_RANDOM:
+            return self.cnn(seed) if kind == "cnn" else self.fcn(seed)
+        choice(f"path end of study {self.name}", kind, (*AT_RANDOM, "efcn", *self.controls))
+        return self.relaxed(kind, tw if own_tw is None else own_tw, seed)
 
-    def path(self, method: str, tw: int, seed: int) -> PathRun:
-        """A path from ``path_start`` to ``path_end``, where these leave it open those of ``tw`` and ``seed``."""
+    def path(self, method: str, tw: int, seed: int, kind: str = "efcn") -> PathRun:
+        """A path from ``path_start`` to ``path_end``, of ``tw`` and ``seed``, or from the CNN to a control ``kind``."""
         choice(f"path time of study {self.name}", tw, self.path_times)
-        choice(f"method of study {self.name}", method, self.path_methods)
-        start, end = self.endpoint(self.path_start, tw, seed), self.endpoint(self.path_end, tw, seed)
+        choice(f"kind of path of study {self.name}", kind, ("efcn", *self.path_controls))
+        methods = [name for name in self.path_methods if kind == "efcn" or name in STRAIGHT]
+        choice(f"method of study {self.name}", method, methods)
+        ends = (self.path_start, self.path_end) if kind == "efcn" else ("cnn", kind)
+        start, end = (self.endpoint(text, tw, seed) for text in ends)
         relaxation = RELAXED.get(method)
         if relaxation and self.path_relaxed_times is not None:
             choice(f"relaxed path time of study {self.name}", tw, self.path_relaxed_times)
@@ -167,6 +173,7 @@ class Study(StudySettings):
 def _end(text: str) -> tuple[str, int | None, int | None]:
     """Kind, relax time and seed of a path's end given as text; ValueError for what is none."""
     found = ENDS.fullmatch(text.strip())
-    if found is None or (found[1] != "efcn" and found[2]):
-        raise ValueError(f"a path's end {text!r} is not known: give cnn, fcn, efcn, efcn 3 or efcn 3 seed 1, say")
+    if found is None or (found[1] in AT_RANDOM and found[2]):
+        known = ", ".join((*AT_RANDOM, "efcn", *CONTROLS))
+        raise ValueError(f"a path's end {text!r} is not known: give {known}, and say which as in efcn 3 seed 1")
     return found[1], *(None if number is None else int(number) for number in found.groups()[1:])

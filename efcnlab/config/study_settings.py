@@ -7,7 +7,14 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 from efcnlab.config.dataset import Dataset
 from efcnlab.config.learning_rates import RateRule
 from efcnlab.config.network import Network, check_fits
-from efcnlab.config.path_methods import METHODS, BandSettings, PlaneSettings, StringSettings, TrainedCurveSettings
+from efcnlab.config.path_methods import (
+    METHODS,
+    STRAIGHT,
+    BandSettings,
+    PlaneSettings,
+    StringSettings,
+    TrainedCurveSettings,
+)
 from efcnlab.config.runs import CONTROLS, CurvatureSettings, Evaluation, Measurements
 from efcnlab.config.validation import Frozen
 from efcnlib.errors import shortened
@@ -73,6 +80,10 @@ class StudySettings(Frozen):
     path_end: str = Field("efcn", max_length=40)
     path_methods: tuple[Literal[METHODS], ...] = METHODS
     path_relaxed_times: tuple[Epoch, ...] | None = None  # path times with relaxed paths; None: all
+    path_controls: tuple[
+        Literal[CONTROLS], ...
+    ] = ()  # controls to which straight paths lead from the CNN, beside these
+    path_control_times: tuple[Epoch, ...] | None = None  # path times with those; None: all
     path_points: int = Field(61, ge=3)  # values of alpha
     string: StringSettings = StringSettings()
     band: BandSettings = BandSettings()
@@ -99,6 +110,7 @@ class StudySettings(Frozen):
         "relax_times",
         "path_times",
         "path_relaxed_times",
+        "path_control_times",
         "curvature_times",
         "sweep_channels",
         "sweep_train",
@@ -115,6 +127,11 @@ class StudySettings(Frozen):
     def _with_the_control(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         if "control" not in values:
             raise ValueError("control is always among them: every page compares with it")
+        return tuple(name for name in CONTROLS if name in values)
+
+    @field_validator("path_controls")
+    @classmethod
+    def _in_one_order(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name for name in CONTROLS if name in values)
 
     @model_validator(mode="after")
@@ -159,6 +176,14 @@ class StudySettings(Frozen):
         return tuple((method, tw) for method, tw in each if method not in RELAXED or tw in allowed)
 
     @property
+    def control_paths(self) -> tuple[tuple[str, int, str], ...]:
+        """Method, relax time and control of each path from the CNN to a control."""
+        allowed = self.path_times if self.path_control_times is None else self.path_control_times
+        times = [tw for tw in self.path_times if tw in allowed]
+        each = ((method, tw, kind) for tw in times for kind in self.path_controls for method in self.path_methods)
+        return tuple((method, tw, kind) for method, tw, kind in each if method in STRAIGHT and tw in self.times(kind))
+
+    @property
     def curvature_run_times(self) -> tuple[int, ...]:
         """The relax times whose eFCNs get their curvature measured."""
         times = self.path_times if self.curvature_times is None else self.curvature_times
@@ -171,11 +196,16 @@ def _check_times(study: StudySettings) -> None:
         raise ValueError(f"relax time {late[0]} has no checkpoint: the CNN is trained for epochs 0 to {study.epochs}")
     some = {f"{name} control": times for name, times in study.control_times.given.items()}
     some |= {"path": study.path_times, "relaxed path": study.path_relaxed_times or ()}
+    some |= {"control path": study.path_control_times or ()}
     some |= {"curvature": study.curvature_times or (), "first": study.first}
     for what, chosen in some.items():
         if unknown := [tw for tw in chosen if tw not in study.relax_times]:
             times = ", ".join(map(str, study.relax_times))
             raise ValueError(f"{what} time {unknown[0]} is no relax time of the study: choose among {times}")
+    if unknown := [name for name in study.path_controls if name not in study.controls]:
+        raise ValueError(
+            f"path_controls: the study trains no control {unknown[0]}: choose among {', '.join(study.controls)}"
+        )
     if "tuned" in study.controls and study.rates is None and study.tuned_rate is None:
         raise ValueError('controls: "tuned" has a rate that the study chooses: give rates to choose from')
 

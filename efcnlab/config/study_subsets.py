@@ -83,4 +83,13 @@ def _paths(study: Study, seed: int, times: tuple[int, ...], is_recorded: Callabl
     shown = tuple(tw for tw in study.path_times if all((method, tw) in found for method in straight or bent or [""]))
     relaxed = tuple(tw for tw in shown if bent and all((method, tw) in found for method in bent))
     methods = tuple(method for method in study.path_methods if method in straight or (relaxed and method in bent))
-    return {"path_times": shown, "path_relaxed_times": relaxed, "path_methods": methods or study.path_methods}
+    beside = {way for way in study.control_paths if way[1] in shown and is_recorded(study.path(*way[:2], seed, way[2]))}
+    controls = tuple(kind for kind in study.path_controls if any(kind == way[2] for way in beside))
+    lacking = {tw for method, tw, kind in study.control_paths if kind in controls and (method, tw, kind) not in beside}
+    return {
+        "path_times": shown,
+        "path_relaxed_times": relaxed,
+        "path_methods": methods or study.path_methods,
+        "path_controls": controls,
+        "path_control_times": tuple(tw for tw in shown if tw not in lacking),
+    }

@@ -101,7 +101,8 @@ def representative_training(run: Run) -> Training:
         case RateSearch():
             return run.parent.model_copy(update={"kind": run.of})
         case PathRun():
-            return run.end if run.end.kind in DENSE else run.end.model_copy(update={"kind": "efcn"})
+            dense = run.end.kind in DENSE or run.is_of_cnns
+            return run.end if dense else run.end.model_copy(update={"kind": "efcn"})
     return run.of
 
 
@@ -137,8 +138,8 @@ def _along(run: PathRun) -> tuple[float, float]:
     stride = run.evaluation.stride if run.evaluation else 1
     images = data.train_images / stride + data.held_out_images + data.test_images
     # The first matrix multiplies once for every network that the path mixes, what is behind it at each point.
-    first = DENSE_WEIGHT * prod(_geometries(end)[0].shape(live=True))
-    behind = 1 - (first + OVERHEAD / 2) / forward_cost(end)
+    first = DENSE_WEIGHT * prod(_geometries(end)[0].shape(live=True)) + OVERHEAD / 2
+    behind = 1 if run.is_of_cnns else 1 - first / forward_cost(end)
     evaluated_images = images * ((how.points if how else 2) + (behind * run.points if run.method != "output" else 0))
     if run.plane:
         evaluated_images += run.plane.images * (3 + behind * run.plane.size**2)

@@ -7,6 +7,7 @@ from math import prod
 from efcnlab.config.learning_rates import RateSearch
 from efcnlab.config.runs import DENSE
 from efcnlab.config.studies import CurvatureRun, PathRun, Run
+from efcnlab.run.compute_estimate import representative_training
 from efcnlib import metrics, networks
 from efcnlib.landscape import convergence
 
@@ -32,7 +33,7 @@ def estimate_disk(run: Run) -> DiskEstimate:
     True
     """
     if isinstance(run, PathRun):
-        how, weights = run.relaxation, estimate_disk(run.end).final
+        how, weights = run.relaxation, estimate_disk(representative_training(run)).final
         networks_kept = max(getattr(how, "most", 0), how.points) if how else 0
         if run.chain:
             networks_kept += run.chain.bends  # their velocities

@@ -4,6 +4,7 @@ Stages: relaxing the path, where the method does; losses and accuracies along it
 walk holds the networks that the path mixes, once they are found, and what was measured so far.
 """
 
+import copy
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch import nn
 from efcnlab.config.studies import Dataset, PathRun
 from efcnlab.run import study_images
 from efcnlab.store.run_store import Result
-from efcnlib import landscape
+from efcnlib import embedding, landscape
 from efcnlib.data.images import Split, held_out
 from efcnlib.errors import UserError
 from efcnlib.landscape.points import Points, Weights
@@ -25,7 +26,10 @@ SHARES = (0.0, 0.5, 0.9, 1.0)  # of the work, where the stages begin and end; es
 
 @dataclass(frozen=True)
 class PathInputs:
-    """What a walk is given, on one device: a dense network, its two ends' states, and images by what they are for."""
+    """What a walk is given, on one device: a network, its two ends' states, and images by what they are for.
+
+    The network is dense; or, of a run that is of CNNs alone, a CNN.
+    """
 
     network: nn.Sequential
     start: Weights
@@ -88,10 +92,7 @@ def compute_path(run: PathRun, inputs: PathInputs, state: ResumeState | None = N
         rows = yield from _staged(
             1, landscape.evaluate_curve(inputs.network, curve, images, inner, _precision(run)), done, controls
         )
-        done |= with_test_results(rows, inputs.splits) | landscape.curve_lengths(curve)
-        done |= landscape.curve_deviation(
-            inputs.network, curve, (inputs.start, inputs.end), landscape.alphas(run.points)
-        )
+        done |= with_test_results(rows, inputs.splits) | _distances(run, inputs, curve)
         inner = None
     arrays = {}
     if run.plane is not None:
@@ -156,6 +157,20 @@ def _curve(run: PathRun, start: Weights, end: Weights, controls: Points | None) 
             start, end, run.points
         )
     return landscape.curve_through(controls, run.points, "bezier" if run.method == "bezier" else "polygon")
+
+
+def _distances(run: PathRun, inputs: PathInputs, curve: landscape.Curve) -> dict[str, float | list[float]]:
+    """Lengths in the space of the dense networks, and how far its points are from the CNNs; CNNs are not at all."""
+    if not run.is_of_cnns:
+        ends = inputs.start, inputs.end
+        found = landscape.curve_deviation(inputs.network, curve, ends, landscape.alphas(run.points))
+        return landscape.curve_lengths(curve) | found
+    embedded, cnn, nothing = [], copy.deepcopy(inputs.network), [0.0] * run.points
+    for state in (inputs.start, inputs.end):
+        cnn.load_state_dict(state)
+        efcn = embedding.embed(cnn, run.end.data.shape, run.end.live)
+        embedded.append({name: weights.detach() for name, weights in efcn.named_parameters()})
+    return landscape.curve_lengths(_curve(run, *embedded, None)) | {"delta": nothing, "sharing": nothing}
 
 
 def _plane(

@@ -1,4 +1,4 @@
-"""The networks of a training: before its first step, and at its end, as a dense network that paths can lead to."""
+"""The networks of a training: before its first step, and at its end, also as a dense one that paths can lead to."""
 
 import hashlib
 
@@ -68,8 +68,24 @@ def standard_fcn(
     return fcn
 
 
+def final_network(run: Training, store: Store, device: str = "cpu") -> nn.Sequential:
+    """The network at a training's end, of whatever kind it is; UserError if its weights are not in the store.
+
+    >>> from efcnlab.run.run_networks import Store, final_network
+    >>> from efcnlab.config.studies import load
+    >>> final_network(load("digits").relaxed("elcn", tw=5, seed=0), Store("example"))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: the weights of elcn tw=5 seed=0 are not in ...
+    """
+    network = run.uninitialised_network().to(device)
+    of_cnn = run.kind == "cnn"
+    network.load_state_dict(cnn_weights(store, run, run.epochs) if of_cnn else store.weights(key_of(run)))
+    return network
+
+
 def final_dense_network(run: Training, store: Store, device: str = "cpu") -> nn.Sequential:
-    """The network at a training's end as a dense one, a CNN embedded.
+    """The network at a training's end as a dense one, a CNN or an eLCN embedded.
 
     >>> from efcnlab.run.execute import compute_run
     >>> from efcnlab.run.run_context import RunContext, Store
@@ -81,9 +97,7 @@ def final_dense_network(run: Training, store: Store, device: str = "cpu") -> nn.
     >>> final_dense_network(run, store)[0]
     DenseConv(64 -> 294, live)
     """
-    network = run.uninitialised_network().to(device)
-    of_cnn = run.kind == "cnn"
-    network.load_state_dict(cnn_weights(store, run, run.epochs) if of_cnn else store.weights(key_of(run)))
+    network = final_network(run, store, device)
     return network if run.kind in DENSE else embedding.embed(network, run.data.shape, run.live)
 
 

@@ -75,9 +75,9 @@ class StudyResults:
         """The eFCN, or one of the study's controls, that stems from the CNN at ``tw``."""
         return self._record(self.study.relaxed(kind, tw, seed))
 
-    def path(self, method: str, tw: int, seed: int) -> Record:
-        """The path between the CNN's and the eFCN's end."""
-        return self._record(self.study.path(method, tw, seed))
+    def path(self, method: str, tw: int, seed: int, kind: str = "efcn") -> Record:
+        """The path between the CNN's and the eFCN's end, or that of one of the study's ``path_controls``."""
+        return self._record(self.study.path(method, tw, seed, kind))
 
     def curvature(self, tw: int | None, seed: int) -> Record:
         """The curvature around the eFCN of ``tw``, at its embedding and its end; None: around the standard FCN."""

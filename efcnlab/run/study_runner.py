@@ -12,7 +12,7 @@ from efcnlab.config import studies
 from efcnlab.config.studies import Run, Study, Training
 from efcnlab.config.study_rates import rate_searches
 from efcnlab.config.study_subsets import single_seed_study
-from efcnlab.environment import recorded_studies
+from efcnlab.environment import bf16_speedup, recorded_studies
 from efcnlab.run import disk_estimate, schedule, study_images, time_estimate
 from efcnlab.run.execute import compute_run, compute_side_by_side, device_memory_needed
 from efcnlab.run.progress import ProgressBar
@@ -25,7 +25,6 @@ from efcnlab.store.cnn_checkpoints import cnn_optimiser_state
 from efcnlab.store.run_lock import Attempt
 from efcnlab.store.run_store import Result, RunBusyError, RunState, Store, default_root, key_of
 from efcnlib.errors import UserError, at_least
-from efcnlib.kernels.precision import bf16_speedup
 from efcnlib.training import memory
 from efcnlib.training.engine import Engine
 from efcnlib.training.trainer import check_supported as check_engine

@@ -3,7 +3,7 @@
 There PyTorch multiplies bf16 matrices number by number, many times slower than float32 ones. The product of two bf16
 numbers is exact in float32, though, and sums are in float32 anyway; so the same product comes from the float32 kernels:
 operands widened, one product, the result rounded to bf16. Only the order of the sum may differ, as it does between any
-two machines. `bf16_speedup` measures what is gained or lost, and ``efcn run`` says so.
+two machines. What is gained or lost ``efcn run`` measures, and says so.
 """
 
 import platform

@@ -8,9 +8,6 @@ The weights, their gradients' sums and every optimiser state are float32 masters
 """
 
 import contextlib
-import functools
-import statistics
-import time
 from collections.abc import Iterator
 
 import torch
@@ -23,7 +20,7 @@ AMPERE = (8, 0)  # compute capability of the first GPUs with tf32 and bf16 tenso
 
 
 def available_precisions(device: torch.device | str) -> tuple[str, ...]:
-    """The precisions that ``device`` can compute in. A CPU's bf16 may be slow: see `bf16_speedup`.
+    """The precisions that ``device`` can compute in. A CPU's bf16 may be slow; ``efcn run`` measures it.
 
     >>> from efcnlib.kernels.precision import available_precisions
     >>> available_precisions("cpu")
@@ -79,35 +76,3 @@ def matmul_precision(precision: str, device: torch.device | str) -> Iterator[Non
     finally:
         for backend, value in zip(backends, before, strict=True):
             backend.fp32_precision = value
-
-
-@functools.cache
-def bf16_speedup(device: str) -> float:
-    """How many times faster a bf16 product is than a float32 one on this device, measured (0.1 s on a CPU).
-
-    CPUs with avx512_bf16 or AMX gain a factor of two or more; others convert each operand and lose a little.
-
-    >>> from efcnlib.kernels.precision import bf16_speedup
-    >>> bf16_speedup("cpu") > 0
-    True
-    """
-    if "bf16" not in available_precisions(device):
-        return 0.0
-    size = 1024 if torch.device(device).type == "cpu" else 8192
-    generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(size, size, generator=generator).to(device) for _ in range(2))
-    single = _seconds(a, b)
-    with matmul_precision("bf16", device):
-        return single / _seconds(a.bfloat16(), b.bfloat16())
-
-
-def _seconds(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Median over five products, after one to warm up."""
-    times = []
-    for _ in range(6):
-        start = time.perf_counter()
-        torch.mm(a, b)
-        if a.is_cuda:
-            torch.cuda.synchronize(a.device)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])

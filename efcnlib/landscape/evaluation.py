@@ -8,12 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from efcnlib.data.images import Split
-from efcnlib.errors import UserError
 from efcnlib.kernels.precision import matmul_precision
 from efcnlib.landscape.curves import Curve
 from efcnlib.landscape.trained_curves import mixture
-from efcnlib.metrics.accuracy import evaluation_batch, loss_and_correct
-from efcnlib.networks import DROPOUT, DenseConv
+from efcnlib.metrics.accuracy import evaluate, evaluation_batch, loss_and_correct
+from efcnlib.networks import DROPOUT, DenseConv, LocalConv
 from efcnlib.resumable import Pause, Resumable, ResumeState
 
 
@@ -26,16 +25,15 @@ def evaluate_curve(
 ) -> Resumable[dict[str, list[float]]]:
     """Mean cross-entropy and accuracy at every point of a curve.
 
-    The first matrix multiplies each batch once for every control, not for every point.
+    Of a dense network the first matrix multiplies each batch once for every control, not for every point.
 
-    :param network: The dense network whose weights the curve mixes.
+    :param network: The network whose weights the curve mixes: a dense one, or a CNN or eLCN.
     :param curve: On the device of the splits.
     :param splits: Images by name.
     :param state: Of a pause, to resume from.
     :param precision: "float32", or "bf16": products of bf16 numbers and activations rounded to them, as in training;
         what mixes the controls, and the cross-entropy, is in float32.
     :returns: "NAME_loss" (nats) and "NAME_accuracy" for each split, lists over the points.
-    :raises UserError: For a network with convolutions.
 
     >>> import torch
     >>> from efcnlib import landscape, to_device
@@ -49,9 +47,14 @@ def evaluate_curve(
     >>> [round(loss, 4) for loss in rows["test_loss"]]  # ln 10: all outputs are alike at every point
     [2.3026, 2.3026, 2.3026]
     """
-    layers = _layers(network, curve, precision)
-    shape = (len(splits), len(curve), 2)
-    totals = yield from summed_scores(lambda x, y: _batch(layers, curve, x, y), splits, shape, state, precision)
+    if any(isinstance(layer, nn.Conv2d | LocalConv) for layer in network):
+        points = [curve.at(i) for i in range(len(curve))]
+
+        def score(x: Tensor, y: Tensor) -> Tensor:
+            return torch.stack([len(y) * evaluate(network, Split(x, y), point, precision) for point in points])
+    else:
+        score = partial(_batch, _layers(network, curve, precision), curve)
+    totals = yield from summed_scores(score, splits, (len(splits), len(curve), 2), state, precision)
     return mean_scores(totals, splits)
 
 
@@ -157,8 +160,6 @@ def _layers(network: nn.Sequential, curve: Curve, precision: str) -> list[_Layer
         if isinstance(layer, DenseConv | nn.Linear):
             is_first = not any(isinstance(before, _Layer) for before in layers)
             layers.append(_Layer(name, layer, curve, precision, is_first))
-        elif isinstance(layer, nn.Conv2d):
-            raise UserError(f"layer {name} (Conv2d) is no matrix: paths lead through dense networks, embed it first")
         elif not isinstance(layer, DROPOUT):
             layers.append(layer)
     return layers

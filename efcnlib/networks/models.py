@@ -199,13 +199,13 @@ def convolutions(network: nn.Sequential) -> list[tuple[str, DenseConv]]:
 
 
 def _counterpart(network: nn.Sequential, input_shape: Sequence[int], make: Callable[..., nn.Module]) -> nn.Sequential:
-    """The same layers, uninitialised, with ``make(geometry, ...)`` for each Conv2d."""
+    """The same layers, uninitialised, with ``make(geometry, ...)`` for each convolution."""
     result = nn.Sequential()
     for traced in trace(network, input_shape):
         layer = traced.layer
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, nn.Conv2d | LocalConv | nn.Linear):
             like = {"bias": layer.bias is not None, "dtype": layer.weight.dtype, "device": layer.weight.device}
-        if isinstance(layer, nn.Conv2d):
+        if traced.geometry is not None:
             new = make(traced.geometry, **like)
         elif isinstance(layer, nn.Linear):
             new = nn.utils.skip_init(nn.Linear, layer.in_features, layer.out_features, **like)

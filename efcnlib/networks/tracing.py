@@ -8,14 +8,16 @@ from torch import nn
 
 from efcnlib.errors import UserError, at_least
 from efcnlib.geometry import Axis, ConvGeometry
+from efcnlib.networks.locally_connected import LocalConv
 
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Identity)
+KNOWN = ("torch.nn.", LocalConv.__module__)  # where a layer's forward is defined
 DROPOUT = (nn.Dropout, nn.Dropout2d)
 POOLINGS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
 EMBEDDABLE = ", ".join(
     [
         *("Conv2d", "BatchNorm2d or BatchNorm1d after a Conv2d or Linear", "MaxPool2d", "AvgPool2d"),
-        *("AdaptiveAvgPool2d", "Flatten", "Linear"),
+        *("AdaptiveAvgPool2d", "Flatten", "Linear", "LocalConv"),
         *(layer.__name__ for layer in DROPOUT + POINTWISE),
     ]
 )
@@ -32,7 +34,7 @@ class TracedLayer:
 
 
 def trace(network: nn.Sequential, input_shape: Sequence[int]) -> list[TracedLayer]:
-    """Output shape of every layer, and for each Conv2d its geometry with the outputs that are read afterwards.
+    """Output shape of every layer, and of convolutions the geometry with the outputs that are read afterwards.
 
     :param network: A flat Sequential.
     :param input_shape: (channels, height, width) of one image, in pixels.
@@ -65,10 +67,10 @@ def trace(network: nn.Sequential, input_shape: Sequence[int]) -> list[TracedLaye
 def trace_layer(name: str, layer: nn.Module, shape: tuple[int, ...]) -> TracedLayer:
     """One layer on an input of known shape."""
     unknown = UserError(f"layer {name} ({type(layer).__name__}) has no dense counterpart: allowed are {EMBEDDABLE}")
-    if not type(layer).forward.__module__.startswith("torch.nn."):  # a subclass that computes something of its own
+    if not type(layer).forward.__module__.startswith(KNOWN):  # a subclass that computes something of its own
         raise unknown
     try:
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d | LocalConv):
             geometry = conv_geometry(layer, shape)
             return TracedLayer(name, layer, (geometry.c_out, *geometry.out), geometry)
         if isinstance(layer, nn.MaxPool2d | nn.AvgPool2d):
@@ -86,9 +88,13 @@ def trace_layer(name: str, layer: nn.Module, shape: tuple[int, ...]) -> TracedLa
     raise unknown
 
 
-def conv_geometry(conv: nn.Conv2d, shape: tuple[int, ...]) -> ConvGeometry:
-    """Geometry of a Conv2d on inputs [c, h, w]; UserError for what a zero-padded dense matrix cannot hold."""
+def conv_geometry(conv: nn.Conv2d | LocalConv, shape: tuple[int, ...]) -> ConvGeometry:
+    """Geometry of a convolution on inputs [c, h, w]; UserError for what a zero-padded dense matrix cannot hold."""
     _check_image(shape)
+    if isinstance(conv, LocalConv):
+        if shape != (taken := (conv.geometry.c_in, conv.geometry.rows.size, conv.geometry.cols.size)):
+            raise UserError(f"it takes images {list(taken)}, its input has shape {list(shape)}")
+        return conv.geometry
     if shape[0] != conv.in_channels:
         raise UserError(f"it takes {conv.in_channels} channels, its input has {shape[0]}")
     if conv.padding_mode != "zeros":

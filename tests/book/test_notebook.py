@@ -99,6 +99,8 @@ def test_selection_names_what_is_allowed(text):
         ("cnn", "efcn", ("CNN", "eFCN")),
         ("efcn 2", "fcn", ("eFCN(2)", "FCN")),
         ("efcn seed 1", "efcn 5 seed 2", ("eFCN, seed 1", "eFCN(5), seed 2")),
+        ("control 2", "elcn seed 1", ("control(2)", "eLCN, seed 1")),
+        ("lowered 5", "tuned", ("control at a lowered rate(5)", "tuned control")),
     ],
 )
 def test_ends_of_paths_are_named(start, end, said):

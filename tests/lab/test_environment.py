@@ -24,6 +24,12 @@ def test_environment_names_what_matters():
     assert json.loads(json.dumps(found)) == found
 
 
+def test_speedup_is_a_measured_ratio():
+    ratio = module.bf16_speedup("cpu")
+    assert 0.001 < ratio < 100
+    assert module.bf16_speedup("cpu") == ratio  # measured once
+
+
 def test_environment_tells_no_user_and_no_path():
     text = json.dumps(describe_environment())
     assert str(Path.home()) not in text

@@ -15,7 +15,7 @@ from efcnlib import embedding, metrics, networks
 from efcnlib.embedding import embed, embed_local, fold_batch_norm
 from efcnlib.metrics import deviation
 from efcnlib.networks import LocalConv, architectures, convolutions
-from efcns import SHAPE, close, example, move, random_pair
+from efcns import SHAPE, brute_force, close, example, move, random_pair
 
 # The same function
 
@@ -70,6 +70,25 @@ def test_gradients_over_shared_weights_add_up_to_the_cnns(example):
         assert close(layer.weight.grad.sum((-2, -1)).flatten(0, 1), conv.weight.grad, scale)
         if conv.bias is not None:
             assert close(layer.bias.grad.sum((1, 2)), conv.bias.grad, scale)
+
+
+@settings(max_examples=60)
+@given(reference.networks())
+def test_weights_of_their_own_at_each_place_are_embedded_exactly(example):
+    network, shape = example
+    local = embed_local(network, shape)
+    assume(any(isinstance(layer, LocalConv) for layer in local))
+    for number, parameter in enumerate(local.parameters()):  # the dead ones too
+        parameter.data = reference.random(*parameter.shape, seed=number)
+    x = reference.random(3, *shape)
+    expected, padded, live = local(x), embed(local, shape, live=False), embed(local, shape)
+    for other in (embed_local(local, shape), padded, live):
+        assert close(other(x), expected)
+    for (_, layer), (_, part) in zip(convolutions(padded), convolutions(live), strict=True):
+        off_local, *squares = brute_force(layer)
+        assert off_local == deviation(part).off_local == 0
+        for found, wanted in zip((deviation(part).local, deviation(part).unshared), squares, strict=True):
+            assert close(found, wanted, scale=squares[0])
 
 
 def test_the_example_has_dead_rows_and_columns():

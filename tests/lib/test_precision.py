@@ -1,4 +1,4 @@
-"""Precisions are chosen by name; what a machine gains by them is measured."""
+"""Precisions are chosen by name, and hold for the products within."""
 
 import pytest
 import torch
@@ -15,12 +15,6 @@ def test_a_cpu_has_no_tf32():
         precision.check_precision("tf32", "cpu")
     with pytest.raises(UserError, match="unknown precision 'half'"):
         precision.check_precision("half", "cpu")
-
-
-def test_speedup_is_a_measured_ratio():
-    ratio = precision.bf16_speedup("cpu")
-    assert 0.001 < ratio < 100
-    assert precision.bf16_speedup("cpu") == ratio  # measured once
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

@@ -16,7 +16,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from efcnbook.figures.figure_export import DataFigure
 from efcnbook.figures.plot_style import BLUE, GREEN, ORANGE, PURPLE, SERIES, axes
-from efcnbook.statistics.path_profiles import PATH, profiles
+from efcnbook.statistics.intervals import signed
+from efcnbook.statistics.path_profiles import OWN, PATH, profiles
 from efcnbook.statistics.tables import counted
 from efcnlab.run.study_results import History
 
@@ -30,6 +31,7 @@ STYLES = {  # the supplement's colours where it has the method
     "polygon": (SKY, (0, (4, 1, 1, 1)), "polygonal chain"),
     "output": (GREEN, "-.", "average of the outputs"),
 }
+BESIDE = ("0.55", "linear path to the control")
 ACROSS = 4  # relax times side by side
 QUANTITIES = {  # label and factor
     "train_loss": ("train loss (nats)", 1),
@@ -39,12 +41,36 @@ QUANTITIES = {  # label and factor
 }
 
 
-def interpolation(paths: pd.DataFrame, start: str = "CNN", end: str = "eFCN") -> DataFigure:
+def interpolation(
+    paths: pd.DataFrame, start: str = "CNN", end: str = "eFCN", beside: pd.DataFrame | None = None
+) -> DataFigure:
     """Figure 6: train loss and test accuracy against alpha, a column for each tw, a line for each method.
 
-    Every method has the same ends, ``start`` at alpha = 0 and ``end`` at alpha = 1.
+    Every method has the same ends, ``start`` at alpha = 0 and ``end`` at alpha = 1. ``beside`` are the linear paths
+    from the same start to the control, of ``kind`` "control": thin grey lines.
     """
-    return _columns(paths, ["train_loss", "test_accuracy"], start, end)
+    return _columns(paths, ["train_loss", "test_accuracy"], start, end, beside=beside)
+
+
+def gain_beside(paths: pd.DataFrame, beside: pd.DataFrame) -> list[str]:
+    """A sentence on the gain inside the linear path against that inside the one to the control; none without both."""
+    linear = paths[paths["method"] == "linear"]
+    if linear.empty or beside.empty:
+        return []
+    gains = pd.DataFrame({OWN: profiles(linear)["gain"], "control": profiles(beside).loc["control"]["gain"]}).dropna()
+    if gains.empty:
+        return []
+    both, seeds = 100 * gains.groupby("tw").mean(), gains.groupby("tw").size()
+    means = f", means over {counted(seeds)}" if seeds.max() > 1 else ""
+    each = ", ".join(
+        f"{signed(row[OWN], 2)} and {signed(row['control'], 2)} ($t_w$ = {tw})" for tw, row in both.iterrows()
+    )
+    return [
+        f"**Is the gain larger than on the linear path to the control?** At {sum(both[OWN] > both['control'])} of"
+        f" {len(both)} relax times. The best inner point, chosen on the held-out images, minus the better end, on the"
+        f" reported images, in percentage points{means}, to the eFCN and to the control: {each}. What the path to the"
+        " control gains needs no freedom beyond the CNN's."
+    ]
 
 
 def departure(paths: pd.DataFrame, start: str = "CNN", end: str = "eFCN") -> DataFigure:
@@ -146,7 +172,14 @@ def _on_plane(ax: Axes, of: Mapping[str, np.ndarray], method: str, names: Sequen
         ax.plot(*corner, marker, color="black", markeredgecolor="white", markersize=7, label=label, zorder=4)
 
 
-def _columns(paths: pd.DataFrame, names: Sequence[str], start: str, end: str, chosen: bool = False) -> DataFigure:
+def _columns(
+    paths: pd.DataFrame,
+    names: Sequence[str],
+    start: str,
+    end: str,
+    chosen: bool = False,
+    beside: pd.DataFrame | None = None,
+) -> DataFigure:
     times = sorted(set(paths["tw"]))
     across, blocks = min(ACROSS, len(times)), ceil(len(times) / ACROSS)
     rows = len(names) * blocks
@@ -156,6 +189,8 @@ def _columns(paths: pd.DataFrame, names: Sequence[str], start: str, end: str, ch
         for row, name in enumerate(names):
             ax = axs[block * len(names) + row, column]
             _draw(ax, paths[paths["tw"] == tw], name, chosen)
+            if beside is not None:
+                _draw_beside(ax, beside[beside["tw"] == tw], name)
             if column == 0:
                 ax.set(ylabel=QUANTITIES[name][0])
         axs[block * len(names), column].set_title(f"$t_w$ = {tw}", fontsize=10)
@@ -171,6 +206,9 @@ def _columns(paths: pd.DataFrame, names: Sequence[str], start: str, end: str, ch
     order += [label for label in named if label not in order]
     figure.legend([named[label] for label in order], order, loc="outside upper center", ncols=4, frameon=False)
     figure.table = paths[[*PATH, "alpha", *names]]
+    if beside is not None and len(beside):
+        every = pd.concat([paths.assign(kind=OWN), beside], ignore_index=True)
+        figure.table = every[["kind", *PATH, "alpha", *names]]
     return figure
 
 
@@ -191,3 +229,10 @@ def _draw(ax: Axes, paths: pd.DataFrame, name: str, chosen: bool) -> None:
             ax.plot([best], [y["mean"][best]], "o", color=colour, markeredgecolor="black", zorder=4)
     ax.plot([0, 1], y["mean"].iloc[[0, -1]], "D", color="black", markersize=5, label="the two ends", zorder=3)
     ax.xaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
+
+
+def _draw_beside(ax: Axes, paths: pd.DataFrame, name: str) -> None:
+    """The mean of the paths to the control at one relax time, where there are any."""
+    if len(paths):
+        colour, label = BESIDE
+        ax.plot(QUANTITIES[name][1] * paths.groupby("alpha")[name].mean(), color=colour, linewidth=1, label=label)

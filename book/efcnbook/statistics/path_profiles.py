@@ -2,7 +2,9 @@
 
 A table of paths has a row for each point of each path: ``method``, ``tw``, ``seed``, ``alpha``, and what was measured
 there; ``length`` and ``straight``, the Euclidean lengths of the path and of the straight line between its ends, are the
-same in all rows of a path. The best point is chosen among the inner ones on images that it is not then reported on
+same in all rows of a path. Where paths to controls are asked for too, a column ``kind`` says which each leads to.
+
+The best point of a path is chosen among the inner ones on images that it is not then reported on
 ("held" and "report"); choosing on the reported ones, as on a test set, is "cheating": there to be compared with.
 """
 
@@ -14,6 +16,7 @@ import pandas as pd
 from efcnlab.run.study_results import History, StudyResults
 
 PATH = ["method", "tw", "seed"]
+OWN = "efcn"  # the kind of a study's own paths, which lead to the eFCN if it does not say otherwise
 
 
 def tidy(histories: Mapping[tuple[str, int, int], History]) -> pd.DataFrame:
@@ -33,28 +36,44 @@ def tidy(histories: Mapping[tuple[str, int, int], History]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*PATH, "alpha"])
 
 
-def of_results(results: Iterable[StudyResults], methods: Sequence[str] | None = None) -> pd.DataFrame:
-    """The paths of a study by these methods, or by all of its own; ``results`` are of one seed each."""
-    return tidy(
-        {
-            (method, tw, one.seed): one.path(method, tw, one.seed).history
-            for one in results
-            for method, tw in one.study.paths
-            if methods is None or method in methods
-        }
-    )
+def of_results(
+    results: Iterable[StudyResults], methods: Sequence[str] | None = None, kinds: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The paths of a study by these methods, or by all of its own; ``results`` are of one seed each.
+
+    With ``kinds``, "efcn" for the study's own paths and the names of controls for those from the CNN to these, a first
+    column ``kind`` says which each is; those that are not there are left out.
+    """
+    results, found = list(results), []
+    for kind in kinds or (OWN,):
+        ways = [(one, *way) for one in results for way in _ways(one, kind) if methods is None or way[0] in methods]
+        of = tidy({(method, tw, one.seed): one.path(method, tw, one.seed, kind).history for one, method, tw in ways})
+        found.append(of.assign(kind=kind)[["kind", *of.columns]] if kinds else of)
+    return pd.concat([of for of in found if not of.empty] or found[:1], ignore_index=True)
+
+
+def _ways(one: StudyResults, kind: str) -> list[tuple[str, int]]:
+    """Method and relax time of each path to this kind of network."""
+    if kind == OWN:
+        return list(one.study.paths)
+    return [(method, tw) for method, tw, control in one.study.control_paths if control == kind]
+
+
+def _keys(paths: pd.DataFrame) -> list[str]:
+    """The columns that tell one path of a table from the next."""
+    return ["kind", *PATH] if "kind" in paths else PATH
 
 
 def stable(paths: pd.DataFrame) -> pd.DataFrame:
     """Without the relax times at which the losses of a method's path are no numbers, in one seed at least."""
     if paths.empty:
         return paths
-    finite = np.isfinite(paths["train_loss"]).groupby([paths["method"], paths["tw"]]).transform("all")
+    finite = np.isfinite(paths["train_loss"]).groupby([paths[name] for name in _keys(paths)[:-1]]).transform("all")
     return paths[finite]
 
 
 def profiles(paths: pd.DataFrame) -> pd.DataFrame:
-    r"""A row for each path, by method, tw and seed: what its points say.
+    r"""A row for each path, by method, tw and seed, and before these by kind where there is one: what its points say.
 
     - ``barrier``: :math:`\max_{0 < i < n - 1} L(x_i) - \max(L(x_0), L(x_{n-1}))`, the largest train loss inside the
       path minus that of the higher end, in nats; negative where there is none;
@@ -73,8 +92,8 @@ def profiles(paths: pd.DataFrame) -> pd.DataFrame:
     >>> profiles(tidy({("linear", 5, 0): path})).iloc[0][["barrier", "alpha", "accuracy", "ends", "cheated"]].to_dict()
     {'barrier': 1.0, 'alpha': 0.75, 'accuracy': 0.7, 'ends': 0.6, 'cheated': 0.9}
     """
-    rows = {key: _profile(of.reset_index(drop=True)) for key, of in paths.groupby(PATH)}
-    return pd.DataFrame(rows.values(), index=pd.MultiIndex.from_tuples(rows, names=PATH)).sort_index()
+    rows = {key: _profile(of.reset_index(drop=True)) for key, of in paths.groupby(_keys(paths))}
+    return pd.DataFrame(rows.values(), index=pd.MultiIndex.from_tuples(rows, names=_keys(paths))).sort_index()
 
 
 def _profile(path: pd.DataFrame) -> dict[str, float]:
