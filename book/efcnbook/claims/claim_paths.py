@@ -1,105 +1,128 @@
-"""The statistics of the claims about paths, 9 to 11, for the two methods that the supplement uses.
+"""The tests of the claims about paths, 9 to 11, for the two methods that the supplement uses.
 
-Of claim 9 the first and the last relax time that have paths are judged; from when on it is "late" the supplement does
-not say, and those between are shown. A barrier is measured above the higher end, not above the chord between both.
+Of claim 9 a barrier is measured above the higher end, not above the chord between both, which is less.
 """
-
-from dataclasses import replace
 
 import pandas as pd
 
-from efcnbook.claims.claim_statistics import POINTS, Finding, finding, rivals, without
-from efcnbook.findings.path_findings import NO_BARRIER
-from efcnbook.findings.path_relaxation import gentler, risen
+from efcnbook.claims.comparisons import WORDS, untestable
+from efcnbook.claims.effects import Differences, unpaired_error
+from efcnbook.claims.finding import NATS, Finding, Scale, judged
+from efcnbook.claims.rules import early, late
+from efcnbook.claims.verdicts import NOT_TESTED, everywhere
+from efcnbook.findings.path_relaxation import risen
 from efcnbook.statistics.evidence import Evidence
-from efcnbook.statistics.intervals import FAILS, HOLDS, UNDECIDED, everywhere, interval, throughout
-from efcnbook.statistics.path_profiles import profiles
-from efcnbook.statistics.tables import by_time, final, minus
-from efcnlab.config.runs import CONTROLS
-from efcnlab.config.studies import Study
-from efcnlib.errors import enumerated
+from efcnbook.statistics.path_profiles import profiles, stable
 
-NATS = {"digits": 3, "unit": "nats"}
+CLAIMED = ("linear", "string")
+ABOUT_PATHS = (9, 10, 11)
 
 
 def paths(evidence: Evidence) -> list[Finding]:
-    """Claims 9 to 11 of the paths that are there, without those to an eFCN that diverged."""
-    stable, found = evidence.stable(), []
-    if evidence.paths.empty:
+    """Claims 9 to 11 of the paths that are there: to the eFCN, and as a placebo to its controls."""
+    own = _profiles(evidence.paths)
+    if own.empty:
         planned = any(one.full_study.path_times for one in evidence.coverage)
-        return [Finding(claim, "no path is recorded yet", "no number", UNDECIDED) for claim in (9, 10, 11)] * planned
-    every, times = profiles(stable.paths), evidence.paths.groupby("method")["tw"].unique()
-    methods = every.index.unique("method")
-    for method in ("linear", "string"):
-        if method in methods:
-            of, lost = every.loc[method], without(sorted(times[method]), every.loc[method].index.unique("tw"))
-            parts = [*_barrier(method, of, lost), _gain(method, of, stable.study, lost)]
-            parts += _over_trained_on(method, of, stable, lost)
-            if "output" in methods:
-                parts.append(_less(method, of, every.loc["output"], lost))
-            found += _as_far_as_relaxed(parts, every) if method == "string" else parts
+        reason = "no path is recorded yet"
+        return [Finding(claim, "", NOT_TESTED, reason=reason) for claim in ABOUT_PATHS] * planned
+    found = _findings(evidence, own, "efcn")
+    others = _profiles(evidence.control_paths)
+    for kind in others.index.unique("kind") if len(others) else ():
+        found += _findings(evidence, others.loc[kind], kind)
     return sorted(found, key=lambda finding: finding.claim)
 
 
-def _as_far_as_relaxed(parts: list[Finding], every: pd.DataFrame) -> list[Finding]:
-    """Nothing is decided by strings that lie above the straight line they started from."""
-    if not (lost := risen(every)):
-        return parts
-    reason = f"; nothing is decided, as the string did not relax at tw = {enumerated(lost)}: it lies above the line"
-    return [replace(part, statistic=part.statistic + reason, verdict=UNDECIDED) for part in parts]
-
-
-def _barrier(method: str, of: pd.DataFrame, lost: str) -> list[Finding]:
-    """That there is one where the eFCN left first, and none where it left last."""
-    heights, bulges = by_time(of["barrier"]), by_time(of["above_chord"])
-    first, last = min(heights), max(heights)
-    early, late = interval(heights[first]), interval(heights[last])
-    there = HOLDS if early.low > 0 else FAILS if early.high <= 0 else UNDECIDED
-    none = HOLDS if late.high <= 0 else FAILS if late.low > 0 else UNDECIDED
-    listed = tuple(
-        f"tw = {tw}: {interval(values).text(**NATS)}, above in {sum(value > NO_BARRIER for value in values)} of"
-        f" {len(values)} {'seed' if len(values) == 1 else 'seeds'}; above the chord {interval(bulges[tw]).text(**NATS)}"
-        for tw, values in heights.items()
-    )
-    statistic = f"{method}: largest train loss inside minus the higher end's, at the first tw = {first}"
-    found = [Finding(9, statistic + lost, early.text(**NATS), there, listed)]
-    if last > first:
-        found.append(Finding(9, f"{method}: none at the last tw = {last}{lost}", late.text(**NATS), none))
+def over_control_paths(evidence: Evidence) -> list[Finding]:
+    """Beyond the claims: what a straight path to the eFCN gains minus what that to a control gains."""
+    own, others = _profiles(evidence.paths), _profiles(evidence.control_paths)
+    found = []
+    for kind in others.index.unique("kind") if len(others) else ():
+        for method, key in (("linear", "path over"), ("output", "average over")):
+            ways = (own.index.unique("method"), others.loc[kind].index.unique("method"))
+            if not all(method in of for of in ways):
+                continue
+            one, other = own.loc[method], others.loc[kind, method]
+            of = _accuracies(evidence, one["gain"] - other["gain"], [one["accuracy"], one["ends"]] * 2)
+            what = "the best point on the straight path" if method == "linear" else "averaged outputs"
+            statistic = (
+                f"what {what} between CNN and eFCN gains over the better end minus what that between CNN and"
+                f" {WORDS[kind]} gains, at every tw"
+            )
+            of = of.without(untestable(evidence, "efcn", kind))
+            found.append(judged(f"{key} {kind}", statistic, everywhere, of, evidence))
     return found
 
 
-def _gain(method: str, of: pd.DataFrame, study: Study, lost: str) -> Finding:
-    statistic = f"{method}: best inner point, chosen on other images, minus the better end, every tw{lost}"
-    where = {tw: f", at α = {interval(alphas).mean:.2f} on average" for tw, alphas in by_time(of["alpha"]).items()}
-    found = finding(10, statistic, everywhere(by_time(of["gain"])), also=where, **POINTS)
-    return replace(found, each=(*found.each, *gentler(study, [method])))
+def _findings(evidence: Evidence, every: pd.DataFrame, kind: str) -> list[Finding]:
+    methods = every.index.unique("method")
+    found = []
+    for method in (name for name in CLAIMED if name in methods):
+        lost = untestable(evidence, kind)
+        if method == "string":
+            lost |= dict.fromkeys(risen(every), "the string lies above the line it started from")
+        of = every.loc[method]
+        found += [*_barrier(evidence, method, of, kind, lost), _gain(evidence, method, of, kind, lost)]
+        if "output" in methods:
+            found.append(_less(evidence, method, of, every.loc["output"], kind, lost))
+    return found
 
 
-def _over_trained_on(method: str, of: pd.DataFrame, evidence: Evidence, lost: str) -> list[Finding]:
-    """Whether the points are better than what the CNN's end becomes by mere training on, if a study has that.
+def _barrier(evidence: Evidence, method: str, of: pd.DataFrame, kind: str, lost: dict[int, str]) -> list[Finding]:
+    """That there is one at early relax times, and none at late ones."""
+    heights, parts = of["barrier"].dropna(), []
+    what = f"on the {method} path from CNN to {WORDS[kind]}, the largest train loss inside minus that of the higher end"
+    for name, times, sign in (("early", early, 1), ("late", late, -1)):
+        some = heights[heights.index.get_level_values("tw").isin(times(evidence.full_times))]
+        if len(some):
+            differences = Differences(sign * some, {}, None, {}).without(lost)
+            statistic = f"{what}, at every {name} tw" + ("" if sign > 0 else "; the sign turned, as none is expected")
+            parts.append(judged(9, statistic, everywhere, differences, evidence, kind, NATS))
+    return parts
 
-    The best point is taken on all test images, as the controls are; where a half of them chose it, that favours it.
-    """
-    end, ends = evidence.study.epochs, {kind: final(evidence.runs, kind) for kind in CONTROLS}
-    ends = {kind: values[end] for kind, values in ends.items() if end in values.index.get_level_values("tw")}
-    if not ends or evidence.study.path_start != "cnn":
-        return []
-    over = {name: by_time(minus(of["test_accuracy"], values)) for name, values in ends.items()}
-    over = {name: values for name, values in over.items() if values}
-    if not over:
-        return []
+
+def _gain(evidence: Evidence, method: str, of: pd.DataFrame, kind: str, lost: dict[int, str]) -> Finding:
     statistic = (
-        f"{method}: best inner point minus the CNN's end trained on for {evidence.study.relax_epochs} epochs as each"
-        f" control is, every tw{lost}; on all test images, half of which chose it"
+        f"on the {method} path from CNN to {WORDS[kind]}, the test accuracy of the best inner point, chosen on other"
+        " images, minus that of the better end, at every tw"
     )
-    return [rivals(10, statistic, throughout(over), over)]
+    differences = _accuracies(evidence, of["gain"], [of["accuracy"], of["ends"]]).without(lost)
+    where = of["alpha"].groupby("tw").mean()
+    notes = tuple(f"tw = {tw}: the point chosen lies at α = {alpha:.2f} on average" for tw, alpha in where.items())
+    return judged(10, statistic, everywhere, differences, evidence, kind, notes=notes)
 
 
-def _less(method: str, of: pd.DataFrame, output: pd.DataFrame, lost: str) -> Finding:
+def _less(
+    evidence: Evidence, method: str, of: pd.DataFrame, output: pd.DataFrame, kind: str, lost: dict[int, str]
+) -> Finding:
     """Claim 11: outputs averaged as logits, as in the published code; beside it, as probabilities."""
-    statistic = f"{method}: gain of averaging outputs (logits) minus the path's, every tw{lost}"
-    logits, probabilities = (by_time(minus(output[name], of["gain"])) for name in ("gain", "probability_gain"))
-    if not logits:
-        return Finding(11, statistic, "no number", UNDECIDED)
-    beside = {tw: f"; of probabilities {interval(v).text(**POINTS)}" for tw, v in probabilities.items()}
-    return finding(11, statistic, everywhere(logits), also=beside, **POINTS)
+    statistic = (
+        f"what averaging the outputs (logits) of CNN and {WORDS[kind]} gains minus what the {method} path gains, at"
+        " every tw"
+    )
+    differences = _accuracies(evidence, output["gain"] - of["gain"], [of["accuracy"], output["accuracy"]]).without(lost)
+    gains = (
+        (100 * (output["probability_gain"] - of["gain"])).groupby("tw").mean() if "probability_gain" in output else {}
+    )
+    scale = Scale(100, 2, "points")
+    notes = tuple(
+        f"tw = {tw}: with probabilities averaged {value:+.{scale.digits}f} points".replace("-", "−")
+        for tw, value in dict(gains).items()
+    )
+    return judged(11, statistic, everywhere, differences, evidence, kind, notes=notes)
+
+
+def _accuracies(evidence: Evidence, values: pd.Series, of: list[pd.Series]) -> Differences:
+    """Differences between accuracies on the reported half of the test images, as if all erred independently."""
+    images, values = evidence.study.data.test_images // 2, values.dropna()
+    means = [accuracy.groupby("tw").mean() for accuracy in of]
+    errors = {
+        int(tw): sum(unpaired_error(float(one[tw]), 0.0, images) ** 2 for one in means) ** 0.5
+        for tw in values.index.unique("tw")
+    }
+    return Differences(values, errors, images, {})
+
+
+def _profiles(paths: pd.DataFrame) -> pd.DataFrame:
+    """The profiles of the paths whose losses are numbers."""
+    kept = stable(paths)
+    return profiles(kept) if len(kept) else pd.DataFrame()

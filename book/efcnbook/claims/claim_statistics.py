@@ -1,46 +1,25 @@
-"""The statistic of each claim of the supplement, over seeds, with its interval and verdict.
+"""The tests of the claims about the embedding, 1 and 3, and about the size of the off-local weights, 2 and 7."""
 
-A claim may have several parts; each is a `Finding`. Accuracies are of the test images, as fractions; "final" is the
-last measurement, "best" the highest one, which favours what was measured more often: it is used where the supplement
-uses it, and said. All differences are taken within a seed. How intervals become verdicts stands in `intervals`, the
-claims about accuracy, 4 to 6 and 8, in `claim_accuracy`, those about paths, 9 to 11, in `claim_paths`.
-"""
-
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from math import log10, sqrt
 
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from scipy.stats import spearmanr
 
-from efcnbook.claims.controls import NAMES
+from efcnbook.claims.comparisons import untestable
+from efcnbook.claims.effects import Differences
+from efcnbook.claims.finding import Finding, Scale, judged
+from efcnbook.claims.rules import BAND, EXACT, ORDERS, SUPPLEMENT_EPOCHS
+from efcnbook.claims.verdicts import FAILS, HOLDS, NOT_TESTED, UNDECIDED, everywhere
 from efcnbook.statistics.evidence import Evidence
-from efcnbook.statistics.intervals import FAILS, HOLDS, UNDECIDED, Judgement, Values, everywhere, interval, within
-from efcnbook.statistics.tables import by_time, final, first, in_words, minus
+from efcnbook.statistics.intervals import Interval, interval
+from efcnbook.statistics.tables import final, first, in_words, minus, of_kind
 from efcnlab.config.studies import Study
 from efcnlib import embedding, networks
-from efcnlib.errors import enumerated
 
-EXACT = 1e-10  # relative, in float64
-ORDERS = 2.0  # "orders of magnitude", in the plural
-POINTS = {"scale": 100, "unit": "points"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One part of a claim in one study: its statistic and value in words, the verdict, the value at each tw.
-
-    ``ours``: the supplement does not ask for it, but without it the claim says less than it seems to.
-    """
-
-    claim: int
-    statistic: str
-    value: str
-    verdict: str
-    each: tuple[str, ...] = ()
-    ours: bool = False
+PERCENT = Scale(100, 2, "points")
 
 
 def exactness(study: Study) -> Finding:
@@ -55,26 +34,56 @@ def exactness(study: Study) -> Finding:
         "largest difference between the outputs of CNN and eFCN, relative to the largest output; random weights and"
         " images, float64"
     )
-    return Finding(1, statistic, f"{error:.1g}", HOLDS if error < EXACT else FAILS)
+    return Finding(1, statistic, HOLDS if error < EXACT else FAILS, number=f"{error:.1g}")
 
 
 def magnitudes(evidence: Evidence) -> Finding:
-    """Claim 2, as in Figure 2: the first layer of the eFCN that left the CNN last."""
+    """Claim 2, as in Figure 2: the first layer of the eFCN that left the CNN last, and did not diverge."""
+    times = [tw for tw in evidence.times if tw not in untestable(evidence, "efcn")]
+    statistic = (
+        f"log10 of the root mean square local over the off-local weight, first layer, after {SUPPLEMENT_EPOCHS} epochs;"
+        f" at least {ORDERS:g}"
+    )
+    if not times:
+        return Finding(2, statistic, NOT_TESTED, reason="no eFCN has learnt anything")
+    last, epochs = times[-1], evidence.study.relax_epochs
+    orders = _orders(evidence, last)
+    found = interval(orders.groupby("seed").last().tolist())
+    value = f"{found.text(unit='orders')} after {epochs} epochs (tw = {last})"
+    notes = _over_epochs(orders, last)
+    if epochs != SUPPLEMENT_EPOCHS:
+        reason = f"{epochs} epochs after the embedding, where the supplement has {SUPPLEMENT_EPOCHS}"
+        return Finding(2, statistic, NOT_TESTED, number=value, reason=reason, notes=notes)
+    verdict = HOLDS if found.low >= ORDERS else FAILS if found.high < ORDERS else UNDECIDED
+    return Finding(2, statistic, verdict, number=value, notes=notes)
+
+
+def _orders(evidence: Evidence, tw: int) -> pd.Series:
+    """log10 of the ratio at every measured epoch after the embedding, by seed and epoch."""
     study = evidence.study
     steps = networks.trace(study.cnn(study.seeds[0]).uninitialised_cnn(), study.data.shape)
-    first = next(step.geometry for step in steps if step.geometry is not None)
-    rows, columns = first.shape(live=True)
-    off = rows * columns - first.count_local(live=True)  # the dead ones are zero
-    local = first.count_local(live=False)  # the dead ones keep the filter, and are in delta's norms
-    last = evidence.times[-1]
-    deltas = final(evidence.runs, "efcn", "delta_layer_1")[last]
-    found = interval([log10(sqrt((1 - delta**2) / local) / sqrt(delta**2 / off)) for delta in deltas])
-    verdict = HOLDS if found.low >= ORDERS else FAILS if found.high < ORDERS else UNDECIDED
-    statistic = (
-        f"log10 of the root mean square local over the off-local weight, first layer, tw = {last}"
-        f"{without(study.relax_times, evidence.times)}, after {study.relax_epochs} epochs; at least {ORDERS:g}"
+    layer = next(step.geometry for step in steps if step.geometry is not None)
+    rows, columns = layer.shape(live=True)
+    off = rows * columns - layer.count_local(live=True)  # the dead ones are zero
+    local = layer.count_local(live=False)  # the dead ones keep the filter, and are in delta's norms
+    of = of_kind(evidence.runs, "efcn")
+    of = of[(of["tw"] == tw) & (of["epoch"] > 0) & (of["delta_layer_1"] > 0)].set_index(["seed", "epoch"])
+    return of["delta_layer_1"].map(lambda delta: log10(sqrt((1 - delta**2) / local) / sqrt(delta**2 / off)))
+
+
+def _over_epochs(orders: pd.Series, tw: int) -> tuple[str, ...]:
+    """How the ratio falls with the epochs, and what a straight line over their logarithm has at the supplement's."""
+    mean = orders.groupby("epoch").mean()
+    if len(mean) < 3:
+        return ()
+    slope, start = np.polyfit(np.log10(mean.index.to_numpy(dtype=float)), mean.to_numpy(), 1)
+    listed = ", ".join(f"{value:.2f} after {epoch}" for epoch, value in mean.items())
+    there = start + slope * log10(SUPPLEMENT_EPOCHS)
+    return (
+        f"tw = {tw}, orders of magnitude by epochs: {listed}",
+        f"a straight line over the logarithm of the epochs, {slope:+.2f} a decade, has {there:.2f} after"
+        f" {SUPPLEMENT_EPOCHS}; it is a guess, not a measurement".replace("-", "−"),
     )
-    return Finding(2, statistic, found.text(unit="orders of magnitude"), verdict)
 
 
 def padding(study: Study) -> Finding:
@@ -96,29 +105,43 @@ def padding(study: Study) -> Finding:
             orbit.zero_()  # where the filter is, dead weights keep its value
         largest = max(largest, float(dead.abs().max()))
     statistic = "largest dead off-local weight after three steps of training the padded matrices; must be 0"
-    return Finding(3, statistic, f"{largest:g}", HOLDS if largest == 0 else FAILS)
+    return Finding(3, statistic, HOLDS if largest == 0 else FAILS, number=f"{largest:g}")
 
 
-def deviation(evidence: Evidence) -> Finding:
+def standard_deviation(evidence: Evidence) -> Finding:
     """Claim 7: delta of a standard FCN at the end of its training."""
-    statistic = f"δ of the standard FCN at the end; between 96 % and 98 %{_without_fcn(evidence)}"
+    low, high = BAND
+    statistic = f"δ of the standard FCN at the end; between {low:.0%} and {high:.0%}"
     if not evidence.has("fcn"):
-        return Finding(7, statistic, "no number", UNDECIDED)
-    verdict, found = within(final(evidence.runs, "fcn", "delta").tolist(), 0.96, 0.98)
-    start = interval(first(evidence.runs, "fcn", "delta").tolist())
-    value, before = (one.clipped(0, 1).text(100, 1, "%") for one in (found, start))
-    return Finding(7, statistic, value, verdict, (f"at its random start: {before}",))
+        return Finding(7, statistic, NOT_TESTED, reason=_no_fcn(evidence))
+    found, start = (interval(of(evidence.runs, "fcn", "delta").tolist()) for of in (final, first))
+    value, before = (one.clipped(0, 1).text(100, 1, "%").replace("+", "") for one in (found, start))
+    notes = (f"at its random start: {before}",)
+    if not low <= start.mean <= high:
+        reason = f"the architecture alone decides: a random start has {before}"
+        return Finding(7, statistic, NOT_TESTED, number=value, reason=reason, notes=notes)
+    return Finding(7, statistic, _within(found, low, high), number=value, notes=notes)
 
 
-def descent(evidence: Evidence) -> Finding:
-    """Claim 7: eFCNs below it at every tw, and how delta goes with the three quantities of Figure 4."""
+def _within(found: Interval, low: float, high: float) -> str:
+    """Whether the whole interval lies within the bounds, or outside of them."""
+    if low <= found.low and found.high <= high:
+        return HOLDS
+    return FAILS if found.high < low or found.low > high else UNDECIDED
+
+
+def below_fcn(evidence: Evidence) -> Finding:
+    """Claim 7: eFCNs below the standard FCN, and how delta goes with the three quantities of Figure 4."""
+    statistic = "δ of the standard FCN minus that of the eFCN at the end, at every tw"
+    if not evidence.has("fcn"):
+        return Finding(7, statistic, NOT_TESTED, reason=_no_fcn(evidence))
     delta = final(evidence.runs, "efcn", "delta")
-    below = by_time(-minus(delta, final(evidence.runs, "fcn", "delta")))
-    lost = without(evidence.study.relax_times, evidence.times)
-    statistic = f"δ of the standard FCN minus that of the eFCN at the end, every tw{lost}{_without_fcn(evidence)}"
-    found = Finding(7, statistic, "no number", UNDECIDED)
-    if below:
-        found = finding(7, statistic, everywhere(below), **POINTS)
+    below = Differences(-minus(delta, final(evidence.runs, "fcn", "delta")), {}, None, {})
+    of = below.without(untestable(evidence, "efcn"))
+    return judged(7, statistic, everywhere, of, evidence, scale=PERCENT, notes=_ranks(evidence, delta))
+
+
+def _ranks(evidence: Evidence, delta: pd.Series) -> tuple[str, ...]:
     quantities = pd.DataFrame(
         {
             "tw": delta.index.get_level_values("tw"),
@@ -133,54 +156,11 @@ def descent(evidence: Evidence) -> Finding:
     for column, name in names.items():
         varied = [of for of in several if of[column].nunique() > 1 and of["delta"].nunique() > 1]
         rhos = [float(spearmanr(of[column], of["delta"]).statistic) for of in varied]
-        whose = f"{name}{', all seeds' if evidence.diverged_fcn else ''}"
-        ranks.append(f"Spearman's rank correlation of δ with {whose}: {_correlation(rhos, len(several))}")
-    return replace(found, each=(*found.each, *ranks))
+        if rhos and len(rhos) == len(several):
+            ranks.append(f"rank correlation of δ with {name} (Spearman): {interval(rhos).clipped(-1, 1).text()}")
+    return tuple(ranks)
 
 
-def _correlation(rhos: list[float], seeds: int) -> str:
-    if not rhos or len(rhos) < seeds:
-        return "undefined, all being equal in a seed"
-    return interval(rhos).clipped(-1, 1).text()
-
-
-def _without_fcn(evidence: Evidence) -> str:
+def _no_fcn(evidence: Evidence) -> str:
     lost = evidence.diverged_fcn
-    if not evidence.has("fcn") and not lost:
-        return "; no standard FCN is recorded"
-    return f"; without {in_words(lost)}, where the standard FCN diverged" if lost else ""
-
-
-def without(times: Sequence[int], there: Collection[int]) -> str:
-    """Words on those of ``times`` that are not ``there``; none if all are."""
-    lost = [tw for tw in times if tw not in there]
-    return f" (without {enumerated(lost)}, where an eFCN diverged)" if lost else ""
-
-
-def counted(evidence: Evidence) -> str:
-    """Words on the relax times whose eFCN diverged and is judged like the others; none if all are stable."""
-    return f" (what diverged is counted: tw = {enumerated(evidence.diverged)})" if evidence.diverged else ""
-
-
-def finding(
-    claim: int,
-    statistic: str,
-    judged: Judgement,
-    also: Mapping[int, str] | None = None,
-    ours: bool = False,
-    **how: object,
-) -> Finding:
-    """A judgement in words; ``also`` is added at each relax time, ``how`` is that of `Interval.text`."""
-    values = tuple(f"tw = {tw}: {one.text(**how)}{(also or {}).get(tw, '')}" for tw, one in judged.each.items())
-    return Finding(claim, statistic, f"{judged.interval.text(**how)} at tw = {judged.tw}", judged.verdict, values, ours)
-
-
-def rivals(claim: int, statistic: str, judged: Judgement, over: Mapping[str, Values]) -> Finding:
-    """A judgement against several controls in words, beyond the claim; ``over`` has all differences, by control."""
-    times = {
-        tw: ", ".join(f"{NAMES[name]} {interval(of[tw]).text(**POINTS)}" for name, of in over.items() if tw in of)
-        for tw in judged.each
-    }
-    value = f"{judged.interval.text(**POINTS)} at tw = {judged.tw} against {NAMES[judged.rival]}"
-    listed = tuple(f"tw = {tw}, against: {words}" for tw, words in times.items())
-    return Finding(claim, statistic, value, judged.verdict, listed, ours=True)
+    return f"the standard FCN diverged in {in_words(lost)}" if lost else "no standard FCN is recorded"

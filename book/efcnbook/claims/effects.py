@@ -95,8 +95,8 @@ def effects(of: Differences, times: Sequence[int]) -> Effects:
         at_times += [
             (int(tw), *rest, deviation, len(rows)) for tw, *rest in zip(group.index, rows, errors, strict=True)
         ]
-        whole = values.mean(axis=0)
-        if len(rows) > 1 and not np.isnan(whole).all():
+        whole = values.mean(axis=0) if len(rows) > 1 else np.array([])
+        if not np.isnan(whole).all():
             means.append((name, whole[~np.isnan(whole)], max(errors), deviation, len(rows)))
     intervals, deviations, widths = {}, {}, {}
     for label, values, error, deviation, width in (*sorted(at_times, key=itemgetter(0)), *means):

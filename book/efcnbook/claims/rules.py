@@ -36,9 +36,9 @@ RULES = f"""\
   correlated by one half; a mean over relax times is taken to be as uncertain as one of them. No interval is narrower
   than {2 * NARROWEST:g} test images. One seed has no interval, nor have seeds that agree to the last image.
 - **Verdicts.** An effect is *above* or *below* where its whole interval is, else *open*. A claim about every relax
-  time *holds* if the effect is above at each; is *mixed* if it is above at some, or in a mean; *fails* if it is above
-  nowhere and below somewhere; else it is *open*. A claim about some relax time *holds* if one effect is above and
-  *fails* if all are below. A claim of several parts that disagree is mixed.
+  time *holds* if the effect is above at each, *fails* if it is below at each, is *open* if no effect is decided, and
+  *mixed* in all other cases. A claim about some relax time *holds* if one effect is above, *fails* if all are below,
+  and is *open* otherwise. A claim of several parts that disagree is mixed.
 - **Not tested** is a relax time at which one of the compared networks diverged, or is still at chance (its train loss
   above {LEARNT:g} ln C for C classes), in any seed; at which the rival was not trained for as many epochs; a string
   that lies above the line it started from; claim 2 at another length than the supplement's {SUPPLEMENT_EPOCHS}

@@ -13,17 +13,15 @@ def everywhere(sides: Mapping[Label, str]) -> str:
     """The verdict on "above at every relax time", given the side of each effect.
 
     >>> from efcnbook.claims.verdicts import everywhere
-    >>> everywhere({0: "above", 5: "above"}), everywhere({0: "open", 5: "above"}), everywhere({0: "open", 5: "below"})
+    >>> everywhere({0: "above", 5: "above"}), everywhere({0: "open", 5: "above"}), everywhere({0: "below", 5: "below"})
     ('holds', 'mixed', 'fails')
     """
-    times = [side for label, side in sides.items() if not isinstance(label, str)]
+    times = {side for label, side in sides.items() if not isinstance(label, str)}
     if not times:
         return NOT_TESTED
-    if all(side == ABOVE for side in times):
-        return HOLDS
-    if ABOVE in sides.values():
-        return MIXED
-    return FAILS if BELOW in sides.values() else UNDECIDED
+    if times in ({ABOVE}, {BELOW}):
+        return HOLDS if ABOVE in times else FAILS
+    return UNDECIDED if set(sides.values()) == {OPEN} else MIXED
 
 
 def somewhere(sides: Mapping[Label, str]) -> str:

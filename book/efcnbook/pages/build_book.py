@@ -13,6 +13,7 @@ from types import MappingProxyType
 import yaml
 from tqdm import tqdm
 
+from efcnbook.claims import claim_list, claim_pages
 from efcnbook.pages.execution import digest, inputs_of, is_current, parameters_of, run_notebook, software
 from efcnbook.pages.shown_studies import complete, ensure, shown
 from efcnbook.statistics import evidence
@@ -104,6 +105,21 @@ def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType
         for notebook, out, parameters, inputs in bar:
             bar.set_postfix_str("/".join([*map(str, parameters.values()), notebook.stem]))
             run_notebook(notebook, out, parameters, inputs)
+    _write_claims(source, toc, ", ".join(every), any(notebook.stem == "claims" for notebook, *_ in waiting))
+
+
+def _write_claims(source: Path, toc: dict, names: str, again: bool) -> None:
+    """Write the pages of single claims, where the table of contents has them, unless they are there already."""
+    pages = _claim_pages(toc)
+    if pages and (again or not all((source / "book" / f"{page}.md").exists() for page in pages)):
+        chosen = evidence.several(names)
+        claim_pages.write(claim_list.all_findings(chosen), source / "book" / "executed")
+
+
+def _claim_pages(toc: dict) -> list[str]:
+    """The pages that stand below that of the claims."""
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    return [section["file"] for chapter in chapters for section in chapter.get("sections", ())]
 
 
 def render(source: Path, out: Path, toc: dict, notice: str = "") -> Path:
@@ -235,7 +251,7 @@ def _pages(source: Path, toc: dict) -> list[list[str]]:
     """Name and digest of every file the site is made from."""
     book = source / "book"
     written = [path for path in book.rglob("*") if path.is_file() and "executed" not in path.relative_to(book).parts]
-    run = [book / f"{page}.ipynb" for page in _executed(toc)]
+    run = [book / f"{page}.ipynb" for page in _executed(toc)] + [book / f"{page}.md" for page in _claim_pages(toc)]
     return [[str(path.relative_to(book)), digest(path.read_bytes().hex())] for path in sorted(written + run)]
 
 

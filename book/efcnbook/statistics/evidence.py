@@ -1,8 +1,7 @@
 """What is recorded of a study over its seeds, gathered for the claims as tables of trainings and of paths."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +9,7 @@ import pandas as pd
 from efcnbook.statistics import path_profiles, provenance, tables
 from efcnbook.statistics.provenance import Origin
 from efcnlab.config import studies
+from efcnlab.config.runs import CONTROLS
 from efcnlab.config.studies import Study
 from efcnlab.environment import default_root, recorded_studies
 from efcnlab.run.coverage import SeedCoverage, seed_coverage, shown_seeds
@@ -35,12 +35,18 @@ class Evidence:
     origins: tuple[Origin, ...]
     coverage: tuple[SeedCoverage, ...] = ()  # of every seed of the whole study
     lost_fcn: tuple[int, ...] = ()  # the seeds whose standard FCN `stable` left out
-    correct: Mapping[tuple[str, int | None, int], np.ndarray] = MappingProxyType({})  # see `tables.correct_answers`
+    control_paths: pd.DataFrame = field(default_factory=pd.DataFrame)  # from the CNN to controls, with their kind
+    correct: Mapping[tuple[str, int | None, int], np.ndarray] = field(default_factory=dict)  # `tables.correct_answers`
 
     @property
     def times(self) -> list[int]:
         """The relax times that have an eFCN."""
         return tables.times(self.runs)
+
+    @property
+    def full_times(self) -> tuple[int, ...]:
+        """All relax times of the whole study, recorded or not."""
+        return self.coverage[0].full_study.relax_times if self.coverage else self.study.relax_times
 
     def has(self, kind: str) -> bool:
         """Whether there is any network of this kind."""
@@ -91,8 +97,11 @@ def gather(study: Study, store: Store) -> Evidence:
     runs, paths, seeds = tables.trainings(shown), path_profiles.of_results(shown), tuple(one.seed for one in shown)
     cut = {"relax_times": tuple(tables.times(runs)), "path_times": tuple(sorted(set(paths["tw"])))}
     origins = tuple(provenance.of(study, seeds, there.get))
-    correct = tables.correct_answers(shown)
-    return Evidence(study.model_copy(update=cut), seeds, runs, paths, origins, covered, correct=correct)
+    more = {
+        "control_paths": path_profiles.of_results(shown, kinds=CONTROLS),
+        "correct": tables.correct_answers(shown),
+    }
+    return Evidence(study.model_copy(update=cut), seeds, runs, paths, origins, covered, **more)
 
 
 def several(names: str, root: str | None = None) -> list[Evidence]:
