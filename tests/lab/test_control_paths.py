@@ -183,6 +183,7 @@ def test_of_a_study_in_progress_they_are_shown_as_far_as_they_go(results):
     assert shown({"linear path tw=2 seed=0"}) == ((0,), ("control", "lowered"), tuple(BESIDE[:4]))
     without = {"elcn tw=2 seed=0", *(label for label in late if "elcn" in label)}
     assert shown(without)[1:] == (("control", "lowered"), tuple(BESIDE[:-2]))
+    assert shown({"elcn tw=2 seed=0"}) == shown(without)  # without its end a path is not shown
     before = study.model_copy(update={"path_controls": ()})
     part = study_results.available_results(study, 0, results.store)
     assert part.study.control_paths == study.control_paths
