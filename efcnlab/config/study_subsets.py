@@ -23,7 +23,8 @@ def single_seed_study(study: Study, seed: int) -> Study:
 def study_of_recorded_runs(study: Study, seed: int, is_recorded: Callable[[Run], bool]) -> Study | None:
     """What can be shown of one seed: the study cut down to recorded runs; None if no relax time is left.
 
-    A relax time can be shown where both eFCN and control are there. Of a sweep over sizes all or nothing is shown.
+    A relax time can be shown where both eFCN and control are there. Of a sweep over sizes all or nothing is shown, and
+    so of the paths to controls at one time.
 
     >>> from efcnlab.config.study_subsets import study_of_recorded_runs
     >>> from efcnlab.config.studies import load, runs
@@ -83,13 +84,16 @@ def _paths(study: Study, seed: int, times: tuple[int, ...], is_recorded: Callabl
     shown = tuple(tw for tw in study.path_times if all((method, tw) in found for method in straight or bent or [""]))
     relaxed = tuple(tw for tw in shown if bent and all((method, tw) in found for method in bent))
     methods = tuple(method for method in study.path_methods if method in straight or (relaxed and method in bent))
-    beside = {way for way in study.control_paths if way[1] in shown and is_recorded(study.path(*way[:2], seed, way[2]))}
-    controls = tuple(kind for kind in study.path_controls if any(kind == way[2] for way in beside))
-    lacking = {tw for method, tw, kind in study.control_paths if kind in controls and (method, tw, kind) not in beside}
-    return {
-        "path_times": shown,
-        "path_relaxed_times": relaxed,
-        "path_methods": methods or study.path_methods,
-        "path_controls": controls,
-        "path_control_times": tuple(tw for tw in shown if tw not in lacking),
-    }
+    fields = {"path_times": shown, "path_relaxed_times": relaxed, "path_methods": methods or study.path_methods}
+    return fields | _control_paths(study, seed, shown, is_recorded)
+
+
+def _control_paths(
+    study: Study, seed: int, times: tuple[int, ...], is_recorded: Callable[[Run], bool]
+) -> dict[str, object]:
+    """The fields on paths to controls: a control is shown where it has any, a time with all those of these controls."""
+    paths = {(kind, tw, method): study.path(method, tw, seed, kind) for method, tw, kind in study.control_paths}
+    found = [way for way, run in paths.items() if way[1] in times and is_recorded(run) and is_recorded(run.end)]
+    kinds = tuple(kind for kind in study.path_controls if any(kind == one for one, _, _ in found))
+    lacking = {tw for kind, tw, method in paths if kind in kinds and (kind, tw, method) not in found}
+    return {"path_controls": kinds, "path_control_times": tuple(tw for tw in times if tw not in lacking)}

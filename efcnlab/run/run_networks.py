@@ -69,14 +69,17 @@ def standard_fcn(
 
 
 def final_network(run: Training, store: Store, device: str = "cpu") -> nn.Sequential:
-    """The network at a training's end, of whatever kind it is; UserError if its weights are not in the store.
+    """The network at a training's end, of its own kind; UserError if the store has no longer its weights.
 
-    >>> from efcnlab.run.run_networks import Store, final_network
+    >>> from efcnlab.run.execute import compute_run
+    >>> from efcnlab.run.run_context import RunContext, Store
+    >>> from efcnlab.run.run_networks import final_network
     >>> from efcnlab.config.studies import load
-    >>> final_network(load("digits").relaxed("elcn", tw=5, seed=0), Store("example"))  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-        ...
-    efcnlib.errors.UserError: the weights of elcn tw=5 seed=0 are not in ...
+    >>> store = Store("example")
+    >>> run = load("digits", epochs=1, relax_times=(0,), path_times=()).cnn(seed=0)
+    >>> _ = store.ensure(run, lambda attempt: compute_run(run, RunContext(store), attempt))
+    >>> final_network(run, store)[0]
+    Conv2d(1, 6, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
     """
     network = run.uninitialised_network().to(device)
     of_cnn = run.kind == "cnn"

@@ -125,6 +125,8 @@ def test_one_sentence_compares_both_gains():
     assert "At 1 of 2 relax times" in sentence
     assert "points, means over 1 to 2 seeds, to the eFCN and to the control" in sentence
     assert "+12.50 and +9.38 ($t_w$ = 0), +6.25 and +12.50 ($t_w$ = 5)." in sentence
+    level = own | {"report_accuracy": [0.1 + 0.2, 0.3, 0.3]}  # a gain of -6e-17
+    assert "+0.00 and +12.50" in path_plots.gain_beside(tidy({5: {"linear": [level]}}), control)[0]
     assert path_plots.gain_beside(paths, control[:0]) == []
     assert path_plots.gain_beside(paths.assign(method="string"), control) == []
     assert path_plots.gain_beside(paths, control[control["tw"] == 9]) == []

@@ -3,10 +3,14 @@
 import pytest
 import torch
 
-from efcnlab.config.studies import load, runs
+from efcnlab.config.studies import PRESETS, Study, load, runs
 from efcnlab.config.study_subsets import study_of_recorded_runs
+from efcnlab.environment import REPOSITORY
 from efcnlab.run import compute_estimate, disk_estimate, execute, path_run, run_networks, study_results, study_runner
+from efcnlab.run.coverage import shown_seeds
 from efcnlab.run.run_context import RunContext
+from efcnlab.store.chosen_rates import load_with_chosen_rates
+from efcnlab.store.recorded_study import read_index
 from efcnlab.store.run_store import Store, key_of
 from efcnlib import embedding
 from efcnlib.data.images import Split
@@ -183,11 +187,29 @@ def test_of_a_study_in_progress_they_are_shown_as_far_as_they_go(results):
     assert shown({"linear path tw=2 seed=0"}) == ((0,), ("control", "lowered"), tuple(BESIDE[:4]))
     without = {"elcn tw=2 seed=0", *(label for label in late if "elcn" in label)}
     assert shown(without)[1:] == (("control", "lowered"), tuple(BESIDE[:-2]))
+    assert shown({"elcn tw=2 seed=0"}) == shown(without)  # without its end a path is not shown
     before = study.model_copy(update={"path_controls": ()})
     part = study_results.available_results(study, 0, results.store)
     assert part.study.control_paths == study.control_paths
     assert not part.missing
     assert study_results.available_results(before, 0, results.store).study.paths == study.paths
+
+
+def test_what_was_recorded_before_there_were_any_is_shown_as_it_was(tmp_path):
+    folder = REPOSITORY / "results" / "vanilla-cifar10-sgd"
+    index = read_index(folder)
+    now = load_with_chosen_rates(folder.name, Store(tmp_path, [folder]))
+    assert now.path_controls == ("control", "lowered", "elcn")
+    before = Study.model_validate({name: value for name, value in index.study.items() if "path_control" not in name})
+    seeds = shown_seeds(before, index.runs)
+    assert seeds
+    assert shown_seeds(now, index.runs) == seeds
+    assert {key_of(run) for run in runs(before)} & index.runs.keys() <= {key_of(run) for run in runs(now)}
+
+
+def test_narrow_studies_stay_as_they_are():
+    planned = {name for name, study in PRESETS.items() if study.path_controls}
+    assert planned == {name for name in PRESETS if "narrow" not in name} - {"quick", "digits"}
 
 
 def test_what_they_take_is_estimated_as_for_cnns():

@@ -60,7 +60,7 @@ def gain_beside(paths: pd.DataFrame, beside: pd.DataFrame) -> list[str]:
     gains = pd.DataFrame({OWN: profiles(linear)["gain"], "control": profiles(beside).loc["control"]["gain"]}).dropna()
     if gains.empty:
         return []
-    both, seeds = 100 * gains.groupby("tw").mean(), gains.groupby("tw").size()
+    both, seeds = (100 * gains.groupby("tw").mean()).round(9) + 0.0, gains.groupby("tw").size()  # no -0.00
     means = f", means over {counted(seeds)}" if seeds.max() > 1 else ""
     each = ", ".join(
         f"{signed(row[OWN], 2)} and {signed(row['control'], 2)} ($t_w$ = {tw})" for tw, row in both.iterrows()
