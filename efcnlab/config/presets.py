@@ -9,8 +9,8 @@ from efcnlab.config.study_settings import ControlTimes
 from efcnlib.landscape.convergence import StoppingCriterion
 from efcnlib.training.optimisers import Optimiser
 
-# The paper's width, images, batches and order. The CNN goes on to the last relax time plus the epochs after it, so that
-# it is a rival at every relax time. Its learning rate is the published code's default, 0.1, halved until the CNN of the
+# The paper's width, images, batches and order. CNN and standard FCN go on to the last relax time plus the epochs after
+# it, so that they are rivals at every relax time. Its learning rate is the published code's default, 0.1, halved until the CNN of the
 # first seed ends with a finite loss: at 0.1 it diverges in epoch 46, which "vanilla-cifar10-sgd-published" records. The
 # rates after the embedding are chosen by the study itself (``rates``).
 VANILLA = dict(
@@ -22,7 +22,6 @@ VANILLA = dict(
     rates=RateRule(rates=(0.1, 0.05, 0.03, 0.02, 0.01, 0.005)),
     precision="bf16",
     epochs=140,
-    fcn_epochs=100,
     relax_epochs=40,
     relax_times=(0, 5, 18, 61, 100),
     first=(18, 5, 61),
@@ -60,7 +59,6 @@ ALEXNET = VANILLA | {
     "data": Dataset(name="cifar100"),
     "optimiser": Optimiser(name="sgd", lr=0.1),
     "epochs": 135,
-    "fcn_epochs": 60,
     "relax_epochs": 20,
     "relax_times": (0, 13, 40, 115),
     "first": (40, 13, 115),
@@ -150,6 +148,18 @@ PRESETS = (
         "sweep_time": 40,  # whose eFCNs of the first two seeds were the most accurate
         "sweep_channels": (4, 8, 16),
         "sweep_train": (12_500, 25_000, 50_000),
+        "seeds": (0, 1, 2, 3, 4),
+    },
+    NARROW
+    | {
+        "name": "vanilla-cifar10-narrow-long",
+        "title": "VanillaCNN of 16 channels on CIFAR-10, SGD, 40 epochs after the embedding",
+        "epochs": 80,
+        "relax_epochs": 40,
+        "relax_times": (11, 40),
+        "path_times": (),
+        "curvature": None,
+        "curvature_times": None,
     },
     NARROW
     | {

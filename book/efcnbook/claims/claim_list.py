@@ -94,10 +94,14 @@ def findings(evidence: Evidence) -> list[Finding]:
 
 
 def all_findings(chosen: Sequence[Evidence]) -> dict[Study, list[Finding]]:
-    """The findings on all claims, the twelfth among them, in several studies."""
-    found = {one.study: findings(one) for one in chosen}
+    """The findings on all claims, the twelfth among them, in several studies, those of the widest networks first."""
+    found = {one.study: findings(one) for one in sorted(chosen, key=_size, reverse=True)}
     last = transfer(found)
     return {study: [*of, *([last[study]] if study in last else [])] for study, of in found.items()}
+
+
+def _size(evidence: Evidence) -> int:
+    return evidence.study.network.channels
 
 
 def of_claim(found: Sequence[Finding], claim: int | str, kind: str | None = "efcn") -> list[Finding]:

@@ -86,7 +86,8 @@ class Finding:
         needed = self.effects.seeds_needed(self.shown)
         if needed is None:
             return "No number of seeds below 100 would decide it, were mean and deviation to stay."
-        return f"{needed - have} more seeds would decide it, were mean and deviation to stay."
+        more = needed - have
+        return f"{more} more seed{'s' if more > 1 else ''} would decide it, were mean and deviation to stay."
 
 
 def judged(

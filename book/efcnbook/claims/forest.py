@@ -43,7 +43,7 @@ def svg(lines: Sequence[Row], scale: Scale, title: str) -> str:
         parts.append(f'<line class="axis" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{bottom}" y2="{bottom + 4}"/>')
         parts.append(f'<text x="{x(tick):.1f}" y="{bottom + 15}" text-anchor="middle">{_number(tick)}</text>')
     heading = '<tspan font-style="italic">t</tspan><tspan dy="3" font-size="9">w</tspan>'
-    parts.append(f'<text x="{LEFT - 8}" y="{TOP + 2}" text-anchor="end">{heading}</text>')
+    parts.append(f'<text x="{LEFT - 8}" y="{TOP - 4}" text-anchor="end">{heading}</text>')
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{height - 4}" text-anchor="middle">{html.escape(scale.unit)}</text>')

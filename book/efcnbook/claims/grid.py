@@ -31,7 +31,7 @@ def grid(by_study: Findings) -> str:
     """The table, and behind it what its cells open to."""
     keys = [*CLAIMS, *(key for key in BEYOND if any(of_claim(found, key) for found in by_study.values()))]
     names = short_names(list(by_study))
-    head = "".join(f'<th scope="col">{html.escape(names[study])}</th>' for study in by_study)
+    head = "".join(f'<th scope="col">{html.escape(names[study]).replace("CNN", "<wbr>CNN")}</th>' for study in by_study)
     lines, opened = [], []
     for key in keys:
         if key == next(iter(BEYOND)):
@@ -50,12 +50,12 @@ def grid(by_study: Findings) -> str:
 
 def short_names(studies: Sequence[Study]) -> dict[Study, str]:
     """What tells the studies apart, as in "VanillaCNN 16, SGD at 0.03"; a study's own name where that is not enough."""
-    kinds = {"vanilla": "VanillaCNN", "alexnet": "AlexNet"}
+    kinds, rules = {"vanilla": "VanillaCNN", "alexnet": "AlexNet"}, {"sgd": "SGD", "adam": "Adam"}
     names = {}
     for study in studies:
         optimiser = study.relax_optimiser or study.optimiser
         kind, channels = kinds.get(study.network.architecture, study.name), study.network.channels
-        names[study] = f"{kind} {channels}, {optimiser.name.upper()} at {decimal(optimiser.lr)}"
+        names[study] = f"{kind} {channels}, {rules[optimiser.name]} at {decimal(optimiser.lr)}"
     values = list(names.values())
     return {study: study.name if values.count(name) > 1 else name for study, name in names.items()}
 
@@ -73,7 +73,8 @@ def placebo_rows(found: Sequence[Finding], key: int | str) -> str:
     rows = []
     for kind in kinds:
         for one in of_claim(found, key, kind):
-            cells = (WORDS[kind], f"<b>{one.verdict}</b>", html.escape(one.value or one.reason), html.escape(one.sides))
+            words = html.escape(f"{one.value or one.reason}; {one.sides}" if one.sides else one.value or one.reason)
+            cells = (WORDS[kind], f"<b>{one.verdict}</b>", words)
             rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return (
         "<p>The same test of its controls, as a placebo:</p>"
@@ -97,7 +98,7 @@ def _cell(place: str, found: Sequence[Finding], key: int | str) -> str:
     name = verdict(found, key)
     if not name:
         return '<td class="none">–</td>'
-    shown = next((one for one in of_claim(found, key) if one.verdict != NOT_TESTED), of_claim(found, key)[0])
+    shown = min(of_claim(found, key), key=lambda one: (one.verdict == NOT_TESTED, one.interval is None))
     beside = explained(found, key)
     also = f"<small>so {'does' if len(beside) == 1 else 'do'} {enumerated(WORDS[kind] for kind in beside)}</small>"
     label = name.replace(" ", "-")

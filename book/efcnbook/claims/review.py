@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from efcnbook.claims.claim_list import BEYOND, CLAIMS, UNKNOWN, explained, of_claim, settings, verdict
+from efcnbook.claims.claim_list import BEYOND, CLAIMS, UNKNOWN, explained, of_claim, settings
 from efcnbook.claims.comparisons import WORDS
 from efcnbook.claims.grid import Findings
 from efcnbook.claims.verdicts import MIXED, NOT_TESTED, UNDECIDED
@@ -49,16 +49,12 @@ def objections(evidence: Sequence[Evidence], by_study: Findings) -> dict[str, li
 
 def _explained(by_study: Findings) -> list[tuple[str, str]]:
     lines = []
-    for study, found in by_study.items():
-        for claim in CLAIMS:
-            if kinds := explained(found, claim):
-                names = enumerated(WORDS[kind] for kind in kinds)
-                lines.append(
-                    (
-                        f"{study.name}, claim {claim}: {verdict(found, claim)}, but the same test says so of {names}.",
-                        "Only the eFCN's lead over them, under “beyond the claims”, speaks of the eFCN.",
-                    )
-                )
+    for claim in CLAIMS:
+        passing = {study.name: explained(found, claim) for study, found in by_study.items()}
+        where = [f"{enumerated(WORDS[kind] for kind in kinds)} in {name}" for name, kinds in passing.items() if kinds]
+        if where:
+            words = f"Claim {claim} is passed as well by {'; '.join(where)}."
+            lines.append((words, "Only the rows “beyond the claims” speak of the eFCN."))
     return lines
 
 
