@@ -10,9 +10,9 @@ from efcnlib.landscape.convergence import StoppingCriterion
 from efcnlib.training.optimisers import Optimiser
 
 # The paper's width, images, batches and order. CNN and standard FCN go on to the last relax time plus the epochs after
-# it, so that they are rivals at every relax time. Its learning rate is the published code's default, 0.1, halved until the CNN of the
-# first seed ends with a finite loss: at 0.1 it diverges in epoch 46, which "vanilla-cifar10-sgd-published" records. The
-# rates after the embedding are chosen by the study itself (``rates``).
+# it, so that they are rivals at every relax time. The learning rate is the published code's default, 0.1, halved until
+# the CNN of the first seed ends with a finite loss: at 0.1 it diverges in epoch 46, as "vanilla-cifar10-sgd-published"
+# records. The rates after the embedding are chosen by the study itself (``rates``).
 VANILLA = dict(
     name="vanilla-cifar10-sgd",
     title="VanillaCNN on CIFAR-10, SGD",

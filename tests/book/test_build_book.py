@@ -40,7 +40,7 @@ def test_contents_repeat_the_study_part_and_single_chapters(tmp_path):
     before = ["executed/tutorial", "notation", "reading", "executed/explorer", "executed/playground", "own"]
     before += [f"executed/figure_{number}" for number in (3, 4, 5, 6)]
     verdict = ["executed/claims", "executed/comparison"]
-    assert files(one) == [*before, *study, *verdict, *reference, *behind, "references"]
+    assert files(one) == [*before, *study, *verdict, *reference, *behind, "references", "executed/review"]
     assert [part["caption"] for part in two["parts"]][2:4] == ["Study: digits", "Study: quick"]
     assert "executed/quick/interpolation" in files(two)
     assert "executed/quick/curvature" not in files(two)  # the study measures none
@@ -50,7 +50,7 @@ def test_contents_repeat_the_study_part_and_single_chapters(tmp_path):
     swept = files(contents(template(), {"swept": str(path)}))
     assert "executed/swept/sizes" in swept  # a relax time of 0 is one
     assert "executed/swept/curvature" not in swept  # which is measured at no relax time
-    assert files(two)[-3:] == ["executed/digits/environment", "executed/quick/environment", "references"]
+    assert files(two)[-4:-1] == ["executed/digits/environment", "executed/quick/environment", "references"]
     assert "{study}" not in yaml.safe_dump(two)
 
 

@@ -1,95 +1,110 @@
-"""The statistics of the claims about paths, recomputed from the records by other code."""
-
-from itertools import product
+"""The tests of the claims about paths, recomputed from the records by other code."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from claimed import CONTROLS, STUDY, of, raw, words
-from efcnbook.claims import claim_paths, controls
-from efcnbook.statistics import evidence, intervals
-from efcnbook.statistics.intervals import UNDECIDED
+from claimed import STUDY, independent, matches, of, raw
+from efcnbook.claims import claim_list, claim_paths
+from efcnbook.statistics import evidence
+
+HALF = STUDY.data.test_images // 2
+NAMES = ("train_loss", "held_accuracy", "report_accuracy")
+KINDS = ("efcn", *STUDY.path_controls)
 
 
+@pytest.fixture(scope="module")
+def paths(claimed_store):
+    """What is measured along a path, of each seed, by method, relax time and kind, read from the files."""
+
+    def read(method, tw, kind="efcn"):
+        runs = [STUDY.path(method, tw, seed, kind) for seed in STUDY.seeds]
+        return [{name: raw(claimed_store, run, name) for name in NAMES[method == "output" :]} for run in runs]
+
+    return read
+
+
+def gain(path):
+    """Reported accuracies of the inner point that is best on the held images, of the better end; their difference."""
+    chosen = 1 + int(np.argmax(path["held_accuracy"][1:-1]))
+    reported = path["report_accuracy"]
+    best, end = reported[chosen], max(reported[0], reported[-1])
+    return best, end, best - end
+
+
+def judged(found, claim, method, kind="efcn"):
+    return [one for one in found if (one.claim, one.kind) == (claim, kind) and f"{method} path" in one.statistic]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("method", ["linear", "string"])
-def test_paths_are_those_of_the_records(claimed_store, found, method):
-    part = ("linear", "string").index(method)
-
-    def paths(tw, which=method):
-        runs = [STUDY.path(which, tw, s) for s in STUDY.seeds]
-        return [{n: raw(claimed_store, r, n) for n in ("train_loss", "held_accuracy", "report_accuracy")} for r in runs]
-
-    def gain(path, of=""):
-        chosen = 1 + int(np.argmax(path[f"{of}held_accuracy"][1:-1]))
-        reported = path[f"{of}report_accuracy"]
-        return reported[chosen] - max(reported[0], reported[-1])
-
-    def bulge(path):
-        loss = np.array(path["train_loss"])
-        return max((loss - np.linspace(loss[0], loss[-1], len(loss)))[1:-1])
-
-    barrier = {
-        tw: [max(p["train_loss"][1:-1]) - max(p["train_loss"][0], p["train_loss"][-1]) for p in paths(tw)]
-        for tw in (0, 20)
-    }
-    assert of(found, 9, 2 * part).each == tuple(
-        f"tw = {tw}: {words(values, 1, 3, unit='nats')}, above in {sum(value > 1e-6 for value in values)} of 2 seeds;"
-        f" above the chord {words([bulge(p) for p in paths(tw)], 1, 3, unit='nats')}"
-        for tw, values in barrier.items()
-    )
-    assert of(found, 9, 2 * part).value == f"{words(barrier[0], 1, 3, unit='nats')}"
-    assert of(found, 9, 2 * part + 1).value == f"{words(barrier[20], 1, 3, unit='nats')}"
-    gains = {tw: [gain(p) for p in paths(tw)] for tw in (0, 20)}
-    less = {tw: [gain(o) - g for o, g in zip(paths(tw, "output"), gains[tw], strict=True)] for tw in (0, 20)}
-    for claim, values in ((10, gains), (11, less)):
-        own = [finding for finding in found if finding.claim == claim and not finding.ours]
-        for said, (tw, differences) in zip(own[part].each, values.items(), strict=False):
-            assert said.startswith(f"tw = {tw}: {100 * np.mean(differences):+.2f}".replace("-", "−"))
-    for said, tw in zip(own[part].each, (0, 20), strict=True):
-        runs = [STUDY.path("output", tw, s) for s in STUDY.seeds]
-        outputs = [
-            {n: raw(claimed_store, r, n) for n in ("probability_held_accuracy", "probability_report_accuracy")}
-            for r in runs
-        ]
-        pairs = zip(outputs, gains[tw], strict=True)
-        assert said.endswith(f"; of probabilities {words([gain(o, 'probability_') - g for o, g in pairs])}")
+def test_barriers_are_expected_early_and_not_late(paths, found, method, kind):
+    if method == "string" and kind != "efcn":
+        assert not judged(found, 9, method, kind)
+        return
+    parts = judged(found, 9, method, kind)
+    for one, tw, sign in zip(parts, (0, 20), (1, -1), strict=True):
+        loss = [path["train_loss"] for path in paths(method, tw, kind)]
+        heights = [sign * (max(each[1:-1]) - max(each[0], each[-1])) for each in loss]
+        if tw not in one.skipped:
+            matches(one, {tw: heights}, {tw: 0}, images=None)
+        assert ("none is expected" in one.statistic) == (sign < 0)
 
 
-def test_a_single_relax_time_with_paths_is_not_asked_for_a_barrier_and_for_none(claimed_store):
-    gathered = evidence.gather(STUDY, claimed_store)
-    early = gathered.paths[gathered.paths["tw"] == 0]
-    found = [finding for finding in claim_paths.paths(evidence.replace(gathered, paths=early)) if finding.claim == 9]
-    assert [finding.statistic.split(":")[0] for finding in found] == ["linear", "string"]
+@pytest.mark.parametrize("kind", KINDS)
+def test_gains_are_those_of_points_chosen_on_other_images(paths, found, kind):
+    gains = {tw: [gain(path) for path in paths("linear", tw, kind)] for tw in (0, 20)}
+    values = {tw: [each[2] for each in of] for tw, of in gains.items()}
+    errors = {tw: independent(*list(zip(*of, strict=True))[:2], images=HALF) for tw, of in gains.items()}
+    (one,) = judged(found, 10, "linear", kind)
+    matches(one, values, errors, images=HALF)
+    assert one.notes[0].startswith("tw = 0: the point chosen lies at α = 0.")
 
 
-def test_the_best_points_are_compared_with_the_cnns_end_trained_on(claimed_store, found):
-    ours = [finding for finding in found if finding.claim == 10 and finding.ours]
-    assert [finding.statistic.split(":")[0] for finding in ours] == ["linear", "string"]
-    for finding in ours:
-        method = finding.statistic.split(":")[0]
-        wanted = {kind: {0: [], 20: []} for kind in CONTROLS}
-        for kind, tw, s in product(CONTROLS, (0, 20), STUDY.seeds):
-            held, test = (
-                raw(claimed_store, STUDY.path(method, tw, s), f"{name}_accuracy") for name in ("held", "test")
-            )
-            end = raw(claimed_store, STUDY.relaxed(kind, STUDY.epochs, s), "test_accuracy")[-1]
-            wanted[kind][tw].append(test[1 + int(np.argmax(held[1:-1]))] - end)
-        lines = {
-            tw: ", ".join(f"{controls.NAMES[kind]} {words(wanted[kind][tw])}" for kind in CONTROLS) for tw in (0, 20)
-        }
-        assert finding.each == tuple(f"tw = {tw}, against: {line}" for tw, line in lines.items())
-        judged = intervals.throughout(wanted)
-        assert finding.verdict == judged.verdict
-        assert finding.value.endswith(f" at tw = {judged.tw} against {controls.NAMES[judged.rival]}")
+@pytest.mark.parametrize("kind", KINDS)
+def test_averaged_outputs_are_compared_with_the_path(paths, found, kind):
+    values, errors = {}, {}
+    for tw in (0, 20):
+        inside, outside = ([gain(path) for path in paths(method, tw, kind)] for method in ("linear", "output"))
+        values[tw] = [b[2] - a[2] for a, b in zip(inside, outside, strict=True)]
+        errors[tw] = independent([a[0] for a in inside], [b[0] for b in outside], images=HALF)
+    (one,) = judged(found, 11, "linear", kind)
+    matches(one, values, errors, images=HALF)
 
 
-def test_a_string_above_its_line_decides_nothing(claimed_store):
+@pytest.mark.parametrize("kind", STUDY.path_controls)
+@pytest.mark.parametrize(("method", "key"), [("linear", "path over"), ("output", "average over")])
+def test_the_efcns_paths_are_compared_with_the_controls(paths, found, method, key, kind):
+    values, errors = {}, {}
+    for tw in (0, 20):
+        own, other = ([gain(path) for path in paths(method, tw, each)] for each in ("efcn", kind))
+        values[tw] = [a[2] - b[2] for a, b in zip(own, other, strict=True)]
+        accuracies = [[each[i] for each in of] for of in (own, other) for i in (0, 1)]
+        errors[tw] = independent(*accuracies, images=HALF)
+    matches(of(found, f"{key} {kind}"), values, errors, images=HALF)
+
+
+def test_a_string_above_its_line_is_not_tested(claimed_store):
     gathered = evidence.gather(STUDY, claimed_store)
     others = gathered.paths[gathered.paths["method"] != "string"]
     string = gathered.paths[gathered.paths["method"] == "linear"].assign(method="string")
     string["train_loss"] += 50.0 * (string["tw"] == 20)
-    found = claim_paths.paths(evidence.replace(gathered, paths=pd.concat([others, string], ignore_index=True)))
-    assert {one.verdict for one in found if one.statistic.startswith("string")} == {UNDECIDED}
-    assert all("did not relax at tw = 20:" in one.statistic for one in found if one.statistic.startswith("string"))
-    assert not [one for one in found if one.statistic.startswith("linear") and "relax" in one.statistic]
+    paths = pd.concat([others, string], ignore_index=True)
+    found = claim_paths.paths(evidence.replace(gathered, paths=paths))
+    reason = "the string lies above the line it started from"
+    strings = [one for one in found if "string path" in one.statistic]
+    assert len(strings) == 4
+    assert all(one.skipped[20] == reason and 0 not in one.skipped for one in strings)
+    late = next(one for one in strings if "every late tw" in one.statistic)
+    assert (late.verdict, late.reason) == ("not tested", f"nothing can be tested: {reason}")
+    assert not [one for one in found if "linear path" in one.statistic and one.skipped]
+
+
+def test_without_paths_their_claims_are_not_tested_where_they_are_planned(claimed_store):
+    gathered = evidence.gather(STUDY, claimed_store)
+    without = evidence.replace(gathered, paths=gathered.paths[:0], control_paths=gathered.control_paths[:0])
+    found = claim_list.findings(without)
+    assert {claim_list.verdict(found, claim) for claim in (9, 10, 11)} == {"not tested"}
+    assert claim_list.of_claim(found, 10)[0].reason == "no path is recorded yet"
+    assert not claim_paths.over_control_paths(without)
+    assert not claim_paths.paths(evidence.replace(without, coverage=()))

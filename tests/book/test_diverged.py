@@ -1,16 +1,17 @@
 """A study whose eFCN and standard FCNs diverged in one seed each: records hold NaN, and every page copes."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from math import nan
 
 import pytest
+import torch
 
-from efcnbook.claims import claim_verdicts, literature
+from efcnbook.claims import claim_list, literature
 from efcnbook.findings import weight_findings
 from efcnbook.statistics import evidence, tables
-from efcnbook.statistics.intervals import HOLDS, UNDECIDED
 from efcnlab.config import studies
 from efcnlab.run import study_runner
 from efcnlab.store.run_store import Result, Store, key_of
@@ -34,7 +35,7 @@ def store(tmp_path_factory):
         history, arrays = record.history, record.arrays
         if run in (STUDY.relaxed("efcn", LOST, 0), STUDY.fcn(LOST_SEED), STUDY.control_fcn(LOST_SEED)):
             history = spoiled(history, since=1)
-            arrays = {name: array.clone().fill_(nan) for name, array in arrays.items()}
+            arrays = {name: torch.full_like(one, nan) for name, one in arrays.items() if one.is_floating_point()}
         elif run.kind == "path" and run.end == STUDY.relaxed("efcn", LOST, 0):
             history = spoiled(history, since=1)
         info = {**record.info, "seconds": 1.0}
@@ -90,40 +91,52 @@ def test_pages_of_all_studies_do_too(name, store, tmp_path):
     if name == "explorer":
         assert "NaN," not in figures[0]
         assert ",null" in figures[0]
+    elif name == "claims":
+        assert "the eFCN diverged" in figures[0]
     else:
         assert "diverged at $t_w$ = 4" in words.replace("**", "")
         assert "seed 1" in words
 
 
-def test_to_diverge_is_to_fail_and_is_left_out_of_the_rest(store):
+def test_what_diverged_is_not_tested_and_says_so(store):
     found = evidence.gather(STUDY, store)
     assert found.diverged == [LOST]
     assert found.diverged_fcn == found.stable().diverged_fcn == [LOST_SEED]
     assert found.stable().times == [0, 2]
     assert found.stable().paths.groupby("method")["tw"].unique().map(list).tolist() == [[2]] * 3
-    by_claim = {}
-    for finding in claim_verdicts.findings(found):
-        by_claim.setdefault(finding.claim, []).append(finding)
-        assert "nan" not in json.dumps([finding.value, finding.each])
-    assert by_claim[4][0].verdict != HOLDS
-    judged = [one for claim in (4, 5, 6) for one in by_claim[claim]]
-    assert len(judged) == 6
-    assert all("(what diverged is counted: tw = 4)" in one.statistic for one in judged)
-    assert all("in seed 1 from before it diverged" in one.statistic for one in by_claim[5])
-    paths = [one for claim in (9, 10, 11) for one in by_claim[claim]]
-    assert {(one.claim, one.ours) for one in paths} == {(9, False), (10, False), (10, True), (11, False)}
-    assert all("(without 4, where an eFCN diverged)" in one.statistic for one in paths)
-    assert [len(by_claim[claim][0].each) for claim in (4, 5, 8)] == [3, 3, 2]
-    assert "tw = 2" in by_claim[2][0].statistic
+    judged = claim_list.findings(found)
+    assert "nan" not in json.dumps([[one.value, one.sides, one.reason, *one.notes] for one in judged])
+    about = [one for one in judged if one.kind == "efcn" and one.claim not in (1, 2, 3)]
+    assert {one.claim for one in about} >= {4, 5, 6, 7, 8, 9, 10, 11, "over control"}
+    for one in about:
+        if one.effects is not None:
+            assert LOST not in one.effects.intervals
+            assert one.skipped.get(LOST, "the eFCN diverged") == "the eFCN diverged"
+    assert {one.skipped[LOST] for one in about if one.claim in (4, 5, 6, 8)} == {"the eFCN diverged"}
+    controls = [one for one in judged if one.kind == "control" and one.claim == 4]
+    assert LOST in controls[0].effects.intervals
+    (five,) = claim_list.of_claim(judged, 5)
+    assert {one.n for one in five.effects.intervals.values()} == {1}  # the other seed's standard FCN
+    assert "(tw = 2)" in claim_list.of_claim(judged, 2)[0].number
     assert "diverged at $t_w$ = 4" in literature.numbers(found)[3]
     assert "without seed 1, where it diverged" in literature.numbers(found)[4]
-    known = [one for one in by_claim[7] if "; without seed 1, where the standard FCN diverged" in one.statistic]
-    assert len(known) == 2
-    assert known[0].value == f"{100 * tables.final(found.runs, 'fcn', 'delta')[0]:+.1f} % (one seed)"
-    assert claim_verdicts.headlines(claim_verdicts.findings(found), found)[:2] == [
-        "The eFCN **diverged** at $t_w$ = 4, in one seed at least.",
-        "The standard FCN **diverged** in seed 1.",
-    ]
+    band = claim_list.of_claim(judged, 7)[0]
+    assert band.number.startswith(f"{100 * tables.final(found.runs, 'fcn', 'delta')[0]:.1f} %")
+
+
+def test_a_network_at_chance_is_not_tested(store):
+    found = evidence.gather(STUDY, store)
+    still = (found.runs["kind"] == "control") & (found.runs["tw"] == 0) & (found.runs["seed"] == 1)
+    losses = found.runs["train_loss"].mask(still, 0.995 * math.log(10))
+    judged = claim_list.findings(evidence.replace(found, runs=found.runs.assign(train_loss=losses)))
+    (over,) = claim_list.of_claim(judged, "over control")
+    assert over.skipped[0] == "the control is at chance"
+    assert 0 not in over.effects.intervals
+    assert 0 in claim_list.of_claim(judged, 4)[0].effects.intervals
+    losses = found.runs["train_loss"].mask(found.runs["kind"] == "efcn", 0.995 * math.log(10))
+    judged = claim_list.findings(evidence.replace(found, runs=found.runs.assign(train_loss=losses)))
+    tested = [one.claim for one in judged if one.kind == "efcn" and one.verdict != "not tested"]
+    assert set(tested) <= {1, 3, 7}
 
 
 def test_where_all_diverged_little_is_said(store):
@@ -133,8 +146,9 @@ def test_where_all_diverged_little_is_said(store):
     assert weight_findings.deviation(lost)[0] == "Left out is $t_w$ = 4, where the eFCN diverged."
     assert len(weight_findings.contributions(lost, 0.1, 100)) == 2
     alone = evidence.replace(found, seeds=(LOST_SEED,), runs=runs[runs["seed"] == LOST_SEED], paths=no_paths)
-    no_fcn = [one for one in claim_verdicts.findings(alone) if one.claim == 7]
-    assert [(one.value, one.verdict) for one in no_fcn] == [("no number", UNDECIDED)] * 2
+    no_fcn = claim_list.of_claim(claim_list.findings(alone), 7)
+    assert [(one.verdict, one.reason) for one in no_fcn] == [("not tested", "the standard FCN diverged in seed 1")] * 2
     nothing = evidence.replace(found, runs=lost, paths=no_paths)
-    assert {finding.claim for finding in claim_verdicts.findings(nothing)} == {1, 3, 4, 5, 6, 7}
+    judged = claim_list.findings(nothing)
+    assert {one.claim for one in judged if one.kind == "efcn" and one.verdict != "not tested"} <= {1, 3, 7}
     assert "δ ends at no number" in literature.numbers(nothing)[4]

@@ -9,11 +9,10 @@ import pytest
 import yaml
 
 import partly
-from efcnbook.claims import claim_verdicts
+from efcnbook.claims import claim_list
 from efcnbook.explorer import numbers
 from efcnbook.pages import build_book
 from efcnbook.statistics import evidence, tables
-from efcnbook.statistics.intervals import FAILS, HOLDS, UNDECIDED, against, throughout
 from efcnlab.config import studies, study_rates
 from efcnlab.environment import REPOSITORY
 from efcnlab.run import coverage, study_runner
@@ -152,36 +151,23 @@ def test_the_claims_take_every_seed_as_far_as_it_goes(part, few, monkeypatch):
     assert {*found.paths["method"]} == {*part.study.path_methods}
     assert {*found.paths["tw"]} == {2}
     assert tuple(one.summary for one in found.incomplete) == INCOMPLETE
-    parts = claim_verdicts.findings(found)
-    assert {one.claim for one in parts} == set(range(1, 12))
-    five = next(one for one in parts if one.claim == 5)
-    assert five.each == tuple(f"tw = {tw}: {value}" for tw, value in [(2, five.value.removesuffix(" at tw = 2"))])
-    assert not any("diverged" in one.statistic for one in parts)
+    parts = claim_list.findings(found)
+    assert {one.claim for one in parts if isinstance(one.claim, int)} == set(range(1, 12))
+    (five,) = claim_list.of_claim(parts, 5)
+    assert [*five.effects.intervals] == [2]
+    assert not any("diverged" in one.left_out for one in parts)
     page = partly.page("claims", monkeypatch, studies=part.file, root=str(part.store.root))
     assert all(f"**partly**: {words}" in page.words for words in INCOMPLETE)
-    assert "partly/interpolation.ipynb" in page.words
+    assert "partly/interpolation.html" in page.html
     lacking = evidence.gather(found_study(few.file, few.store), few.store)
-    unknown = {
-        one.claim for one in claim_verdicts.findings(lacking) if one.value == "no number" and one.verdict == UNDECIDED
-    }
-    assert unknown == {5, 7, 9, 10, 11}
+    untested = {one.claim for one in claim_list.findings(lacking) if one.kind == "efcn" and one.verdict == "not tested"}
+    assert untested == {2, 5, 7, 9, 10, 11}
     page = partly.page("claims", monkeypatch, studies=few.file, root=str(few.store.root))
-    assert "partly/interpolation.ipynb" not in page.words  # such a page is not in the book
+    assert "partly/interpolation.html" not in page.html  # such a page is not in the book
     assert "Seed 1 is not shown: 0 of 21 runs are recorded." in page.words
     assert (
         "interpolation" not in partly.page("comparison", monkeypatch, studies=few.file, root=str(few.store.root)).words
     )
-
-
-def test_a_relax_time_that_lacks_a_rival_holds_no_claim_against_all():
-    sure, unsure = [0.5, 0.51, 0.52], [-0.1, 0.0, 0.1]
-    assert against({"control": {0: sure, 5: unsure}, "elcn": {5: unsure}}).verdict == UNDECIDED
-    assert against({"control": {0: sure, 5: sure}, "elcn": {5: sure}}).tw == 5
-    assert against({"control": {0: sure, 5: sure}, "elcn": {5: sure}}).verdict == HOLDS
-    below = [-value for value in sure]
-    assert against({"control": {0: below, 5: sure}, "elcn": {5: below}}).verdict == FAILS
-    assert throughout({"control": {0: sure, 5: sure}, "elcn": {5: unsure}}).verdict == UNDECIDED
-    assert throughout({"control": {0: sure, 5: sure}, "elcn": {5: sure}}).verdict == HOLDS
 
 
 def test_the_explorer_shows_what_there_is(part, few, monkeypatch):

@@ -42,7 +42,8 @@ def over_control_paths(evidence: Evidence) -> list[Finding]:
             if not all(method in of for of in ways):
                 continue
             one, other = own.loc[method], others.loc[kind, method]
-            of = _accuracies(evidence, one["gain"] - other["gain"], [one["accuracy"], one["ends"]] * 2)
+            accuracies = [each[name] for each in (one, other) for name in ("accuracy", "ends")]
+            of = _accuracies(evidence, one["gain"] - other["gain"], accuracies)
             what = "the best point on the straight path" if method == "linear" else "averaged outputs"
             statistic = (
                 f"what {what} between CNN and eFCN gains over the better end minus what that between CNN and"
