@@ -17,14 +17,13 @@ from jupyter_client.provisioning import LocalProvisioner
 from traitlets import default
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(
-    [
-        "ipykernel.kernelapp",
-        "efcnbook.notebook",
-        "efcnbook.claims.claim_verdicts",
-        *(f"matplotlib.backends.backend_{name}" for name in ("agg", "pdf", "svg")),
-    ]
+PRELOAD = (
+    "ipykernel.kernelapp",
+    "efcnbook.notebook",
+    "efcnbook.claims.claim_verdicts",
+    *(f"matplotlib.backends.backend_{name}" for name in ("agg", "pdf", "svg")),
 )
+PROCESSES.set_forkserver_preload(list(PRELOAD))
 INLINE = "module://matplotlib_inline.backend_inline"
 
 
