@@ -161,7 +161,7 @@ def test_formulas_pictures_and_the_search_need_no_network(page, browser):
         assert tab.locator(".cell_output img").evaluate("image => image.naturalWidth") > 0
         assert tab.locator("text=Jupyter widgets").count() == 0
         tab.goto((page.parent / "search.html").as_uri() + "?q=control", wait_until="networkidle")
-        assert "Notation" in tab.locator("#search-results").inner_text()
+        tab.locator("#search-results").get_by_text("Notation").first.wait_for()  # they are listed one after another
         assert not troubles
 
 
