@@ -37,18 +37,20 @@ from efcnlib.errors import UserError
 
 # Processes start from a server that has imported all there is to, so that what is killed is computing, not starting.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["efcnlab.run.study_runner", "sklearn.datasets", "chaos"])
+PRELOAD = ("efcnlab.run.study_runner", "sklearn.datasets", "chaos")
+PROCESSES.set_forkserver_preload(list(PRELOAD))
 WORKERS = 2
-LONGEST = 3.0  # seconds between two kills
 PARTS = RECORD, ARRAYS, WEIGHTS
 RECORDED = REPOSITORY / "results" / "survival"
 
 
 def small_study(epochs: int = 30) -> Study:
-    """A study of 25 runs, each kind among them, that takes some ten seconds of one core."""
+    """A study of 25 runs, each kind among them and none long, that takes some ten seconds of one core."""
     times = {"relax_times": (0, epochs // 4, epochs), "path_times": (0, epochs)}
     changes = {"epochs": epochs, "relax_epochs": max(1, epochs // 2)} | times
-    return studies.load("digits", **changes, path_points=5, string={"steps": 20})
+    paths = {"path_points": 5, "string": {"steps": 20}, "band": {"steps": 5}, "chain": {"steps": 25}}
+    measured = {"plane": {"size": 5, "images": 100}, "curvature": {"images": 100, "steps": 5}}
+    return studies.load("digits", **changes, **paths, **measured)
 
 
 def compute(study: Study, root: Path) -> None:
@@ -77,10 +79,17 @@ def contents(study: Study, root: Path) -> dict[str, bytes | None]:
 
 
 def kills(
-    study: Study, folder: Path, count: int, chance: random.Random, limit: float = 3600, computing: int = 0
+    study: Study,
+    folder: Path,
+    count: int,
+    chance: random.Random,
+    limit: float = 3600,
+    computing: int = 0,
+    longest: float = 3.0,
 ) -> dict:
     """Kill ``count`` processes at random times while WORKERS of them compute ``study``, again and again if need be.
 
+    Two kills are at most ``longest`` seconds apart.
     It goes on until ``computing`` of those killed were computing a run: others wait, or are between two.
     Returns how many were killed, how many of these were computing a run at that moment, how often the study was
     computed to its end, and in how many files it then differed from one computed in one go.
@@ -91,7 +100,7 @@ def kills(
     due = Counter(kills=count, computing=computing)
     while not tally >= due and time.monotonic() - start < limit:
         root = folder / f"round-{tally['rounds']}"
-        _round(study, root, due, chance, tally)
+        _round(study, root, due, chance, tally, longest)
         tally["rounds"] += 1
         different |= {name for name, data in contents(study, root).items() if data != expected[name]}
         left = {path.name for path in root.iterdir()} - {key_of(run) for run in studies.runs(study)}
@@ -108,12 +117,12 @@ def kills(
     }
 
 
-def _round(study: Study, root: Path, due: Counter, chance: random.Random, tally: Counter) -> None:
+def _round(study: Study, root: Path, due: Counter, chance: random.Random, tally: Counter, longest: float) -> None:
     """Compute the study once, killing a random process at random times until ``tally`` has the kills that are due."""
     store, runs = Store(root), studies.runs(study)
     working = [_start(study, root) for _ in range(WORKERS)]
     while any(process.is_alive() for process in working):
-        time.sleep(chance.uniform(0, LONGEST))
+        time.sleep(chance.uniform(0, longest))
         for process in working:
             if process.exitcode not in (None, 0, -signal.SIGKILL):
                 raise SystemExit(f"a process failed by itself: exit code {process.exitcode}")

@@ -2,8 +2,10 @@
 
 import atexit
 import gc
+import multiprocessing
 import os
 import signal
+import sys
 
 import pytest
 import torch
@@ -29,8 +31,14 @@ settings.load_profile("ci" if "CI" in os.environ else "default")
 collect_ignore = [] if torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1" else ["lib/kernels"]
 
 
+# Modules that start processes from `multiprocessing`'s one server, each with what that is to import before.
+SERVED = ("chaos", "toy_runs", "efcnbook.pages.forked_kernels")
+
+
 def pytest_collection_finish() -> None:
     """What is imported by now stays: no collection looks through it again, of which a timing makes hundreds."""
+    wanted = [sys.modules[name].PRELOAD for name in SERVED if name in sys.modules]
+    multiprocessing.set_forkserver_preload(list(dict.fromkeys(module for each in wanted for module in each)))
     gc.collect()
     gc.freeze()
     atexit.register(gc.unfreeze)  # or extensions complain, as they end, of what was never collected

@@ -22,7 +22,8 @@ FILES = ("record.json", "arrays.safetensors", "weights.safetensors", "manifest.j
 
 # Processes start from a server that has imported PyTorch once, and holds none of this process's threads and locks.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["efcnlab.store.run_store", "pytest"])
+PRELOAD = ("efcnlab.store.run_store", "pytest")
+PROCESSES.set_forkserver_preload(list(PRELOAD))
 
 
 class Config(BaseModel):

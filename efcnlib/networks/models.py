@@ -110,10 +110,10 @@ def cnn(layers: Sequence[tables.Layer], input_shape: Sequence[int], device: str 
             case tables.Conv(channels, kernel, stride, padding):
                 for pixels in pair(kernel):
                     at_least(1, channels=channels, kernel=pixels)
-                module = nn.utils.skip_init(nn.Conv2d, shape[0], channels, kernel, stride, padding, device=device)
+                module = nn.Conv2d(shape[0], channels, kernel, stride, padding, device="meta")
             case tables.Linear(features):
                 at_least(1, features=features)
-                module = nn.utils.skip_init(nn.Linear, shape[0], features, device=device)
+                module = nn.Linear(shape[0], features, device="meta")
             case tables.Pool(kernel, stride, kind):
                 choice("pooling", kind, POOLINGS)
                 module = POOLINGS[kind](kernel, stride)
@@ -128,7 +128,7 @@ def cnn(layers: Sequence[tables.Layer], input_shape: Sequence[int], device: str 
         name = str(len(network))
         shape = trace_layer(name, module, shape).shape
         network.append(module)
-    return network
+    return network if device == "meta" else network.to_empty(device=device)  # on meta, it would import SymPy
 
 
 def dense(network: nn.Sequential, input_shape: Sequence[int], live: bool = True) -> nn.Sequential:

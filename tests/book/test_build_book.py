@@ -121,12 +121,12 @@ def test_pages_show_the_first_seed_of_a_study_and_only_named_studies_are_compute
     path, asked, ran = tmp_path / "mine.json", [], []
     path.write_text('{"like": "digits", "seeds": [3, 4]}')
     monkeypatch.setattr(study_runner, "run_study", lambda study, *_, **__: asked.append(study.name))
-    monkeypatch.setattr(build_book, "run_notebook", lambda notebook, out, parameters, inputs: ran.append(parameters))
+    monkeypatch.setattr(build_book, "run_notebooks", ran.extend)
     assert build_book._compute([str(path)], "cpu", None)[0] == [str(path)]
     toc = {"parts": [{"caption": "", "chapters": [{"file": "executed/mine/delta"}]}]}
     shutil.copytree(REPOSITORY / "notebooks", tmp_path / "notebooks")
     execute(tmp_path, toc, {"mine": str(path)})
-    assert (asked, ran) == (["mine"], [{"study": str(path), "seed": 3}])
+    assert (asked, [job.parameters for job in ran]) == (["mine"], [{"study": str(path), "seed": 3}])
 
 
 def test_every_recorded_study_is_one_that_the_book_shows_as_soon_as_it_has_a_seed():

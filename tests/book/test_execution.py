@@ -1,12 +1,15 @@
-"""Running one notebook: strict parameters, this Python, nothing half-written."""
+"""Running notebooks: strict parameters, this Python, side by side, nothing half-written."""
 
 import json
+import multiprocessing
+import os
 import sys
 
 import nbformat
 import pytest
 
-from efcnbook.pages.execution import inputs_of, is_current, run_notebook
+from efcnbook.pages.execution import Job, inputs_of, is_current, run_notebook, run_notebooks
+from efcnlab.run.study_runner import using_threads
 from efcnlib.errors import UserError
 from written_notebooks import printed, write_notebook
 
@@ -71,6 +74,41 @@ def test_killed_kernel_is_told_in_a_line(tmp_path):
     with pytest.raises(UserError, match="was killed"):
         run_notebook(notebook, tmp_path / "out.ipynb", {})
     assert [file.name for file in tmp_path.iterdir()] == ["a.ipynb"]
+
+
+def jobs(folder, *codes):
+    """A notebook NUMBER.ipynb for each code, which can wait(PATH) for a file, to be run into out/."""
+    wait = "import time, pathlib\ndef wait(path):\n    while not pathlib.Path(path).exists(): time.sleep(0.02)"
+    notebooks = [write_notebook(folder / f"{number}.ipynb", wait, code) for number, code in enumerate(codes)]
+    return [Job(path, folder / "out" / path.name, {}) for path in notebooks]
+
+
+def test_notebooks_run_side_by_side_and_share_the_threads(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = "import torch\nprint(torch.get_num_threads())"
+    with using_threads(4):
+        run_notebooks(jobs(tmp_path, f"open('a', 'w'); wait('b'); {told}", f"open('b', 'w'); wait('a'); {told}"))
+    assert [printed(tmp_path / "out" / f"{number}.ipynb") for number in (0, 1)] == ["2\n", "2\n"]
+    run_notebooks([])
+
+
+def test_of_several_that_fail_the_first_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    codes = ["wait('out/1.failed.ipynb'); time.sleep(0.2); 1 / 0", "[][0]", *["wait('out/0.failed.ipynb')"] * 3]
+    with using_threads(2), pytest.raises(UserError, match=r"notebook 0\.ipynb: ZeroDivisionError"):
+        run_notebooks(jobs(tmp_path, *codes))
+    left = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert left[:2] == ["0.failed.ipynb", "1.failed.ipynb"]
+    assert "4.ipynb" not in left
+
+
+def test_an_interrupt_keeps_what_is_finished_and_leaves_no_process(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    interrupt = f"import os, signal\nwait('out/0.ipynb'); os.kill({os.getpid()}, signal.SIGINT); wait('never')"
+    with using_threads(2), pytest.raises(KeyboardInterrupt):
+        run_notebooks(jobs(tmp_path, "1", interrupt, "wait('never')", "wait('never')"))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["0.ipynb"]
+    assert "ForkedKernel" not in {process.name for process in multiprocessing.active_children()}
 
 
 def test_missing_and_broken_notebooks(tmp_path):

@@ -11,10 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 import yaml
-from tqdm import tqdm
 
 from efcnbook.claims import claim_list, claim_pages
-from efcnbook.pages.execution import digest, inputs_of, is_current, parameters_of, run_notebook, software
+from efcnbook.pages.execution import Job, digest, inputs_of, is_current, parameters_of, run_notebooks, software
 from efcnbook.pages.shown_studies import complete, ensure, shown
 from efcnbook.statistics import evidence
 from efcnlab.config import studies
@@ -100,11 +99,8 @@ def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType
         inputs = inputs_of(notebook, parameters, reads)
         out = source / "book" / f"{page}.ipynb"
         if not is_current(out, inputs):
-            waiting.append((notebook, out, parameters, inputs))
-    with tqdm(waiting, desc="notebooks", unit="notebook", disable=not waiting) as bar:
-        for notebook, out, parameters, inputs in bar:
-            bar.set_postfix_str("/".join([*map(str, parameters.values()), notebook.stem]))
-            run_notebook(notebook, out, parameters, inputs)
+            waiting.append(Job(notebook, out, parameters, inputs))
+    run_notebooks(waiting)
     _write_claims(source, toc, ", ".join(every), any(notebook.stem == "claims" for notebook, *_ in waiting))
 
 

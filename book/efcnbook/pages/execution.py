@@ -1,4 +1,4 @@
-"""One notebook, run with strict parameters by the very Python that runs this, and written only when it succeeded."""
+"""Notebooks, run with strict parameters by the very Python that runs this, and written only when they succeeded."""
 
 import functools
 import hashlib
@@ -7,56 +7,83 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
 
 import nbformat
 import papermill
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
+import torch
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
-from traitlets import default
+from tqdm import tqdm
 
 import efcnbook
 import efcnlab
 import efcnlib
+from efcnbook.pages import forked_kernels
 from efcnlib.errors import UserError, choice
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+MOST = 8  # kernels at a time: each needs up to a GB
 
 
-class ThisPython(AsyncKernelManager):
-    """Starts the running interpreter: a "python3" kernel that the user once installed may be another one."""
+class Job(NamedTuple):
+    """What `run_notebook` is called with."""
 
-    said: BinaryIO
-
-    @default("kernel_spec_manager")
-    def _no_installed_kernels(self) -> KernelSpecManager:
-        return KernelSpecManager(kernel_dirs=[])
-
-    @default("transport_encryption")
-    def _encrypted(self) -> str:
-        return "auto"
-
-    async def start_kernel(self, **options: object) -> None:
-        """Start it, what its process says by itself kept in a file: kernels may leave traces as they end."""
-        await super().start_kernel(**options | {"stderr": self.said})
+    path: Path
+    out: Path
+    parameters: Mapping[str, object]
+    inputs: str = ""
 
 
-def run_notebook(path: Path, out: Path, parameters: Mapping[str, object], inputs: str = "") -> None:
+def run_notebooks(jobs: Sequence[Job]) -> None:
+    """Run notebooks side by side, as many as there are cores, which they share.
+
+    When one fails, those that were begun are run to their end, and the UserError of the first of ``jobs`` that failed
+    is raised. An interrupt ends them at once, and leaves those that were finished.
+    """
+    cores = torch.get_num_threads()
+    beside = max(1, min(cores, MOST, len(jobs)))
+    pool = ThreadPoolExecutor(beside)
+    running = [pool.submit(run_notebook, *job, threads=max(1, cores // beside)) for job in jobs]
+    try:
+        with tqdm(total=len(jobs), desc="notebooks", unit="notebook", disable=not jobs) as bar:
+            for done in as_completed(running):
+                job = jobs[running.index(done)]
+                bar.set_postfix_str("/".join([*map(str, job.parameters.values()), job.path.stem]), refresh=False)
+                bar.update()
+                if done.exception():
+                    break
+        pool.shutdown(cancel_futures=True)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        while not all(done.done() for done in running):
+            forked_kernels.kill_all()  # again: one may have been about to start
+            time.sleep(0.1)
+        raise
+    for done in running:
+        if not done.cancelled():
+            done.result()
+
+
+def run_notebook(
+    path: Path, out: Path, parameters: Mapping[str, object], inputs: str = "", threads: int | None = None
+) -> None:
     """Run the notebook ``path`` and write it, with its outputs, to ``out``; ``inputs`` is kept for `is_current`.
 
-    Progress bars are left out of the result. Raises UserError for a parameter that the notebook does not have, and when
-    the notebook fails: ``out`` is then as it was, and the failed copy lies beside it as NAME.failed.ipynb.
+    ``threads`` are those of PyTorch, None as many as it takes. Progress bars are left out of the result. Raises
+    UserError for a parameter that the notebook does not have, and when the notebook fails: ``out`` is then as it was,
+    and the failed copy lies beside it as NAME.failed.ipynb.
     """
     _check(path, parameters)
     out.parent.mkdir(parents=True, exist_ok=True)
     failed = out.with_suffix(".failed.ipynb")
     partial = out.with_name(f".{out.stem}.{os.getpid()}.ipynb")
-    with tempfile.TemporaryFile() as said:
+    with tempfile.NamedTemporaryFile() as said:
         try:
             notebook = papermill.execute_notebook(
                 path,
@@ -64,7 +91,9 @@ def run_notebook(path: Path, out: Path, parameters: Mapping[str, object], inputs
                 dict(parameters),
                 kernel_name="python3",
                 language="python",
-                kernel_manager_class=type("Quiet", (ThisPython,), {"said": said}),
+                kernel_manager_class=type(
+                    "Kernel", (forked_kernels.ForkedKernel,), {"said": said.name, "threads": threads}
+                ),
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # a kernel stopped by Ctrl-C logs tracebacks
                 progress_bar=False,
             )
@@ -78,7 +107,6 @@ def run_notebook(path: Path, out: Path, parameters: Mapping[str, object], inputs
             os.replace(partial, failed)
             raise UserError(f"notebook {path.name}: {_message(error)} (failed copy: {failed})") from error
         except RuntimeError as error:
-            said.seek(0)
             sys.stderr.write(said.read().decode("utf-8", "replace"))  # why it died, if it said so
             if not isinstance(error, DeadKernelError):
                 raise
