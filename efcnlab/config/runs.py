@@ -13,8 +13,9 @@ from torch import nn
 from efcnlab.config.dataset import Dataset
 from efcnlab.config.network import Network
 from efcnlab.config.path_methods import METHODS, BandSettings, PlaneSettings, StringSettings, TrainedCurveSettings
-from efcnlab.config.validation import Frozen, absent
+from efcnlab.config.validation import Frozen
 from efcnlib import networks
+from efcnlib.data.images import Split
 from efcnlib.kernels.precision import PRECISIONS
 from efcnlib.training.loop import log_spaced
 from efcnlib.training.optimisers import Optimiser
@@ -39,12 +40,26 @@ class Evaluation(Frozen):
     Losses and accuracies in the training's ``own_precision``; those of the training images on every ``stride``-th.
 
     >>> from efcnlab.config.runs import Evaluation
-    >>> Evaluation(own_precision=True, stride=5)
-    Evaluation(own_precision=True, stride=5)
+    >>> from efcnlab.config.studies import load
+    >>> cnn = load("digits", precision="bf16").cnn(seed=0)
+    >>> Evaluation(own_precision=True).precision_for(cnn), Evaluation().precision_for(cnn)
+    ('bf16', 'float32')
     """
 
     own_precision: bool = False
     stride: int = Field(1, ge=1)
+
+    def precision_for(self, training: "Training") -> str:
+        """That of matrix products when a training's network is measured."""
+        return training.precision if self.own_precision else "float32"
+
+    def images(self, train: Split) -> Split:
+        """Those of the training images on which networks are measured; a view."""
+        return Split(train.x[:: self.stride], train.y[:: self.stride])
+
+
+# In float32 on all images it leaves no trace in a run's JSON either.
+Evaluated = Field(Evaluation(), exclude_if=Evaluation().__eq__)
 
 
 class Training(Frozen):
@@ -74,7 +89,7 @@ class Training(Frozen):
     tw: int | None = Field(None, ge=0)
     augment: bool = SwitchedOff  # training images are moved and mirrored, each anew in every epoch
     carry: bool = SwitchedOff  # the optimiser goes on with what the parent's had gathered at tw
-    evaluation: Evaluation | None = Field(None, exclude_if=absent)  # None: in float32, on all images
+    evaluation: Evaluation = Evaluated
     variant: str = Field("", exclude=True)  # for its label alone: what tells it from the study's own, "channels=8"
 
     def uninitialised_cnn(self) -> nn.Sequential:
@@ -139,7 +154,7 @@ class PathRun(Frozen):
     band: BandSettings | None = None
     chain: TrainedCurveSettings | None = None
     plane: PlaneSettings | None = None
-    evaluation: Evaluation | None = Field(None, exclude_if=absent)  # along it; None: in float32, on all images
+    evaluation: Evaluation = Evaluated  # along it
 
     @model_validator(mode="after")
     def _is_in_one_space(self) -> "PathRun":

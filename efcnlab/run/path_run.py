@@ -71,8 +71,9 @@ def compute_path(run: PathRun, inputs: PathInputs, state: ResumeState | None = N
     names = [name for name, _ in inputs.network.named_parameters()]
     start, end = ({name: weights[name] for name in names} for weights in (inputs.start, inputs.end))
     history: dict = {"alpha": landscape.alphas(run.points).tolist()}
+    images = inputs.splits | {"train": run.evaluation.images(inputs.splits["train"])}
+    precision = run.evaluation.precision_for(run.end)
     if run.method == "output":
-        images, precision = _seen(run, inputs.splits), _precision(run)
         rows = yield from landscape.evaluate_averaged_outputs(
             inputs.network, start, end, run.points, images, state, precision
         )
@@ -84,11 +85,9 @@ def compute_path(run: PathRun, inputs: PathInputs, state: ResumeState | None = N
         done = {f"{run.method}_{name}": values for name, values in relaxed.history.items()}
     curve = _curve(run, start, end, controls)
     if stage < 2:
-        images = _seen(run, inputs.splits)
-        rows = yield from _staged(
-            1, landscape.evaluate_curve(inputs.network, curve, images, inner, _precision(run)), done, controls
-        )
-        done |= with_test_results(rows, inputs.splits) | landscape.curve_lengths(curve)
+        work = landscape.evaluate_curve(inputs.network, curve, images, inner, precision)
+        rows = yield from _staged(1, work, done, controls)
+        done |= with_test_results(rows, images) | landscape.curve_lengths(curve)
         done |= landscape.curve_deviation(
             inputs.network, curve, (inputs.start, inputs.end), landscape.alphas(run.points)
         )
@@ -118,18 +117,6 @@ def with_test_results(rows: dict[str, list[float]], splits: dict[str, Split]) ->
                 held * a + (1 - held) * b for a, b in zip(firsts, values, strict=True)
             ]
     return result
-
-
-def _seen(run: PathRun, splits: dict[str, Split]) -> dict[str, Split]:
-    """The images on which points of a path are measured: of those for training perhaps a part."""
-    stride = run.evaluation.stride if run.evaluation else 1
-    train = splits["train"]
-    return splits if stride == 1 else splits | {"train": Split(train.x[::stride], train.y[::stride])}
-
-
-def _precision(run: PathRun) -> str:
-    """That in which points of a path are measured."""
-    return run.end.precision if run.evaluation and run.evaluation.own_precision else "float32"
 
 
 def _relax(
@@ -170,7 +157,8 @@ def _plane(
     grid, x, y = plane.grid(run.plane.size)
     train = inputs.splits["train"]
     few = Split(train.x[: run.plane.images], train.y[: run.plane.images])
-    rows = yield from staged(landscape.evaluate_curve(inputs.network, grid, {"train": few}, inner, _precision(run)))
+    precision = run.evaluation.precision_for(run.end)
+    rows = yield from staged(landscape.evaluate_curve(inputs.network, grid, {"train": few}, inner, precision))
     loss = torch.tensor(rows["train_loss"], dtype=torch.float64).view(len(y), len(x))
     over = {"plane_path": plane.project(curve)}
     if run.method == "linear":

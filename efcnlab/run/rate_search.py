@@ -25,17 +25,14 @@ def search_rates(
     `efcnlib.resumable`.
     """
     cnn = run.parent
-    how, precision = cnn.evaluation, cnn.precision
     order = torch.Generator().manual_seed(seed) if cnn.shuffle else None
     first = epoch_order(len(split), cnn.batch, order)[: run.steps * cnn.batch]
     images = Split(split.x[first.to(split.x.device)], split.y[first.to(split.y.device)])
-    stride = how.stride if how else 1
-    seen = Split(images.x[::stride], images.y[::stride])
+    seen = cnn.evaluation.images(images)
 
     def loss(network: nn.Module) -> float:
-        with matmul_precision(precision, images.x.device):
-            own = how is not None and how.own_precision
-            return float(metrics.evaluate(network, seen, precision=precision if own else "float32")[0])
+        with matmul_precision(cnn.precision, images.x.device):
+            return float(metrics.evaluate(network, seen, precision=cnn.evaluation.precision_for(cnn))[0])
 
     history = state.numbers["history"] if state else {"rate": [], "tw": [], "before": [], "after": []}
     at = None

@@ -6,14 +6,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from efcnlab.config.runs import Evaluation
 from efcnlab.config.studies import Training
 from efcnlab.run.run_context import RunContext
 from efcnlab.run.run_networks import initial_network, random_seed
 from efcnlab.store.cnn_checkpoints import MOMENTS, cnn_optimiser_state
 from efcnlab.store.run_store import Result
 from efcnlib import embedding, metrics, networks
-from efcnlib.data.images import Split
 from efcnlib.kernels.precision import matmul_precision
 from efcnlib.resumable import Pause, Resumable, ResumeState
 from efcnlib.training.loop import train
@@ -23,8 +21,7 @@ from efcnlib.training.optimisers import strip_prefix
 def compute_training(run: Training, context: RunContext, state: ResumeState | None) -> Resumable[Result]:
     train_split, test_split = context.splits(run.data)
     network = initial_network(run, context.store, context.device)
-    how = run.evaluation or Evaluation()
-    seen = train_split if how.stride == 1 else Split(train_split.x[:: how.stride], train_split.y[:: how.stride])
+    seen, precision = run.evaluation.images(train_split), run.evaluation.precision_for(run)
     is_dense = bool(networks.convolutions(network))
     saved = state or ResumeState({"history": {}})
     history: dict[str, list] = saved.numbers["history"]
@@ -47,7 +44,6 @@ def compute_training(run: Training, context: RunContext, state: ResumeState | No
     for epoch, losses, trainer in trained:
         if epoch in run.measured_epochs:
             with matmul_precision(run.precision, context.device):
-                precision = run.precision if how.own_precision else "float32"
                 row = {"epoch": epoch} | metrics.history_row(network, seen, test_split, precision, epoch_loss=losses)
             for name, value in row.items():
                 history.setdefault(name, []).append(value)
