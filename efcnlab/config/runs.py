@@ -5,6 +5,7 @@ else; its canonical hash is its key in the run store (`efcnlab.store.run_store`)
 """
 
 import operator
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -20,6 +21,8 @@ from efcnlib.kernels.precision import PRECISIONS
 from efcnlib.training.loop import log_spaced
 from efcnlib.training.optimisers import Optimiser
 
+# What was measured of a run: quantities by name, with a value for each measured epoch, rate, point or step.
+History = Mapping[str, Sequence[float]]
 # What an eFCN is compared with, at each relax time; "tuned" is a run of the kind "control" at a rate of its own.
 CONTROLS = ("control", "tuned", "lowered", "elcn")
 KINDS = ("cnn", "fcn", "efcn", "control", "lowered", "elcn")
@@ -94,7 +97,7 @@ class Training(Frozen):
 
     def uninitialised_cnn(self) -> nn.Sequential:
         """The CNN of its architecture, the weights uninitialised."""
-        return networks.cnn(self.network.table(self.data.classes), self.data.shape)
+        return networks.cnn(self.network.specs(self.data.classes), self.data.shape)
 
     @property
     def live(self) -> bool:

@@ -121,7 +121,7 @@ class StudySettings(Frozen):
     def _fits_together(self) -> "StudySettings":
         _check_times(self)
         _check_batches(self)
-        check_fits(self.network.table(self.data.classes), self.data.shape)
+        check_fits(self.network.specs(self.data.classes), self.data.shape)
         _check_optimisers(self)
         return self
 

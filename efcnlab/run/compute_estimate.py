@@ -77,7 +77,10 @@ def estimate_compute(run: Run) -> ComputeEstimate:
 
 
 def compute_cost(run: Run) -> float:
-    """Work of a run, in arbitrary units about proportional to its time.
+    """Work of a run, about proportional to its time.
+
+    :param run: Of any kind.
+    :returns: In multiplications of a convolution.
 
     >>> from efcnlab.run.compute_estimate import compute_cost
     >>> from efcnlab.config.studies import load

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from efcnlab.config.runs import History
 from efcnlab.config.studies import Dataset, PathRun
 from efcnlab.run import study_images
 from efcnlab.store.run_store import Result
@@ -18,7 +19,7 @@ from efcnlib import landscape
 from efcnlib.data.images import Split, held_out
 from efcnlib.errors import UserError
 from efcnlib.landscape.points import Points, Weights
-from efcnlib.resumable import Pause, Resumable, ResumeState
+from efcnlib.resumable import Pause, Resumable, ResumeState, T
 
 SHARES = (0.0, 0.5, 0.9, 1.0)  # of the work, where the stages begin and end; estimated
 
@@ -70,7 +71,7 @@ def compute_path(run: PathRun, inputs: PathInputs, state: ResumeState | None = N
     """Compute a path run; returns its history and arrays."""
     names = [name for name, _ in inputs.network.named_parameters()]
     start, end = ({name: weights[name] for name in names} for weights in (inputs.start, inputs.end))
-    history: dict = {"alpha": landscape.alphas(run.points).tolist()}
+    history = {"alpha": landscape.alphas(run.points).tolist()}
     images = inputs.splits | {"train": run.evaluation.images(inputs.splits["train"])}
     precision = run.evaluation.precision_for(run.end)
     if run.method == "output":
@@ -146,8 +147,12 @@ def _curve(run: PathRun, start: Weights, end: Weights, controls: Points | None) 
 
 
 def _plane(
-    run: PathRun, inputs: PathInputs, curve: landscape.Curve, staged: Callable, inner: ResumeState | None
-) -> Resumable[dict]:
+    run: PathRun,
+    inputs: PathInputs,
+    curve: landscape.Curve,
+    staged: Callable[[Resumable], Resumable],
+    inner: ResumeState | None,
+) -> Resumable[dict[str, Tensor]]:
     """Train loss on the plane through the ends and the third network, and where the path passes over it."""
     third = inputs.third if run.third is not None else curve.at(len(curve) // 2)
     try:
@@ -167,7 +172,7 @@ def _plane(
     return {"plane_loss": loss, "plane_x": x, "plane_y": y, "plane_corners": plane.corners} | over
 
 
-def _staged(stage: int, work: Resumable, done: dict, controls: Points | None) -> Resumable:
+def _staged(stage: int, work: Resumable[T], done: History, controls: Points | None) -> Resumable[T]:
     """A stage's work, its pauses those of the whole walk; ``done`` and ``controls`` are what came before it."""
     first, width = SHARES[stage], SHARES[stage + 1] - SHARES[stage]
 
@@ -185,7 +190,7 @@ def _staged(stage: int, work: Resumable, done: dict, controls: Points | None) ->
         yield Pause(first + width * pause.fraction, lambda pause=pause: state(pause))
 
 
-def _unpacked(state: ResumeState | None, like: Weights) -> tuple[int, dict, Points | None, ResumeState | None]:
+def _unpacked(state: ResumeState | None, like: Weights) -> tuple[int, History, Points | None, ResumeState | None]:
     """The stage, what came before it, and the state to go on from within it."""
     if state is None:
         return 0, {}, None, None

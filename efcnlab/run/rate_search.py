@@ -1,11 +1,13 @@
 """The run behind the choice of a learning rate: short trainings from every relax time, at every rate."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import nn
 
 from efcnlab.config.learning_rates import RateSearch
+from efcnlab.config.runs import History
 from efcnlib import metrics
 from efcnlib.data.images import Split, epoch_order
 from efcnlib.kernels.precision import matmul_precision
@@ -17,8 +19,13 @@ DIVERGENCE_CHECK = 10  # steps after which a training that has diverged is ended
 
 
 def search_rates(
-    run: RateSearch, build, split: Split, engine: Engine, seed: int, state: ResumeState | None = None
-) -> Resumable[dict]:
+    run: RateSearch,
+    build: Callable[[int], nn.Sequential],
+    split: Split,
+    engine: Engine,
+    seed: int,
+    state: ResumeState | None = None,
+) -> Resumable[History]:
     """The history of a search, one row a relax time and rate; ``build(tw)`` gives the network that is to be trained.
 
     ``split`` holds the training images, ``seed`` decides their order, where the CNN's were shuffled. A generator, see

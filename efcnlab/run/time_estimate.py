@@ -2,10 +2,9 @@
 
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import nn
@@ -14,12 +13,7 @@ from tqdm import tqdm
 from efcnlab.config.runs import DENSE
 from efcnlab.config.studies import PathRun, Run, Study, Training
 from efcnlab.environment import describe_environment, machine_name
-from efcnlab.run.compute_estimate import (
-    compute_cost,
-    estimate_compute,
-    forward_cost,
-    representative_training,
-)
+from efcnlab.run.compute_estimate import compute_cost, estimate_compute, forward_cost, representative_training
 from efcnlab.run.run_networks import converted_cnn
 from efcnlab.store.run_store import RunState
 from efcnlib import metrics, networks
@@ -35,13 +29,6 @@ DELAYS = (1, 4, 8)  # between which a long study chooses
 CLEARLY = 0.95  # of the time without delay is what one must take at most: less is noise
 IMAGES = metrics.EVALUATION_BATCH  # in a timed evaluation
 NAMES = {"cnn": "CNN", "efcn": "eFCN", "elcn": "eLCN"}
-
-
-class SpeedEstimate(Protocol):
-    """Tells how long a run takes here."""
-
-    def seconds(self, run: Run) -> float:
-        """In one process, from its beginning."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +48,10 @@ class RecordedSpeed:
 
 
 def recorded_speed(states: Mapping[Run, RunState]) -> RecordedSpeed | None:
-    """The speed of what is done or running; None before there is any. Where runs of this machine are there, theirs.
+    """The speed of what is done or running; of this machine's runs, where there are any.
+
+    :param states: How it stands with each run.
+    :returns: None before anything is done.
 
     >>> from efcnlab.run.time_estimate import RunState, recorded_speed
     >>> from efcnlab.config.studies import load
@@ -71,22 +61,20 @@ def recorded_speed(states: Mapping[Run, RunState]) -> RecordedSpeed | None:
     20.0
     """
     here = machine_name(describe_environment())
-    found: dict[bool, list[tuple[Run, float, float, str]]] = {True: [], False: []}
+    seconds, costs = defaultdict(Counter), defaultdict(Counter)  # by machine and kind of run; "": of all kinds
     for run, state in states.items():
-        if state.seconds:
-            found[state.machine == here].append((run, state.seconds, compute_cost(run), state.machine))
-        elif state.progress and state.progress.part and state.progress.seconds:
-            part, seconds = state.progress.part, state.progress.seconds
-            found[True].append((run, seconds, part * compute_cost(run), here))
-    taken = found[True] or found[False]
-    if not taken:
+        machine, taken, part = state.machine, state.seconds, 1.0
+        if not taken and state.progress:
+            machine, taken, part = here, state.progress.seconds, state.progress.part
+        for kind in (speed_kind(run), "") if taken and part else ():
+            seconds[machine][kind] += taken
+            costs[machine][kind] += part * compute_cost(run)
+    machines = [here] if here in seconds else sorted(seconds)
+    if not machines:
         return None
-    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for run, seconds, cost, _ in taken:
-        for name in (speed_kind(run), ""):
-            sums[name] = [sums[name][0] + seconds, sums[name][1] + cost]
-    kinds = {name: seconds / cost for name, (seconds, cost) in sums.items()}
-    where = "" if found[True] else " and ".join(sorted({where or "an unknown machine" for *_, where in taken}))
+    taken, cost = (sum((of[machine] for machine in machines), Counter()) for of in (seconds, costs))
+    kinds = {kind: taken[kind] / cost[kind] for kind in taken}
+    where = "" if machines == [here] else " and ".join(machine or "an unknown machine" for machine in machines)
     return RecordedSpeed(kinds, kinds.pop(""), where)
 
 
@@ -104,7 +92,7 @@ def speed_kind(run: Run) -> str:
     return _network(run) if isinstance(run, Training) else run.kind
 
 
-def seconds_left(states: Mapping[Run, RunState], speed: SpeedEstimate | None) -> float | None:
+def seconds_left(states: Mapping[Run, RunState], speed: RecordedSpeed | None) -> float | None:
     """Work left, in seconds of one process; None if there is some and the speed is not known.
 
     >>> from efcnlab.run.time_estimate import RunState, recorded_speed, seconds_left
@@ -160,9 +148,12 @@ class MeasuredSpeed:
 def measure_speed(
     runs: Iterable[Run], device: str = "cpu", engine: Engine | None = None, delays: Sequence[int] = ()
 ) -> MeasuredSpeed:
-    """Time a few steps and evaluations of each kind of network and optimiser among ``runs``, on noise.
+    """Time a few steps and evaluations of each kind of network and optimiser, on noise.
 
-    Of ``delays`` the one is chosen with which eFCNs are trained fastest; without any the engine's own is kept.
+    :param runs: Those whose kinds are timed.
+    :param device: As for `run_study`.
+    :param engine: How steps are computed; None: the default.
+    :param delays: Of these the one is chosen with which eFCNs are trained fastest; none: the engine's own is kept.
 
     >>> from efcnlab.run.time_estimate import measure_speed
     >>> from efcnlab.config.studies import load
@@ -226,7 +217,9 @@ def confirm(line: str, yes: bool) -> None:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds for people: "40 s", "12 min", "3.5 h", "14 h".
+    """A duration for people: "40 s", "12 min", "3.5 h", "14 h".
+
+    :param seconds: At least 0.
 
     >>> from efcnlab.run.time_estimate import format_duration
     >>> [format_duration(seconds) for seconds in (0.25, 40, 720, 12_600, 50_000)]

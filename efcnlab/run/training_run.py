@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from efcnlab.config.runs import History
 from efcnlab.config.studies import Training
 from efcnlab.run.run_context import RunContext
 from efcnlab.run.run_networks import initial_network, random_seed
@@ -24,7 +25,7 @@ def compute_training(run: Training, context: RunContext, state: ResumeState | No
     seen, precision = run.evaluation.images(train_split), run.evaluation.precision_for(run)
     is_dense = bool(networks.convolutions(network))
     saved = state or ResumeState({"history": {}})
-    history: dict[str, list] = saved.numbers["history"]
+    history: dict[str, list[float]] = saved.numbers["history"]
     pictures = {name: list(frames) for name, frames in strip_prefix("pictures/", saved.tensors).items()}
     weights = strip_prefix("weights/", saved.tensors)
     trained = train(
@@ -65,7 +66,13 @@ def compute_training(run: Training, context: RunContext, state: ResumeState | No
     return Result(history, arrays, weights)
 
 
-def _paused(epoch: int, history: dict, trainer: Callable[[], dict], weights: dict, pictures: dict) -> ResumeState:
+def _paused(
+    epoch: int,
+    history: History,
+    trainer: Callable[[], dict[str, Tensor]],
+    weights: dict[str, Tensor],
+    pictures: dict[str, list[Tensor]],
+) -> ResumeState:
     """What a training goes on from after ``epoch``."""
     tensors = {f"trainer/{name}": value for name, value in trainer().items()}
     tensors |= {f"weights/{name}": value for name, value in weights.items()}

@@ -87,8 +87,8 @@ def random_start_delta(geometries: Sequence[ConvGeometry]) -> float:
 
     >>> from efcnlib.metrics import random_start_delta
     >>> from efcnlib.networks import architectures, cnn, trace
-    >>> for table in (architectures.vanilla(10), architectures.alexnet(10)):
-    ...     layers = trace(cnn(table, (3, 32, 32), device="meta"), (3, 32, 32))
+    >>> for specs in (architectures.vanilla(10), architectures.alexnet(10)):
+    ...     layers = trace(cnn(specs, (3, 32, 32), device="meta"), (3, 32, 32))
     ...     print(f"{random_start_delta([layer.geometry for layer in layers if layer.geometry]):.1%}")
     97.5%
     93.0%
