@@ -15,7 +15,7 @@ from efcnlib.training.optimisers import Optimiser
 Pair = tuple[Callable[[], object], Callable[[], object]]
 
 
-def time_kernels(setup: Setup, blocks: int, report: timing.Report) -> timing.Result:
+def time_kernels(setup: Setup, blocks: int, report: timing.Report) -> timing.Measured:
     """Milliseconds of each kernel and of PyTorch over all convolutions' matrices, and their ratio within blocks."""
     timings, ratios = {}, {}
     for name, (kernel, plain) in _pairs(setup).items():

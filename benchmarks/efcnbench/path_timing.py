@@ -146,7 +146,7 @@ def time_paths(
     names: Sequence[str] = (),
     points: int = 0,
     alphas: int = 0,
-) -> timing.Result:
+) -> timing.Measured:
     """Gate and time the variants ``names`` (none: all that the device has); returns what a result holds of them.
 
     ``points`` and ``alphas``, 0 for those of `quick`, are the string's and its evaluation's. UserError below five
@@ -184,11 +184,11 @@ def time_paths(
 
 def _timed(
     running: Mapping[str, LoopedVariant | StackedVariant],
-    results: dict[str, timing.Result],
+    results: dict[str, timing.Measured],
     task: StringTask,
     blocks: int,
     report: timing.Report,
-) -> timing.Result:
+) -> timing.Measured:
     split, quick = task.setup.split, studies.load("quick")
     loops = {f"{name} steps": lambda way=way: way.steps(STEPS) for name, way in running.items()}
     # D evaluates as C does.
@@ -219,7 +219,7 @@ def _timed(
     return {"ratios": _ratios(times), "string": size, "evaluation_batch": EVALUATION_BATCH}
 
 
-def _ratios(times: dict[str, dict[str, list[float]]]) -> dict[str, timing.Result]:
+def _ratios(times: dict[str, dict[str, list[float]]]) -> dict[str, timing.Measured]:
     """How many times longer one variant took than another, for the `PAIRS` there are."""
     return {
         f"{slow}/{fast} {what}": timing.ratio(of[slow], of[fast])
@@ -240,7 +240,7 @@ def _tried(way: LoopedVariant | StackedVariant, trial: StringTask) -> tuple[Tens
 
 def _gated(
     way: LoopedVariant | StackedVariant, trial: StringTask, reference: tuple[Tensor, Tensor], precision: str
-) -> timing.Result:
+) -> timing.Measured:
     moves, losses = _tried(way, trial)
     loose = correctness.TOLERANCES[precision]
     return {
@@ -251,7 +251,7 @@ def _gated(
     }
 
 
-def _too_far(result: timing.Result) -> str | None:
+def _too_far(result: timing.Measured) -> str | None:
     for name, allowed in (("gate_error", "tolerance"), ("evaluation_error", "evaluation_tolerance")):
         if not result[name] <= result[allowed]:
             return f"its {name.replace('_', ' ')} is {result[name]:.2g}, {result[allowed]:.2g} is allowed"

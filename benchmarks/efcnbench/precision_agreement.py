@@ -15,7 +15,7 @@ from efcnlib.training.engine import Engine
 
 QUANTITIES = ("test_accuracy", "train_loss", "delta")  # of an eFCN after its last epoch
 REFERENCE = "float32"
-Values = dict[str, dict[str, dict[str, list[float]]]]  # by precision, tw and quantity: one for each seed
+SeedValues = dict[str, dict[str, dict[str, list[float]]]]  # by precision, tw and quantity: one for each seed
 
 
 def compared_runs(study: Study) -> list[Run]:
@@ -35,7 +35,7 @@ def train_and_compare(
     device: str = "cpu",
     data_root: str | None = None,
     report: timing.Report = lambda line: None,
-) -> timing.Result:
+) -> timing.Measured:
     """Train ``study``'s eFCNs in the precisions ``names`` and compare each with float32.
 
     Runs are kept in ``store``, so that what was interrupted goes on. Returns ``values``[precision][tw][quantity], a
@@ -47,7 +47,7 @@ def train_and_compare(
     for name in names:
         precisions.check_precision(name, device)
     context = RunContext(store, device, study_images.image_location(study.data, data_root), Engine())
-    values: Values = {}
+    values: SeedValues = {}
     for name in names:
         variant = study.model_copy(update={"precision": name})
         for run in compared_runs(variant):
@@ -62,7 +62,7 @@ def _final(study: Study, tw: int, store: Store) -> dict[str, list[float]]:
     return {quantity: [record.history[quantity][-1] for record in records] for quantity in QUANTITIES}
 
 
-def compare_precisions(values: Values) -> list[timing.Result]:
+def compare_precisions(values: SeedValues) -> list[timing.Measured]:
     """Each precision against float32, for each relax time and quantity.
 
     ``difference`` is the mean over the seeds, ``error`` its standard error: the seeds are paired, both precisions start

@@ -87,7 +87,7 @@ def run_benchmark(
     return path
 
 
-def _training(device: torch.device, options: Options, report: timing.Report) -> timing.Result:
+def _training(device: torch.device, options: Options, report: timing.Report) -> timing.Measured:
     setup = options.setup(device)
     known = variants.variants_on(device, setup.optimiser)
     for name in options.names:
@@ -96,7 +96,7 @@ def _training(device: torch.device, options: Options, report: timing.Report) -> 
     return timing.time_variants(setup, chosen, options.blocks, report)
 
 
-def _scaling(device: torch.device, options: Options, report: timing.Report) -> timing.Result:
+def _scaling(device: torch.device, options: Options, report: timing.Report) -> timing.Measured:
     """How the time of an epoch grows with the live weights, at one number of images, and with the images."""
     series: dict[str, dict[str, list]] = {"weights": {}, "images": {}}
     width, count = options.channels, options.images
@@ -135,7 +135,7 @@ def linear_fit(rows: Sequence[Mapping], x: str, y: str) -> dict[str, float]:
     return {name: float(value) for name, value in fit.items()}
 
 
-def _together(device: torch.device, options: Options, report: timing.Report) -> timing.Result:
+def _together(device: torch.device, options: Options, report: timing.Report) -> timing.Measured:
     """Epochs of 1, 2 and 4 eFCNs side by side in one process, each on a stream of its own where there is a GPU."""
     setup = options.setup(device)
     best = variants.variants_on(device, setup.optimiser)["G"].way.precision
@@ -157,7 +157,7 @@ def _together(device: torch.device, options: Options, report: timing.Report) -> 
     return {"epoch_ms_each": each, "gain": gains, "precision": best}
 
 
-def _precision(device: torch.device, options: Options, report: timing.Report) -> timing.Result:
+def _precision(device: torch.device, options: Options, report: timing.Report) -> timing.Measured:
     """The `quick` study's eFCNs over three seeds in every precision of the device."""
     study = studies.load("quick", seeds=(0, 1, 2), relax_times=(0, 3, 24), path_times=())
     store = Store(default_root())
@@ -169,13 +169,13 @@ def _precision(device: torch.device, options: Options, report: timing.Report) ->
     return compared | {"study": shown, "settings": network}
 
 
-def _paths(device: torch.device, options: Options, report: timing.Report) -> timing.Result:
+def _paths(device: torch.device, options: Options, report: timing.Report) -> timing.Measured:
     from efcnbench import path_timing
 
     return path_timing.time_paths(options.setup(device), options.blocks, report, options.names)
 
 
-def _kernels(device: torch.device, options: Options, report: timing.Report) -> timing.Result:
+def _kernels(device: torch.device, options: Options, report: timing.Report) -> timing.Measured:
     from efcnbench import kernel_timing
 
     return kernel_timing.time_kernels(options.setup(device), options.blocks, report)
@@ -191,7 +191,7 @@ SUBJECTS = {
 }
 
 
-def summary_lines(result: timing.Result) -> list[str]:
+def summary_lines(result: timing.Measured) -> list[str]:
     """The result in a few aligned lines."""
     if result["subject"] == "training":
         lines = ["variant   ms/step (min to max)      of floor   ms/epoch   peak MB   error"]

@@ -30,14 +30,14 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler reports it
 SCHEMA = 1
 PEAK = "peak"  # the part of a profile in which memory is watched
 Report = Callable[[str], None]  # takes a line for people
-Result = dict[str, object]  # plain JSON, as it is recorded
+Measured = dict[str, object]  # plain JSON, as it is recorded
 PAIRS = (
     *(("A", "G", "epoch"), ("B", "G", "step"), ("B", "C", "step"), ("C", "D", "step"), ("D", "E", "step")),
     *(("E", "F", "step"), ("E", "G", "step"), ("D", "G", "step"), ("F", "G", "step"), ("G32", "G", "step")),
 )
 
 
-def time_variants(setup: Setup, variants: Mapping[str, Variant], blocks: int, report: Report) -> Result:
+def time_variants(setup: Setup, variants: Mapping[str, Variant], blocks: int, report: Report) -> Measured:
     """Build, gate, warm up and time ``variants``; returns the part of a result that they make.
 
     The gate is a trial on noise: its change of the weights against float64's, see `correctness`. What cannot be
@@ -98,25 +98,25 @@ def time_blocks(loops: Mapping[str, Callable[[], None]], blocks: int, device: to
     return seconds
 
 
-def block_ratios(times: Mapping[str, Sequence[float]]) -> dict[str, Result]:
+def block_ratios(times: Mapping[str, Sequence[float]]) -> dict[str, Measured]:
     """How many times longer one variant took than another, for the `PAIRS` there are."""
     there = (pair for pair in PAIRS if pair[0] in times and pair[1] in times)
     return {f"{slow}/{fast} {what}": ratio(times[slow], times[fast]) for slow, fast, what in there}
 
 
-def ratio(slow: Sequence[float], fast: Sequence[float]) -> Result:
+def ratio(slow: Sequence[float], fast: Sequence[float]) -> Measured:
     """How many times longer one took than the other, within each block."""
     return summary([a / b for a, b in zip(slow, fast, strict=True)])
 
 
-def summary(values: Sequence[float]) -> Result:
+def summary(values: Sequence[float]) -> Measured:
     """Median, least, largest and quartiles of at least two values, and the values."""
     low, _, high = statistics.quantiles(values, n=4, method="inclusive")
     extremes = {"median": statistics.median(values), "min": min(values), "max": max(values)}
     return extremes | {"quartiles": [low, high], "blocks": list(values)}
 
 
-def _times(setup: Setup, variant: Variant, seconds: Sequence[float], machine: Result) -> Result:
+def _times(setup: Setup, variant: Variant, seconds: Sequence[float], machine: Measured) -> Measured:
     """A variant's times, and what they are measured against."""
     steps = len(setup.split) // setup.batch
     layers = setup.layers(variant.live)
@@ -173,7 +173,7 @@ def peak_bytes(profiled: profile) -> int:
 
 
 @functools.cache
-def machine_rates(device: torch.device) -> Result:
+def machine_rates(device: torch.device) -> Measured:
     """What the machine can do, medians of seven, measured once in a process.
 
     The copy bandwidth in bytes a second, read and written; and the operations a second of large products in each
@@ -215,7 +215,7 @@ def public_command(arguments: Sequence[str]) -> str:
     return shlex.join(shown)
 
 
-def result_header(subject: str, device: torch.device | str, settings: Result) -> Result:
+def result_header(subject: str, device: torch.device | str, settings: Measured) -> Measured:
     """The head of a result: what was run, by which command, on what, when."""
     device = torch.device(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()

@@ -19,7 +19,7 @@ from efcnlib.networks.architectures import ARCHITECTURES
 
 MOST = 10**10  # weights of an eFCN, 40 GB; beyond, nothing here can train it
 LAST = '{"linear": "classes"}'
-KINDS = '"relu", {"conv": 8, "kernel": 3}, {"pool": 2}, {"dropout": 0.5}, {"linear": 64}'
+KNOWN = '"relu", {"conv": 8, "kernel": 3}, {"pool": 2}, {"dropout": 0.5}, {"linear": 64}'
 
 
 def _pair(value: object) -> object:
@@ -114,7 +114,7 @@ Layer = Annotated[
     Discriminator(
         _kind,
         custom_error_type="layer",
-        custom_error_message=f"give one of {KINDS}; vectors are made of images before the first linear layer by itself",
+        custom_error_message=f"give one of {KNOWN}; vectors are made of images before the first linear layer by itself",
     ),
 ]
 
