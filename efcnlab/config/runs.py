@@ -120,9 +120,9 @@ class Training(Frozen):
     @property
     def measured_epochs(self) -> tuple[int, ...]:
         """The epochs after which it is measured, epoch 0 among them."""
-        return (
-            tuple(range(self.epochs + 1)) if self.measurements == "all" else log_spaced(self.epochs, self.measurements)
-        )
+        if self.measurements == "all":
+            return tuple(range(self.epochs + 1))
+        return log_spaced(self.epochs, self.measurements)
 
     @property
     def training(self) -> "Training":

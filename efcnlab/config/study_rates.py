@@ -10,6 +10,8 @@ from efcnlab.config.validation import validated
 def rate_searches(study: Study) -> tuple[RateSearch, ...]:
     """The runs by which learning rates are chosen, of the first seed's eFCN and control; they decide for all seeds.
 
+    :param study: Of one that searches no rates there are none.
+
     >>> from efcnlab.config.study_rates import rate_searches
     >>> from efcnlab.config.studies import load
     >>> [run.label for run in rate_searches(load("digits", rates={"rates": (0.1, 0.03)}))]

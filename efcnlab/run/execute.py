@@ -122,9 +122,8 @@ def _walk(run: PathRun, context: RunContext, state: ResumeState | None) -> Resum
     ends = {training: final_dense_network(training, context.store, context.device) for training in run.parents}
     start, end = (ends[training].state_dict() for training in (run.start, run.end))
     third = run.third and {name: value.detach() for name, value in ends[run.third].named_parameters()}
-    return path_run.compute_path(
-        run, path_run.PathInputs(ends[run.start], start, end, third, splits, random_seed(run.end)), state
-    )
+    inputs = path_run.PathInputs(ends[run.start], start, end, third, splits, random_seed(run.end))
+    return path_run.compute_path(run, inputs, state)
 
 
 def _curvature(run: CurvatureRun, context: RunContext, state: ResumeState | None) -> Resumable[Result]:

@@ -32,7 +32,7 @@ class PathInputs:
     start: Weights
     end: Weights
     third: Weights | None  # spans a plane with the two ends; None: the path's own middle does
-    splits: dict[str, Split]  # see `splits`
+    splits: dict[str, Split]  # see `path_splits`
     seed: int  # decides batches and places
 
 
@@ -89,9 +89,8 @@ def compute_path(run: PathRun, inputs: PathInputs, state: ResumeState | None = N
         work = landscape.evaluate_curve(inputs.network, curve, images, inner, precision)
         rows = yield from _staged(1, work, done, controls)
         done |= with_test_results(rows, images) | landscape.curve_lengths(curve)
-        done |= landscape.curve_deviation(
-            inputs.network, curve, (inputs.start, inputs.end), landscape.alphas(run.points)
-        )
+        states, alphas = (inputs.start, inputs.end), landscape.alphas(run.points)
+        done |= landscape.curve_deviation(inputs.network, curve, states, alphas)
         inner = None
     arrays = {}
     if run.plane is not None:
@@ -140,9 +139,8 @@ def _relax(
 
 def _curve(run: PathRun, start: Weights, end: Weights, controls: Points | None) -> landscape.Curve:
     if controls is None:
-        return (landscape.curvilinear_path if run.method == "curvilinear" else landscape.linear_path)(
-            start, end, run.points
-        )
+        path = landscape.curvilinear_path if run.method == "curvilinear" else landscape.linear_path
+        return path(start, end, run.points)
     return landscape.curve_through(controls, run.points, "bezier" if run.method == "bezier" else "polygon")
 
 

@@ -222,7 +222,10 @@ def _compute(group: list[Run], context: RunContext, bar: ProgressBar) -> None:
 
 @contextlib.contextmanager
 def readable_memory_errors(run: Run) -> Iterator[None]:
-    """What PyTorch says when the memory is full, in one line."""
+    """What PyTorch says when the memory is full, in one line.
+
+    :param run: The one that is computed meanwhile.
+    """
     try:
         yield
     except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's has no class of its own

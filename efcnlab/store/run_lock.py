@@ -146,7 +146,11 @@ class Attempt:
 
 
 def checkpoint_folder(root: Path, key: str) -> Path:
-    """Where the rolling checkpoint of a run is."""
+    """Where the rolling checkpoint of a run is.
+
+    :param root: The run store's folder.
+    :param key: The run's.
+    """
     return root / f"{key}.resume"
 
 
