@@ -29,6 +29,7 @@ DELAYS = (1, 4, 8)  # between which a long study chooses
 CLEARLY = 0.95  # of the time without delay is what one must take at most: less is noise
 IMAGES = metrics.EVALUATION_BATCH  # in a timed evaluation
 NAMES = {"cnn": "CNN", "efcn": "eFCN", "elcn": "eLCN"}
+TrainingKind = tuple[str, str]  # network and optimiser: what decides how long a run's steps take
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,12 @@ class TimedNetwork:
 class MeasuredSpeed:
     """The speed of this machine: what was timed, by kind of network and optimiser, with ``engine``."""
 
-    timed: Mapping[tuple[str, str], TimedNetwork]
+    timed: Mapping[TrainingKind, TimedNetwork]
     engine: Engine
 
     def seconds(self, run: Run) -> float:
         """From the counts of its steps and evaluations."""
-        work, timed = estimate_compute(run), self.timed[_what(run)]
+        work, timed = estimate_compute(run), self.timed[_training_kind(run)]
         one = forward_cost(representative_training(run))
         return one * (work.training_images * timed.step + work.evaluated_images * timed.evaluation[work.precision])
 
@@ -162,21 +163,21 @@ def measure_speed(
     >>> [network for network, _ in measured.timed], measured.engine.delay in (1, 4), measured.seconds(study.cnn(0)) > 0
     (['cnn', 'efcn'], True, True)
     """
-    alike: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    alike: dict[TrainingKind, list[Run]] = defaultdict(list)
     for run in runs:
-        alike[_what(run)].append(run)
+        alike[_training_kind(run)].append(run)
     chosen, timed = engine or Engine(), {}
-    for what, group in sorted(alike.items()):
+    for kind, group in sorted(alike.items()):
         run = max(map(representative_training, group), key=forward_cost)
         network = networks.initialise(run.uninitialised_cnn(), torch.Generator().manual_seed(0))
         network, noise = converted_cnn(network, run).to(device), _noise(run, STEPS * run.batch, device)
-        engines = [replace(chosen, delay=delay) for delay in delays] if what[0] == "efcn" else []
+        engines = [replace(chosen, delay=delay) for delay in delays] if kind[0] == "efcn" else []
         steps = {each: _step(network, run, noise, each) for each in engines or [chosen]}
         if engines:
             chosen = min(steps, key=lambda each: steps[each] * (CLEARLY if each.delay == 1 else 1))
         precisions = {estimate_compute(each).precision for each in group}
         evaluation = {precision: _look(network, run, precision) / forward_cost(run) for precision in precisions}
-        timed[what] = TimedNetwork(steps[chosen] / forward_cost(run), evaluation, steps[chosen] * run.data.train_images)
+        timed[kind] = TimedNetwork(steps[chosen] / forward_cost(run), evaluation, steps[chosen] * run.data.train_images)
     return MeasuredSpeed(timed, chosen)
 
 
@@ -237,8 +238,7 @@ def _network(training: Training) -> str:
     return "efcn" if training.kind in DENSE else "elcn" if training.kind == "elcn" else "cnn"
 
 
-def _what(run: Run) -> tuple[str, str]:
-    """What of a run decides how long its steps take."""
+def _training_kind(run: Run) -> TrainingKind:
     training = representative_training(run)
     return _network(training), training.optimiser.name
 
