@@ -61,7 +61,7 @@ class Evaluation(Frozen):
         return Split(train.x[:: self.stride], train.y[:: self.stride])
 
 
-# In float32 on all images it leaves no trace in a run's JSON either.
+# In float32 on all images, which leaves no trace in a run's JSON either.
 Evaluated = Field(Evaluation(), exclude_if=Evaluation().__eq__)
 
 
@@ -92,7 +92,7 @@ class Training(Frozen):
     tw: int | None = Field(None, ge=0)
     augment: bool = SwitchedOff  # training images are moved and mirrored, each anew in every epoch
     carry: bool = SwitchedOff  # the optimiser goes on with what the parent's had gathered at tw
-    evaluation: Evaluation = Evaluated
+    evaluation: Evaluation = Evaluated  # of the network, epoch by epoch
     variant: str = Field("", exclude=True)  # for its label alone: what tells it from the study's own, "channels=8"
 
     def uninitialised_cnn(self) -> nn.Sequential:

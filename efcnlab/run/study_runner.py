@@ -39,7 +39,7 @@ def load_results(study: str, seed: int, root: str | None = None, /, **changes: o
     Of a long study nothing is computed: what there is of that seed is returned.
 
     :param study: As for `studies.load`, and so are ``changes``.
-    :param seed: Any; it need not be one of the study's.
+    :param seed: Of a long study one of its own, else any.
     :param root: The run store's folder; None: `environment.default_root`. Recorded studies are read where it lacks a
         run.
     :raises UserError: Where there is nothing of a long study's seed, and as for `run_study`.
