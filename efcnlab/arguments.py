@@ -6,7 +6,11 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 
 def option(metavar: str | None, text: str) -> object:
-    """How an argument is shown in the help; ``text`` says what happens without it, so tyro need not."""
+    """How an argument is shown in the help.
+
+    :param metavar: What stands for its value; None: nothing, for a switch.
+    :param text: What it is, and what happens without it.
+    """
     return arg(metavar=metavar, help=text, help_behavior_hint="")
 
 

@@ -246,7 +246,11 @@ def _store(root: str | None) -> object:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, by default that of the process; returns the exit code."""
+    """Run the command line.
+
+    :param arguments: Behind ``efcn``; None: those of the process.
+    :returns: The exit code.
+    """
     try:
         with plain_warnings():
             app.cli(prog="efcn", description=ABOUT, args=arguments)
@@ -256,9 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as mistake:
         from efcnlib.errors import UserError  # loads PyTorch, which --help can do without
 
-        if not isinstance(
-            mistake, UserError | OSError
-        ):  # OSError: a full disk, an unwritable folder; it names the file
+        if not isinstance(mistake, UserError | OSError):  # a full disk, an unwritable folder: it names the file
             raise
         print(f"efcn: {mistake}", file=sys.stderr)
         return 2

@@ -9,7 +9,9 @@ from typing import TextIO
 
 @contextlib.contextmanager
 def plain_warnings(stream: TextIO | None = None) -> Iterator[None]:
-    """Show warnings as lines of text, by default on stderr, without the place in the source they come from.
+    """Show warnings as lines of text, without the place in the source they come from.
+
+    :param stream: Where they go; None: stderr.
 
     >>> import sys, warnings
     >>> from efcnlab.console import plain_warnings

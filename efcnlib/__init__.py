@@ -9,7 +9,7 @@ from efcnlib.data.images import Images, Split, epoch_order, held_out, to_device
 from efcnlib.embedding import embed, embed_local, project
 from efcnlib.errors import UserError
 from efcnlib.geometry import Axis, ConvGeometry
-from efcnlib.metrics import delta, deviation, evaluate, masked_weights, sharing
+from efcnlib.metrics import delta, deviation, evaluate, masked_weights, random_start_delta, sharing
 from efcnlib.networks import DenseConv, LocalConv, convolutions
 from efcnlib.training.engine import Engine
 from efcnlib.training.loop import train
@@ -39,6 +39,7 @@ __all__ = [
     "masked_weights",
     "networks",
     "project",
+    "random_start_delta",
     "sharing",
     "to_device",
     "train",

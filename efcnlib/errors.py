@@ -39,6 +39,11 @@ def shortened(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
 
 
+def dtype_name(dtype: object) -> str:
+    """A number type of PyTorch's as it stands in an error's line: "float32"."""
+    return str(dtype).removeprefix("torch.")
+
+
 def enumerated(numbers: Iterable[int]) -> str:
     """Numbers as in "0, 1 and 2"; nothing for none."""
     *first, last = [str(number) for number in numbers] or [""]

@@ -18,7 +18,7 @@ RATES = {"sgd": 1.0, "adam": 1e-3}  # without kinks nothing is amplified, and la
 TRIAL = 8  # batches: the longest delay
 
 
-def gate_errors(variant: Variant, trial: Setup, reference: Tensor) -> dict:
+def gate_errors(variant: Variant, trial: Setup, reference: Tensor) -> dict[str, str | float]:
     """How far a variant's change of the weights, and its float32 twin's, is from the ``reference`` of a ``trial``."""
     precision = variant.way.precision
     gates = {"gate_error": (variant.build, precision)}
@@ -34,7 +34,7 @@ def gate_errors(variant: Variant, trial: Setup, reference: Tensor) -> dict:
     return result
 
 
-def gate_failure(result: Mapping) -> str | None:
+def gate_failure(result: Mapping[str, str | float]) -> str | None:
     """Why a variant fails its gate; None: it does not. An error that is no number fails."""
     for error, tolerance, what in (
         ("gate_error", "tolerance", "its"),

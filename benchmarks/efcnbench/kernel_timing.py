@@ -15,7 +15,7 @@ from efcnlib.training.optimisers import Optimiser
 Pair = tuple[Callable[[], object], Callable[[], object]]
 
 
-def time_kernels(setup: Setup, blocks: int, report: Callable[[str], None]) -> dict:
+def time_kernels(setup: Setup, blocks: int, report: timing.Report) -> timing.Measured:
     """Milliseconds of each kernel and of PyTorch over all convolutions' matrices, and their ratio within blocks."""
     timings, ratios = {}, {}
     for name, (kernel, plain) in _pairs(setup).items():
@@ -23,10 +23,9 @@ def time_kernels(setup: Setup, blocks: int, report: Callable[[str], None]) -> di
             work()  # compiles
         times = timing.time_blocks({"kernel": kernel, "plain": plain}, blocks, setup.device)
         timings[name] = {who: timing.summary([1e3 * s for s in seconds]) for who, seconds in times.items()}
-        ratios[name] = timing.summary([a / b for a, b in zip(times["plain"], times["kernel"], strict=True)])
-        report(
-            f"{name}: kernel {timings[name]['kernel']['median']:.3f} ms, PyTorch {timings[name]['plain']['median']:.3f}"
-        )
+        ratios[name] = timing.ratio(times["plain"], times["kernel"])
+        ours, theirs = (timings[name][who]["median"] for who in times)
+        report(f"{name}: kernel {ours:.3f} ms, PyTorch {theirs:.3f}")
     return {"kernels": timings, "ratios": ratios, "machine": timing.machine_rates(setup.device)}
 
 

@@ -5,7 +5,7 @@ takes is their sum at that study's numbers of steps and images.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -142,11 +142,11 @@ class _InOrder(landscape.MinibatchLoss):
 def time_paths(
     setup: Setup,
     blocks: int,
-    report: Callable[[str], None],
+    report: timing.Report,
     names: Sequence[str] = (),
     points: int = 0,
     alphas: int = 0,
-) -> dict:
+) -> timing.Measured:
     """Gate and time the variants ``names`` (none: all that the device has); returns what a result holds of them.
 
     ``points`` and ``alphas``, 0 for those of `quick`, are the string's and its evaluation's. UserError below five
@@ -182,7 +182,13 @@ def time_paths(
     return {"variants": results, "failed": failed, "left_out": {}} | _timed(running, results, task, blocks, report)
 
 
-def _timed(running: dict, results: dict, task: StringTask, blocks: int, report: Callable[[str], None]) -> dict:
+def _timed(
+    running: Mapping[str, LoopedVariant | StackedVariant],
+    results: dict[str, timing.Measured],
+    task: StringTask,
+    blocks: int,
+    report: timing.Report,
+) -> timing.Measured:
     split, quick = task.setup.split, studies.load("quick")
     loops = {f"{name} steps": lambda way=way: way.steps(STEPS) for name, way in running.items()}
     # D evaluates as C does.
@@ -213,15 +219,14 @@ def _timed(running: dict, results: dict, task: StringTask, blocks: int, report: 
     return {"ratios": _ratios(times), "string": size, "evaluation_batch": EVALUATION_BATCH}
 
 
-def _ratios(times: dict[str, dict[str, list[float]]]) -> dict[str, dict]:
-    """How many times longer one variant took than another, within each block, for the `PAIRS` there are."""
-    result = {}
-    for slow, fast in PAIRS:
-        for what, of in times.items():
-            if slow in of and fast in of:
-                within = [a / b for a, b in zip(of[slow], of[fast], strict=True)]
-                result[f"{slow}/{fast} {what}"] = timing.summary(within)
-    return result
+def _ratios(times: dict[str, dict[str, list[float]]]) -> dict[str, timing.Measured]:
+    """How many times longer one variant took than another, for the `PAIRS` there are."""
+    return {
+        f"{slow}/{fast} {what}": timing.ratio(of[slow], of[fast])
+        for slow, fast in PAIRS
+        for what, of in times.items()
+        if slow in of and fast in of
+    }
 
 
 def _tried(way: LoopedVariant | StackedVariant, trial: StringTask) -> tuple[Tensor, Tensor]:
@@ -235,7 +240,7 @@ def _tried(way: LoopedVariant | StackedVariant, trial: StringTask) -> tuple[Tens
 
 def _gated(
     way: LoopedVariant | StackedVariant, trial: StringTask, reference: tuple[Tensor, Tensor], precision: str
-) -> dict:
+) -> timing.Measured:
     moves, losses = _tried(way, trial)
     loose = correctness.TOLERANCES[precision]
     return {
@@ -246,7 +251,7 @@ def _gated(
     }
 
 
-def _too_far(result: dict) -> str | None:
+def _too_far(result: timing.Measured) -> str | None:
     for name, allowed in (("gate_error", "tolerance"), ("evaluation_error", "evaluation_tolerance")):
         if not result[name] <= result[allowed]:
             return f"its {name.replace('_', ' ')} is {result[name]:.2g}, {result[allowed]:.2g} is allowed"

@@ -1,8 +1,9 @@
 """Whether a precision changes what is found: the same eFCNs over several seeds, trained in each, and compared."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import mean, stdev
 
+from efcnbench import timing
 from efcnlab.config.studies import Run, Study
 from efcnlab.run import study_images
 from efcnlab.run.execute import compute_run
@@ -14,6 +15,7 @@ from efcnlib.training.engine import Engine
 
 QUANTITIES = ("test_accuracy", "train_loss", "delta")  # of an eFCN after its last epoch
 REFERENCE = "float32"
+SeedValues = dict[str, dict[str, dict[str, list[float]]]]  # by precision, tw and quantity: one for each seed
 
 
 def compared_runs(study: Study) -> list[Run]:
@@ -32,8 +34,8 @@ def train_and_compare(
     *,
     device: str = "cpu",
     data_root: str | None = None,
-    report: Callable[[str], None] = lambda line: None,
-) -> dict:
+    report: timing.Report = lambda line: None,
+) -> timing.Measured:
     """Train ``study``'s eFCNs in the precisions ``names`` and compare each with float32.
 
     Runs are kept in ``store``, so that what was interrupted goes on. Returns ``values``[precision][tw][quantity], a
@@ -45,7 +47,7 @@ def train_and_compare(
     for name in names:
         precisions.check_precision(name, device)
     context = RunContext(store, device, study_images.image_location(study.data, data_root), Engine())
-    values: dict[str, dict] = {}
+    values: SeedValues = {}
     for name in names:
         variant = study.model_copy(update={"precision": name})
         for run in compared_runs(variant):
@@ -60,7 +62,7 @@ def _final(study: Study, tw: int, store: Store) -> dict[str, list[float]]:
     return {quantity: [record.history[quantity][-1] for record in records] for quantity in QUANTITIES}
 
 
-def compare_precisions(values: dict[str, dict]) -> list[dict]:
+def compare_precisions(values: SeedValues) -> list[timing.Measured]:
     """Each precision against float32, for each relax time and quantity.
 
     ``difference`` is the mean over the seeds, ``error`` its standard error: the seeds are paired, both precisions start

@@ -62,7 +62,9 @@ class Options(Frozen):
         return Setup.of(self.architecture, channels, pictures, count, optimiser, self.batch, device)
 
 
-def run_benchmark(subject: str, device: str, options: Options, out: str | None = None, report=print) -> Path:
+def run_benchmark(
+    subject: str, device: str, options: Options, out: str | None = None, report: timing.Report = print
+) -> Path:
     """Measure ``subject`` and write its file, whole or not at all; returns it. UserError."""
     choice("subject", subject, SUBJECTS)
     study_runner.check_device(device)
@@ -85,17 +87,16 @@ def run_benchmark(subject: str, device: str, options: Options, out: str | None =
     return path
 
 
-def _training(device: torch.device, options: Options, report) -> dict:
+def _training(device: torch.device, options: Options, report: timing.Report) -> timing.Measured:
     setup = options.setup(device)
     known = variants.variants_on(device, setup.optimiser)
     for name in options.names:
         choice("variant", name, known)
-    return timing.time_variants(
-        setup, {n: v for n, v in known.items() if n in (options.names or known)}, options.blocks, report
-    )
+    chosen = {name: variant for name, variant in known.items() if name in (options.names or known)}
+    return timing.time_variants(setup, chosen, options.blocks, report)
 
 
-def _scaling(device: torch.device, options: Options, report) -> dict:
+def _scaling(device: torch.device, options: Options, report: timing.Report) -> timing.Measured:
     """How the time of an epoch grows with the live weights, at one number of images, and with the images."""
     series: dict[str, dict[str, list]] = {"weights": {}, "images": {}}
     width, count = options.channels, options.images
@@ -134,7 +135,7 @@ def linear_fit(rows: Sequence[Mapping], x: str, y: str) -> dict[str, float]:
     return {name: float(value) for name, value in fit.items()}
 
 
-def _together(device: torch.device, options: Options, report) -> dict:
+def _together(device: torch.device, options: Options, report: timing.Report) -> timing.Measured:
     """Epochs of 1, 2 and 4 eFCNs side by side in one process, each on a stream of its own where there is a GPU."""
     setup = options.setup(device)
     best = variants.variants_on(device, setup.optimiser)["G"].way.precision
@@ -150,13 +151,13 @@ def _together(device: torch.device, options: Options, report) -> dict:
         side_by_side(count)  # captures
     times = timing.time_blocks({str(n): lambda n=n: side_by_side(n) for n in (1, 2, 4)}, options.blocks, device)
     each = {n: timing.summary([1e3 * s / int(n) for s in seconds]) for n, seconds in times.items()}
-    gains = {n: timing.summary([int(n) * a / b for a, b in zip(times["1"], times[n], strict=True)]) for n in ("2", "4")}
+    gains = {n: timing.ratio([int(n) * one for one in times["1"]], times[n]) for n in ("2", "4")}
     for n, value in each.items():
         report(f"{n} at once: {value['median']:.1f} ms an epoch and eFCN")
     return {"epoch_ms_each": each, "gain": gains, "precision": best}
 
 
-def _precision(device: torch.device, options: Options, report) -> dict:
+def _precision(device: torch.device, options: Options, report: timing.Report) -> timing.Measured:
     """The `quick` study's eFCNs over three seeds in every precision of the device."""
     study = studies.load("quick", seeds=(0, 1, 2), relax_times=(0, 3, 24), path_times=())
     store = Store(default_root())
@@ -168,13 +169,13 @@ def _precision(device: torch.device, options: Options, report) -> dict:
     return compared | {"study": shown, "settings": network}
 
 
-def _paths(device: torch.device, options: Options, report) -> dict:
+def _paths(device: torch.device, options: Options, report: timing.Report) -> timing.Measured:
     from efcnbench import path_timing
 
     return path_timing.time_paths(options.setup(device), options.blocks, report, options.names)
 
 
-def _kernels(device: torch.device, options: Options, report) -> dict:
+def _kernels(device: torch.device, options: Options, report: timing.Report) -> timing.Measured:
     from efcnbench import kernel_timing
 
     return kernel_timing.time_kernels(options.setup(device), options.blocks, report)
@@ -190,7 +191,7 @@ SUBJECTS = {
 }
 
 
-def summary_lines(result: Mapping) -> list[str]:
+def summary_lines(result: timing.Measured) -> list[str]:
     """The result in a few aligned lines."""
     if result["subject"] == "training":
         lines = ["variant   ms/step (min to max)      of floor   ms/epoch   peak MB   error"]

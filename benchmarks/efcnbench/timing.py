@@ -29,13 +29,15 @@ from efcnlib.kernels.precision import available_precisions, matmul_precision
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler reports its own starts and stops
 SCHEMA = 1
 PEAK = "peak"  # the part of a profile in which memory is watched
+Report = Callable[[str], None]  # takes a line for people
+Measured = dict[str, object]  # plain JSON, as it is recorded
 PAIRS = (
     *(("A", "G", "epoch"), ("B", "G", "step"), ("B", "C", "step"), ("C", "D", "step"), ("D", "E", "step")),
     *(("E", "F", "step"), ("E", "G", "step"), ("D", "G", "step"), ("F", "G", "step"), ("G32", "G", "step")),
 )
 
 
-def time_variants(setup: Setup, variants: Mapping[str, Variant], blocks: int, report: Callable[[str], None]) -> dict:
+def time_variants(setup: Setup, variants: Mapping[str, Variant], blocks: int, report: Report) -> Measured:
     """Build, gate, warm up and time ``variants``; returns the part of a result that they make.
 
     The gate is a trial on noise: its change of the weights against float64's, see `correctness`. What cannot be
@@ -66,9 +68,8 @@ def time_variants(setup: Setup, variants: Mapping[str, Variant], blocks: int, re
                     raise
                 left_out[name] = f"torch.compile failed: {str(failure).splitlines()[0]}"  # no C++ compiler, say
         if not running:
-            raise UserError(
-                "nothing is left to time: " + "; ".join(f"{n}: {r}" for n, r in (left_out | failed).items())
-            )
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in (left_out | failed).items())
+            raise UserError(f"nothing is left to time: {reasons}")
         report(f"timing {blocks} blocks of {count} images")
         times = time_blocks({name: loop.epoch for name, loop in running.items()}, blocks, setup.device)
     for name, seconds in times.items():
@@ -97,24 +98,25 @@ def time_blocks(loops: Mapping[str, Callable[[], None]], blocks: int, device: to
     return seconds
 
 
-def block_ratios(times: Mapping[str, Sequence[float]]) -> dict[str, dict]:
-    """How many times longer one variant took than another, within each block, for the `PAIRS` there are."""
-    result = {}
-    for slow, fast, what in PAIRS:
-        if slow in times and fast in times:
-            within = [a / b for a, b in zip(times[slow], times[fast], strict=True)]
-            result[f"{slow}/{fast} {what}"] = summary(within)
-    return result
+def block_ratios(times: Mapping[str, Sequence[float]]) -> dict[str, Measured]:
+    """How many times longer one variant took than another, for the `PAIRS` there are."""
+    there = (pair for pair in PAIRS if pair[0] in times and pair[1] in times)
+    return {f"{slow}/{fast} {what}": ratio(times[slow], times[fast]) for slow, fast, what in there}
 
 
-def summary(values: Sequence[float]) -> dict:
+def ratio(slow: Sequence[float], fast: Sequence[float]) -> Measured:
+    """How many times longer one took than the other, within each block."""
+    return summary([a / b for a, b in zip(slow, fast, strict=True)])
+
+
+def summary(values: Sequence[float]) -> Measured:
     """Median, least, largest and quartiles of at least two values, and the values."""
     low, _, high = statistics.quantiles(values, n=4, method="inclusive")
     extremes = {"median": statistics.median(values), "min": min(values), "max": max(values)}
     return extremes | {"quartiles": [low, high], "blocks": list(values)}
 
 
-def _times(setup: Setup, variant: Variant, seconds: Sequence[float], machine: Mapping) -> dict:
+def _times(setup: Setup, variant: Variant, seconds: Sequence[float], machine: Measured) -> Measured:
     """A variant's times, and what they are measured against."""
     steps = len(setup.split) // setup.batch
     layers = setup.layers(variant.live)
@@ -171,7 +173,7 @@ def peak_bytes(profiled: profile) -> int:
 
 
 @functools.cache
-def machine_rates(device: torch.device) -> dict:
+def machine_rates(device: torch.device) -> Measured:
     """What the machine can do, medians of seven, measured once in a process.
 
     The copy bandwidth in bytes a second, read and written; and the operations a second of large products in each
@@ -213,7 +215,7 @@ def public_command(arguments: Sequence[str]) -> str:
     return shlex.join(shown)
 
 
-def result_header(subject: str, device: torch.device | str, settings: Mapping) -> dict:
+def result_header(subject: str, device: torch.device | str, settings: Measured) -> Measured:
     """The head of a result: what was run, by which command, on what, when."""
     device = torch.device(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()

@@ -35,10 +35,19 @@ class Setup:
     device: torch.device
 
     @classmethod
-    def of(cls, architecture: str, channels: int, pictures: Images, count: int, optimiser, batch: int, device):
+    def of(
+        cls,
+        architecture: str,
+        channels: int,
+        pictures: Images,
+        count: int,
+        optimiser: Optimiser,
+        batch: int,
+        device: torch.device | str,
+    ) -> "Setup":
         """The CNN of an architecture, untrained, seeded; the first ``count`` training images, normalised, resident."""
-        table = architectures.architecture(architecture, pictures.classes, channels)
-        cnn = networks.initialise(networks.cnn(table, pictures.shape), torch.Generator().manual_seed(0))
+        layers = architectures.architecture(architecture, pictures.classes, channels)
+        cnn = networks.initialise(networks.cnn(layers, pictures.shape), torch.Generator().manual_seed(0))
         split, _ = to_device(pictures, device, train=count, test=1)
         return cls(cnn, pictures, split, optimiser, batch, torch.device(device))
 
@@ -128,10 +137,8 @@ class PublishedTraining(EagerTraining):
 
     def __post_init__(self):
         super().__post_init__()
-        mean, deviation = (
-            moment / 255 for moment in channel_statistics(self.setup.images.train_x[: len(self.setup.split)])
-        )
         x, y = (part[: len(self.setup.split)] for part in (self.setup.images.train_x, self.setup.images.train_y))
+        mean, deviation = (moment / 255 for moment in channel_statistics(x))
         self.loader = DataLoader(published_loop.PilImages(x, y, mean, deviation), self.setup.batch)
 
     def epoch(self) -> None:

@@ -6,6 +6,7 @@ EFCN_FAILURES names the file. A run that is cut off has then told what it knows.
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("rental", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -13,7 +14,7 @@ settings.load_profile("rental")
 LINES = 9  # of each failure
 
 
-def pytest_runtest_logreport(report) -> None:
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Write one test's outcome: its name, and of a failure what was expected."""
     if os.environ.get("PYTEST_XDIST_WORKER"):  # its reports come to the first process, which tells them
         return

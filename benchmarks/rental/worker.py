@@ -8,6 +8,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from efcnlab.config import learning_rates
+from efcnlab.config.runs import History
 from efcnlab.config.studies import Run, Study
 from efcnlab.run import study_images, study_runner
 from efcnlab.run.execute import compute_run, compute_side_by_side
@@ -107,7 +108,7 @@ def finished_line(study: Study, run: Run, result: Result) -> str:
     return f"{study.name}: {run.label}: {result.info['seconds']:.1f} s{together}, {', '.join(numbers)}"
 
 
-def _chosen(history: dict) -> str:
+def _chosen(history: History) -> str:
     try:
         return f"{learning_rates.chosen_rate(history):g} chosen"
     except UserError as nothing:

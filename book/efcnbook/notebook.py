@@ -25,6 +25,7 @@ from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
 from efcnlab.store.run_store import Record, Store
 from efcnlib import networks
 from efcnlib.errors import UserError, choice
+from efcnlib.metrics import random_start_delta
 
 TW = "<i>t</i><sub>w</sub>"  # for captions, which are HTML
 ALWAYS = ("study", "studies", "seed")  # parameters that a command line names even if they are the defaults
@@ -208,6 +209,12 @@ def found(study: str, root: str, /, **changes: object) -> Study:
 def layers(study: Study) -> list[networks.TracedLayer]:
     """The layers of the study's CNN, traced; weights uninitialised."""
     return networks.trace(study.cnn(study.seeds[0]).uninitialised_cnn(), study.data.shape)
+
+
+def random_start(study: Study) -> str:
+    """δ of a study's standard FCN as it is expected at its random start, in per cent."""
+    delta = random_start_delta([layer.geometry for layer in layers(study) if layer.geometry is not None])
+    return f"{100 * delta:.1f} %"
 
 
 def source(results: study_runner.StudyResults, *seeds: int) -> Source:

@@ -5,13 +5,12 @@ is not finite or higher than before; of the others the one with the lowest mean 
 the run that measures the losses (``rate_search`` computes it); `chosen_rate` is the rule.
 """
 
-from collections.abc import Mapping, Sequence
 from math import fsum, isfinite, log
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from efcnlab.config.runs import Training
+from efcnlab.config.runs import History, Training
 from efcnlab.config.validation import Frozen
 from efcnlib.errors import UserError
 
@@ -75,10 +74,12 @@ class RateSearch(RateRule):
         return (self.parent,)
 
 
-def chosen_rate(history: Mapping[str, Sequence[float]]) -> float:
-    """The rate that the rule chooses from a search's history, columns "rate", "tw", "before", "after" (nats).
+def chosen_rate(history: History) -> float:
+    """The learning rate that the rule chooses.
 
-    UserError if no rate is left.
+    :param history: A search's, one entry for each "rate" and "tw": the train loss "before" the steps and "after" them,
+        in nats.
+    :raises UserError: If the rule leaves out every rate.
 
     >>> from efcnlab.config.learning_rates import chosen_rate
     >>> history = {"rate": [0.1, 0.1, 0.03, 0.03, 0.01, 0.01], "tw": [18, 61, 18, 61, 18, 61]}
@@ -93,7 +94,7 @@ def chosen_rate(history: Mapping[str, Sequence[float]]) -> float:
     return min(scores, key=scores.get)
 
 
-def mean_log_losses(history: Mapping[str, Sequence[float]]) -> dict[float, float | None]:
+def mean_log_losses(history: History) -> dict[float, float | None]:
     """By rate the mean over relax times of ln(train loss after); None for a rate that the rule leaves out.
 
     >>> from efcnlab.config.learning_rates import mean_log_losses
@@ -111,7 +112,7 @@ def mean_log_losses(history: Mapping[str, Sequence[float]]) -> dict[float, float
     }
 
 
-def rate_search_table(history: Mapping[str, Sequence[float]]) -> tuple[list[str], list[list[str]]]:
+def rate_search_table(history: History) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a search: the train loss before, and after each rate's steps, by relax time; what is chosen.
 
     >>> from efcnlab.config.learning_rates import rate_search_table

@@ -14,12 +14,12 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Plai
 from efcnlab.config.validation import Frozen, absent
 from efcnlib import networks
 from efcnlib.errors import UserError, shortened
-from efcnlib.networks import architectures as tables
+from efcnlib.networks import architectures
 from efcnlib.networks.architectures import ARCHITECTURES
 
 MOST = 10**10  # weights of an eFCN, 40 GB; beyond, nothing here can train it
 LAST = '{"linear": "classes"}'
-KINDS = '"relu", {"conv": 8, "kernel": 3}, {"pool": 2}, {"dropout": 0.5}, {"linear": 64}'
+KNOWN = '"relu", {"conv": 8, "kernel": 3}, {"pool": 2}, {"dropout": 0.5}, {"linear": 64}'
 
 
 def _pair(value: object) -> object:
@@ -58,10 +58,6 @@ class Conv(_Layer):
     stride: Size = (1, 1)
     padding: Padding = (0, 0)
 
-    def layer(self, classes: int) -> tables.Layer:
-        """As it stands in a table."""
-        return tables.Conv(self.conv, _short(self.kernel), _short(self.stride), _short(self.padding))
-
 
 class Pool(_Layer):
     """The largest or the mean value in windows, which lie side by side unless there is a stride."""
@@ -75,19 +71,11 @@ class Pool(_Layer):
     def _side_by_side(cls, fields: object) -> object:
         return {"stride": fields["pool"]} | fields if isinstance(fields, dict) and "pool" in fields else fields
 
-    def layer(self, classes: int) -> tables.Layer:
-        """As it stands in a table."""
-        return tables.Pool(_short(self.pool), _short(self.stride), self.kind)
-
 
 class Dropout(_Layer):
     """Dropout with this probability."""
 
     dropout: float = Field(ge=0, lt=1)
-
-    def layer(self, classes: int) -> tables.Layer:
-        """As it stands in a table."""
-        return tables.Dropout(self.dropout)
 
 
 class Linear(_Layer):
@@ -95,19 +83,11 @@ class Linear(_Layer):
 
     linear: int = Field(ge=1, le=65_536)
 
-    def layer(self, classes: int) -> tables.Layer:
-        """As it stands in a table."""
-        return tables.Linear(self.linear)
-
 
 class Classes(_Layer):
     """The last layer: fully-connected, with biases, an output for each class."""
 
     linear: Literal["classes"] = "classes"
-
-    def layer(self, classes: int) -> tables.Layer:
-        """As it stands in a table."""
-        return tables.Linear(classes)
 
 
 MODELS = {"conv": Conv, "pool": Pool, "dropout": Dropout, "linear": Linear, "classes": Classes}
@@ -134,7 +114,7 @@ Layer = Annotated[
     Discriminator(
         _kind,
         custom_error_type="layer",
-        custom_error_message=f"give one of {KINDS}; vectors are made of images before the first linear layer by itself",
+        custom_error_message=f"give one of {KNOWN}; vectors are made of images before the first linear layer by itself",
     ),
 ]
 
@@ -158,18 +138,27 @@ def check_order(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
 Layers = Annotated[tuple[Layer, ...], Field(min_length=1, max_length=100), AfterValidator(check_order)]
 
 
-def architecture_layers(layers: Sequence[Layer], classes: int) -> tuple[tables.Layer, ...]:
-    """The layers as `efcnlib.networks.architectures` has them, images made vectors before the first linear one."""
-    made = [tables.ReLU() if layer == "relu" else layer.layer(classes) for layer in layers]
-    made.insert(next(i for i, layer in enumerate(made) if isinstance(layer, tables.Linear)), tables.Flatten())
-    return tuple(made)
+def layer_spec(layer: Layer, classes: int) -> architectures.Layer:
+    """A layer as `efcnlib.networks` builds it."""
+    match layer:
+        case Conv():
+            return architectures.Conv(layer.conv, _short(layer.kernel), _short(layer.stride), _short(layer.padding))
+        case Pool():
+            return architectures.Pool(_short(layer.pool), _short(layer.stride), layer.kind)
+        case Dropout():
+            return architectures.Dropout(layer.dropout)
+        case Linear():
+            return architectures.Linear(layer.linear)
+        case Classes():
+            return architectures.Linear(classes)
+    return architectures.ReLU()
 
 
 class Network(Frozen):
     """An architecture by name and its channel count (64 is the paper's), or ``layers`` of one's own and neither.
 
     >>> from efcnlab.config.network import Network
-    >>> Network(architecture="vanilla").description, len(Network(architecture="vanilla").table(classes=10))
+    >>> Network(architecture="vanilla").description, len(Network(architecture="vanilla").specs(classes=10))
     ('64 channels', 11)
     """
 
@@ -199,17 +188,19 @@ class Network(Frozen):
         widths = [str(layer.conv) for layer in self.layers if isinstance(layer, Conv)]
         return f"own layers, convolutions of {', '.join(widths)} channels"
 
-    def table(self, classes: int) -> tuple[tables.Layer, ...]:
-        """Its layers."""
+    def specs(self, classes: int) -> tuple[architectures.Layer, ...]:
+        """Its layers as `efcnlib.networks` builds them, images made vectors before the first linear one."""
         if self.layers is None:
-            return tables.architecture(self.architecture, classes, self.channels)
-        return architecture_layers(self.layers, classes)
+            return architectures.architecture(self.architecture, classes, self.channels)
+        specs = [layer_spec(layer, classes) for layer in self.layers]
+        first = next(i for i, spec in enumerate(specs) if isinstance(spec, architectures.Linear))
+        return (*specs[:first], architectures.Flatten(), *specs[first:])
 
 
-def check_fits(layers: Sequence[tables.Layer], shape: Sequence[int]) -> None:
-    """ValueError, naming the layer, unless a table fits images of [channels, height, width]; allocates nothing."""
+def check_fits(specs: Sequence[architectures.Layer], shape: Sequence[int]) -> None:
+    """ValueError, naming the layer, unless layers fit images of [channels, height, width]; allocates nothing."""
     try:
-        steps = networks.trace(networks.cnn(layers, shape, device="meta"), shape)
+        steps = networks.trace(networks.cnn(specs, shape, device="meta"), shape)
     except UserError as error:  # which pydantic would not take for one of its own
         raise ValueError(f"the network does not fit the images: {error}") from None
     weights = 0

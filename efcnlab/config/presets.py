@@ -69,7 +69,7 @@ ALEXNET = VANILLA | {
 }
 
 
-def longer(fields: dict) -> dict:
+def longer(fields: dict[str, object]) -> dict[str, object]:
     """The same study for a GPU: trained for the supplement's 100 epochs after the embedding."""
     return fields | {
         "name": f"{fields['name']}-100",

@@ -5,6 +5,7 @@ else; its canonical hash is its key in the run store (`efcnlab.store.run_store`)
 """
 
 import operator
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -20,12 +21,15 @@ from efcnlab.config.path_methods import (
     StringSettings,
     TrainedCurveSettings,
 )
-from efcnlab.config.validation import Frozen, absent
+from efcnlab.config.validation import Frozen
 from efcnlib import networks
+from efcnlib.data.images import Split
 from efcnlib.kernels.precision import PRECISIONS
 from efcnlib.training.loop import log_spaced
 from efcnlib.training.optimisers import Optimiser
 
+# What was measured of a run: quantities by name, with a value for each measured epoch, rate, point or step.
+History = Mapping[str, Sequence[float]]
 # What an eFCN is compared with, at each relax time; "tuned" is a run of the kind "control" at a rate of its own.
 CONTROLS = ("control", "tuned", "lowered", "elcn")
 KINDS = ("cnn", "fcn", "efcn", "control", "lowered", "elcn")
@@ -46,12 +50,26 @@ class Evaluation(Frozen):
     Losses and accuracies in the training's ``own_precision``; those of the training images on every ``stride``-th.
 
     >>> from efcnlab.config.runs import Evaluation
-    >>> Evaluation(own_precision=True, stride=5)
-    Evaluation(own_precision=True, stride=5)
+    >>> from efcnlab.config.studies import load
+    >>> cnn = load("digits", precision="bf16").cnn(seed=0)
+    >>> Evaluation(own_precision=True).precision_for(cnn), Evaluation().precision_for(cnn)
+    ('bf16', 'float32')
     """
 
     own_precision: bool = False
     stride: int = Field(1, ge=1)
+
+    def precision_for(self, training: "Training") -> str:
+        """That of matrix products when a training's network is measured."""
+        return training.precision if self.own_precision else "float32"
+
+    def images(self, train: Split) -> Split:
+        """Those of the training images on which networks are measured; a view."""
+        return Split(train.x[:: self.stride], train.y[:: self.stride])
+
+
+# In float32 on all images, which leaves no trace in a run's JSON either.
+Evaluated = Field(Evaluation(), exclude_if=Evaluation().__eq__)
 
 
 class Training(Frozen):
@@ -81,12 +99,12 @@ class Training(Frozen):
     tw: int | None = Field(None, ge=0)
     augment: bool = SwitchedOff  # training images are moved and mirrored, each anew in every epoch
     carry: bool = SwitchedOff  # the optimiser goes on with what the parent's had gathered at tw
-    evaluation: Evaluation | None = Field(None, exclude_if=absent)  # None: in float32, on all images
+    evaluation: Evaluation = Evaluated  # of the network, epoch by epoch
     variant: str = Field("", exclude=True)  # for its label alone: what tells it from the study's own, "channels=8"
 
     def uninitialised_cnn(self) -> nn.Sequential:
         """The CNN of its architecture, the weights uninitialised."""
-        return networks.cnn(self.network.table(self.data.classes), self.data.shape)
+        return networks.cnn(self.network.specs(self.data.classes), self.data.shape)
 
     @property
     def live(self) -> bool:
@@ -109,9 +127,9 @@ class Training(Frozen):
     @property
     def measured_epochs(self) -> tuple[int, ...]:
         """The epochs after which it is measured, epoch 0 among them."""
-        return (
-            tuple(range(self.epochs + 1)) if self.measurements == "all" else log_spaced(self.epochs, self.measurements)
-        )
+        if self.measurements == "all":
+            return tuple(range(self.epochs + 1))
+        return log_spaced(self.epochs, self.measurements)
 
     @property
     def training(self) -> "Training":
@@ -147,7 +165,7 @@ class PathRun(Frozen):
     band: BandSettings | None = None
     chain: TrainedCurveSettings | None = None
     plane: PlaneSettings | None = None
-    evaluation: Evaluation | None = Field(None, exclude_if=absent)  # along it; None: in float32, on all images
+    evaluation: Evaluation = Evaluated  # along it
 
     @model_validator(mode="after")
     def _is_in_one_space(self) -> "PathRun":

@@ -35,11 +35,12 @@ __all__ = [
 def runs(study: Study, seeds: Sequence[int] | None = None) -> list[Run]:
     """All runs of a study that are known, each once, parents before children, in the order of their computation.
 
-    Of some ``seeds`` alone, where these are given; UserError names the study's. Learning rates are always chosen by
-    runs of its first.
-
     Within a seed each relax time's eFCN is followed by its control, so that what is there at any time can be shown; the
     other controls come behind. While the learning rates are not chosen, what needs them is not known.
+
+    :param study: Learning rates are always chosen by runs of its first seed.
+    :param seeds: Those whose runs are wanted; None: all of the study's.
+    :raises UserError: For a seed that the study does not have.
 
     >>> from efcnlab.config.studies import load, runs
     >>> [run.label for run in runs(load("digits", relax_times=(0,), path_times=()))]
@@ -80,11 +81,12 @@ PRESETS: dict[str, Study] = {fields["name"]: Study(**fields) for fields in prese
 
 
 def load(name: str, /, **changes: object) -> Study:
-    """The preset called ``name``, or the study in the file of that name, with some of its fields changed.
+    """A study by name, or from a file, with some of its fields changed.
 
-    A study file ends in .json: one object with the fields of a study; with "like", the name of a preset, those that it
-    changes are enough. A nested field is changed as in ``data={"train": 1000}``. Raises UserError, one line, for an
-    unknown study or field, a value out of range, and a file that cannot be read.
+    :param name: A preset's, or a file's that ends in .json: one object with the fields of a study; with "like", the
+        name of a preset, those that it changes are enough.
+    :param changes: Fields of the study; a nested one is changed as in ``data={"train": 1000}``.
+    :raises UserError: For an unknown study or field, a value out of range, and a file that cannot be read.
 
     >>> from efcnlab.config.studies import load
     >>> load("quick", data={"train": 1000}).data.train_images
@@ -125,7 +127,7 @@ def _changed(fields: dict[str, object], changes: dict[str, object]) -> dict[str,
     return fields
 
 
-def _is_another(field: str, before: dict, value: dict) -> bool:
+def _is_another(field: str, before: dict[str, object], value: dict[str, object]) -> bool:
     """Whether ``value`` is a network or a data set of another origin, which has nothing of the one before."""
     origins = {"network": {"architecture", "layers"}, "data": {"name", "sha256"}}.get(field, set())
     return not (value.keys() & origins) <= {name for name in before if before[name] is not None}

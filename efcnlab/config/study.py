@@ -7,7 +7,7 @@ from pydantic import PrivateAttr, model_validator
 
 from efcnlab.config.learning_rates import RateSearch
 from efcnlab.config.path_methods import STRAIGHT
-from efcnlab.config.runs import CONTROLS, CurvatureRun, PathRun, Training
+from efcnlab.config.runs import CONTROLS, CurvatureRun, Evaluation, PathRun, Training
 from efcnlab.config.study_settings import RELAXED, ControlTimes, StudySettings
 from efcnlab.config.validation import validated
 from efcnlib.errors import UserError, choice, shortened
@@ -138,7 +138,7 @@ class Study(StudySettings):
         fields = {relaxation: getattr(self, relaxation)} if relaxation else {}
         if relaxation or third:
             fields["plane"] = self.plane
-        ends = {"start": start, "end": end, "third": third, "evaluation": self.evaluation}
+        ends = {"start": start, "end": end, "third": third, "evaluation": self.evaluation or Evaluation()}
         return validated(PathRun, {"method": method, "points": self.path_points} | ends | fields)
 
     def curvature_run(self, tw: int | None, seed: int) -> CurvatureRun:
@@ -163,7 +163,7 @@ class Study(StudySettings):
             augment=self.augment,
             carry=self.carry and "parent" in origin,
             measurements=(kind == "cnn" and self.cnn_measurements) or self.measurements,
-            evaluation=self.evaluation,
+            evaluation=self.evaluation or Evaluation(),
             seed=seed,
             variant=self._variant,
             **origin,

@@ -10,6 +10,8 @@ from efcnlab.config.validation import validated
 def rate_searches(study: Study) -> tuple[RateSearch, ...]:
     """The runs by which learning rates are chosen, of the first seed's eFCN and control; they decide for all seeds.
 
+    :param study: Of one that searches no rates there are none.
+
     >>> from efcnlab.config.study_rates import rate_searches
     >>> from efcnlab.config.studies import load
     >>> [run.label for run in rate_searches(load("digits", rates={"rates": (0.1, 0.03)}))]
@@ -22,10 +24,14 @@ def rate_searches(study: Study) -> tuple[RateSearch, ...]:
 
 
 def with_learning_rates(study: Study, rate: float, tuned: float) -> Study:
-    """The study with the learning rates that were chosen for the eFCN and for the control "tuned".
+    """The study with the learning rates that were chosen.
 
     Where both are the same, the tuned control is the control; where the eFCN's is the CNN's own, the second standard
     FCN is the first: neither is there twice.
+
+    :param study: One that searches its rates.
+    :param rate: Of the eFCN and the controls but "tuned".
+    :param tuned: Of the control "tuned".
 
     >>> from efcnlab.config.study_rates import with_learning_rates
     >>> from efcnlab.config.studies import load

@@ -89,9 +89,7 @@ class StudySettings(Frozen):
     band: BandSettings = BandSettings()
     chain: TrainedCurveSettings = TrainedCurveSettings()
     plane: PlaneSettings | None = PlaneSettings()
-    curvature: CurvatureSettings | None = (
-        None  # of the loss around the eFCNs of some tw, and the standard FCN; None: not measured
-    )
+    curvature: CurvatureSettings | None = None  # of the loss around some eFCNs and the standard FCN; None: not measured
     curvature_times: tuple[Epoch, ...] | None = None  # these tw; None: the path times
     sweep_time: int | None = None  # a relax time at which sizes are varied, one at a time: see `variant`
     sweep_channels: tuple[Size, ...] = ()
@@ -138,7 +136,7 @@ class StudySettings(Frozen):
     def _fits_together(self) -> "StudySettings":
         _check_times(self)
         _check_batches(self)
-        check_fits(self.network.table(self.data.classes), self.data.shape)
+        check_fits(self.network.specs(self.data.classes), self.data.shape)
         _check_optimisers(self)
         return self
 

@@ -8,7 +8,10 @@ from efcnlab.config.validation import validated
 
 
 def single_seed_study(study: Study, seed: int) -> Study:
-    """The study with one seed alone; the searches of its learning rates stay with its first seed.
+    """The study with one seed alone.
+
+    :param study: The searches of its learning rates stay with its first seed.
+    :param seed: One of its seeds.
 
     >>> from efcnlab.config.study_subsets import single_seed_study
     >>> from efcnlab.config.studies import load, runs

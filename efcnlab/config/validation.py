@@ -10,7 +10,7 @@ from efcnlib.errors import UserError, shortened
 
 LARGEST = 100_000  # bytes of a file that a user wrote
 
-Model = TypeVar("Model")  # a pydantic model, or a dataclass of `efcnlib.settings`
+Model = TypeVar("Model")
 
 
 class Frozen(BaseModel):
@@ -42,7 +42,12 @@ def read_json(path: Path, what: str) -> dict[str, object]:
 
 
 def validated(model: type[Model], fields: dict[str, object]) -> Model:
-    """A model from its fields; what pydantic rejects becomes one line naming the field, the value and the reason."""
+    """A model from its fields.
+
+    :param model: A pydantic model, or a dataclass of `efcnlib.settings`.
+    :param fields: By name, as a user gave them.
+    :raises UserError: For what pydantic rejects: one line with the field, the value and the reason.
+    """
     try:
         return TypeAdapter(model).validate_python(fields)
     except ValidationError as error:

@@ -52,16 +52,15 @@ def estimate_compute(run: Run) -> ComputeEstimate:
     (7000000, 2820000, 'bf16')
     """
     training = representative_training(run)
-    one, how = forward_cost(training), training.evaluation or Evaluation()
+    one, how = forward_cost(training), training.evaluation
     step_cost = one * (4 if training.optimiser.name == "adam" and training.kind in DENSE else 3)
-    own = how.own_precision and isinstance(run, Training | RateSearch)
-    precision = training.precision if own else "float32"
-    evaluation_cost = one * (WIDE if training.precision == "bf16" != precision else 1)
     match run:
         case CurvatureRun():
+            how = Evaluation()
             # A pass to begin with, two products along the gradient, one a step: measured on a CPU core.
             training_images, evaluated_images = 0.0, run.images * 2 * (3 + 2.5 * 2 + 3 * 3.5 * run.steps)
         case PathRun():
+            how = run.evaluation
             training_images, evaluated_images = _along(run)
         case RateSearch():
             images = run.steps * training.batch
@@ -72,11 +71,16 @@ def estimate_compute(run: Run) -> ComputeEstimate:
             training_images = run.epochs * run.data.train_images
             each_time = run.data.train_images / how.stride + run.data.test_images * (1 + masked)
             evaluated_images = len(run.measured_epochs) * each_time
+    precision = how.precision_for(training)
+    evaluation_cost = one * (WIDE if training.precision == "bf16" != precision else 1)
     return ComputeEstimate(training_images, evaluated_images, step_cost, evaluation_cost, precision)
 
 
 def compute_cost(run: Run) -> float:
-    """Work of a run, in arbitrary units about proportional to its time.
+    """Work of a run, about proportional to its time.
+
+    :param run: Of any kind.
+    :returns: In multiplications of a convolution.
 
     >>> from efcnlab.run.compute_estimate import compute_cost
     >>> from efcnlab.config.studies import load
@@ -135,8 +139,7 @@ def _geometries(run: Training) -> list[ConvGeometry]:
 def _along(run: PathRun) -> tuple[float, float]:
     """Images in training steps, and in evaluations, that a path costs."""
     data, how, end = run.end.data, run.relaxation, representative_training(run)
-    stride = run.evaluation.stride if run.evaluation else 1
-    images = data.train_images / stride + data.held_out_images + data.test_images
+    images = data.train_images / run.evaluation.stride + data.held_out_images + data.test_images
     # The first matrix multiplies once for every network that the path mixes, what is behind it at each point.
     first = DENSE_WEIGHT * prod(_geometries(end)[0].shape(live=True)) + OVERHEAD / 2
     behind = 1 if run.is_of_cnns else 1 - first / forward_cost(end)

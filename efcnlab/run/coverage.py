@@ -47,7 +47,11 @@ class SeedCoverage:
 
 
 def seed_coverage(full_study: Study, seed: int, recorded: Collection[str]) -> SeedCoverage:
-    """What is there of a seed, given the keys of the runs that are ``recorded``.
+    """What is there of a seed.
+
+    :param full_study: With all its seeds and runs.
+    :param seed: One of its seeds.
+    :param recorded: Keys of the runs that are recorded, of this study and others.
 
     >>> from efcnlab.run.coverage import seed_coverage
     >>> from efcnlab.config.studies import load
@@ -73,7 +77,10 @@ def complete_seeds(study: Study, recorded: Collection[str]) -> tuple[int, ...]:
 
 
 def shown_seeds(study: Study, recorded: Collection[str]) -> tuple[int, ...]:
-    """The seeds that pages can show without training: of a long study as far as they go, of others complete ones.
+    """The seeds that pages can show without training.
+
+    :param study: Of a long one seeds are shown as far as they go, of others complete ones alone.
+    :param recorded: As for `seed_coverage`.
 
     >>> from efcnlab.run.coverage import shown_seeds
     >>> from efcnlab.store.run_store import key_of

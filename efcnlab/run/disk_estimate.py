@@ -57,7 +57,10 @@ def estimate_disk(run: Run) -> DiskEstimate:
 
 
 def peak_disk(runs: Sequence[Run], workers: int = 1) -> int:
-    """Bytes of disk that computing ``runs``, ``workers`` at a time, takes at the most.
+    """Bytes of disk that computing runs takes at the most.
+
+    :param runs: Those that are to be computed.
+    :param workers: How many of them are computed at a time.
 
     >>> from efcnlab.run.disk_estimate import peak_disk
     >>> from efcnlab.config.studies import load, runs

@@ -20,11 +20,16 @@ from efcnlib.landscape import hessian
 from efcnlib.resumable import Pause, Resumable, ResumeState
 from efcnlib.training import memory
 
-Tick = Callable[[Pause], None]  # sees each pause of a run; it may raise `resumable.Stopped`
 
+def compute_run(
+    run: Run, context: RunContext, attempt: Attempt, tick: Callable[[Pause], None] = lambda pause: None
+) -> Result:
+    """The result of a run, on from where an earlier attempt left off.
 
-def compute_run(run: Run, context: RunContext, attempt: Attempt, tick: Tick = lambda pause: None) -> Result:
-    """The result of a run whose parents are in the store, on from where an earlier attempt left off.
+    :param run: One whose parents are in the store.
+    :param context: Where and how it is computed.
+    :param attempt: It keeps checkpoints on the way.
+    :param tick: Sees each pause; it may raise `resumable.Stopped`.
 
     >>> from efcnlab.run.execute import compute_run
     >>> from efcnlab.run.run_context import RunContext, Store
@@ -44,8 +49,12 @@ def compute_side_by_side(
 ) -> Iterator[tuple[Training, Result]]:
     """Several trainings side by side in this process, an epoch of each in turn; yields each when it is done.
 
-    On a GPU each has a stream of its own, so that one's steps fill what the other's leave idle: ``context`` must have
-    the images on it already, for no stream to wait for another. The numbers are those of `compute_run`.
+    On a GPU each has a stream of its own, so that one's steps fill what the other's leave idle. The numbers are those
+    of `compute_run`.
+
+    :param attempts: The trainings, with the attempts that keep their checkpoints.
+    :param context: With the images on its device already, for no stream to wait for another.
+    :param tick: Sees after each epoch which training was at it and its part that is done, 0 to 1.
 
     >>> from efcnlab.run.execute import compute_side_by_side
     >>> from efcnlab.run.run_context import RunContext, Store
@@ -114,9 +123,8 @@ def _walk(run: PathRun, context: RunContext, state: ResumeState | None) -> Resum
     ends = {training: final(training, context.store, context.device) for training in run.parents}
     start, end = (ends[training].state_dict() for training in (run.start, run.end))
     third = run.third and {name: value.detach() for name, value in ends[run.third].named_parameters()}
-    return path_run.compute_path(
-        run, path_run.PathInputs(ends[run.start], start, end, third, splits, random_seed(run.end)), state
-    )
+    inputs = path_run.PathInputs(ends[run.start], start, end, third, splits, random_seed(run.end))
+    return path_run.compute_path(run, inputs, state)
 
 
 def _curvature(run: CurvatureRun, context: RunContext, state: ResumeState | None) -> Resumable[Result]:

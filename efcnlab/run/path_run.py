@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from efcnlab.config.runs import History
 from efcnlab.config.studies import Dataset, PathRun
 from efcnlab.run import study_images
 from efcnlab.store.run_store import Result
@@ -19,7 +20,7 @@ from efcnlib import embedding, landscape
 from efcnlib.data.images import Split, held_out
 from efcnlib.errors import UserError
 from efcnlib.landscape.points import Points, Weights
-from efcnlib.resumable import Pause, Resumable, ResumeState
+from efcnlib.resumable import Pause, Resumable, ResumeState, T
 
 SHARES = (0.0, 0.5, 0.9, 1.0)  # of the work, where the stages begin and end; estimated
 
@@ -35,7 +36,7 @@ class PathInputs:
     start: Weights
     end: Weights
     third: Weights | None  # spans a plane with the two ends; None: the path's own middle does
-    splits: dict[str, Split]  # see `splits`
+    splits: dict[str, Split]  # see `path_splits`
     seed: int  # decides batches and places
 
 
@@ -74,9 +75,10 @@ def compute_path(run: PathRun, inputs: PathInputs, state: ResumeState | None = N
     """Compute a path run; returns its history and arrays."""
     names = [name for name, _ in inputs.network.named_parameters()]
     start, end = ({name: weights[name] for name in names} for weights in (inputs.start, inputs.end))
-    history: dict = {"alpha": landscape.alphas(run.points).tolist()}
+    history = {"alpha": landscape.alphas(run.points).tolist()}
+    images = inputs.splits | {"train": run.evaluation.images(inputs.splits["train"])}
+    precision = run.evaluation.precision_for(run.end)
     if run.method == "output":
-        images, precision = _seen(run, inputs.splits), _precision(run)
         rows = yield from landscape.evaluate_averaged_outputs(
             inputs.network, start, end, run.points, images, state, precision
         )
@@ -88,11 +90,9 @@ def compute_path(run: PathRun, inputs: PathInputs, state: ResumeState | None = N
         done = {f"{run.method}_{name}": values for name, values in relaxed.history.items()}
     curve = _curve(run, start, end, controls)
     if stage < 2:
-        images = _seen(run, inputs.splits)
-        rows = yield from _staged(
-            1, landscape.evaluate_curve(inputs.network, curve, images, inner, _precision(run)), done, controls
-        )
-        done |= with_test_results(rows, inputs.splits) | _distances(run, inputs, curve)
+        work = landscape.evaluate_curve(inputs.network, curve, images, inner, precision)
+        rows = yield from _staged(1, work, done, controls)
+        done |= with_test_results(rows, images) | _distances(run, inputs, curve)
         inner = None
     arrays = {}
     if run.plane is not None:
@@ -121,18 +121,6 @@ def with_test_results(rows: dict[str, list[float]], splits: dict[str, Split]) ->
     return result
 
 
-def _seen(run: PathRun, splits: dict[str, Split]) -> dict[str, Split]:
-    """The images on which points of a path are measured: of those for training perhaps a part."""
-    stride = run.evaluation.stride if run.evaluation else 1
-    train = splits["train"]
-    return splits if stride == 1 else splits | {"train": Split(train.x[::stride], train.y[::stride])}
-
-
-def _precision(run: PathRun) -> str:
-    """That in which points of a path are measured."""
-    return run.end.precision if run.evaluation and run.evaluation.own_precision else "float32"
-
-
 def _relax(
     run: PathRun, inputs: PathInputs, start: Weights, end: Weights, state: ResumeState | None
 ) -> Resumable[landscape.RelaxedPath]:
@@ -153,9 +141,8 @@ def _relax(
 
 def _curve(run: PathRun, start: Weights, end: Weights, controls: Points | None) -> landscape.Curve:
     if controls is None:
-        return (landscape.curvilinear_path if run.method == "curvilinear" else landscape.linear_path)(
-            start, end, run.points
-        )
+        path = landscape.curvilinear_path if run.method == "curvilinear" else landscape.linear_path
+        return path(start, end, run.points)
     return landscape.curve_through(controls, run.points, "bezier" if run.method == "bezier" else "polygon")
 
 
@@ -174,8 +161,12 @@ def _distances(run: PathRun, inputs: PathInputs, curve: landscape.Curve) -> dict
 
 
 def _plane(
-    run: PathRun, inputs: PathInputs, curve: landscape.Curve, staged: Callable, inner: ResumeState | None
-) -> Resumable[dict]:
+    run: PathRun,
+    inputs: PathInputs,
+    curve: landscape.Curve,
+    staged: Callable[[Resumable], Resumable],
+    inner: ResumeState | None,
+) -> Resumable[dict[str, Tensor]]:
     """Train loss on the plane through the ends and the third network, and where the path passes over it."""
     third = inputs.third if run.third is not None else curve.at(len(curve) // 2)
     try:
@@ -185,7 +176,8 @@ def _plane(
     grid, x, y = plane.grid(run.plane.size)
     train = inputs.splits["train"]
     few = Split(train.x[: run.plane.images], train.y[: run.plane.images])
-    rows = yield from staged(landscape.evaluate_curve(inputs.network, grid, {"train": few}, inner, _precision(run)))
+    precision = run.evaluation.precision_for(run.end)
+    rows = yield from staged(landscape.evaluate_curve(inputs.network, grid, {"train": few}, inner, precision))
     loss = torch.tensor(rows["train_loss"], dtype=torch.float64).view(len(y), len(x))
     over = {"plane_path": plane.project(curve)}
     if run.method == "linear":
@@ -194,7 +186,7 @@ def _plane(
     return {"plane_loss": loss, "plane_x": x, "plane_y": y, "plane_corners": plane.corners} | over
 
 
-def _staged(stage: int, work: Resumable, done: dict, controls: Points | None) -> Resumable:
+def _staged(stage: int, work: Resumable[T], done: History, controls: Points | None) -> Resumable[T]:
     """A stage's work, its pauses those of the whole walk; ``done`` and ``controls`` are what came before it."""
     first, width = SHARES[stage], SHARES[stage + 1] - SHARES[stage]
 
@@ -212,7 +204,7 @@ def _staged(stage: int, work: Resumable, done: dict, controls: Points | None) ->
         yield Pause(first + width * pause.fraction, lambda pause=pause: state(pause))
 
 
-def _unpacked(state: ResumeState | None, like: Weights) -> tuple[int, dict, Points | None, ResumeState | None]:
+def _unpacked(state: ResumeState | None, like: Weights) -> tuple[int, History, Points | None, ResumeState | None]:
     """The stage, what came before it, and the state to go on from within it."""
     if state is None:
         return 0, {}, None, None

@@ -1,11 +1,13 @@
 """The run behind the choice of a learning rate: short trainings from every relax time, at every rate."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import nn
 
 from efcnlab.config.learning_rates import RateSearch
+from efcnlab.config.runs import History
 from efcnlib import metrics
 from efcnlib.data.images import Split, epoch_order
 from efcnlib.kernels.precision import matmul_precision
@@ -17,25 +19,27 @@ DIVERGENCE_CHECK = 10  # steps after which a training that has diverged is ended
 
 
 def search_rates(
-    run: RateSearch, build, split: Split, engine: Engine, seed: int, state: ResumeState | None = None
-) -> Resumable[dict]:
+    run: RateSearch,
+    build: Callable[[int], nn.Sequential],
+    split: Split,
+    engine: Engine,
+    seed: int,
+    state: ResumeState | None = None,
+) -> Resumable[History]:
     """The history of a search, one row a relax time and rate; ``build(tw)`` gives the network that is to be trained.
 
     ``split`` holds the training images, ``seed`` decides their order, where the CNN's were shuffled. A generator, see
     `efcnlib.resumable`.
     """
     cnn = run.parent
-    how, precision = cnn.evaluation, cnn.precision
     order = torch.Generator().manual_seed(seed) if cnn.shuffle else None
     first = epoch_order(len(split), cnn.batch, order)[: run.steps * cnn.batch]
     images = Split(split.x[first.to(split.x.device)], split.y[first.to(split.y.device)])
-    stride = how.stride if how else 1
-    seen = Split(images.x[::stride], images.y[::stride])
+    seen = cnn.evaluation.images(images)
 
     def loss(network: nn.Module) -> float:
-        with matmul_precision(precision, images.x.device):
-            own = how is not None and how.own_precision
-            return float(metrics.evaluate(network, seen, precision=precision if own else "float32")[0])
+        with matmul_precision(cnn.precision, images.x.device):
+            return float(metrics.evaluate(network, seen, precision=cnn.evaluation.precision_for(cnn))[0])
 
     history = state.numbers["history"] if state else {"rate": [], "tw": [], "before": [], "after": []}
     at = None

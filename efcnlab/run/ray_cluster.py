@@ -11,10 +11,11 @@ import platform
 import socket
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import TextIO
 
 import torch
@@ -80,9 +81,8 @@ def run_study_on_ray(
     """
     if device is not None:
         choice("device on a cluster", device, ("cpu", "cuda"))  # which GPU is Ray's to say
-    data_root = study_images.image_location(
-        study.data, data_root or os.environ.get("EFCN_DATA")
-    )  # as here, not as on the nodes
+    # As here, not as on the nodes.
+    data_root = study_images.image_location(study.data, data_root or os.environ.get("EFCN_DATA"))
     with ray_connection(cluster) as ray:
         has = ray.cluster_resources()
         device = device or ("cuda" if has.get("GPU") else "cpu")
@@ -95,7 +95,7 @@ def run_study_on_ray(
                 f" {offer} in all; take a smaller --threads or --gpus-per-run, or another --device"
             )
         workers = max(1, int(min(has.get(name, 0) / want for name, want in wants.items() if want)))
-        task = ray.remote(num_cpus=wants["CPU"], num_gpus=gpus, max_retries=RETRIES)(_ensure)
+        start = ray.remote(num_cpus=wants["CPU"], num_gpus=gpus, max_retries=RETRIES)(_ensure).remote
         study = with_chosen_rates(study, store)
         if study.long and (ahead := schedule.expected_missing_runs(study, store, seeds)):
             if cluster.address is None:
@@ -129,17 +129,15 @@ def run_study_on_ray(
                 check=device == "cpu" or torch.cuda.is_available(),  # the GPUs may all be elsewhere
             )
             if todo:
-                study_images.load_images(
-                    study.data, data_root
-                )  # fetched here, once, rather than by every process at the same time
+                study_images.load_images(study.data, data_root)  # fetched here, not by every process at once
             with ProgressBar(todo, show=progress) as bar:
-                _drive(ray, task, todo, how, store, bar)
+                _drive(ray, start, todo, how, store, bar)
 
         return run_rate_searches_first(study, store, compute_all, seeds)
 
 
 @contextmanager
-def ray_connection(cluster: Cluster) -> Iterator[object]:
+def ray_connection(cluster: Cluster) -> Iterator[ModuleType]:
     """Ray's module, connected; what was started here is ended again."""
     if importlib.util.find_spec("ray") is None:
         raise UserError("the engine ray is not installed: pip install 'efcnlib[ray]', or take --engine local")
@@ -172,14 +170,21 @@ def _knock(address: str) -> None:
         raise UserError(f"no Ray cluster at {address}: {error}") from None
 
 
-def _drive(ray, task, todo: list[Run], how: dict, store: Store, bar: ProgressBar) -> None:
+def _drive(
+    ray: ModuleType,
+    start: Callable[..., object],
+    todo: list[Run],
+    how: dict[str, object],
+    store: Store,
+    bar: ProgressBar,
+) -> None:
     """Hand in each run as soon as its parents are done, and watch them; the first failure ends it all."""
     waiting, going = list(todo), {}
     while waiting:
         for run in schedule.ready_runs(waiting):
             if run not in going.values():
                 named = how | {"variant": getattr(run, "variant", "")}  # no part of its JSON
-                going[task.remote(type(run).__name__, run.model_dump_json(), named)] = run
+                going[start(type(run).__name__, run.model_dump_json(), named)] = run
         done, _ = ray.wait(list(going), timeout=LOOK_INTERVAL)
         for reference in done:
             run = going.pop(reference)
@@ -198,7 +203,7 @@ def _drive(ray, task, todo: list[Run], how: dict, store: Store, bar: ProgressBar
         bar.describe(f"{len(running)} running" + (f", {running[0].label} first" if running else ""))
 
 
-def _ensure(kind: str, text: str, how: dict) -> tuple[str | None, list[str]]:
+def _ensure(kind: str, text: str, how: dict[str, object]) -> tuple[str | None, list[str]]:
     """Compute a run, in a process of Ray's: what went wrong, in a line, or None; and what it had to say."""
     run = {model.__name__: model for model in Run.__args__}[kind].model_validate_json(text)
     if how.get("variant"):

@@ -117,14 +117,12 @@ def compare_run(run: Run, recorded: Store, again: Store) -> Comparison:
         name, images = "accuracy", run.images
     before, after = first.history[name][-1], second.history[name][-1]
     error = math.sqrt(sum(p * (1 - p) / images for p in (before, after)))
-    same_place = not differing
-    close = not same_place and abs(after - before) <= SIGMAS * max(error, 1 / images)
-    where = "in the same environment" if same_place else f"with another {', '.join(differing)}"
+    where = f"with another {', '.join(differing)}" if differing else "in the same environment"
+    if on_gpu := not differing and torch.device(first.info["device"]).type != "cpu":
+        where += ", on a GPU"
+    close = bool(differing or on_gpu) and abs(after - before) <= SIGMAS * max(error, 1 / images)
     words = f"{name.replace('_', ' ')} {after:.4f} for {before:.4f}, standard error of the difference {error:.4f}"
-    words += f", {where}"
-    if same_place and torch.device(first.info["device"]).type != "cpu":
-        close, words = abs(after - before) <= SIGMAS * max(error, 1 / images), words + ", on a GPU"
-    return Comparison(run.label, False, close, words)
+    return Comparison(run.label, False, close, f"{words}, {where}")
 
 
 def _bytes(tensor: Tensor) -> bytes:

@@ -13,11 +13,12 @@ from efcnlib.training.engine import Engine
 
 @dataclass
 class RunContext:
-    """Where and how runs are computed: the store their parents are in, the device, the images kept on it, the engine.
+    """Where and how runs are computed: no part of a run's key.
 
-    ``data_root`` is where images are read from, see `efcnlab.run.study_images.load_images`.
-
-    None of it is part of a run's key.
+    :param store: Where their parents are.
+    :param device: "cpu", "cuda" or "cuda:1"; images stay on it.
+    :param data_root: Where images are read from, see `efcnlab.run.study_images.load_images`.
+    :param engine: How training steps are computed.
 
     >>> from efcnlab.run.run_context import RunContext, Store
     >>> from efcnlab.config.studies import load

@@ -10,7 +10,10 @@ from efcnlab.store.run_store import Store, key_of
 
 
 def missing_runs(runs: Iterable[Run], store: Store) -> list[Run]:
-    """The runs that are missing, parents before children, and those that must be made again for their weights.
+    """What has to be computed, parents before children, runs that are made again for their weights included.
+
+    :param runs: Those that are wanted; what they start from is added.
+    :param store: Where their records and weights are looked for.
 
     >>> from efcnlab.run.schedule import Store, missing_runs
     >>> from efcnlab.config.studies import load
@@ -67,7 +70,9 @@ def needed_epochs(parent: Training, run: Run) -> tuple[int, ...] | None:
 
 
 def ready_runs(waiting: Sequence[Run]) -> list[Run]:
-    """Those whose parents are not waiting themselves.
+    """Those that can be computed now.
+
+    :param waiting: All that are not done; a run is ready if none of its parents is among them.
 
     >>> from efcnlab.run.schedule import ready_runs
     >>> from efcnlab.config.studies import load, runs

@@ -15,9 +15,11 @@ from efcnlib.errors import UserError
 
 
 def load_images(data: Dataset, where: str | Path | None = None) -> Images:
-    """The images of a run: a known set's by name, else those in the file ``where``, which must be the very same.
+    """The images of a run.
 
-    For a known set ``where`` is its folder, see `efcnlib.data.datasets.load`. Raises UserError.
+    :param data: A known set, or a file by its SHA-256 and what it holds.
+    :param where: The file; for a known set its folder, or None, see `efcnlib.data.datasets.load`.
+    :raises UserError: For a file that is another one, or cannot be read, and a set that cannot be had.
 
     >>> from efcnlab.run.study_images import Dataset, load_images
     >>> load_images(Dataset(name="digits")).shape
@@ -35,9 +37,10 @@ def load_images(data: Dataset, where: str | Path | None = None) -> Images:
 
 
 def image_location(data: Dataset, data_root: str | Path | None = None) -> str | None:
-    """Where `load_images` finds the images: the file as given, else one of its name in ``data_root`` or EFCN_DATA.
+    """Where `load_images` finds the images: the file as given, else one of its name in a folder.
 
-    For a known set it is ``data_root`` itself.
+    :param data: A known set, or a file of one's own.
+    :param data_root: That folder; None: EFCN_DATA. For a known set it is what is returned.
 
     >>> from efcnlab.run.study_images import Dataset, image_location
     >>> image_location(Dataset(name="cifar10"), "/data")

@@ -1,8 +1,9 @@
 """What pages read of a study: the records of its runs by name, as far as they are there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from efcnlab.config.runs import History
 from efcnlab.config.studies import Run, Study, runs
 from efcnlab.config.study_rates import rate_searches
 from efcnlab.config.study_subsets import single_seed_study
@@ -10,7 +11,7 @@ from efcnlab.run.coverage import SeedCoverage, seed_coverage
 from efcnlab.store.run_store import Record, Store, key_of
 from efcnlib.errors import UserError, choice
 
-History = Mapping[str, Sequence]  # quantity -> its values, one for each measured epoch
+__all__ = ["History", "StudyResults", "available_results", "path_records"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,13 @@ class StudyResults:
 
 
 def available_results(full_study: Study, seed: int, store: Store) -> StudyResults:
-    """What can be shown of a study's seed as it is; nothing is computed. UserError if that is nothing.
+    """What can be shown of a study's seed as it is; nothing is computed.
+
+    :param full_study: With all its seeds and runs.
+    :param seed: One of the study's.
+    :param store: Where its records are.
+    :returns: The results of the study cut down to what is there.
+    :raises UserError: For a seed that the study does not have, and where nothing can be shown of it.
 
     >>> from efcnlab.run.study_results import Store, available_results
     >>> from efcnlab.config.studies import load
@@ -121,6 +128,9 @@ def available_results(full_study: Study, seed: int, store: Store) -> StudyResult
 
 def path_records(every: Sequence[StudyResults], methods: Sequence[str]) -> dict[int, dict[str, list[Record]]]:
     """Path runs by relax time and method, one for each seed that has it; without relax times that have none.
+
+    :param every: The results of one seed each.
+    :param methods: Of `path_methods.METHODS`; a study need not have them all.
 
     >>> from efcnlab.store.run_store import Result, Store
     >>> from efcnlab.config.studies import load

@@ -33,11 +33,15 @@ LOOK_INTERVAL = 0.5  # seconds between two looks at runs that other processes co
 
 
 def load_results(study: str, seed: int, root: str | None = None, /, **changes: object) -> StudyResults:
-    """What a notebook reads: the records of a preset study with one seed, computed here if they are missing.
+    """What a notebook reads: the records of a study with one seed, computed here if they are missing.
 
-    Of a long study nothing is computed: what there is of that seed is returned, and UserError raised where that is
-    nothing. ``root`` is the run store's folder, by default `environment.default_root`; recorded studies
-    (`environment.recorded_studies`) are read where it lacks a run. ``changes`` are fields of the study.
+    Of a long study nothing is computed: what there is of that seed is returned.
+
+    :param study: As for `studies.load`, and so are ``changes``.
+    :param seed: Of a long study one of its own, else any.
+    :param root: The run store's folder; None: `environment.default_root`. Recorded studies are read where it lacks a
+        run.
+    :raises UserError: Where there is nothing of a long study's seed, and as for `run_study`.
 
     >>> from efcnlab.run.study_runner import load_results
     >>> few = {"relax_times": (0,), "path_times": (), "epochs": 1, "relax_epochs": 1, "measurements": 2}
@@ -72,16 +76,22 @@ def run_study(
 ) -> StudyResults:
     """Compute what is missing of a study, in this process, and return its records.
 
-    ``together`` eFCNs of different relax times are trained side by side, which a GPU may be faster at. Other processes
-    that ask for the same study share the work: a run that one of them computes is left to it, and awaited at the end.
-    ``seeds`` are those that are computed; None: all. ``threads`` is the number of processor cores each run computes
-    with, by default PyTorch's own choice: all. Of a study that is ``long`` it says first how long its runs will take,
-    measured (``time_estimate``), chooses the delay that is fastest, unless an ``engine`` is given, and
-    asks whether to go on, unless ``yes``.
+    Other processes that ask for the same study share the work: a run that one of them computes is left to it, and
+    awaited at the end. Of a study that is ``long`` it says first how long its runs will take, measured, and asks
+    whether to go on. Finished runs are kept whatever happens, and the last checkpoints of others.
 
-    Raises UserError if the answer is no or nobody can be asked, for an unknown or absent device, a precision or an
-    engine that the device cannot do, too little memory or disk, and whatever the data, the disk or a run have to say.
-    Finished runs are kept whatever happens, and the last checkpoints of others.
+    :param study: Its learning rates may still have to be searched.
+    :param store: Where records are read and written.
+    :param device: "cpu", "cuda" or "cuda:1".
+    :param data_root: Folder of the images, see `study_images.image_location`.
+    :param yes: Compute a long study without asking.
+    :param seeds: Those to compute; None: all.
+    :param engine: How steps are computed; None: the default, for a long study with the delay that is fastest.
+    :param together: How many eFCNs of different relax times are trained side by side, which may pay on a GPU.
+    :param threads: Processor cores for each run; None: PyTorch's own choice, all.
+    :param progress: Show a bar on stderr.
+    :raises UserError: If the answer is no or nobody can be asked, for an unknown or absent device, a precision or an
+        engine that the device cannot do, too little memory or disk, and whatever data, disk or a run have to say.
 
     >>> from efcnlab.store.run_store import Store
     >>> from efcnlab.run.study_runner import run_study, studies
@@ -195,10 +205,8 @@ def _compute(group: list[Run], context: RunContext, bar: ProgressBar) -> None:
             ((run, attempt),) = attempts.items()
             yield run, compute_run(run, context, attempt, lambda pause: bar.update(run, pause.fraction))
             return
-        need, free = (
-            sum(device_memory_needed(run, context) for run in attempts),
-            memory.free_bytes(torch.device(context.device)),
-        )
+        need = sum(device_memory_needed(run, context) for run in attempts)
+        free = memory.free_bytes(torch.device(context.device))
         room = "" if free is None else f", {files.format_bytes(free)} are free"
         _say(f"{len(attempts)} eFCNs at once need {files.format_bytes(need)} on {context.device}{room}")
         if free is not None and need > free:
@@ -213,7 +221,10 @@ def _compute(group: list[Run], context: RunContext, bar: ProgressBar) -> None:
 
 @contextlib.contextmanager
 def readable_memory_errors(run: Run) -> Iterator[None]:
-    """What PyTorch says when the memory is full, in one line."""
+    """What PyTorch says when the memory is full, in one line.
+
+    :param run: The one that is computed meanwhile.
+    """
     try:
         yield
     except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's has no class of its own
@@ -245,7 +256,10 @@ def using_threads(threads: int | None) -> Iterator[None]:
 
 
 def check_device(device: str) -> None:
-    """UserError unless PyTorch can compute on ``device`` here.
+    """Make sure that PyTorch can compute on a device.
+
+    :param device: "cpu", "cuda", "cuda:1".
+    :raises UserError: Where it is not here; it names those that are.
 
     >>> from efcnlab.run.study_runner import check_device
     >>> check_device("cpu")

@@ -2,10 +2,9 @@
 
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import nn
@@ -14,12 +13,7 @@ from tqdm import tqdm
 from efcnlab.config.runs import DENSE
 from efcnlab.config.studies import PathRun, Run, Study, Training
 from efcnlab.environment import describe_environment, machine_name
-from efcnlab.run.compute_estimate import (
-    compute_cost,
-    estimate_compute,
-    forward_cost,
-    representative_training,
-)
+from efcnlab.run.compute_estimate import compute_cost, estimate_compute, forward_cost, representative_training
 from efcnlab.run.run_networks import converted_cnn
 from efcnlab.store.run_store import RunState
 from efcnlib import metrics, networks
@@ -35,13 +29,7 @@ DELAYS = (1, 4, 8)  # between which a long study chooses
 CLEARLY = 0.95  # of the time without delay is what one must take at most: less is noise
 IMAGES = metrics.EVALUATION_BATCH  # in a timed evaluation
 NAMES = {"cnn": "CNN", "efcn": "eFCN", "elcn": "eLCN"}
-
-
-class SpeedEstimate(Protocol):
-    """Tells how long a run takes here."""
-
-    def seconds(self, run: Run) -> float:
-        """In one process, from its beginning."""
+TrainingKind = tuple[str, str]  # network and optimiser: what decides how long a run's steps take
 
 
 @dataclass(frozen=True)
@@ -61,7 +49,10 @@ class RecordedSpeed:
 
 
 def recorded_speed(states: Mapping[Run, RunState]) -> RecordedSpeed | None:
-    """The speed of what is done or running; None before there is any. Where runs of this machine are there, theirs.
+    """The speed of what is done or running; of this machine's runs, where there are any.
+
+    :param states: How it stands with each run.
+    :returns: None before anything is done.
 
     >>> from efcnlab.run.time_estimate import RunState, recorded_speed
     >>> from efcnlab.config.studies import load
@@ -71,22 +62,20 @@ def recorded_speed(states: Mapping[Run, RunState]) -> RecordedSpeed | None:
     20.0
     """
     here = machine_name(describe_environment())
-    found: dict[bool, list[tuple[Run, float, float, str]]] = {True: [], False: []}
+    seconds, costs = defaultdict(Counter), defaultdict(Counter)  # by machine and kind of run; "": of all kinds
     for run, state in states.items():
-        if state.seconds:
-            found[state.machine == here].append((run, state.seconds, compute_cost(run), state.machine))
-        elif state.progress and state.progress.part and state.progress.seconds:
-            part, seconds = state.progress.part, state.progress.seconds
-            found[True].append((run, seconds, part * compute_cost(run), here))
-    taken = found[True] or found[False]
-    if not taken:
+        machine, taken, part = state.machine, state.seconds, 1.0
+        if not taken and state.progress:
+            machine, taken, part = here, state.progress.seconds, state.progress.part
+        for kind in (speed_kind(run), "") if taken and part else ():
+            seconds[machine][kind] += taken
+            costs[machine][kind] += part * compute_cost(run)
+    machines = [here] if here in seconds else sorted(seconds)
+    if not machines:
         return None
-    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for run, seconds, cost, _ in taken:
-        for name in (speed_kind(run), ""):
-            sums[name] = [sums[name][0] + seconds, sums[name][1] + cost]
-    kinds = {name: seconds / cost for name, (seconds, cost) in sums.items()}
-    where = "" if found[True] else " and ".join(sorted({where or "an unknown machine" for *_, where in taken}))
+    taken, cost = (sum((of[machine] for machine in machines), Counter()) for of in (seconds, costs))
+    kinds = {kind: taken[kind] / cost[kind] for kind in taken}
+    where = "" if machines == [here] else " and ".join(machine or "an unknown machine" for machine in machines)
     return RecordedSpeed(kinds, kinds.pop(""), where)
 
 
@@ -104,7 +93,7 @@ def speed_kind(run: Run) -> str:
     return _network(run) if isinstance(run, Training) else run.kind
 
 
-def seconds_left(states: Mapping[Run, RunState], speed: SpeedEstimate | None) -> float | None:
+def seconds_left(states: Mapping[Run, RunState], speed: RecordedSpeed | None) -> float | None:
     """Work left, in seconds of one process; None if there is some and the speed is not known.
 
     >>> from efcnlab.run.time_estimate import RunState, recorded_speed, seconds_left
@@ -136,12 +125,12 @@ class TimedNetwork:
 class MeasuredSpeed:
     """The speed of this machine: what was timed, by kind of network and optimiser, with ``engine``."""
 
-    timed: Mapping[tuple[str, str], TimedNetwork]
+    timed: Mapping[TrainingKind, TimedNetwork]
     engine: Engine
 
     def seconds(self, run: Run) -> float:
         """From the counts of its steps and evaluations."""
-        work, timed = estimate_compute(run), self.timed[_what(run)]
+        work, timed = estimate_compute(run), self.timed[_training_kind(run)]
         one = forward_cost(representative_training(run))
         return one * (work.training_images * timed.step + work.evaluated_images * timed.evaluation[work.precision])
 
@@ -160,9 +149,12 @@ class MeasuredSpeed:
 def measure_speed(
     runs: Iterable[Run], device: str = "cpu", engine: Engine | None = None, delays: Sequence[int] = ()
 ) -> MeasuredSpeed:
-    """Time a few steps and evaluations of each kind of network and optimiser among ``runs``, on noise.
+    """Time a few steps and evaluations of each kind of network and optimiser, on noise.
 
-    Of ``delays`` the one is chosen with which eFCNs are trained fastest; without any the engine's own is kept.
+    :param runs: Those whose kinds are timed.
+    :param device: As for `run_study`.
+    :param engine: How steps are computed; None: the default.
+    :param delays: Of these the one is chosen with which eFCNs are trained fastest; none: the engine's own is kept.
 
     >>> from efcnlab.run.time_estimate import measure_speed
     >>> from efcnlab.config.studies import load
@@ -171,21 +163,21 @@ def measure_speed(
     >>> [network for network, _ in measured.timed], measured.engine.delay in (1, 4), measured.seconds(study.cnn(0)) > 0
     (['cnn', 'efcn'], True, True)
     """
-    alike: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    alike: dict[TrainingKind, list[Run]] = defaultdict(list)
     for run in runs:
-        alike[_what(run)].append(run)
+        alike[_training_kind(run)].append(run)
     chosen, timed = engine or Engine(), {}
-    for what, group in sorted(alike.items()):
+    for kind, group in sorted(alike.items()):
         run = max(map(representative_training, group), key=forward_cost)
         network = networks.initialise(run.uninitialised_cnn(), torch.Generator().manual_seed(0))
         network, noise = converted_cnn(network, run).to(device), _noise(run, STEPS * run.batch, device)
-        engines = [replace(chosen, delay=delay) for delay in delays] if what[0] == "efcn" else []
+        engines = [replace(chosen, delay=delay) for delay in delays] if kind[0] == "efcn" else []
         steps = {each: _step(network, run, noise, each) for each in engines or [chosen]}
         if engines:
             chosen = min(steps, key=lambda each: steps[each] * (CLEARLY if each.delay == 1 else 1))
         precisions = {estimate_compute(each).precision for each in group}
         evaluation = {precision: _look(network, run, precision) / forward_cost(run) for precision in precisions}
-        timed[what] = TimedNetwork(steps[chosen] / forward_cost(run), evaluation, steps[chosen] * run.data.train_images)
+        timed[kind] = TimedNetwork(steps[chosen] / forward_cost(run), evaluation, steps[chosen] * run.data.train_images)
     return MeasuredSpeed(timed, chosen)
 
 
@@ -226,7 +218,9 @@ def confirm(line: str, yes: bool) -> None:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds for people: "40 s", "12 min", "3.5 h", "14 h".
+    """A duration for people: "40 s", "12 min", "3.5 h", "14 h".
+
+    :param seconds: At least 0.
 
     >>> from efcnlab.run.time_estimate import format_duration
     >>> [format_duration(seconds) for seconds in (0.25, 40, 720, 12_600, 50_000)]
@@ -244,8 +238,7 @@ def _network(training: Training) -> str:
     return "efcn" if training.kind in DENSE else "elcn" if training.kind == "elcn" else "cnn"
 
 
-def _what(run: Run) -> tuple[str, str]:
-    """What of a run decides how long its steps take."""
+def _training_kind(run: Run) -> TrainingKind:
     training = representative_training(run)
     return _network(training), training.optimiser.name
 

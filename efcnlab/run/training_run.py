@@ -7,14 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from efcnlab.config.runs import Evaluation
+from efcnlab.config.runs import History
 from efcnlab.config.studies import Training
 from efcnlab.run.run_context import RunContext
 from efcnlab.run.run_networks import initial_network, random_seed
 from efcnlab.store.cnn_checkpoints import MOMENTS, cnn_optimiser_state
 from efcnlab.store.run_store import Result
 from efcnlib import embedding, metrics, networks
-from efcnlib.data.images import Split
 from efcnlib.kernels.precision import matmul_precision
 from efcnlib.resumable import Pause, Resumable, ResumeState
 from efcnlib.training.loop import train
@@ -26,11 +25,10 @@ CORRECT = "test_correct"  # which test images the trained network classifies cor
 def compute_training(run: Training, context: RunContext, state: ResumeState | None) -> Resumable[Result]:
     train_split, test_split = context.splits(run.data)
     network = initial_network(run, context.store, context.device)
-    how = run.evaluation or Evaluation()
-    seen = train_split if how.stride == 1 else Split(train_split.x[:: how.stride], train_split.y[:: how.stride])
+    seen, precision = run.evaluation.images(train_split), run.evaluation.precision_for(run)
     is_dense = bool(networks.convolutions(network))
     saved = state or ResumeState({"history": {}})
-    history: dict[str, list] = saved.numbers["history"]
+    history: dict[str, list[float]] = saved.numbers["history"]
     pictures = {name: list(frames) for name, frames in strip_prefix("pictures/", saved.tensors).items()}
     weights = strip_prefix("weights/", saved.tensors)
     trained = train(
@@ -50,7 +48,6 @@ def compute_training(run: Training, context: RunContext, state: ResumeState | No
     for epoch, losses, trainer in trained:
         if epoch in run.measured_epochs:
             with matmul_precision(run.precision, context.device):
-                precision = run.precision if how.own_precision else "float32"
                 row = {"epoch": epoch} | metrics.history_row(network, seen, test_split, precision, epoch_loss=losses)
             for name, value in row.items():
                 history.setdefault(name, []).append(value)
@@ -65,7 +62,6 @@ def compute_training(run: Training, context: RunContext, state: ResumeState | No
     if run.kind != "cnn":
         weights = _state(network)
     with matmul_precision(run.precision, context.device):
-        precision = run.precision if how.own_precision else "float32"
         correct = metrics.classified_correctly(network, test_split, precision)
     arrays = {CORRECT: torch.from_numpy(np.packbits(correct.cpu().numpy()))}
     if is_dense:
@@ -75,7 +71,13 @@ def compute_training(run: Training, context: RunContext, state: ResumeState | No
     return Result(history, arrays, weights)
 
 
-def _paused(epoch: int, history: dict, trainer: Callable[[], dict], weights: dict, pictures: dict) -> ResumeState:
+def _paused(
+    epoch: int,
+    history: History,
+    trainer: Callable[[], dict[str, Tensor]],
+    weights: dict[str, Tensor],
+    pictures: dict[str, list[Tensor]],
+) -> ResumeState:
     """What a training goes on from after ``epoch``."""
     tensors = {f"trainer/{name}": value for name, value in trainer().items()}
     tensors |= {f"weights/{name}": value for name, value in weights.items()}

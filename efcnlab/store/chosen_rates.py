@@ -8,9 +8,11 @@ from efcnlab.store.run_store import Store, key_of
 
 
 def with_chosen_rates(study: Study, store: Store) -> Study:
-    """The study with the learning rates that its searches in ``store`` choose; as it is while they are not there.
+    """The study with the learning rates that its searches choose; as it is while these are not recorded.
 
-    UserError if a search leaves no rate.
+    :param study: One that searches its rates, or has them.
+    :param store: Where the searches' records are.
+    :raises UserError: If a search leaves no rate.
     """
     if study.has_learning_rates:
         return study
@@ -21,7 +23,10 @@ def with_chosen_rates(study: Study, store: Store) -> Study:
 
 
 def load_with_chosen_rates(name: str, store: Store, /, **changes: object) -> Study:
-    """`efcnlab.config.studies.load`, with the learning rates that the study's runs in ``store`` chose, once they have.
+    """`efcnlab.config.studies.load`, with the learning rates that the study's own runs chose, once they have.
+
+    :param name: As for `load`, and so are ``changes``.
+    :param store: Where the runs that search the rates are recorded.
 
     >>> from efcnlab.store.run_store import Store
     >>> from efcnlab.store.chosen_rates import load_with_chosen_rates

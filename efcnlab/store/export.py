@@ -39,12 +39,15 @@ WEIGHTS_MOST = 8_000_000  # bytes of a CNN's recorded weights: VanillaCNN's at s
 
 
 def export_study(study: Study, store: Store, out: Path, command: str, partial: bool = False) -> Path:
-    """Write the records of ``study`` into ``out``/NAME, replacing what was there as a whole; returns that folder.
+    """Write the records of a study into a folder of its name, replacing what was there as a whole.
 
-    Its learning rates are chosen by now, if it searches them.
-
-    ``command`` is what computes the study again. Raises UserError if runs are missing (unless ``partial``, and there is
-    at least one) or the disk cannot be written.
+    :param study: With its learning rates chosen, if it searches them.
+    :param store: Where its runs are.
+    :param out: The folder that gets the study's.
+    :param command: What computes the study again, for its index.
+    :param partial: Also if runs are missing, but not all.
+    :returns: The study's folder.
+    :raises UserError: If runs are missing, and if the disk cannot be written.
 
     >>> from pathlib import Path
     >>> from efcnlab.store.export import export_study

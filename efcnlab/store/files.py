@@ -157,7 +157,13 @@ def readable_disk_errors(root: Path) -> Iterator[None]:
 
 
 def check_free_space(root: Path, need: int, what: str) -> None:
-    """UserError unless ``need`` bytes fit into ``root``, which may be still to be made, with some to spare."""
+    """Make sure that something fits on the disk, with some to spare.
+
+    :param root: The folder it goes into, which may be still to be made.
+    :param need: Its bytes.
+    :param what: Its name for people.
+    :raises UserError: If it does not.
+    """
     usage = shutil.disk_usage(next((place for place in (root, *root.absolute().parents) if place.is_dir()), "."))
     free = max(0, usage.free - min(int(SPARE[0] * usage.total), SPARE[1]))
     if need > free:

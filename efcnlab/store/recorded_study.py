@@ -46,7 +46,10 @@ class StudyIndex(BaseModel):
 
 
 def read_index(folder: Path) -> StudyIndex:
-    """The index of a recorded study; UserError if ``folder`` holds none, or a damaged one.
+    """The index of a recorded study.
+
+    :param folder: The study's, such as results/digits.
+    :raises UserError: If it holds no index, or a damaged one.
 
     >>> from efcnlab.environment import REPOSITORY
     >>> from efcnlab.store.recorded_study import read_index
@@ -89,7 +92,10 @@ def indexed_runs(index: StudyIndex) -> dict[str, Run]:
 
 
 def verify_study(folder: Path) -> list[str]:
-    """What is wrong with a recorded study, a line each: damaged, missing or unlisted files; none if all is well.
+    """What is wrong with a recorded study.
+
+    :param folder: As for `read_index`.
+    :returns: A line for each file that is damaged, missing or not listed, and each run that should be another.
 
     >>> from efcnlab.environment import REPOSITORY
     >>> from efcnlab.store.recorded_study import verify_study

@@ -19,6 +19,7 @@ from pydantic import BaseModel, JsonValue
 from safetensors import safe_open
 from torch import Tensor
 
+from efcnlab.config.runs import History
 from efcnlab.store import files
 from efcnlab.store.files import PARTIAL, DamageError, Digest, short_name
 from efcnlib.errors import UserError
@@ -36,10 +37,10 @@ class Result:
     JSON: environment, seconds) goes into the manifest: it is no part of the result.
     """
 
-    history: dict
+    history: History
     arrays: dict[str, Tensor] = field(default_factory=dict)
     weights: dict[str, Tensor] = field(default_factory=dict)
-    info: dict = field(default_factory=dict)
+    info: dict[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,10 @@ class Record:
     """A finished run as read from the store, verified. ``config`` is plain JSON; the tensors are on the CPU."""
 
     key: str
-    config: dict
-    history: dict
+    config: dict[str, JsonValue]
+    history: History
     arrays: dict[str, Tensor]
-    info: dict
+    info: dict[str, JsonValue]
 
 
 class Manifest(BaseModel):

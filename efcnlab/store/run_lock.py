@@ -14,19 +14,16 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from filelock import SoftFileLease
 from pydantic import BaseModel
 
 from efcnlab.store import checkpoints, files
 from efcnlab.store.checkpoints import Checkpoint
-from efcnlib.resumable import Pause, Resumable, ResumeState, Stopped
+from efcnlib.resumable import Pause, Resumable, ResumeState, Stopped, T
 
 CHECKPOINT_INTERVAL = 20.0  # seconds of work, at least, between two checkpoints
 CHECKPOINT_COST_RATIO = 20  # and at least so many times what the last one took: they cost 5 % of the time at most
-
-T = TypeVar("T")
 
 
 class LeaseLostError(Exception):
@@ -149,7 +146,11 @@ class Attempt:
 
 
 def checkpoint_folder(root: Path, key: str) -> Path:
-    """Where the rolling checkpoint of a run is."""
+    """Where the rolling checkpoint of a run is.
+
+    :param root: The run store's folder.
+    :param key: The run's.
+    """
     return root / f"{key}.resume"
 
 

@@ -32,10 +32,12 @@ class RunBusyError(Exception):
 
 
 class Store(RunReader):
-    """The runs in the folder ``root`` (None: `default_root`), then those in ``fallbacks``, which are only read.
+    """The runs in a folder of its own, then those in folders that are only read.
 
-    ``checkpoint_interval`` is the least seconds between two checkpoints of a run being computed (0: at each pause).
-    ``lease`` is the time after which a silent process on another machine counts as dead, the same for all processes.
+    :param root: Its own folder; None: `default_root`.
+    :param fallbacks: The others: recorded studies.
+    :param checkpoint_interval: The least seconds between two checkpoints of a run being computed; 0: at each pause.
+    :param lease: Seconds after which a silent process on another machine counts as dead, the same for all processes.
 
     >>> from efcnlab.store.run_store import Result, Store
     >>> from efcnlab.config.studies import load

@@ -46,9 +46,7 @@ SIZES = {  # training images, test images, (channels, height, width)
     "cifar100": (50_000, 10_000, (3, 32, 32)),
     "digits": (1_437, 360, (1, 8, 8)),
 }
-
 CLASSES = {"cifar10": 10, "cifar100": 100, "digits": 10}
-
 FULL = (errno.ENOSPC, errno.EDQUOT)  # errors of the disk; no other source would help
 
 

@@ -82,12 +82,8 @@ def to_device(
     """
     train_x, train_y = _first(images.train_x, images.train_y, train, f"training images of {images.name}")
     test_x, test_y = _first(images.test_x, images.test_y, test, f"test images of {images.name}")
-    mean, deviation = (value.view(-1, 1, 1).to(device, dtype) for value in _scale(train_x, images.name))
-
-    def split(x: Tensor, y: Tensor) -> Split:
-        return Split(x.to(device).to(dtype).sub_(mean).div_(deviation), y.to(device))
-
-    return split(train_x, train_y), split(test_x, test_y)
+    scale = _scale(train_x, images.name)
+    return tuple(_normalised(x, y, scale, device, dtype) for x, y in ((train_x, train_y), (test_x, test_y)))
 
 
 def held_out(images: Images, device: str | torch.device, train: int, count: int) -> Split:
@@ -108,10 +104,8 @@ def held_out(images: Images, device: str | torch.device, train: int, count: int)
     if train + count > len(images.train_y):
         there = len(images.train_y) - train
         raise UserError(f"number of held-out images {count} is not allowed: behind the first {train} there are {there}")
-    scale = _scale(images.train_x[:train], images.name)
-    mean, deviation = (value.view(-1, 1, 1).to(device, torch.float32) for value in scale)
-    x, y = (part[train : train + count].to(device) for part in (images.train_x, images.train_y))
-    return Split(x.float().sub_(mean).div_(deviation), y)
+    scale, behind = _scale(images.train_x[:train], images.name), slice(train, train + count)
+    return _normalised(images.train_x[behind], images.train_y[behind], scale, device, torch.float32)
 
 
 def epoch_order(n: int, batch: int, generator: torch.Generator | None) -> Tensor:
@@ -141,6 +135,13 @@ def _first(x: Tensor, y: Tensor, count: int | None, what: str) -> tuple[Tensor, 
     if count > len(y):
         raise UserError(f"number of {what} {count} is not allowed: there are {len(y)}")
     return x[:count], y[:count]
+
+
+def _normalised(
+    x: Tensor, y: Tensor, scale: tuple[Tensor, Tensor], device: str | torch.device, dtype: torch.dtype
+) -> Split:
+    mean, deviation = (value.view(-1, 1, 1).to(device, dtype) for value in scale)
+    return Split(x.to(device).to(dtype, copy=True).sub_(mean).div_(deviation), y.to(device))
 
 
 def _scale(x: Tensor, name: str) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from efcnlib.data.images import Images
-from efcnlib.errors import UserError, choice
+from efcnlib.errors import UserError, choice, dtype_name
 
 PARTS = ("train_x", "train_y", "test_x", "test_y")
 PIXELS = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -75,7 +75,7 @@ def _pixels(name: str, x: Tensor) -> Tensor:
     if x.ndim != 4 or 0 in x.shape:
         raise UserError(f"{name} has shape {list(x.shape)}: give [n, channels, height, width], none of them 0")
     if x.dtype not in PIXELS:
-        raise UserError(f"{name} holds {_name(x.dtype)}: give {', '.join(map(_name, PIXELS))}")
+        raise UserError(f"{name} holds {dtype_name(x.dtype)}: give {', '.join(map(dtype_name, PIXELS))}")
     if x.dtype == torch.uint8:
         return x
     x = x.float()
@@ -88,7 +88,7 @@ def _labels(name: str, y: Tensor) -> Tensor:
     if y.ndim != 1:
         raise UserError(f"{name} has shape {list(y.shape)}: give [n]")
     if y.dtype not in LABELS:
-        raise UserError(f"{name} holds {_name(y.dtype)}: give {', '.join(map(_name, LABELS))}")
+        raise UserError(f"{name} holds {dtype_name(y.dtype)}: give {', '.join(map(dtype_name, LABELS))}")
     return y.long()
 
 
@@ -103,7 +103,3 @@ def _check_classes(train: Tensor, test: Tensor) -> None:
     strange = [label for label in test.unique().tolist() if not 0 <= label < len(there)]
     if strange:
         raise UserError(f"test_y has label {strange[0]}, train_y only 0 to {len(there) - 1}")
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from efcnlib.errors import UserError
+from efcnlib.errors import UserError, dtype_name
 from efcnlib.kernels.precision import AMPERE
 
 try:
@@ -50,9 +50,9 @@ class Tile:
 
 def require_tensor(name: str, tensor: Tensor, dtypes: tuple[torch.dtype, ...], shape: tuple[int, ...]) -> None:
     """UserError unless ``tensor`` is contiguous, not empty, of one of ``dtypes`` and of ``shape`` (-1: any size)."""
-    found = f"{name} is {_word(tensor.dtype)} {list(tensor.shape)}"
+    found = f"{name} is {dtype_name(tensor.dtype)} {list(tensor.shape)}"
     if tensor.dtype not in dtypes:
-        raise UserError(f"{found}: the kernel takes {' or '.join(map(_word, dtypes))}")
+        raise UserError(f"{found}: the kernel takes {' or '.join(map(dtype_name, dtypes))}")
     wanted = ["any" if size < 0 else size for size in shape]
     if tensor.ndim != len(shape) or any(w not in ("any", s) for w, s in zip(wanted, tensor.shape, strict=True)):
         raise UserError(f"{found}: the kernel takes [{', '.join(map(str, wanted))}]")
@@ -101,7 +101,3 @@ def check_runnable(device: torch.device | str) -> None:
         raise UserError(
             f"{device} has compute capability {have}, Triton kernels need {need}: choose the kernel 'torch'"
         )
-
-
-def _word(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -79,13 +79,8 @@ def summed_scores(
     for reached, (row, x, y) in enumerate(batches[done:], done + 1):
         with matmul_precision(precision, device):
             totals[..., row, :, :] += score(x, y)
-        now = partial(_reached, reached, totals)
-        yield Pause(reached / len(batches), now)
+        yield Pause(reached / len(batches), lambda n=reached: ResumeState({"batches": n}, {"totals": totals.clone()}))
     return totals
-
-
-def _reached(batches: int, totals: Tensor) -> ResumeState:
-    return ResumeState({"batches": batches}, {"totals": totals.clone()})
 
 
 def mean_scores(totals: Tensor, splits: Mapping[str, Split], prefix: str = "") -> dict[str, list[float]]:

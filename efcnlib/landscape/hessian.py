@@ -15,14 +15,13 @@ of the largest one's modulus (tested against float64).
 # not reorthogonalise.
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from efcnlib.data.images import Split
-from efcnlib.errors import UserError, at_least
+from efcnlib.errors import at_least
 from efcnlib.kernels.precision import matmul_precision
 from efcnlib.landscape.lanczos import lanczos
 from efcnlib.networks import convolutions
@@ -123,7 +122,8 @@ def measure_curvature(
     total = len(epochs) * len(stages)
     while done < total:
         network = networks[epochs[done // len(stages)]]()
-        check_memory(network, len(split), steps)
+        what = f"curvature with {steps} steps over {len(split)} images"
+        memory.check_memory(what, required_bytes(network, len(split), steps), split.x.device, "fewer steps or images")
         operator, parts = HessianOperator(network, split), part_masks(network)
         for stage in stages[done % len(stages) :]:
             if stage == "gradient":
@@ -131,7 +131,8 @@ def measure_curvature(
             else:
                 rows[-1] |= _spectrum(operator, parts, stage, steps, count, seed)
             done += 1
-            yield Pause(done / total, partial(_paused, done, rows))
+            now = ResumeState({"done": done, "rows": [dict(row) for row in rows]})
+            yield Pause(done / total, lambda now=now: now)
         del network, operator, parts
     return {"epoch": epochs} | {name: [row[name] for row in rows] for name in rows[0]}
 
@@ -144,21 +145,6 @@ def required_bytes(network: nn.Sequential, images: int, steps: int) -> int:
     # Vectors: the basis, the gradient, a product, its argument, one to spare. Graphs: measured to hold each number of
     # an image about six times, and the gradient of a batch.
     return count * (size * (steps + 4 + batches) + len(PARTS)) + 6 * size * images * passing
-
-
-def check_memory(network: nn.Sequential, images: int, steps: int) -> None:
-    """UserError if `measure_curvature` does not fit into what is free."""
-    device = next(network.parameters()).device
-    need, there = required_bytes(network, images, steps), memory.free_bytes(device)
-    if there is not None and need > there:
-        raise UserError(
-            f"curvature with {steps} steps over {images} images needs {need / 1e9:.1f} GB on {device},"
-            f" {there / 1e9:.1f} GB are free: take fewer steps or images"
-        )
-
-
-def _paused(done: int, rows: list[dict]) -> ResumeState:
-    return ResumeState({"done": done, "rows": [dict(row) for row in rows]})
 
 
 def _gradient(operator: HessianOperator, parts: Mapping[str, Tensor]) -> dict:

@@ -1,7 +1,7 @@
 """What is measured of a network: loss and accuracy, the distance to the CNNs, a row of a training's history."""
 
 from efcnlib.metrics.accuracy import EVALUATION_BATCH, classified_correctly, evaluate, evaluation_batch
-from efcnlib.metrics.distance import Deviation, delta, deviation, masked_weights, sharing
+from efcnlib.metrics.distance import Deviation, delta, deviation, masked_weights, random_start_delta, sharing
 from efcnlib.metrics.history import HEATMAP_CELLS, history_row, rms_heatmap, weight_pictures
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "evaluation_batch",
     "history_row",
     "masked_weights",
+    "random_start_delta",
     "rms_heatmap",
     "sharing",
     "weight_pictures",

@@ -34,10 +34,7 @@ def evaluate(
     >>> evaluate(torch.nn.Identity(), split)  # two of three images are right
     tensor([0.4499, 0.6667], dtype=torch.float64)
     """
-    total = torch.zeros(2, dtype=torch.float64, device=split.y.device)
-    for logits, y in _logits(network, split, weights, precision):
-        total += loss_and_correct(logits, y)
-    return total / len(split)
+    return sum(loss_and_correct(*batch) for batch in _logits(network, split, weights, precision)) / len(split)
 
 
 @torch.no_grad()
@@ -50,17 +47,14 @@ def _logits(
     network: nn.Module, split: Split, weights: Mapping[str, Tensor] | None, precision: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits and labels of a split, batch by batch."""
-    training = network.training
+    training, reduced, size = network.training, precision == "bf16", evaluation_batch(precision)
     network.eval()
-    reduced = precision == "bf16"
-    size = evaluation_batch(precision)
     channels_last = reduced and any(isinstance(layer, nn.Conv2d) for layer in network.modules())
     if reduced and weights:  # once, instead of for each batch
         weights = {name: value.bfloat16() for name, value in weights.items()}
     with torch.autocast(split.x.device.type, torch.bfloat16, enabled=reduced):
         for x, y in zip(split.x.split(size), split.y.split(size), strict=True):
-            if channels_last:
-                x = x.contiguous(memory_format=torch.channels_last)
+            x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
             logits = functional_call(network, weights, x) if weights else network(x)
             yield (logits.float() if reduced else logits), y
     network.train(training)

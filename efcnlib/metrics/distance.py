@@ -6,18 +6,19 @@ Two distances, both over the layers that come from convolutions, biases apart, o
 - sharing, :math:`\lVert W_\text{local} - P W \rVert_2 / \lVert W_\text{local} \rVert_2` with the nearest convolution
   :math:`P W`: weight sharing, which delta does not see.
 
-The supplement gives no formula for delta, and about 97 % for a standard FCN; by this one PyTorch's default start has
-97.5 % at VanillaCNN's size and 93.0 % at AlexNet's.
+The supplement gives no formula for delta, and about 97 % for a standard FCN; see `random_start_delta`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import torch
 from torch import Tensor, nn
 
 from efcnlib.embedding import dead_counts, off_local_squares, orbit_means
 from efcnlib.errors import choice
+from efcnlib.geometry import ConvGeometry
 from efcnlib.networks import DenseConv, convolutions
 
 
@@ -73,6 +74,28 @@ def delta(parts: Sequence[Deviation]) -> Tensor:
     """
     off, total = sum(part.off_local for part in parts), sum(part.off_local + part.local for part in parts)
     return (off / total).sqrt()
+
+
+def random_start_delta(geometries: Sequence[ConvGeometry]) -> float:
+    r"""Delta that a standard FCN is expected to have at PyTorch's default random start.
+
+    Weights :math:`U(-1, 1) / \sqrt{\text{fan-in}}`, local and off-local ones alike, have an expected square of
+    :math:`1 / (3\,\text{fan-in})`, so that a layer's squared norm is a third for each output.
+
+    :param geometries: The layers' convolutions, one at least.
+    :returns: The root of the ratio of the expected squared norms, a fraction in [0, 1].
+
+    >>> from efcnlib.metrics import random_start_delta
+    >>> from efcnlib.networks import architectures, cnn, trace
+    >>> for specs in (architectures.vanilla(10), architectures.alexnet(10)):
+    ...     layers = trace(cnn(specs, (3, 32, 32), device="meta"), (3, 32, 32))
+    ...     print(f"{random_start_delta([layer.geometry for layer in layers if layer.geometry]):.1%}")
+    97.5%
+    93.0%
+    """
+    shapes = [geometry.shape(live=False) for geometry in geometries]
+    local = sum(g.count_local(live=False) / inputs for g, (_, inputs) in zip(geometries, shapes, strict=True))
+    return sqrt(1 - local / sum(outputs for outputs, _ in shapes))
 
 
 def sharing(parts: Sequence[Deviation]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Networks: architectures as tables of layers, and the CNN, eFCN and eLCN that a table gives."""
+"""Networks: architectures as lists of layers, and the CNN, eFCN and eLCN that they give."""
 
 from efcnlib.networks.locally_connected import LocalConv
 from efcnlib.networks.models import DenseConv, cnn, convolutions, dense, initialise, local

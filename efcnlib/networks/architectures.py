@@ -1,4 +1,4 @@
-"""The paper's networks as tables of layers. Sizes are never typed: they follow from the table and the input shape."""
+"""The paper's networks as lists of layers. Sizes are never typed: they follow from the layers and the input shape."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""From one table of layers: the CNN, its fully-connected and its locally-connected counterpart.
+"""From one list of layers: the CNN, its fully-connected and its locally-connected counterpart.
 
 All are ``torch.nn.Sequential`` with the same layer names; only the convolutions differ:
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from efcnlib.errors import UserError, at_least, choice
 from efcnlib.geometry import ConvGeometry
-from efcnlib.networks import architectures as tables
+from efcnlib.networks import architectures
 from efcnlib.networks.locally_connected import LocalConv
 from efcnlib.networks.tracing import POOLINGS, image_shape, pair, trace, trace_layer
 
@@ -90,8 +90,8 @@ class DenseConv(nn.Module):
         return f"{self.weight.shape[1]} -> {self.weight.shape[0]}, {'live' if self.live else 'padded'}"
 
 
-def cnn(layers: Sequence[tables.Layer], input_shape: Sequence[int], device: str = "cpu") -> nn.Sequential:
-    """The convolutional network of a table of layers, weights uninitialised, see `initialise`.
+def cnn(layers: Sequence[architectures.Layer], input_shape: Sequence[int], device: str = "cpu") -> nn.Sequential:
+    """The convolutional network of a list of layers, weights uninitialised, see `initialise`.
 
     :param layers: As of `efcnlib.networks.architectures`.
     :param input_shape: (channels, height, width) of one image, in pixels.
@@ -107,24 +107,24 @@ def cnn(layers: Sequence[tables.Layer], input_shape: Sequence[int], device: str 
     shape = image_shape(input_shape)
     for layer in layers:
         match layer:
-            case tables.Conv(channels, kernel, stride, padding):
+            case architectures.Conv(channels, kernel, stride, padding):
                 for pixels in pair(kernel):
                     at_least(1, channels=channels, kernel=pixels)
                 module = nn.Conv2d(shape[0], channels, kernel, stride, padding, device="meta")
-            case tables.Linear(features):
+            case architectures.Linear(features):
                 at_least(1, features=features)
                 module = nn.Linear(shape[0], features, device="meta")
-            case tables.Pool(kernel, stride, kind):
+            case architectures.Pool(kernel, stride, kind):
                 choice("pooling", kind, POOLINGS)
                 module = POOLINGS[kind](kernel, stride)
-            case tables.ReLU():
+            case architectures.ReLU():
                 module = nn.ReLU()
-            case tables.Dropout(p):
+            case architectures.Dropout(p):
                 module = nn.Dropout(p)
-            case tables.Flatten():
+            case architectures.Flatten():
                 module = nn.Flatten()
             case _:
-                raise UserError(f"unknown layer {layer!r}: a table holds Conv, ReLU, Pool, Dropout, Flatten, Linear")
+                raise UserError(f"unknown layer {layer!r}: a list holds Conv, ReLU, Pool, Dropout, Flatten, Linear")
         name = str(len(network))
         shape = trace_layer(name, module, shape).shape
         network.append(module)

@@ -56,12 +56,9 @@ def free_bytes(device: torch.device) -> int | None:
     return int(available[0]) * 1024 if available else None
 
 
-def check_memory(network: nn.Sequential, optimiser: Optimiser, precision: str, engine: Engine, batch: int) -> None:
-    """UserError if such a training does not fit into what is free."""
-    device = next(network.parameters()).device
-    need, there = required_bytes(network, optimiser, precision, engine, batch), free_bytes(device)
+def check_memory(what: str, need: int, device: torch.device, advice: str) -> None:
+    """UserError, with ``advice``, if ``what`` needs more bytes beside its weights than are free."""
+    there = free_bytes(device)
     if there is not None and need > there:
-        raise UserError(
-            f"this training needs {need / 1e9:.1f} GB on {device} beside its weights, {there / 1e9:.1f} GB are free:"
-            " take a smaller batch, fewer channels or fewer runs at once"
-        )
+        amounts = f"{need / 1e9:.1f} GB on {device} beside its weights, {there / 1e9:.1f} GB are free"
+        raise UserError(f"{what} needs {amounts}: take {advice}")

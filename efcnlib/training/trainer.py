@@ -76,7 +76,9 @@ class Trainer:
                 f"weight_decay {optimiser.weight_decay} moves weights that no data reaches, which a live layout leaves"
                 " out: embed with live=False"
             )
-        memory.check_memory(network, optimiser, precision, self.engine, batch)
+        need = memory.required_bytes(network, optimiser, precision, self.engine, batch)
+        advice = "a smaller batch, fewer channels or fewer runs at once"
+        memory.check_memory("this training", need, self.device, advice)
         self.dropout_generator = torch.Generator(self.device).manual_seed(seed)
         # Of its own: how much dropout draws depends on a network's layout, and pairs must see the same images.
         self.augmentation_generator = torch.Generator(self.device).manual_seed(seed + 1) if augment else None

@@ -112,6 +112,11 @@ def test_whole_numbers_are_read_from_text(text, numbers):
     assert notebook.whole_numbers("more_seeds", text) == numbers
 
 
+@pytest.mark.parametrize(("name", "percent"), [("vanilla-cifar10-sgd", "97.5 %"), ("alexnet-cifar100-sgd", "93.0 %")])
+def test_delta_of_a_random_start_is_that_of_the_studys_size(name, percent):
+    assert notebook.random_start(studies.load(name)) == percent
+
+
 @pytest.mark.parametrize("name", studies.PRESETS)
 def test_layers_of_every_study_end_in_its_classes(name):
     study = studies.load(name)

@@ -6,11 +6,10 @@ import pytest
 import torch
 from hypothesis import event, given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
 
 from efcnlab.config import studies
 from efcnlab.config.dataset import Dataset
-from efcnlab.config.network import Layers, Network, architecture_layers, check_fits
+from efcnlab.config.network import Network, check_fits
 from efcnlab.environment import REPOSITORY
 from efcnlab.run import run_networks
 from efcnlab.store.run_store import key_of
@@ -82,7 +81,7 @@ def test_recorded_paths_keep_their_keys(name, method):
 
 def test_an_architecture_written_down_is_the_same_network():
     own, named = Network(layers=SMALL), Network(architecture="small", channels=6)
-    assert own.table(10) == named.table(10)
+    assert own.specs(10) == named.specs(10)
     states = [
         run_networks.initial_network(studies.load("digits", network=network).cnn(0), store=None).state_dict()
         for network in ({"layers": SMALL}, {"architecture": "small", "channels": 6})
@@ -140,14 +139,14 @@ def tried(make):
 def test_any_table_gives_an_exact_efcn_or_one_line(table, shape, seed):
     network, line = tried(lambda: Network.model_validate({"layers": table}))
     if line is None:
-        _, line = tried(lambda: check_fits(network.table(CLASSES), shape))
+        _, line = tried(lambda: check_fits(network.specs(CLASSES), shape))
     event("refused" if line else "embedded")
     if line:
         assert "layer " in line or not any("conv" in layer for layer in table if isinstance(layer, dict)), line
         return
     assert Network.model_validate_json(network.model_dump_json()) == network
     generator = torch.Generator().manual_seed(seed)
-    cnn = networks.initialise(networks.cnn(network.table(CLASSES), shape), generator).double().eval()
+    cnn = networks.initialise(networks.cnn(network.specs(CLASSES), shape), generator).double().eval()
     efcn = embedding.embed(cnn, shape)
     x = torch.randn(3, *shape, dtype=torch.float64, generator=generator)
     expected, found = cnn(x), efcn(x)
@@ -227,14 +226,14 @@ def test_captions_name_the_widths():
 
 
 def test_python_takes_the_same_layers():
-    parsed = TypeAdapter(Layers).validate_python([CONV, "relu", {"pool": 2}, {"dropout": 0.5}, {"linear": 3}, LAST])
-    table = (
+    network = Network(layers=[CONV, "relu", {"pool": 2}, {"dropout": 0.5}, {"linear": 3}, LAST])
+    specs = (
         *(architectures.Conv(4, 3), architectures.ReLU(), architectures.Pool(2, 2), architectures.Dropout(0.5)),
         *(architectures.Flatten(), architectures.Linear(3), architectures.Linear(7)),
     )
-    assert architecture_layers(parsed, 7) == table
+    assert network.specs(7) == specs
     with pytest.raises(ValueError, match="layer 0"):
-        check_fits(table, (1, 2, 2))
+        check_fits(specs, (1, 2, 2))
 
 
 @given(st.integers(20, 40), st.integers(20, 80), st.booleans())

@@ -56,7 +56,7 @@ def test_every_method_is_measured_alike_between_the_same_networks(results, metho
 def test_a_study_says_on_which_images_and_in_which_precision_paths_are_measured(results, method):
     before = results.path(method, 2, 0).history
     run, place = results.study.path(method, 2, 0), RunContext(results.store)
-    assert run.evaluation is None
+    assert run.evaluation == Evaluation()
     changed = run.model_copy(update={"evaluation": Evaluation(stride=3)})
     found = finish(execute.computation(changed, place))
     history, arrays = found.history, found.arrays
@@ -73,8 +73,8 @@ def test_a_study_says_on_which_images_and_in_which_precision_paths_are_measured(
     assert study.path(method, 2, 0).evaluation == study.evaluation
     own = run.model_copy(update={"evaluation": Evaluation(own_precision=True)})
     rounded = own.model_copy(update={"end": run.end.model_copy(update={"precision": "bf16"})})
-    assert path_run._precision(own) == path_run._precision(run) == "float32"
-    assert path_run._precision(rounded) == "bf16"
+    assert own.evaluation.precision_for(own.end) == run.evaluation.precision_for(run.end) == "float32"
+    assert rounded.evaluation.precision_for(rounded.end) == "bf16"
 
 
 @pytest.mark.parametrize("method", ["string", "band"])

@@ -8,7 +8,7 @@ from hypothesis import given
 from torch import nn
 
 import reference
-from efcnlib import networks
+from efcnlib import metrics, networks
 from efcnlib.embedding import embed, embed_local, fold_batch_norm
 from efcnlib.geometry import Axis, ConvGeometry
 from efcnlib.networks import architectures as tables
@@ -99,10 +99,16 @@ def test_local_share_by_layer():
 
 @pytest.mark.parametrize(("layers", "percent"), [(VANILLA, 97.5), (ALEXNET, 93.0)])
 def test_delta_of_a_standard_fcn(layers, percent):
-    """Weights U(-1, 1) / sqrt(inputs) have a squared norm of a third per output, evenly over local and off-local."""
-    off = [g.shape(False)[0] - g.count_local(False) / g.shape(False)[1] for g in geometries(layers)]
-    delta = math.sqrt(sum(off) / sum(g.shape(False)[0] for g in geometries(layers)))
-    assert round(100 * delta, 1) == percent
+    assert round(100 * metrics.random_start_delta(geometries(layers)), 1) == percent
+
+
+@pytest.mark.parametrize("layers", [tables.small(10), (tables.Conv(6, (3, 2), (2, 1), (1, 0)), tables.Conv(9, 2))])
+def test_a_drawn_standard_fcn_has_the_expected_delta(layers):
+    fcn = networks.dense(networks.cnn(layers, (3, 12, 10)), (3, 12, 10), live=False)
+    networks.initialise(fcn, torch.Generator().manual_seed(0))
+    dense = [layer for _, layer in networks.convolutions(fcn)]
+    drawn = metrics.delta([metrics.deviation(layer) for layer in dense]).item()
+    assert drawn == pytest.approx(metrics.random_start_delta([layer.geometry for layer in dense]), abs=3e-3)
 
 
 @pytest.mark.parametrize("name", tables.ARCHITECTURES)

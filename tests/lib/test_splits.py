@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 
 from efcnlib.data import datasets
-from efcnlib.data.images import channel_statistics, epoch_order, to_device
+from efcnlib.data.images import Images, channel_statistics, epoch_order, held_out, to_device
 from efcnlib.errors import UserError
 
 
@@ -36,6 +36,17 @@ def test_both_splits_are_normalised_with_the_training_images_in_use(train, test)
         torch.testing.assert_close(split.x, (x.double() - mean) / deviation, rtol=0, atol=1e-12)
         assert torch.equal(split.y, y)
     assert loaded.train_x.dtype == torch.uint8  # the images stay as they are
+
+
+def test_floating_point_images_stay_as_they_are():
+    x, y = torch.rand(6, 1, 3, 3, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 2
+    loaded = Images("mine", x.clone(), y, x.clone(), y)
+    for _ in range(2):
+        train, test = to_device(loaded, train=4)
+        behind = held_out(loaded, "cpu", train=4, count=2)
+        assert torch.equal(loaded.train_x, x)
+        assert torch.equal(loaded.test_x, x)
+        assert torch.equal(torch.cat([train.x, behind.x]), test.x)
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,13 @@ class StoredRelaxTimes:
 
     def runs(self, tw: int) -> dict[str, Run]:
         """The runs of a relax time by kind, in order. UserError names the epochs that the CNN has."""
-        study = with_times(self.study, [tw])
-        return {kind: study.relaxed(kind, tw, self.seed) for kind in KINDS}
+        check_epoch(self.study, tw)
+        return {kind: run.model_copy(update={"tw": tw}) for kind, run in self._first_runs.items()}
+
+    @functools.cached_property
+    def _first_runs(self) -> dict[str, Run]:
+        """The runs of the study's first relax time: those of any other differ by tw alone."""
+        return {kind: self.study.relaxed(kind, self.study.relax_times[0], self.seed) for kind in KINDS}
 
     def starts(self) -> list[int]:
         """The epochs of the CNN whose weights are in the store: there a training can start at once."""
@@ -85,11 +90,16 @@ class StoredRelaxTimes:
         return time_estimate.recorded_speed({run: self.store.state(key_of(run)) for run in there})
 
 
+def check_epoch(study: Study, tw: object) -> None:
+    """UserError unless ``tw`` is an epoch of the study's CNN."""
+    if isinstance(tw, bool) or not isinstance(tw, int) or not 0 <= tw <= study.epochs:
+        raise UserError(f"tw {shortened(tw)} is not allowed: give an epoch of the CNN, 0 to {study.epochs}")
+
+
 def with_times(study: Study, times: list[int]) -> Study:
     """The study with more relax times. UserError names the epochs that its CNN has."""
     for tw in times:
-        if isinstance(tw, bool) or not isinstance(tw, int) or not 0 <= tw <= study.epochs:
-            raise UserError(f"tw {shortened(tw)} is not allowed: give an epoch of the CNN, 0 to {study.epochs}")
+        check_epoch(study, tw)
     return validated(Study, study.model_dump() | {"relax_times": sorted({*study.relax_times, *times})})
 
 

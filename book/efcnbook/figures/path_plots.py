@@ -102,7 +102,7 @@ def relaxing(strings: Mapping[int, History]) -> DataFigure:
     return figure
 
 
-def spread(paths: pd.DataFrame) -> str:
+def describe_bands(paths: pd.DataFrame) -> str:
     """How the caption of a figure of paths over several seeds ends; nothing for one."""
     numbers = paths.groupby(["tw", "method"])["seed"].nunique()
     bands = "bands: one standard deviation of the seeds to each side."

@@ -5,7 +5,7 @@ milliseconds. Colours tell precisions apart, markers too. Every figure carries t
 of the numbers it draws.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -135,7 +135,7 @@ def growth(series: Mapping[str, Sequence[Mapping]], x: str, y: str, xlabel: str,
     return figure
 
 
-def _offsets():
+def _offsets() -> Iterator[tuple[int, int]]:
     """Places of labels beside their points, in turn, so that near ones do not cover each other."""
     while True:
         yield from ((7, 4), (7, -11), (-14, 6), (-14, -12))

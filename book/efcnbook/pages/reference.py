@@ -68,13 +68,13 @@ def _choices(kind: object) -> list:
     return next((found for part in get_args(kind) if (found := _choices(part))), [])
 
 
-def _signature(app, what, name, thing, options, signature, returned) -> tuple[str, str] | None:
+def _signature(app: Sphinx, what: str, name: str, thing: object, *_: object) -> tuple[str, str] | None:
     """Settings take their fields by name: listed below, not in the heading."""
     is_settings = inspect.isclass(thing) and issubclass(thing, BaseModel | Settings)
     return ("(**fields)", "") if is_settings else None
 
 
-def _docstring(app, what, name, thing, options, lines) -> None:
+def _docstring(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
     """Settings list their fields, above the example."""
     if inspect.isclass(thing) and issubclass(thing, BaseModel | Settings) and (found := fields(thing)):
         place = next((i for i, line in enumerate(lines) if line.startswith(">>>")), len(lines))
