@@ -156,7 +156,8 @@ PRESETS = (
         "title": "VanillaCNN of 16 channels on CIFAR-10, SGD, 40 epochs after the embedding",
         "epochs": 80,
         "relax_epochs": 40,
-        "relax_times": (11, 40),
+        "relax_times": (12, 38),
+        "cnn_measurements": 13,  # at these, too
         "path_times": (),
         "curvature": None,
         "curvature_times": None,

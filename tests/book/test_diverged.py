@@ -98,8 +98,14 @@ def test_pages_of_all_studies_do_too(name, store, tmp_path):
         assert "seed 1" in words
 
 
-def test_what_diverged_is_not_tested_and_says_so(store):
+def learnt(store):
+    """The evidence as if every network that did not diverge had learnt something."""
     found = evidence.gather(STUDY, store)
+    return evidence.replace(found, runs=found.runs.assign(train_loss=0.5 * found.runs["train_loss"]))
+
+
+def test_what_diverged_is_not_tested_and_says_so(store):
+    found = learnt(store)
     assert found.diverged == [LOST]
     assert found.diverged_fcn == found.stable().diverged_fcn == [LOST_SEED]
     assert found.stable().times == [0, 2]
@@ -125,7 +131,7 @@ def test_what_diverged_is_not_tested_and_says_so(store):
 
 
 def test_a_network_at_chance_is_not_tested(store):
-    found = evidence.gather(STUDY, store)
+    found = learnt(store)
     still = (found.runs["kind"] == "control") & (found.runs["tw"] == 0) & (found.runs["seed"] == 1)
     losses = found.runs["train_loss"].mask(still, 0.995 * math.log(10))
     judged = claim_list.findings(evidence.replace(found, runs=found.runs.assign(train_loss=losses)))
@@ -133,7 +139,9 @@ def test_a_network_at_chance_is_not_tested(store):
     assert over.skipped[0] == "the control is at chance"
     assert 0 not in over.effects.intervals
     assert 0 in claim_list.of_claim(judged, 4)[0].effects.intervals
-    losses = found.runs["train_loss"].mask(found.runs["kind"] == "efcn", 0.995 * math.log(10))
+    losses = found.runs["train_loss"].mask(
+        (found.runs["kind"] == "efcn") & found.runs["train_loss"].notna(), 0.995 * math.log(10)
+    )
     judged = claim_list.findings(evidence.replace(found, runs=found.runs.assign(train_loss=losses)))
     tested = [one.claim for one in judged if one.kind == "efcn" and one.verdict != "not tested"]
     assert set(tested) <= {1, 3, 7}

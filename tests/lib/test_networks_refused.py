@@ -37,8 +37,8 @@ def test_wrong_tables(arguments, text):
 @pytest.mark.parametrize(
     ("layer", "text"),
     [
-        ("conv", "unknown layer 'conv': a table holds Conv, ReLU, Pool, Dropout, Flatten, Linear"),
-        (nn.ReLU(), r"unknown layer ReLU\(\): a table holds"),
+        ("conv", "unknown layer 'conv': a list holds Conv, ReLU, Pool, Dropout, Flatten, Linear"),
+        (nn.ReLU(), r"unknown layer ReLU\(\): a list holds"),
         (tables.Conv(0, 3), "0 is not allowed: give an integer of at least 1"),
         (tables.Conv(-4, 3), "-4 is not allowed: give an integer of at least 1"),
         (tables.Conv(2.5, 3), "2.5 is not allowed: give an integer of at least 1"),

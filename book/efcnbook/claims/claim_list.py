@@ -69,8 +69,8 @@ UNKNOWN = {  # what of the paper's setting is not known, and what is done instea
     " accuracy; here it is taken after as many epochs in total as the eFCN had.",
     6: "Whether the learning rate was lowered after the embedding, and the number of seeds, are not known. A best of"
     " several epochs, on the test images, favours what was measured more often; so both have as many measurements.",
-    7: "The formula of δ is not given; ours gives a random start of VanillaCNN's size 97.5 %"
-    " and of AlexNet's 93.0 %. “About 97 %” is taken as between 96 and 98, and as that at the end of the training.",
+    7: "The formula of δ is not given, nor of which moment “about 97 %” is. It is taken as between 96 and 98 at the end"
+    " of the training, and tested only where a random start of the architecture is expected to lie there as well.",
     9: "Stiffness, points and steps of the string are not known, nor from when on a relax time is late, nor above what"
     " a barrier rises: here above the higher end, which is more than above the chord between two unequal ends.",
     10: "How the supplement chose the points is not known; choosing on the test set would favour them. A point next to"

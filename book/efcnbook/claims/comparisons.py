@@ -36,7 +36,7 @@ def over_kind(evidence: Evidence, rival: str) -> Differences:
     lost = untestable(evidence, "efcn", rival) if rival != WENT_ON else untestable(evidence, "efcn")
     if rival == WENT_ON:
         runs = pd.concat([runs, tables.went_on(runs, due)], ignore_index=True)
-        lost |= too_short(evidence, "cnn")
+        lost = too_short(evidence, "cnn") | lost
     found = accuracies(evidence, final(runs, "efcn"), final(runs, rival), "efcn", None if rival == WENT_ON else rival)
     return found.without(lost)
 
@@ -46,7 +46,7 @@ def over_fcn(evidence: Evidence, kind: str, rival: str = "fcn") -> Differences:
     runs, more = tables.stable(evidence.runs, rival), evidence.study.relax_epochs
     fcn = of_kind(runs, rival)
     then = {tw: _at_epoch(fcn, tables.reached(fcn["epoch"], tw + more)) for tw in tables.times(runs, kind) if len(fcn)}
-    lost = untestable(evidence, kind, rival) | too_short(evidence, rival)
+    lost = too_short(evidence, rival) | untestable(evidence, kind, rival)
     rows = pd.concat(then, names=["tw"]) if then else final(runs, kind)[:0]
     return accuracies(evidence, final(runs, kind), rows, kind, rival).without(lost)
 
@@ -59,7 +59,7 @@ def over_best_of_cnn(evidence: Evidence, kind: str) -> Differences:
     several = min(several, int(of_kind(runs, "cnn").groupby("seed").size().min()))
     best = _best_of(of_kind(runs, kind), ["tw", "seed"], several)
     cnn = _best_of(of_kind(runs, "cnn"), ["seed"], several)
-    return accuracies(evidence, best, cnn).without(untestable(evidence, kind) | too_short(evidence, "cnn"))
+    return accuracies(evidence, best, cnn).without(too_short(evidence, "cnn") | untestable(evidence, kind))
 
 
 def accuracies(
