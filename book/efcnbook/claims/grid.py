@@ -78,7 +78,8 @@ def placebo_rows(found: Sequence[Finding], key: int | str) -> str:
             words = f"{one.value}; {one.sides}" if one.sides else one.value or one.reason
             words = html.escape(f"{_sentence(one.statistic)}: {words}" if len(several) > 1 else words)
             rows.append("".join(f"<td>{cell}</td>" for cell in (WORDS[kind], f"<b>{one.verdict}</b>", words)))
-    return f'<p>The same test of the controls, as a placebo:</p><table class="placebo"><tr>{symbols("</tr><tr>".join(rows))}</tr></table>'
+    table = f'<table class="placebo"><tr>{symbols("</tr><tr>".join(rows))}</tr></table>'
+    return f"<p>The same test of the controls, as a placebo:</p>{table}"
 
 
 def symbols(text: str) -> str:
@@ -88,9 +89,14 @@ def symbols(text: str) -> str:
 
 def _heading(key: int | str) -> str:
     if key in CLAIMS:
-        return f'<a href="claim-{key}.html" title="{html.escape(CLAIMS[key])}">{key}</a> {html.escape(SHORT[key])}'
+        return f'<a href="claim-{key}.html" title="{html.escape(CLAIMS[key])}">{key}</a> {html.escape(row_name(key))}'
+    return html.escape(row_name(key))
+
+
+def row_name(key: int | str) -> str:
+    """What a row of the grid is called, as in "above control"."""
     way, _, kind = str(key).rpartition(" ")
-    return html.escape(f"{SHORT_BEYOND[way]} {WORDS[kind]}")
+    return SHORT[key] if key in CLAIMS else f"{SHORT_BEYOND[way]} {WORDS[kind]}"
 
 
 def _cell(place: str, found: Sequence[Finding], key: int | str) -> str:
