@@ -3,7 +3,7 @@
 import pytest
 
 import claimed
-from efcnbook.claims import claim_verdicts
+from efcnbook.claims import claim_list
 from efcnbook.statistics import evidence
 from efcnlab.config import studies
 from efcnlab.run import study_runner
@@ -33,4 +33,4 @@ def claimed_store(shared):
 @pytest.fixture(scope="session")
 def found(claimed_store):
     """What the claims find in that study."""
-    return claim_verdicts.findings(evidence.gather(claimed.STUDY, claimed_store))
+    return claim_list.findings(evidence.gather(claimed.STUDY, claimed_store))

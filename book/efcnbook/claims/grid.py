@@ -54,9 +54,9 @@ def short_names(studies: Sequence[Study]) -> dict[Study, str]:
     kinds, rules = {"vanilla": "VanillaCNN", "alexnet": "AlexNet"}, {"sgd": "SGD", "adam": "Adam"}
     names = {}
     for study in studies:
-        optimiser = study.relax_optimiser or study.optimiser
-        kind, channels = kinds.get(study.network.architecture, study.name), study.network.channels
-        names[study] = f"{kind} {channels}, {rules[optimiser.name]} at {decimal(optimiser.lr)}"
+        optimiser, kind = study.relax_optimiser or study.optimiser, kinds.get(study.network.architecture)
+        rate = f"{rules[optimiser.name]} at {decimal(optimiser.lr)}"
+        names[study] = f"{kind} {study.network.channels}, {rate}" if kind else study.name
     values = list(names.values())
     return {study: study.name if values.count(name) > 1 else name for study, name in names.items()}
 
@@ -127,7 +127,7 @@ def _opened(place: str, found: Sequence[Finding], key: int | str, study: Study, 
     title = html.escape(f"Claim {key}: {CLAIMS[key]}" if key in CLAIMS else BEYOND[key])
     links = []
     if key in FIGURES and (study.path_times or "interpolation" not in FIGURES[key]):
-        links.append(f'<a href="{study.name}/{FIGURES[key].replace(".ipynb", ".html")}">the figure</a>')
+        links.append(f'<a href="{html.escape(study.name)}/{FIGURES[key].replace(".ipynb", ".html")}">the figure</a>')
     if key in CLAIMS:
         links.append(f'<a href="claim-{key}.html">this claim in all studies</a>')
     below = f"<p>{' · '.join(links)}</p>" if links else ""

@@ -9,7 +9,6 @@ from efcnbook.claims.finding import Finding
 from efcnbook.claims.grid import Findings, row_name
 from efcnbook.claims.rules import MOST_SEEDS, SUPPLEMENT_EPOCHS
 from efcnbook.claims.verdicts import MIXED, NOT_TESTED, UNDECIDED
-from efcnbook.statistics import tables
 from efcnbook.statistics.evidence import Evidence
 from efcnlab.config.runs import CONTROLS
 from efcnlab.config.studies import Study
@@ -94,7 +93,7 @@ def _explained(by_study: Findings) -> list[tuple[str, str]]:
             if kinds := explained(found, claim):
                 where.setdefault(enumerated(WORDS[kind] for kind in kinds), []).append(study.name)
         if where:
-            each = "; ".join(f"the {kinds} ({enumerated(names)})" for kinds, names in where.items())
+            each = ", and than for ".join(f"the {kinds} ({enumerated(names)})" for kinds, names in where.items())
             words = f"Claim {claim} has no better verdict for the eFCN than for {each}."
             lines.append((words, "The rows “beyond the claims”, which compare the eFCN with each control."))
     return lines
@@ -194,11 +193,6 @@ def _missing(one: Evidence) -> Iterable[Objection]:
         lacking.append("path from the CNN to a control")
     if lacking:
         yield study.name, f"no {' and no '.join(lacking)}", "The fields `controls` and `path_controls` of a study."
-    if late := [tw for tw in full.relax_times if tw + full.relax_epochs > full.epochs]:
-        words = f"the CNN was trained for fewer epochs than CNN and eFCN together at tw = {enumerated(late)}"
-        yield study.name, words, f"A CNN of {full.relax_times[-1] + full.relax_epochs} epochs."
-    if lost := tables.diverged(one.runs):
-        yield study.name, f"the eFCN diverged at tw = {enumerated(lost)}", "A lower learning rate there."
 
 
 def _settings(studies: Sequence[Study]) -> list[tuple[str, str]]:
