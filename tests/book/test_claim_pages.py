@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, writes
 
 import claimed
 import small_book
-from browser import PHONE, SCROLL_WIDTH, WIDE, opened
+from browser import PHONE, SCROLL_WIDTH, WIDE, barriers, opened
 from efcnbook.claims import claim_list, claim_pages, grid, rules
 from efcnbook.claims.claim_list import CLAIMS, FIGURES, UNKNOWN
 from efcnbook.claims.claim_pages import page
@@ -150,7 +150,9 @@ def site(tmp_path_factory, found):
     pages = {"claims": [table]}
     for target in FIGURES.values():
         name, _, anchor = target.partition(".ipynb#")
-        figure = small_book.displayed(f'<figure id="{anchor}"><figcaption>{anchor}</figcaption></figure>')
+        figure = small_book.displayed(
+            f'<figure id="{anchor}"><figcaption><b>Figure {anchor}.</b></figcaption></figure>'
+        )
         pages.setdefault(f"{claimed.STUDY.name}/{name}", []).append(figure)
     for name, outputs in pages.items():
         cells = [new_markdown_cell(f"# {name}"), *(new_code_cell("1", outputs=[one]) for one in outputs)]
@@ -182,6 +184,17 @@ def test_in_the_book_the_rules_are_folded_away_on_a_claims_page(site):
     assert "How it is judged" in folded.summary.get_text()
     assert "Bonferroni" in folded.get_text()
     assert content.select_one("svg.forest") is not None
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_serious_keeps_anyone_from_reading_them(browser, axe, site, theme):
+    with opened(browser, reduced_motion="reduce", color_scheme=theme) as (tab, _):
+        for name in ("claims", "claim-4", "claim-10"):
+            tab.goto((site / f"{name}.html").as_uri())
+            assert barriers(tab, axe) == []
+        tab.goto((site / "claims.html").as_uri())
+        tab.locator("td.mixed button").first.click()
+        assert barriers(tab, axe) == []
 
 
 @pytest.mark.parametrize("width", [WIDE, PHONE])
