@@ -24,6 +24,7 @@ NEEDED = {
     "executed/explorer",
     "executed/claims",
     "executed/comparison",
+    "executed/review",
     "executed/playground",
     "notation",
     "references",

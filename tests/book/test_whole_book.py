@@ -1,5 +1,6 @@
 """The whole book, built as it is without images, and its pages in a real browser without a network."""
 
+import re
 import shutil
 import time
 from pathlib import Path
@@ -67,14 +68,15 @@ def page(source, out, shared, tmp_path_factory):
 
 
 def audited(page: Path) -> set[Path]:
-    """One page of each kind: a notebook's pages in several studies, and those of the reference, differ in words alone.
+    """One page of each kind: those of a notebook in several studies, of the claims and of the reference, are alike.
 
     `index.html` only leads to `intro.html`.
     """
     of_kind = {}
     for path in pages(page):
         plain = path.parent.name == "api" and path.name not in ("studies.html", "commands.html")
-        of_kind["module" if plain else path.name] = path  # of the study whose name comes last, which has every page
+        kind = re.sub(r"^claim-\d+", "claim", path.name)
+        of_kind["module" if plain else kind] = path  # of the study whose name comes last, which has every page
     return set(of_kind.values()) - {page}
 
 

@@ -40,7 +40,7 @@ def page(number: int, by_study: Findings) -> str:
         lines += _block(grid.parts(found, number) + grid.placebo_rows(found, number))
     if not any(of_claim(found, number) for found in by_study.values()):
         lines += ["No study in this book tests it.", ""]
-    lines += ["## How it is judged", "", RULES, "", "All verdicts: [the claims](claims.ipynb)."]
+    lines += [":::{dropdown} How it is judged", RULES, ":::", "", "All verdicts: [the claims](claims.ipynb)."]
     return "\n".join(lines) + "\n"
 
 
@@ -58,7 +58,7 @@ def precedence(evidence: Sequence[Evidence]) -> str:
     words = [f"All records of {enumerated(older[True])} are older"] if older[True] else []
     words += [f"{'some' if words else 'Some'} records of {enumerated(older[False])} are"] if older[False] else []
     return f"These rules were last changed on {date[:10]}, in commit `{digits}`. " + (
-        f"{', and '.join(words)}." if words else "All records are younger."
+        f"{', and '.join(words)}." if words else "No record is older."
     )
 
 

@@ -9,7 +9,7 @@ from efcnbook.claims.effects import Effects
 from efcnbook.claims.finding import Scale
 from efcnbook.statistics.intervals import Interval, signed
 
-WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 460, 20, 92, 112, 16, 34  # of the picture, in its own units
+WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 380, 20, 78, 104, 16, 34  # of the picture, in its own units
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def rows(effects: Effects) -> list[Row]:
 
 
 def svg(lines: Sequence[Row], scale: Scale, title: str) -> str:
-    """The picture; ``title`` says in words what it shows."""
+    """The picture; ``title`` says in words what it shows. An interval that goes on beyond the axis ends in an arrow."""
     height = TOP + ROW * len(lines) + BOTTOM
     low, high = _range(lines, scale.factor)
 
@@ -54,6 +54,10 @@ def svg(lines: Sequence[Row], scale: Scale, title: str) -> str:
         if isfinite(ends[0]):
             left, right = (x(min(max(end, low), high)) for end in ends)
             parts.append(f'<line class="{line.side}" x1="{left:.1f}" x2="{right:.1f}" y1="{y}" y2="{y}"/>')
+            if ends[0] < low:
+                parts.append(f'<path class="{line.side}" d="M{left:.1f} {y}l7 -4v8z"/>')
+            if ends[1] > high:
+                parts.append(f'<path class="{line.side}" d="M{right:.1f} {y}l-7 -4v8z"/>')
         parts.append(f'<circle class="{line.side}" cx="{x(mean):.1f}" cy="{y}" r="3.5"/>')
         words = signed(mean, scale.digits) + (f" ± {ends[1] - mean:.{scale.digits}f}" if isfinite(ends[1]) else "")
         parts.append(f'<text x="{WIDTH - RIGHT + 8}" y="{y + 4}">{words}</text>')

@@ -1,6 +1,7 @@
 """The grid of claims by studies as HTML: a coloured verdict with one number, which opens to what it rests on."""
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from math import isfinite
 
@@ -37,14 +38,14 @@ def grid(by_study: Findings) -> str:
         if key == next(iter(BEYOND)):
             lines.append(f'<tr class="beyond"><th colspan="{len(by_study) + 1}">Beyond the claims</th></tr>')
         cells = []
-        for number, found in enumerate(by_study.values()):
+        for number, (study, found) in enumerate(by_study.items()):
             place = f"cell-{key}-{number}".replace(" ", "-")
             cells.append(_cell(place, found, key))
             if of_claim(found, key):
-                opened.append(_opened(place, found, key, list(by_study)[number]))
+                opened.append(_opened(place, found, key, study, names[study]))
         lines.append(f'<tr><th scope="row">{_heading(key)}</th>{"".join(cells)}</tr>')
     columns = f"--studies: {len(by_study)}"
-    table = f'<table class="claims" style="{columns}"><thead><tr><th></th>{head}</tr></thead>'
+    table = f'<table class="claims" style="{columns}"><thead><tr><td></td>{head}</tr></thead>'
     return f"{table}<tbody>{''.join(lines)}</tbody></table>{''.join(opened)}"
 
 
@@ -53,9 +54,9 @@ def short_names(studies: Sequence[Study]) -> dict[Study, str]:
     kinds, rules = {"vanilla": "VanillaCNN", "alexnet": "AlexNet"}, {"sgd": "SGD", "adam": "Adam"}
     names = {}
     for study in studies:
-        optimiser = study.relax_optimiser or study.optimiser
-        kind, channels = kinds.get(study.network.architecture, study.name), study.network.channels
-        names[study] = f"{kind} {channels}, {rules[optimiser.name]} at {decimal(optimiser.lr)}"
+        optimiser, kind = study.relax_optimiser or study.optimiser, kinds.get(study.network.architecture)
+        rate = f"{rules[optimiser.name]} at {decimal(optimiser.lr)}"
+        names[study] = f"{kind} {study.network.channels}, {rate}" if kind else study.name
     values = list(names.values())
     return {study: study.name if values.count(name) > 1 else name for study, name in names.items()}
 
@@ -72,26 +73,30 @@ def placebo_rows(found: Sequence[Finding], key: int | str) -> str:
         return ""
     rows = []
     for kind in kinds:
-        for one in of_claim(found, key, kind):
-            words = html.escape(f"{one.value or one.reason}; {one.sides}" if one.sides else one.value or one.reason)
-            cells = (WORDS[kind], f"<b>{one.verdict}</b>", words)
-            rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    return (
-        "<p>The same test of its controls, as a placebo:</p>"
-        f'<div class="wide"><table class="placebo">{symbols("".join(rows))}</table></div>'
-    )
+        several = of_claim(found, key, kind)
+        for one in several:
+            words = f"{one.value}; {one.sides}" if one.sides else one.value or one.reason
+            words = html.escape(f"{_sentence(one.statistic)}: {words}" if len(several) > 1 else words)
+            rows.append("".join(f"<td>{cell}</td>" for cell in (WORDS[kind], f"<b>{one.verdict}</b>", words)))
+    table = f'<table class="placebo"><tr>{symbols("</tr><tr>".join(rows))}</tr></table>'
+    return f"<p>The same test of the controls, as a placebo:</p>{table}"
 
 
 def symbols(text: str) -> str:
     """Text with the paper's symbol for the relax time."""
-    return text.replace("tw = ", "<i>t</i><sub>w</sub> = ").replace("every tw", "every <i>t</i><sub>w</sub>")
+    return re.sub(r"\btw\b", "<i>t</i><sub>w</sub>", text)
 
 
 def _heading(key: int | str) -> str:
     if key in CLAIMS:
-        return f'<a href="claim-{key}.html" title="{html.escape(CLAIMS[key])}">{key}</a> {html.escape(SHORT[key])}'
+        return f'<a href="claim-{key}.html" title="{html.escape(CLAIMS[key])}">{key}</a> {html.escape(row_name(key))}'
+    return html.escape(row_name(key))
+
+
+def row_name(key: int | str) -> str:
+    """What a row of the grid is called, as in "above control"."""
     way, _, kind = str(key).rpartition(" ")
-    return html.escape(f"{SHORT_BEYOND[way]} {WORDS[kind]}")
+    return SHORT[key] if key in CLAIMS else f"{SHORT_BEYOND[way]} {WORDS[kind]}"
 
 
 def _cell(place: str, found: Sequence[Finding], key: int | str) -> str:
@@ -118,17 +123,22 @@ def _short(one: Finding) -> str:
     return signed(one.scale.factor * one.interval.mean, digits) + width
 
 
-def _opened(place: str, found: Sequence[Finding], key: int | str, study: Study) -> str:
-    title = html.escape(f"{study.name}: {CLAIMS.get(key) or BEYOND[key]}")
+def _opened(place: str, found: Sequence[Finding], key: int | str, study: Study, name: str) -> str:
+    title = html.escape(f"Claim {key}: {CLAIMS[key]}" if key in CLAIMS else BEYOND[key])
     links = []
     if key in FIGURES and (study.path_times or "interpolation" not in FIGURES[key]):
-        links.append(f'<a href="{study.name}/{FIGURES[key].replace(".ipynb", ".html")}">the figure</a>')
+        links.append(f'<a href="{html.escape(study.name)}/{FIGURES[key].replace(".ipynb", ".html")}">the figure</a>')
     if key in CLAIMS:
-        links.append(f'<a href="claim-{key}.html">all studies, and what is not known</a>')
+        links.append(f'<a href="claim-{key}.html">this claim in all studies</a>')
     below = f"<p>{' · '.join(links)}</p>" if links else ""
+    said = name if name == study.name else f"{name} ({study.name})"
+    close = (
+        f'<button type="button" popovertarget="{place}" popovertargetaction="hide" aria-label="Close" autofocus>'
+        "×</button>"
+    )
     return (
-        f'<div id="{place}" class="claim-opened" popover><h4>{title}</h4>{parts(found, key)}'
-        f"{placebo_rows(found, key)}{below}</div>"
+        f'<div id="{place}" class="claim-opened" popover>{close}<h4>{title}</h4><p><small>{html.escape(said)}</small>'
+        f"</p>{parts(found, key)}{placebo_rows(found, key)}{below}</div>"
     )
 
 
@@ -139,9 +149,12 @@ def _sentence(text: str) -> str:
 def _part(one: Finding) -> str:
     """One finding: what is compared, the verdict, the plot, what is left out."""
     number = one.value if one.effects is None else ""
+    left_out, reason = one.left_out, one.reason
+    if one.verdict == NOT_TESTED:
+        left_out, reason = "", left_out or reason
     plot, below = "", ""
     lines = [f"<p>{html.escape(_sentence(one.statistic))}:" if one.statistic else "<p>"]
-    lines.append(f" <b>{one.verdict}</b>{f', {html.escape(one.reason)}' if one.reason else ''}.")
+    lines.append(f" <b>{one.verdict}</b>{f' ({html.escape(reason)})' if reason else ''}.")
     lines.append(f" {html.escape(number)}.</p>" if number else "</p>")
     if one.effects is not None:
         plotted = forest.rows(one.effects)
@@ -150,6 +163,6 @@ def _part(one: Finding) -> str:
         several = max(row.interval.n for row in plotted)
         if several > 1:
             below = f"<p><small>{several} seeds; intervals at {level:.1f} %.</small></p>"
-    said = [one.seeds_needed, f"Not tested: {one.left_out}." if one.left_out else "", *one.notes]
+    said = [one.seeds_needed, f"Not tested at {left_out}." if left_out else "", *one.notes]
     listed = "".join(f"<li>{html.escape(text)}</li>" for text in said if text)
     return symbols("".join(lines)) + plot + below + symbols(f"<ul>{listed}</ul>" if listed else "")

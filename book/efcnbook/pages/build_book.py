@@ -30,6 +30,7 @@ MATHJAX = "3.2.2"
 MENDED = (  # in each page: a pattern, and what is to stand there
     (r'<link rel="preload" as="font"[^>]*>\n?', ""),  # browsers refuse it for pages opened as files, and say so
     (r'role="doc-biblioentry"', 'role="listitem"'),  # the only thing that a list may hold
+    (r'<summary>(?=<span class="toctree-toggle")', '<summary aria-label="Pages below">'),  # an arrow, without a name
     (r"<dl>\s*((?:<dd>[^\n]*</dd>\s*)+)</dl>", lambda found: _lines(found[1])),  # parameters: no terms, no list of them
 )
 MATHJAX_PARTS = ("tex-mml-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")
