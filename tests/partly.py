@@ -67,13 +67,14 @@ def recorded(folder: Path, labels: set[str]) -> tuple[Study, Store]:
 
 def page(name: str, monkeypatch: pytest.MonkeyPatch, **parameters: object) -> SimpleNamespace:
     """What the notebook NAME shows with ``parameters``: figures and captions by number, words. Nothing is computed."""
-    figures, captions, words = {}, {}, []
+    figures, captions, words, html = {}, {}, [], []
 
     def show(page: notebook.Page, number: str, figure: DataFigure, caption: str, alt: str, source: Source) -> None:
         figures[number], captions[number] = figure, caption + source.words
 
     def display(what: object, raw: bool = False) -> None:
         words.append(what["text/plain"] if raw else what.data)
+        html.extend([what["text/html"]] if raw else [])
 
     with monkeypatch.context() as patch:
         patch.setattr(notebook, "display", display)
@@ -87,4 +88,4 @@ def page(name: str, monkeypatch: pytest.MonkeyPatch, **parameters: object) -> Si
                 if "parameters" in cell.metadata.get("tags", ()):
                     assert parameters.keys() <= space.keys()
                     space |= parameters
-    return SimpleNamespace(figures=figures, captions=captions, words="\n".join(words))
+    return SimpleNamespace(figures=figures, captions=captions, words="\n".join(words), html="".join(html))

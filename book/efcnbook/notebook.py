@@ -123,6 +123,11 @@ def say_in_full(text: str) -> None:
     display(Markdown(text))
 
 
+def show_html(text: str, alt: str) -> None:
+    """Display HTML; ``alt`` says in plain text what can be seen."""
+    display({"text/html": text, "text/plain": alt}, raw=True)
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> None:
     """Display a table, its first columns, ``words`` of them, to the left, the others, numbers, to the right."""
     lines = [header, [":--"] * words + ["--:"] * (len(header) - words), *rows]
