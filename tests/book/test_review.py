@@ -11,7 +11,7 @@ from efcnbook.claims.finding import Finding
 from efcnbook.claims.verdicts import NOT_TESTED, UNDECIDED
 from efcnbook.statistics import evidence
 from efcnlab.run.coverage import SeedCoverage
-from judged import BETTER, GOOD, OPEN, TIMES, WORSE, finding, study
+from judged import BETTER, GOOD, TIMES, WORSE, finding, study
 
 PASSING, MISSING, SETTINGS = (
     "Controls that pass the same test",
@@ -109,12 +109,13 @@ def test_what_is_open_says_how_many_seeds_would_decide_it():
 
 
 def test_a_claim_of_several_parts_needs_what_its_hardest_part_needs():
-    parts = [finding(10, dict.fromkeys(TIMES, (0.0, of, 2 * of))) for of in (0.01, 0.012)]
-    parts.append(finding(10, OPEN))
-    easy, hard = (one.effects.seeds_needed("late mean") for one in parts[::2])
-    assert hard is None or hard > easy
-    told = said("What is open", recorded(whole()), found=parts)
-    assert (f"{hard - 3} more for claim 10" if hard else "Fewer than 100 seeds would not decide claim 10") in told
+    easy, hard = (finding(10, dict.fromkeys(TIMES, (low, low + 0.01, low + 0.02))) for low in (0.0, -0.003))
+    first, last = (one.effects.seeds_needed("late mean") - 3 for one in (easy, hard))
+    assert 0 < first < last
+    told = said("What is open", recorded(whole()), found=[easy, hard])
+    assert told.endswith(f": {last} more for claim 10.")
+    told = said("What is open", recorded(whole()), found=[easy, finding(10, dict.fromkeys(TIMES, (-0.01, 0.0, 0.01)))])
+    assert told.endswith("=> Fewer than 100 seeds would not decide claim 10.")
 
 
 def test_what_is_not_tested_says_where_why_and_what_would_make_it_testable():
