@@ -87,7 +87,7 @@ def _gain(evidence: Evidence, method: str, of: pd.DataFrame, kind: str, lost: di
         " images, minus that of the better end, at every tw"
     )
     differences = _accuracies(evidence, of["gain"], [of["accuracy"], of["ends"]]).without(lost)
-    where = of["alpha"].groupby("tw").mean()
+    where = of["alpha"].groupby("tw").mean().drop(list(lost), errors="ignore")
     notes = tuple(f"tw = {tw}: the point chosen lies at α = {alpha:.2f} on average" for tw, alpha in where.items())
     return judged(10, statistic, everywhere, differences, evidence, kind, notes=notes)
 

@@ -111,7 +111,7 @@ def padding(study: Study) -> Finding:
 def standard_deviation(evidence: Evidence) -> Finding:
     """Claim 7: delta of a standard FCN at the end of its training."""
     low, high = BAND
-    statistic = f"δ of the standard FCN at the end; between {low:.0%} and {high:.0%}"
+    statistic = f"δ of the standard FCN at the end; between {100 * low:.0f} and {100 * high:.0f} %"
     if not evidence.has("fcn"):
         return Finding(7, statistic, NOT_TESTED, reason=_no_fcn(evidence))
     found = interval(final(evidence.runs, "fcn", "delta").tolist())

@@ -85,9 +85,9 @@ class Finding:
             return "With one seed nothing is known of the noise: two more would give a first interval."
         needed = self.effects.seeds_needed(self.shown)
         if needed is None:
-            return "No number of seeds below 100 would decide it, were mean and deviation to stay."
+            return "No number of seeds below 100 would decide it if mean and deviation stay as they are."
         more = needed - have
-        return f"{more} more seed{'s' if more > 1 else ''} would decide it, were mean and deviation to stay."
+        return f"{more} more seed{'s' if more > 1 else ''} would decide it if mean and deviation stay as they are."
 
 
 def judged(
@@ -104,7 +104,7 @@ def judged(
     found = effects(of, evidence.full_times)
     verdict = rule(found.sides())
     if verdict == NOT_TESTED:
-        reason = f"nothing can be tested: {_reasons(of)}"
+        reason = _reasons(of)
         return Finding(claim, statistic, verdict, kind, None, None, scale, "", reason, of.skipped or {}, notes)
     shown = _shown(found, rule is everywhere)
     return Finding(claim, statistic, verdict, kind, found, shown, scale, "", "", of.skipped or {}, notes)

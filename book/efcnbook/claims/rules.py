@@ -23,7 +23,7 @@ SUPPLEMENT_EPOCHS = 100  # after the embedding
 
 RULES = f"""\
 - **Effects.** Every number is a mean over seeds of differences within a seed. A comparison has these effects: that at
-  each relax time, the *late mean* over those of at least {LATE:.0%} of the last, and the *early mean* over the
+  each relax time, the *late mean* over those of at least {100 * LATE:.0f} % of the last, and the *early mean* over the
   others. No epoch, relax time or rival is picked after the fact.
 - **Equal terms.** The last accuracy is compared with the last, after as many epochs in total; the best of several
   measurements with the best of as many, spread evenly over the rival's training.
@@ -31,8 +31,8 @@ RULES = f"""\
   never taken smaller than the error that the choice of test images leaves in one difference: √((d − D²) / n) for n
   images, a difference D of accuracies, and the fraction d of images that one of the two networks alone gets right.
   Where d was not recorded, the networks are taken to err independently, which is more.
-- **Intervals** are Student's, at {LEVEL:.0%} for all effects of a comparison together (Bonferroni). k relax times of
-  n seeds count as k (n − 1) / (1 + (k − 1) / 4) degrees of freedom, as if the deviations at two of them were
+- **Intervals** are Student's, at {100 * LEVEL:.0f} % for all effects of a comparison together (Bonferroni). k relax
+  times of n seeds count as k (n − 1) / (1 + (k − 1) / 4) degrees of freedom, as if the deviations at two of them were
   correlated by one half; a mean over relax times is taken to be as uncertain as one of them. No interval is narrower
   than {2 * NARROWEST:g} test images. One seed has no interval, nor have seeds that agree to the last image.
 - **Verdicts.** An effect is *above* or *below* where its whole interval is, else *open*. A claim about every relax
