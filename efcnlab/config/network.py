@@ -139,7 +139,7 @@ Layers = Annotated[tuple[Layer, ...], Field(min_length=1, max_length=100), After
 
 
 def layer_spec(layer: Layer, classes: int) -> architectures.Layer:
-    """A layer as `efcnlib.networks` builds it."""
+    """A layer as ``efcnlib.networks`` builds it."""
     match layer:
         case Conv():
             return architectures.Conv(layer.conv, _short(layer.kernel), _short(layer.stride), _short(layer.padding))
@@ -189,7 +189,7 @@ class Network(Frozen):
         return f"own layers, convolutions of {', '.join(widths)} channels"
 
     def specs(self, classes: int) -> tuple[architectures.Layer, ...]:
-        """Its layers as `efcnlib.networks` builds them, images made vectors before the first linear one."""
+        """Its layers as ``efcnlib.networks`` builds them, images made vectors before the first linear one."""
         if self.layers is None:
             return architectures.architecture(self.architecture, classes, self.channels)
         specs = [layer_spec(layer, classes) for layer in self.layers]

@@ -25,7 +25,7 @@ def with_chosen_rates(study: Study, store: Store) -> Study:
 def load_with_chosen_rates(name: str, store: Store, /, **changes: object) -> Study:
     """`efcnlab.config.studies.load`, with the learning rates that the study's own runs chose, once they have.
 
-    :param name: As for `load`, and so are ``changes``.
+    :param name: As for ``load``, and so are ``changes``.
     :param store: Where the runs that search the rates are recorded.
 
     >>> from efcnlab.store.run_store import Store
