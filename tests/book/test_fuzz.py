@@ -21,7 +21,7 @@ from efcnlab.store.run_lock import checkpoint_folder, progress_file, read_progre
 from efcnlib.errors import UserError
 from toy_runs import CONFIG, KEY, Result, Store
 
-LONGEST = 500  # characters of a line that says what is wrong, beside the name of a file
+LONGEST = 600  # characters of a line that says what is wrong, beside the name of a file
 
 plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30)
 values = st.recursive(
