@@ -34,6 +34,7 @@ History = Mapping[str, Sequence[float]]
 CONTROLS = ("control", "tuned", "lowered", "elcn")
 KINDS = ("cnn", "fcn", "efcn", "control", "lowered", "elcn")
 DENSE = ("efcn", "fcn")  # trained as dense networks
+CORRECT = "test_correct"  # array of a training: which test images its network classifies correctly, packed bits
 CONVOLUTIONAL = ("cnn", "control", "lowered")  # trained as CNNs
 
 

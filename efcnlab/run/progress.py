@@ -3,8 +3,6 @@
 import math
 import sys
 
-from tqdm.auto import tqdm
-
 from efcnlab.config.studies import Run
 from efcnlab.run import compute_estimate
 from efcnlab.store.run_store import Store, key_of
@@ -16,6 +14,8 @@ class ProgressBar:
     """A bar over runs' estimated work, so that its time left is an estimate and not a count of runs."""
 
     def __init__(self, runs: list[Run], show: bool):
+        from tqdm.auto import tqdm  # here, as the import decides which bar it is: a kernel is one after its fork alone
+
         self.costs = {run: compute_estimate.compute_cost(run) for run in runs}
         self.parts = dict.fromkeys(runs, 0.0)
         self.total = math.fsum(self.costs.values())

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from efcnlab.config import studies
 from efcnlab.config.studies import Run, Study, Training

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from efcnlab.config.runs import History
+from efcnlab.config.runs import CORRECT, History
 from efcnlab.config.studies import Training
 from efcnlab.run.run_context import RunContext
 from efcnlab.run.run_networks import initial_network, random_seed
@@ -18,8 +18,6 @@ from efcnlib.kernels.precision import matmul_precision
 from efcnlib.resumable import Pause, Resumable, ResumeState
 from efcnlib.training.loop import train
 from efcnlib.training.optimisers import strip_prefix
-
-CORRECT = "test_correct"  # which test images the trained network classifies correctly, a bit each, eight in a byte
 
 
 def compute_training(run: Training, context: RunContext, state: ResumeState | None) -> Resumable[Result]:

@@ -20,7 +20,7 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PRELOAD = (
     "ipykernel.kernelapp",
     "efcnbook.notebook",
-    "efcnbook.claims.claim_verdicts",
+    "efcnbook.claims.claim_list",
     *(f"matplotlib.backends.backend_{name}" for name in ("agg", "pdf", "svg")),
 )
 PROCESSES.set_forkserver_preload(list(PRELOAD))

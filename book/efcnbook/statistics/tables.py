@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from efcnlab.config.runs import CONTROLS
+from efcnlab.config.runs import CONTROLS, CORRECT
 from efcnlab.run.study_results import History, StudyResults
-from efcnlab.run.training_run import CORRECT
 from efcnlab.store.run_store import Record
 from efcnlib.errors import enumerated
 
