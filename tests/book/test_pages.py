@@ -246,7 +246,7 @@ def test_a_study_without_curvature_says_so(root, tmp_path):
             {"methods": "linear, spline"},
             "unknown method 'spline': choose one of linear, curvilinear, string, band, bezier, polygon, output",
         ),
-        ("interpolation", {"end": "elcn"}, "a path's end 'elcn' is not known: give cnn, fcn, efcn"),
+        ("interpolation", {"end": "mlp"}, "a path's end 'mlp' is not known: give cnn, fcn, efcn"),
         ("interpolation", {"more_seeds": "one"}, "more_seeds 'one' is not allowed: give whole numbers"),
         ("interpolation", {"relax_times": 3}, "unknown relax time '3': choose one of 0, 2, 5, 20"),
         ("explorer", {"studies": "digits, digit"}, "unknown study 'digit': choose one of quick, digits"),
