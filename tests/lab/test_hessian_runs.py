@@ -47,9 +47,9 @@ def test_runs_are_those_of_the_chosen_times_and_the_standard_fcn():
         assert not [run for run in studies.runs(curved(**none)) if run.kind == "curvature"]
 
 
-def test_short_presets_but_two_measure_it_and_no_other_run_knows_of_it():
+def test_short_presets_but_three_measure_it_and_no_other_run_knows_of_it():
     without_it = [name for name, study in studies.PRESETS.items() if not study.curvature and not study.long]
-    assert without_it == ["quick", "vanilla-cifar10-narrow-rate"]  # kept short; what is recorded had none
+    assert without_it == ["quick", "vanilla-cifar10-narrow-long", "vanilla-cifar10-narrow-rate"]  # kept short
     with_it, without = ({key_of(run) for run in studies.runs(load("digits", **c))} for c in ({}, {"curvature": None}))
     assert without < with_it
     assert len(with_it - without) == 1 + len(load("digits").path_times)
