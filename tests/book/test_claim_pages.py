@@ -118,9 +118,9 @@ def test_records_older_than_the_rules_are_named(changed):
     )
     head = f"These rules were last changed on 2026-11-20, in commit `{changed}`. "
     assert claim_pages.precedence([new]) == head + "No record is older."
-    assert claim_pages.precedence([old, new]) == head + "All records of old are older."
-    assert claim_pages.precedence([mixed, new]) == head + "Some records of half are."
-    assert claim_pages.precedence([old, mixed]) == head + "All records of old are older, and some records of half are."
+    assert claim_pages.precedence([old, new]) == head + "Older are all records of old."
+    assert claim_pages.precedence([mixed, new]) == head + "Older are some records of half."
+    assert claim_pages.precedence([old, mixed]) == head + "Older are all records of old and some records of half."
 
 
 def test_outside_of_a_clone_nothing_is_said_of_commits(tmp_path, monkeypatch):

@@ -55,11 +55,13 @@ def precedence(evidence: Sequence[Evidence]) -> str:
         times = [datetime.fromisoformat(time) for origin in one.origins for time in (origin.first, origin.last)]
         if times and min(times) < since:
             older[max(times) < since].append(one.study.name)
-    words = [f"All records of {enumerated(older[True])} are older"] if older[True] else []
-    words += [f"{'some' if words else 'Some'} records of {enumerated(older[False])} are"] if older[False] else []
-    return f"These rules were last changed on {date[:10]}, in commit `{digits}`. " + (
-        f"{', and '.join(words)}." if words else "No record is older."
-    )
+    words = [
+        f"{many} records of {enumerated(older[every])}"
+        for many, every in (("all", True), ("some", False))
+        if older[every]
+    ]
+    told = f"Older are {' and '.join(words)}." if words else "No record is older."
+    return f"These rules were last changed on {date[:10]}, in commit `{digits}`. {told}"
 
 
 def setting(evidence: Evidence) -> list[str]:
