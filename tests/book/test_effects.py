@@ -131,5 +131,3 @@ def test_errors_on_the_same_images_are_those_of_their_differences():
     alone, difference = (first != second).mean(), first.mean() - second.mean()
     assert effects.paired_error(first, second) == pytest.approx(sqrt((alone - difference**2) / 500), abs=1e-15)
     assert effects.paired_error(first, first) == 0
-    a, b = first.mean(), second.mean()
-    assert effects.unpaired_error(a, b, 500) == pytest.approx(sqrt(np.var(first) / 500 + np.var(second) / 500))

@@ -1,7 +1,6 @@
 """The twelve claims of the supplement, and what should be asked beyond them; their findings in each study."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from efcnbook.claims import claim_accuracy, claim_paths, claim_statistics
 from efcnbook.claims.controls import NAMES
@@ -85,7 +84,7 @@ def findings(evidence: Evidence) -> list[Finding]:
     """Claims 1 to 11 on one study, and what is asked beyond them."""
     study, stable = evidence.study, evidence.stable()
     found = [claim_statistics.exactness(study), claim_statistics.padding(study)]
-    found += [claim_statistics.magnitudes(stable), claim_statistics.standard_deviation(stable)]
+    found += [claim_statistics.magnitudes(stable), claim_statistics.deviation_of_fcn(stable)]
     found += [claim_statistics.below_fcn(stable), *claim_accuracy.performance(evidence)]
     found += [*claim_accuracy.off_local(evidence), *claim_paths.paths(evidence)]
     beyond = [*claim_accuracy.over_controls(evidence), *claim_paths.over_control_paths(evidence)]
@@ -152,6 +151,8 @@ def transfer(by_study: Mapping[Study, Sequence[Finding]]) -> dict[Study, Finding
                 f"{name}: {', '.join(str(claim) for claim, of in each.items() if of == name)}"
                 for name in dict.fromkeys(each.values())
             )
-            one = Finding(TRANSFER, f"{setting}: claims 4 to 8 together", combined(list(each.values())), number=listed)
-            found[study] = replace(one, reason="none of them can be tested" if one.verdict == NOT_TESTED else "")
+            together = combined(list(each.values()))
+            reason = "none of them can be tested" if together == NOT_TESTED else ""
+            statistic = f"{setting}: claims 4 to 8 together"
+            found[study] = Finding(TRANSFER, statistic, together, number=listed, reason=reason)
     return found

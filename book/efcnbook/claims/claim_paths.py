@@ -6,12 +6,14 @@ Of claim 9 a barrier is measured above the higher end, not above the chord betwe
 import pandas as pd
 
 from efcnbook.claims.comparisons import WORDS, untestable
-from efcnbook.claims.effects import Differences, unpaired_error
-from efcnbook.claims.finding import NATS, Finding, Scale, judged
+from efcnbook.claims.effects import Differences
+from efcnbook.claims.finding import NATS, Finding, judged
 from efcnbook.claims.rules import early, late
 from efcnbook.claims.verdicts import NOT_TESTED, everywhere
+from efcnbook.findings.accuracy_findings import standard_error
 from efcnbook.findings.path_relaxation import risen
 from efcnbook.statistics.evidence import Evidence
+from efcnbook.statistics.intervals import signed
 from efcnbook.statistics.path_profiles import profiles, stable
 
 CLAIMED = ("linear", "string")
@@ -75,7 +77,7 @@ def _barrier(evidence: Evidence, method: str, of: pd.DataFrame, kind: str, lost:
     for name, times, sign in (("early", early, 1), ("late", late, -1)):
         some = heights[heights.index.get_level_values("tw").isin(times(evidence.full_times))]
         if len(some):
-            differences = Differences(sign * some, {}, None, {}).without(lost)
+            differences = Differences(sign * some, {}).without(lost)
             statistic = f"{what}, at every {name} tw" + ("" if sign > 0 else "; the sign turned, as none is expected")
             parts.append(judged(9, statistic, everywhere, differences, evidence, kind, NATS))
     return parts
@@ -104,10 +106,8 @@ def _less(
     gains = (
         (100 * (output["probability_gain"] - of["gain"])).groupby("tw").mean() if "probability_gain" in output else {}
     )
-    scale = Scale(100, 2, "points")
     notes = tuple(
-        f"tw = {tw}: with probabilities averaged {value:+.{scale.digits}f} points".replace("-", "−")
-        for tw, value in dict(gains).items()
+        f"tw = {tw}: with probabilities averaged {signed(value, 2)} points" for tw, value in dict(gains).items()
     )
     return judged(11, statistic, everywhere, differences, evidence, kind, notes=notes)
 
@@ -116,11 +116,8 @@ def _accuracies(evidence: Evidence, values: pd.Series, of: list[pd.Series]) -> D
     """Differences between accuracies on the reported half of the test images, as if all erred independently."""
     images, values = evidence.study.data.test_images // 2, values.dropna()
     means = [accuracy.groupby("tw").mean() for accuracy in of]
-    errors = {
-        int(tw): sum(unpaired_error(float(one[tw]), 0.0, images) ** 2 for one in means) ** 0.5
-        for tw in values.index.unique("tw")
-    }
-    return Differences(values, errors, images, {})
+    errors = {int(tw): standard_error(images, *(float(one[tw]) for one in means)) for tw in values.index.unique("tw")}
+    return Differences(values, errors, images)
 
 
 def _profiles(paths: pd.DataFrame) -> pd.DataFrame:

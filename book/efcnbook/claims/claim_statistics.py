@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from efcnbook.claims.comparisons import untestable
 from efcnbook.claims.effects import Differences
-from efcnbook.claims.finding import Finding, Scale, judged
+from efcnbook.claims.finding import Finding, judged
 from efcnbook.claims.rules import BAND, EXACT, ORDERS, SUPPLEMENT_EPOCHS
 from efcnbook.claims.verdicts import FAILS, HOLDS, NOT_TESTED, UNDECIDED, everywhere
 from efcnbook.statistics.evidence import Evidence
@@ -18,8 +18,6 @@ from efcnbook.statistics.intervals import Interval, interval
 from efcnbook.statistics.tables import final, first, in_words, minus, of_kind
 from efcnlab.config.studies import Study
 from efcnlib import embedding, metrics, networks
-
-PERCENT = Scale(100, 2, "points")
 
 
 def exactness(study: Study) -> Finding:
@@ -108,7 +106,7 @@ def padding(study: Study) -> Finding:
     return Finding(3, statistic, HOLDS if largest == 0 else FAILS, number=f"{largest:g}")
 
 
-def standard_deviation(evidence: Evidence) -> Finding:
+def deviation_of_fcn(evidence: Evidence) -> Finding:
     """Claim 7: delta of a standard FCN at the end of its training."""
     low, high = BAND
     statistic = f"δ of the standard FCN at the end; between {100 * low:.0f} and {100 * high:.0f} %"
@@ -142,9 +140,9 @@ def below_fcn(evidence: Evidence) -> Finding:
     if not evidence.has("fcn"):
         return Finding(7, statistic, NOT_TESTED, reason=_no_fcn(evidence))
     delta = final(evidence.runs, "efcn", "delta")
-    below = Differences(-minus(delta, final(evidence.runs, "fcn", "delta")), {}, None, {})
+    below = Differences(-minus(delta, final(evidence.runs, "fcn", "delta")), {})
     of = below.without(untestable(evidence, "efcn"))
-    return judged(7, statistic, everywhere, of, evidence, scale=PERCENT, notes=_ranks(evidence, delta))
+    return judged(7, statistic, everywhere, of, evidence, notes=_ranks(evidence, delta))
 
 
 def _ranks(evidence: Evidence, delta: pd.Series) -> tuple[str, ...]:

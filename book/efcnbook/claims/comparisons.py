@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from efcnbook.claims.controls import NAMES
-from efcnbook.claims.effects import Differences, paired_error, unpaired_error
+from efcnbook.claims.effects import Differences, paired_error
 from efcnbook.claims.rules import LEARNT
+from efcnbook.findings.accuracy_findings import standard_error
 from efcnbook.statistics import tables
 from efcnbook.statistics.evidence import Evidence
 from efcnbook.statistics.tables import RELAXED, WENT_ON, final, first, minus, of_kind
@@ -48,7 +49,7 @@ def over_fcn(evidence: Evidence, kind: str, rival: str = "fcn") -> Differences:
     then = {tw: _at_epoch(fcn, tables.reached(fcn["epoch"], tw + more)) for tw in tables.times(runs, kind) if len(fcn)}
     lost = too_short(evidence, rival) | untestable(evidence, kind, rival)
     rows = pd.concat(then, names=["tw"]) if then else final(runs, kind)[:0]
-    return accuracies(evidence, final(runs, kind), rows, kind, rival).without(lost)
+    return accuracies(evidence, final(runs, kind), rows).without(lost)
 
 
 def over_best_of_cnn(evidence: Evidence, kind: str) -> Differences:
@@ -76,9 +77,9 @@ def accuracies(
         variances = [error**2 for error in found if error is not None]
         if not variances:
             means = [float(_rows(series, tw).mean()) for series in (one, other)]
-            variances = [unpaired_error(*means, images) ** 2]
+            variances = [standard_error(images, *means) ** 2]
         errors[int(tw)] = sqrt(float(np.mean(variances)))
-    return Differences(values, errors, images, {})
+    return Differences(values, errors, images)
 
 
 def untestable(evidence: Evidence, *kinds: str) -> dict[int, str]:

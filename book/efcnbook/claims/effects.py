@@ -6,8 +6,8 @@ interval rests on stands in `rules`.
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import inf, isfinite, sqrt
+from dataclasses import dataclass, field, replace
+from math import inf, sqrt
 from operator import itemgetter
 
 import numpy as np
@@ -34,7 +34,7 @@ class Differences:
     values: pd.Series
     error: Mapping[int, float]
     images: int | None = None
-    skipped: Mapping[int, str] | None = None
+    skipped: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def times(self) -> list[int]:
@@ -44,7 +44,7 @@ class Differences:
     def without(self, skipped: Mapping[int, str]) -> "Differences":
         """Without relax times that cannot be tested; the first reason given for one stays."""
         kept = self.values[~self.values.index.get_level_values("tw").isin(list(skipped))]
-        return replace(self, values=kept, skipped={**skipped, **(self.skipped or {})})
+        return replace(self, values=kept, skipped={**skipped, **self.skipped})
 
 
 @dataclass(frozen=True)
@@ -140,23 +140,8 @@ def paired_error(first: np.ndarray, second: np.ndarray) -> float:
     return float(difference.std() / sqrt(len(difference)))
 
 
-def unpaired_error(first: float, second: float, images: int) -> float:
-    """The same if two networks erred independently: more than when both stem from one CNN and err on the same images.
-
-    >>> from efcnbook.claims.effects import unpaired_error
-    >>> round(unpaired_error(0.5, 0.5, 10_000), 5)
-    0.00707
-    """
-    return sqrt((first * (1 - first) + second * (1 - second)) / images)
-
-
 def said(sides: Mapping[Label, str], side: str) -> str:
     """The effects that lie on a side, in words: "at tw = 5 and 18, in the late mean"."""
     times = [label for label, of in sides.items() if of == side and not isinstance(label, str)]
     means = [f"in the {label}" for label, of in sides.items() if of == side and isinstance(label, str)]
     return enumerated([*([f"at tw = {enumerated(times)}"] if times else []), *means])
-
-
-def decided(of: Interval, bound: float = 0.0) -> bool:
-    """Whether an interval lies wholly on one side of a bound."""
-    return isfinite(of.low) and (of.low > bound or of.high < bound)

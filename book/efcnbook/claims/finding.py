@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from efcnbook.claims.effects import LATE, OPEN, Differences, Effects, Label, effects
+from efcnbook.claims.rules import MOST_SEEDS
 from efcnbook.claims.verdicts import MIXED, NOT_TESTED, UNDECIDED, everywhere, listed
 from efcnbook.statistics.evidence import Evidence
 from efcnbook.statistics.intervals import Interval
@@ -85,7 +86,7 @@ class Finding:
             return "With one seed nothing is known of the noise: two more would give a first interval."
         needed = self.effects.seeds_needed(self.shown)
         if needed is None:
-            return "No number of seeds below 100 would decide it if mean and deviation stay as they are."
+            return f"Fewer than {MOST_SEEDS} seeds would not decide it if mean and deviation stay as they are."
         more = needed - have
         return f"{more} more seed{'s' if more > 1 else ''} would decide it if mean and deviation stay as they are."
 
@@ -105,9 +106,9 @@ def judged(
     verdict = rule(found.sides())
     if verdict == NOT_TESTED:
         reason = _reasons(of)
-        return Finding(claim, statistic, verdict, kind, None, None, scale, "", reason, of.skipped or {}, notes)
+        return Finding(claim, statistic, verdict, kind, None, None, scale, "", reason, of.skipped, notes)
     shown = _shown(found, rule is everywhere)
-    return Finding(claim, statistic, verdict, kind, found, shown, scale, "", "", of.skipped or {}, notes)
+    return Finding(claim, statistic, verdict, kind, found, shown, scale, "", "", of.skipped, notes)
 
 
 def _shown(found: Effects, of_all: bool) -> Label:
@@ -121,4 +122,4 @@ def _shown(found: Effects, of_all: bool) -> Label:
 
 
 def _reasons(of: Differences) -> str:
-    return "; ".join(dict.fromkeys((of.skipped or {}).values())) or "nothing is recorded"
+    return "; ".join(dict.fromkeys(of.skipped.values())) or "nothing is recorded"

@@ -66,21 +66,16 @@ def svg(lines: Sequence[Row], scale: Scale, title: str) -> str:
 
 def _range(lines: Sequence[Row], factor: float) -> tuple[float, float]:
     """What the axis shows: zero, every mean, and every interval unless it is five times as wide as the others."""
-    means = [factor * line.interval.mean for line in lines]
-    halves = sorted(factor * line.interval.half for line in lines if isfinite(line.interval.high))
-    most = 5 * halves[len(halves) // 2] if halves else 0.0
+    of = [line.interval for line in lines]
+    halves = [factor * one.half if isfinite(one.half) else 0.0 for one in of]
+    known = sorted(half for half in halves if half)
+    most = 5 * known[len(known) // 2] if known else 0.0
     ends = [
-        mean + sign * min(half, most)
-        for mean, half in zip(means, _halves(lines, factor), strict=True)
-        for sign in (-1, 1)
+        factor * one.mean + sign * min(half, most) for one, half in zip(of, halves, strict=True) for sign in (-1, 1)
     ]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     margin = 0.05 * (high - low) or 1.0
     return low - margin, high + margin
-
-
-def _halves(lines: Sequence[Row], factor: float) -> list[float]:
-    return [factor * line.interval.half if isfinite(line.interval.high) else 0.0 for line in lines]
 
 
 def _ticks(low: float, high: float) -> list[float]:
