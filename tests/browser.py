@@ -17,6 +17,23 @@ FLAGS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE loc
 OWN = re.compile(r"(file|data|blob|about):|(http|ws)://(127\.0\.0\.1|localhost)[:/]")  # addresses of this machine
 WIDE, PHONE = 1200, 390  # widths of windows, CSS pixels
 AXE = "4.11.0"  # of axe-core, an npm package
+CONTRAST = """
+  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = (rgb) => rgb.slice(0, 3).map((c) => c / 255)
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const paper = (node) => {
+    for (; node; node = node.parentElement) {
+      const rgba = numbers(getComputedStyle(node).backgroundColor);
+      if (rgba[3] !== 0) return rgba;
+    }
+    return [255, 255, 255];
+  };
+  const ratio = (a, b) => {
+    const [dark, bright] = [light(a), light(b)].sort((one, other) => one - other);
+    return (bright + 0.05) / (dark + 0.05);
+  };
+"""  # JavaScript: the luminances' ratio of two colours, as WCAG has it, and the colour on which a node stands
 SCROLL_WIDTH = "document.documentElement.scrollWidth"  # more than the window's: the page scrolls sideways
 
 

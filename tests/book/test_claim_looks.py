@@ -2,7 +2,7 @@
 
 import pytest
 
-from browser import SCROLL_WIDTH, opened
+from browser import CONTRAST, SCROLL_WIDTH, opened
 from efcnbook.claims import grid
 from efcnbook.claims.claim_list import BEYOND, CLAIMS
 from efcnbook.claims.finding import NATS, Finding
@@ -12,24 +12,16 @@ from judged import BETTER, OPEN, PARTLY, WORSE, finding, written
 
 DESK, PHONE = (1440, 1000), (390, 844)
 HEIGHT = 900  # of the table on a desk, CSS pixels
-RATIO = """(node) => {
-  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const light = (rgb) => rgb.slice(0, 3).map((c) => c / 255)
-    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const paper = (node) => {
-    for (; node; node = node.parentElement) {
-      const rgba = numbers(getComputedStyle(node).backgroundColor);
-      if (rgba[3] !== 0) return rgba;
-    }
-    return [255, 255, 255];
-  };
+RATIO = (
+    """(node) => {"""
+    + CONTRAST
+    + """
   const style = getComputedStyle(node);
   const name = !(node instanceof SVGElement) ? "color" : node.tagName === "line" ? "stroke" : "fill";
   const ink = numbers(style[name]);
-  const [x, y] = [light(ink), light(paper(node.closest("svg")?.parentElement ?? node))].sort((a, b) => a - b);
-  return (y + 0.05) / (x + 0.05);
+  return ratio(ink, paper(node.closest("svg")?.parentElement ?? node));
 }"""
+)
 
 
 @pytest.fixture(scope="module")

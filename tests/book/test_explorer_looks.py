@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import explored
+from browser import CONTRAST
 from efcnbook.explorer import numbers, page
 from efcnlib.errors import UserError
 from explored import ready
@@ -55,19 +56,10 @@ def test_without_javascript_it_is_a_figure(visit):
     assert Image.open(io.BytesIO(base64.b64decode(picture))).size == (1400, 1000)
 
 
-CONTRASTS = """() => {
-  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const light = (rgb) => rgb.slice(0, 3).map((c) => c / 255)
-    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const paper = (node) => {
-    for (; node; node = node.parentElement) {
-      const rgba = numbers(getComputedStyle(node).backgroundColor);
-      if (rgba[3] !== 0) return rgba;
-    }
-    return [255, 255, 255];
-  };
-  const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort(); return (y + 0.05) / (x + 0.05); };
+CONTRASTS = (
+    """() => {"""
+    + CONTRAST
+    + """
   const found = [];
   for (const node of document.querySelectorAll(".efcn-root *")) {
     const style = getComputedStyle(node);
@@ -83,6 +75,7 @@ CONTRASTS = """() => {
   }).filter(Boolean);
   return [found, lines, paper(document.querySelector(".efcn-sliders"))];
 }"""
+)
 
 
 @pytest.mark.parametrize(
