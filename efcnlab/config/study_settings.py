@@ -80,9 +80,8 @@ class StudySettings(Frozen):
     path_end: str = Field("efcn", max_length=40)
     path_methods: tuple[Literal[METHODS], ...] = METHODS
     path_relaxed_times: tuple[Epoch, ...] | None = None  # path times with relaxed paths; None: all
-    path_controls: tuple[
-        Literal[CONTROLS], ...
-    ] = ()  # controls to which straight paths lead from the CNN, beside these
+    # Controls to which straight paths lead from the CNN, beside those to the eFCN.
+    path_controls: tuple[Literal[CONTROLS], ...] = ()
     path_control_times: tuple[Epoch, ...] | None = None  # path times with those; None: all
     path_points: int = Field(61, ge=3)  # values of alpha
     string: StringSettings = StringSettings()

@@ -94,7 +94,7 @@ def computation(run: Run, context: RunContext, state: ResumeState | None = None)
     """The computation of a run, from the ``state`` of one of its pauses if there is one."""
     match run:
         case PathRun():
-            return _walk(run, context, state)
+            return _path(run, context, state)
         case CurvatureRun():
             return _curvature(run, context, state)
         case RateSearch():
@@ -116,7 +116,7 @@ def _result(context: RunContext, result: Result, attempt: Attempt) -> Result:
     return Result(result.history, result.arrays, weights, info)
 
 
-def _walk(run: PathRun, context: RunContext, state: ResumeState | None) -> Resumable[Result]:
+def _path(run: PathRun, context: RunContext, state: ResumeState | None) -> Resumable[Result]:
     train_split, test_split = context.splits(run.end.data)
     splits = path_run.path_splits(run.end.data, train_split, test_split, context.device, context.data_root)
     final = final_network if run.is_of_cnns else final_dense_network

@@ -27,7 +27,7 @@ SHARES = (0.0, 0.5, 0.9, 1.0)  # of the work, where the stages begin and end; es
 
 @dataclass(frozen=True)
 class PathInputs:
-    """What a walk is given, on one device: a network, its two ends' states, and images by what they are for.
+    """What a path run is given, on one device: a network, its two ends' states, and images by what they are for.
 
     The network is dense; or, of a run that is of CNNs alone, a CNN.
     """
