@@ -10,6 +10,7 @@ import partly
 from drawn_paths import ALPHA, legend, panels
 from drawn_paths import paths as drawn
 from efcnbook.figures import path_plots
+from efcnbook.findings import path_findings
 from efcnbook.statistics import evidence, path_profiles
 from efcnlab.run import study_results, study_runner
 from efcnlab.store.run_store import Store, key_of
@@ -121,15 +122,15 @@ def test_one_sentence_compares_both_gains():
     less = own | {"report_accuracy": [0.5, 0.5625, 0.5]}
     paths = tidy({0: {"linear": [own, own]}, 5: {"linear": [less, less]}})
     control = tidy({0: {"linear": [less, own]}, 5: {"linear": [own]}, 9: {"linear": [own]}}).assign(kind="control")
-    (sentence,) = path_plots.gain_beside(paths, control)
+    (sentence,) = path_findings.gain_beside(paths, control)
     assert "At 1 of 2 relax times" in sentence
     assert "points, means over 1 to 2 seeds, to the eFCN and to the control" in sentence
     assert "+12.50 and +9.38 ($t_w$ = 0), +6.25 and +12.50 ($t_w$ = 5)." in sentence
     level = own | {"report_accuracy": [0.1 + 0.2, 0.3, 0.3]}  # a gain of -6e-17
-    assert "+0.00 and +12.50" in path_plots.gain_beside(tidy({5: {"linear": [level]}}), control)[0]
-    assert path_plots.gain_beside(paths, control[:0]) == []
-    assert path_plots.gain_beside(paths.assign(method="string"), control) == []
-    assert path_plots.gain_beside(paths, control[control["tw"] == 9]) == []
+    assert "+0.00 and +12.50" in path_findings.gain_beside(tidy({5: {"linear": [level]}}), control)[0]
+    assert path_findings.gain_beside(paths, control[:0]) == []
+    assert path_findings.gain_beside(paths.assign(method="string"), control) == []
+    assert path_findings.gain_beside(paths, control[control["tw"] == 9]) == []
 
 
 def test_the_page_shows_both(part, monkeypatch, tmp_path):

@@ -16,7 +16,6 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from efcnbook.figures.figure_export import DataFigure
 from efcnbook.figures.plot_style import BLUE, GREEN, ORANGE, PURPLE, SERIES, axes
-from efcnbook.statistics.intervals import signed
 from efcnbook.statistics.path_profiles import OWN, PATH, profiles
 from efcnbook.statistics.tables import counted
 from efcnlab.run.study_results import History
@@ -50,27 +49,6 @@ def interpolation(
     from the same start to the control, of ``kind`` "control": thin grey lines.
     """
     return _columns(paths, ["train_loss", "test_accuracy"], start, end, beside=beside)
-
-
-def gain_beside(paths: pd.DataFrame, beside: pd.DataFrame) -> list[str]:
-    """A sentence on the gain inside the linear path against that inside the one to the control; none without both."""
-    linear = paths[paths["method"] == "linear"]
-    if linear.empty or beside.empty:
-        return []
-    gains = pd.DataFrame({OWN: profiles(linear)["gain"], "control": profiles(beside).loc["control"]["gain"]}).dropna()
-    if gains.empty:
-        return []
-    both, seeds = (100 * gains.groupby("tw").mean()).round(9) + 0.0, gains.groupby("tw").size()  # no -0.00
-    means = f", means over {counted(seeds)}" if seeds.max() > 1 else ""
-    each = ", ".join(
-        f"{signed(row[OWN], 2)} and {signed(row['control'], 2)} ($t_w$ = {tw})" for tw, row in both.iterrows()
-    )
-    return [
-        f"**Is the gain larger than on the linear path to the control?** At {sum(both[OWN] > both['control'])} of"
-        f" {len(both)} relax times. The best inner point, chosen on the held-out images, minus the better end, on the"
-        f" reported images, in percentage points{means}, to the eFCN and to the control: {each}. What the path to the"
-        " control gains needs no freedom beyond the CNN's."
-    ]
 
 
 def departure(paths: pd.DataFrame, start: str = "CNN", end: str = "eFCN") -> DataFigure:
