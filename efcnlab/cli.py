@@ -52,8 +52,8 @@ def data(
 
     Of a file of your own, show what makes a study file train on it.
     """
+    from efcnlab.data import datasets
     from efcnlab.run import study_images
-    from efcnlib.data import datasets
 
     if name.endswith(".safetensors"):
         print(study_images.study_file_entry(Path(name)))

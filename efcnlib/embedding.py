@@ -1,34 +1,48 @@
-r"""A CNN rewritten exactly as a fully-connected network, and projected back.
+r"""A CNN rewritten exactly as a fully-connected network.
 
 The eFCN's matrices hold the filters w on their orbits, :math:`W[o, y, x, i, sy + a, sx + b] = w[o, i, a, b]` on padded
 inputs for stride s, and zero elsewhere.
 """
 
-import copy
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from efcnlib.errors import UserError
+from efcnlib import memory
+from efcnlib.errors import UserError, at_least
 from efcnlib.geometry import ConvGeometry
-from efcnlib.networks import DenseConv, LocalConv, convolutions, dense, local
-from efcnlib.networks.tracing import image_shape, named_layers, pair, trace_layer
+from efcnlib.networks import DenseConv, LocalConv, like, replaced
+from efcnlib.networks.recording import (
+    NoConvolution,
+    check_carried_over,
+    convolution_geometries,
+    copied,
+    random_images,
+    record,
+)
+from efcnlib.networks.tracing import label
+from efcnlib.projection import bias_count, to_live
+
+TOLERANCE = 1e-9  # of the largest number, between two ways of computing the same in float64
 
 
-def embed(network: nn.Sequential, input_shape: Sequence[int], live: bool = True) -> nn.Sequential:
+def embed(network: nn.Module, input_shape: Sequence[int], live: bool = True, check: bool = True) -> nn.Module:
     """The eFCN that computes exactly what ``network``, a CNN or an eLCN, computes in evaluation mode.
 
-    :param network: A Sequential, possibly nested, of Conv2d (any kernel, stride, zero padding, dilation, groups), batch
-        normalisation behind a Conv2d or Linear (folded in with its running statistics), max and average pooling,
-        pointwise activations, dropout, flatten and Linear; of any floating-point type, on any device. `LocalConv` may
-        stand where Conv2d does: each place's own filter goes into its output's row.
-    :param input_shape: (channels, height, width) of one image, in pixels.
+    :param network: Any module from images to one tensor that calls each of its convolutions once. Conv1d, Conv2d,
+        ConvTranspose1d and ConvTranspose2d of any kernel, stride, padding and its mode, dilation and groups are
+        rewritten, and `LocalConv`: each place's own filter goes into its output's row. Batch normalisation is frozen.
+        All else is copied; of any floating-point type, on any device.
+    :param input_shape: Of one image, (channels, height, width) or (channels, length), in pixels.
     :param live: Keep only the weights that can ever move; else the padded matrices of the paper.
-    :returns: The same layers with a `DenseConv` for each convolution; it shares no memory with ``network``.
-    :raises UserError: It names the first layer that cannot be embedded.
+    :param check: Compare both networks on random images, layer by layer, in float64; this takes the time of a few
+        steps and twice a float32 eFCN's memory. Without, what is wrong stays unseen.
+    :returns: The same modules under the same names, with a `DenseConv` for each convolution and a
+        `FrozenBatchNorm <efcnlib.networks.FrozenBatchNorm>` for each batch normalisation; it shares no memory with
+        ``network``.
+    :raises UserError: It names the module that cannot be embedded.
 
     >>> import torch
     >>> from efcnlib import embed
@@ -36,24 +50,26 @@ def embed(network: nn.Sequential, input_shape: Sequence[int], live: bool = True)
     >>> torch.allclose(cnn(x), embed(cnn, (3, 8, 8))(x), rtol=0, atol=1e-12)
     True
     """
-    network, training = fold_batch_norm(network, input_shape), network.training
-    result = dense(network, input_shape, live)
-    result.load_state_dict(_unchanged(network), strict=False)
-    for (name, layer), conv in zip(convolutions(result), _convs(network), strict=True):
+
+    def make(conv: nn.Module, g: ConvGeometry) -> DenseConv:
+        layer = DenseConv(g, live and not isinstance(conv, LocalConv), **like(conv))
         if isinstance(conv, LocalConv):
-            setattr(result, name, _unshared(conv, layer.geometry, live))
-        else:
-            write_filter(layer, conv.weight.detach(), None if conv.bias is None else conv.bias.detach())
-    return result.train(training)
+            return _unshared(conv, layer, live)
+        write_filter(layer, _four(conv.weight.detach()), None if conv.bias is None else conv.bias.detach())
+        return layer
+
+    return _rewritten(network, input_shape, make, lambda g: math.prod(g.shape(live or g.transposed)), check)
 
 
-def embed_local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
+def embed_local(network: nn.Module, input_shape: Sequence[int], check: bool = True) -> nn.Module:
     """The eLCN that computes exactly what ``network`` computes: its receptive fields, weights no longer shared.
 
-    :param network: As for `embed`.
-    :param input_shape: (channels, height, width) of one image, in pixels.
-    :returns: The same layers with a `LocalConv` for each Conv2d; it shares no memory with ``network``.
-    :raises UserError: It names the first layer that cannot be embedded.
+    :param network: As for `embed`, but without transposed convolutions.
+    :param input_shape: As for `embed`.
+    :param check: As for `embed`.
+    :returns: The same modules under the same names with a `LocalConv` for each convolution; it shares no memory with
+        ``network``.
+    :raises UserError: It names the module that cannot be embedded.
 
     >>> import torch
     >>> from efcnlib import embed_local
@@ -61,19 +77,88 @@ def embed_local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequen
     >>> torch.allclose(cnn(x), embed_local(cnn, (1, 8, 8))(x), rtol=0, atol=1e-12)
     True
     """
-    network, training = fold_batch_norm(network, input_shape), network.training
-    result = local(network, input_shape)
-    result.load_state_dict(_unchanged(network), strict=False)
-    layers = [layer for layer in result if isinstance(layer, LocalConv)]
-    with torch.no_grad():
-        for layer, conv in zip(layers, _convs(network), strict=True):
-            if isinstance(conv, LocalConv):
-                layer.load_state_dict(conv.state_dict())
-                continue
-            layer.weight.copy_(conv.weight.unflatten(0, (layer.geometry.groups, -1))[..., None, None])
-            if conv.bias is not None:
-                layer.bias.copy_(conv.bias[:, None, None])
-    return result.train(training)
+
+    @torch.no_grad()
+    def make(conv: nn.Module, g: ConvGeometry) -> LocalConv:
+        layer = LocalConv(g, **like(conv))
+        if isinstance(conv, LocalConv):
+            layer.load_state_dict(conv.state_dict())
+            return layer
+        layer.weight.copy_(_four(conv.weight).unflatten(0, (g.groups, -1))[..., None, None])
+        if conv.bias is not None:
+            layer.bias.copy_(conv.bias[:, None, None])
+        return layer
+
+    def size(g: ConvGeometry) -> int:
+        if g.transposed:
+            raise UserError("a transposed convolution has no locally-connected counterpart")
+        return math.prod((*g.filter_shape, *g.out))
+
+    return _rewritten(network, input_shape, make, size, check)
+
+
+def _rewritten(
+    network: nn.Module,
+    input_shape: Sequence[int],
+    make: Callable[[nn.Module, ConvGeometry], nn.Module],
+    size: Callable[[ConvGeometry], int],
+    check: bool,
+) -> nn.Module:
+    """``network`` with ``make(convolution, geometry)``, of ``size(geometry)`` weights, for each convolution."""
+    check_carried_over(network)
+    try:
+        channels, *pixels = input_shape
+        at_least(1, **{"channels": channels} | {f"pixels along axis {i}": n for i, n in enumerate(pixels)})
+    except (TypeError, ValueError):
+        raise UserError(f"input shape {input_shape!r} is not allowed: give (channels, height, width)") from None
+    modules, weights = dict(network.named_modules()), {}
+    geometries = convolution_geometries(network, input_shape)
+    for name, g in geometries.items():
+        try:
+            weights[name] = size(g)
+        except UserError as error:
+            raise UserError(f"{label(name, modules[name])}: {error}") from None
+    if weights:
+        largest = max(weights, key=weights.get)
+        what = f"embedding {label(largest, modules[largest])} and {len(weights) - 1} more"
+        bytes_each = 8 if check else modules[largest].weight.element_size()
+        device = modules[largest].weight.device
+        memory.check_memory(what, sum(weights.values()) * bytes_each, device, "smaller images or fewer channels")
+
+    def made(conv: nn.Module, g: ConvGeometry) -> nn.Module:
+        layer = make(conv, g)
+        for name, parameter in layer.named_parameters():  # what was not trained is not
+            parameter.requires_grad_(getattr(conv, name).requires_grad)
+        return layer
+
+    if check:
+        wide = copied(network).double()
+        _compare(wide, replaced(wide, geometries, made), list(geometries), input_shape)
+    return replaced(network, geometries, made)
+
+
+def _compare(network: nn.Module, rewritten: nn.Module, convolutions: Sequence[str], input_shape: Sequence[int]) -> None:
+    """UserError unless both answer the same; it names the first layer whose answers differ."""
+    images = random_images(network, input_shape)
+    expected = record(network, images)
+    with NoConvolution():
+        found = record(rewritten, images)
+    modules = dict(network.named_modules())
+    pairs = [(name, expected.outputs[name][0], found.outputs[name][0]) for name in convolutions]
+    for name, a, b in [*pairs, ("", expected.output, found.output)]:
+        if name and a.ndim == b.ndim:  # rows that nothing reads are left out
+            a = a[tuple(slice(size) for size in b.shape)]
+        scale = a[a.isfinite()].abs().max().item() if a.isfinite().any() else 1.0
+        if a.shape != b.shape or not torch.isclose(a, b, rtol=0, atol=TOLERANCE * scale, equal_nan=True).all():
+            raise UserError(
+                f"{label(name, modules[name])} answers otherwise when it is embedded: something in it is computed that"
+                " its modules do not show; check=False embeds it all the same"
+            )
+
+
+def _four(weight: Tensor) -> Tensor:
+    """A filter [c_out, c_in / groups, kh, kw], where a 1-D convolution has no kh."""
+    return weight if weight.ndim == 4 else weight[:, :, None]
 
 
 @torch.no_grad()
@@ -88,198 +173,17 @@ def write_filter(layer: DenseConv, weight: Tensor, bias: Tensor | None) -> None:
     layer.dead_spread.zero_()
     layer.dead_off.zero_()
     if bias is not None:
-        rows = layer.bias.view(g.c_out, -1)
+        rows = layer.bias.view(len(bias), -1)
         rows.copy_(bias[:, None].expand_as(rows))
-        layer.dead_bias.copy_(bias.double() * (g.out[0] * g.out[1] - rows.shape[1]))
+        layer.dead_bias.copy_(bias.double() * (bias_count(layer) - rows.shape[1]))
 
 
 @torch.no_grad()
-def _unshared(conv: LocalConv, g: ConvGeometry, live: bool) -> DenseConv:
-    """A dense layer with the weights that an eLCN's has at each place."""
-    result = DenseConv(g, False, conv.bias is not None, conv.weight.dtype, conv.weight.device)
-    result.weight.zero_()
-    for (a, b), orbit in g.orbits(result.weight.data, live=False):
+def _unshared(conv: LocalConv, layer: DenseConv, live: bool) -> DenseConv:
+    """A padded dense layer with the weights that an eLCN's has at each place; or its live part."""
+    layer.weight.zero_()
+    for (a, b), orbit in layer.geometry.orbits(layer.weight.data, live=False):
         orbit.copy_(conv.weight[..., a, b, :, :])
     if conv.bias is not None:
-        result.bias.copy_(conv.bias.flatten())
-    return to_live(result) if live else result
-
-
-@torch.no_grad()
-def to_live(layer: DenseConv) -> DenseConv:
-    """The live part of a padded layer, with what its dead weights add to norms and means."""
-    g = layer.geometry
-    result = DenseConv(g, live=True, bias=layer.bias is not None, dtype=layer.weight.dtype).to(layer.weight.device)
-    result.weight.copy_(g.crop(layer.weight).reshape(result.weight.shape))
-    # What is left of a copy when its live part is zeroed is the dead part: no difference of large sums.
-    dead = layer.weight.detach().clone()
-    g.crop(dead).zero_()
-    result.dead_off.copy_(off_local_squares(g, dead, live=False))
-    counts = dead_counts(result)
-    mask = torch.ones_like(dead[: g.out[0] * g.out[1], : g.rows.padded * g.cols.padded])  # of one channel pair
-    one = replace(g, c_in=1, c_out=1, groups=1)
-    one.crop(mask).zero_()
-    orbits = zip(g.orbits(dead, live=False), one.orbits(mask, live=False), strict=True)
-    for ((a, b), orbit), (_, is_dead) in orbits:
-        if counts[a, b]:
-            mean = _sum(orbit) / counts[a, b]
-            spread = _sum(((orbit - mean[..., None, None]) * is_dead).square())
-            result.dead_mean[..., a, b] = mean.flatten(0, 1)
-            result.dead_spread[..., a, b] = spread.flatten(0, 1)
-    if layer.bias is not None:
-        h, w = g.live_out
-        biases = layer.bias.double().view(g.c_out, *g.out)
-        result.bias.copy_(biases[:, :h, :w].reshape(-1))
-        result.dead_bias.copy_(biases.sum((1, 2)) - biases[:, :h, :w].sum((1, 2)))
-    return result
-
-
-@torch.no_grad()
-def project(network: nn.Sequential) -> dict[str, Tensor]:
-    r"""State of the CNN nearest to a dense network: filter entries are means over orbits, biases over channels.
-
-    An orbit's mean is the nearest number to all its entries :math:`w_j`: it minimises :math:`\sum_j (w_j - m)^2`.
-
-    :param network: An eFCN or standard FCN, with a `DenseConv` for each convolution.
-    :returns: A state dict for the CNN: weights [c_out, c_in / groups, kh, kw] and biases [c_out] in the network's own
-        type.
-
-    >>> import torch
-    >>> from efcnlib import embed, project
-    >>> cnn = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3)).double()
-    >>> torch.allclose(project(embed(cnn, (1, 8, 8)))["0.weight"], cnn[0].weight, rtol=0, atol=1e-12)
-    True
-    """
-    state = _unchanged(network)
-    for name, layer in convolutions(network):
-        g = layer.geometry
-        state[f"{name}.weight"] = orbit_means(layer).to(layer.weight.dtype)
-        if layer.bias is not None:
-            total = layer.bias.double().view(g.c_out, -1).sum(1) + layer.dead_bias
-            state[f"{name}.bias"] = (total / (g.out[0] * g.out[1])).to(layer.bias.dtype)
-    return state
-
-
-@torch.no_grad()
-def block(layer: DenseConv, output_channel: int = 0, input_channel: int = 0) -> Tensor:
-    """One channel pair's part of an eFCN's padded matrix.
-
-    Dead local entries stand at the filter that was embedded, dead off-local ones at zero. A live standard FCN's dead
-    weights, which differ from each other, are not kept: only their mean is shown.
-
-    :param layer: Of an eFCN, in either layout.
-    :param output_channel: From 0 on.
-    :param input_channel: From 0 on.
-    :returns: A copy, [h_out, w_out, h_padded, w_padded].
-    :raises UserError: For a convolution with groups.
-
-    >>> import torch
-    >>> from efcnlib.embedding import block, embed
-    >>> block(embed(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3, padding=1)), (1, 4, 4))[0]).shape
-    torch.Size([4, 4, 6, 6])
-    """
-    g = layer.geometry
-    if g.groups > 1:
-        raise UserError(f"groups {g.groups}: only blocks of convolutions with groups 1 are shown")
-    if not layer.live:
-        return layer.weight.view(g.shape6(False))[output_channel, :, :, input_channel].clone()
-    one = replace(g, c_in=1, c_out=1, groups=1)
-    result = torch.zeros(one.shape(False), dtype=layer.weight.dtype, device=layer.weight.device)
-    for (a, b), orbit in one.orbits(result, live=False):
-        orbit.fill_(layer.dead_mean[output_channel, input_channel, a, b].item())
-    live = layer.weight.view(g.shape6(True))[output_channel, :, :, input_channel]
-    one.crop(result).copy_(live[None, :, :, None])
-    return result.view(*g.out, g.rows.padded, g.cols.padded)
-
-
-def fold_batch_norm(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
-    """The same function as ``network`` in evaluation mode: flat, without batch normalisation and adaptive pooling."""
-    result, shape = nn.Sequential(), image_shape(input_shape)
-    for name, layer in _flatten(network):
-        before = result[-1] if len(result) else None
-        if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
-            result[-1] = _fuse(name, before, layer, shape[0])
-            continue
-        if isinstance(layer, nn.AdaptiveAvgPool2d):
-            layer = _as_avg_pool(name, layer, shape)
-        shape = trace_layer(name, layer, shape).shape
-        result.append(copy.deepcopy(layer).eval())
-    return result.eval().requires_grad_()  # PyTorch's fusing freezes a bias that the layer did not have before
-
-
-def _flatten(network: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    if not isinstance(network, nn.Sequential) or type(network).forward is not nn.Sequential.forward:
-        raise UserError(f"a {type(network).__name__} has no known order of layers: give a torch.nn.Sequential")
-    for name, layer in named_layers(network):
-        if isinstance(layer, nn.Sequential):
-            yield from _flatten(layer, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", layer
-
-
-def _fuse(name: str, before: nn.Module | None, norm: nn.Module, features: int) -> nn.Module:
-    if norm.running_mean is None:
-        raise UserError(f"layer {name} ({type(norm).__name__}) has no running statistics to fold in")
-    if norm.num_features != features:
-        raise UserError(
-            f"layer {name} ({type(norm).__name__}): it takes {norm.num_features} channels, its input has {features}"
-        )
-    norm = copy.deepcopy(norm).eval()
-    if isinstance(before, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-        return fuse_conv_bn_eval(before, norm)
-    if isinstance(before, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
-        return fuse_linear_bn_eval(before, norm)
-    where = f"behind a {type(before).__name__}" if before is not None else "at the start"
-    raise UserError(
-        f"layer {name} ({type(norm).__name__}) stands {where}: it is embedded only right behind a Conv2d or Linear"
-    )
-
-
-def _as_avg_pool(name: str, pool: nn.AdaptiveAvgPool2d, shape: tuple[int, ...]) -> nn.AvgPool2d:
-    if len(shape) != 3:
-        raise UserError(f"layer {name} (AdaptiveAvgPool2d): it takes images, its input has shape {list(shape)}")
-    target = [size if out is None else out for out, size in zip(pair(pool.output_size), shape[1:], strict=True)]
-    if any(out < 1 or size % out for out, size in zip(target, shape[1:], strict=True)):
-        raise UserError(
-            f"layer {name} (AdaptiveAvgPool2d): its output {target} must divide its input {list(shape[1:])} evenly"
-        )
-    return nn.AvgPool2d(tuple(size // out for out, size in zip(target, shape[1:], strict=True)))
-
-
-def _convs(network: nn.Sequential) -> list[nn.Conv2d | LocalConv]:
-    return [layer for layer in network if isinstance(layer, nn.Conv2d | LocalConv)]
-
-
-def _unchanged(network: nn.Sequential) -> dict[str, Tensor]:
-    """State of the linear layers, which are the same in all counterparts."""
-    linear = [(name, layer) for name, layer in network.named_children() if isinstance(layer, nn.Linear)]
-    values = {f"{name}.{key}": getattr(layer, key) for name, layer in linear for key in ("weight", "bias")}
-    return {key: value.detach() for key, value in values.items() if value is not None}
-
-
-def _sum(orbit: Tensor) -> Tensor:
-    return orbit.sum((-2, -1), dtype=torch.float64)  # [groups, c_out / groups, c_in / groups]
-
-
-def orbit_means(layer: DenseConv) -> Tensor:
-    """Mean over each orbit of the padded matrix, float64 [c_out, c_in / groups, kh, kw]."""
-    g = layer.geometry
-    total = layer.dead_mean * dead_counts(layer)
-    for (a, b), orbit in g.orbits(layer.weight.detach(), layer.live):
-        total[..., a, b] += _sum(orbit).flatten(0, 1)
-    return total / (g.out[0] * g.out[1])
-
-
-def dead_counts(layer: DenseConv) -> Tensor:
-    """How many entries of each orbit the layout leaves out, float64 [kh, kw]."""
-    g, weight = layer.geometry, layer.weight.detach()
-    kept = [view.shape[-2] * view.shape[-1] for _, view in g.orbits(weight, layer.live)]
-    kept = torch.tensor(kept, dtype=torch.float64, device=weight.device)
-    return g.out[0] * g.out[1] - kept.view(g.rows.kernel, g.cols.kernel)
-
-
-def off_local_squares(g: ConvGeometry, weight: Tensor, live: bool) -> Tensor:
-    """Sum of the squares of a matrix's off-local weights, float64; a channel at a time to keep the copy small."""
-    six = weight.view(g.shape6(live))
-    mask = g.local_mask(live, six.device).expand(g.c_out, -1, -1, -1, -1, -1)
-    return sum(w.masked_fill(m, 0).square().sum(dtype=torch.float64) for w, m in zip(six, mask, strict=True))
+        layer.bias.copy_(conv.bias.flatten())
+    return to_live(layer) if live else layer

@@ -1,7 +1,8 @@
 """Where a convolution's weights sit inside the dense matrix of its eFCN layer.
 
-A 2-D convolution is a product of two axes, and so is everything here: sizes, receptive fields, live positions. A dense
-layer's matrix has one row per output and one column per input, so it can be read with six indices, ::
+A 2-D convolution is a product of two axes, and so is everything here: sizes, receptive fields, live positions; that of
+a 1-D convolution has a single row. A dense layer's matrix has one row per output and one column per input, so it can be
+read with six indices, ::
 
     W[o, y, x, i, u, v]      output channel, row, column; input channel, row, column   [c_out, h, w, c_in, h', w']
 
@@ -10,6 +11,9 @@ in one of two layouts:
 - **padded**: the matrix of the paper. Inputs carry their zero padding, and every output has a row.
 - **live**: only the weights that can ever move. A column that reads a padding zero never gets a gradient, nor does a
   row whose output no pooling window reads.
+
+A convolution that pads by reflecting, repeating or wrapping around reads the padded image: all its columns are live. A
+transposed convolution's matrix is the transpose of a convolution's, and is kept as that one: [inputs, outputs].
 
 An **orbit** is the set of entries that stem from one filter entry, one for each output position. The union of the
 orbits is the local part of the matrix; all the rest is off-local.
@@ -20,6 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from efcnlib.errors import UserError, at_least
@@ -29,15 +34,16 @@ from efcnlib.errors import UserError, at_least
 class Axis:
     r"""One spatial axis of a convolution or a pooling: ``size`` inputs under sliding windows.
 
-    There are :math:`d_\mathrm{out} = \lfloor (d_\mathrm{in} + 2p - r) / s \rfloor + 1` windows, with the reach
+    There are :math:`d_\mathrm{out} = \lfloor (d_\mathrm{in} + p + p' - r) / s \rfloor + 1` windows, with the reach
     :math:`r = d (k - 1) + 1` of a kernel of side k and dilation d; rounded up, not down, with ``ceil``.
 
     :param size: Inputs without padding, in pixels, as all of these.
     :param kernel: Entries of a window.
     :param stride: From one window to the next.
-    :param padding: Zeros on each side.
+    :param padding: Zeros before the first input.
     :param dilation: From one entry of a window to the next.
     :param ceil: PyTorch's ``ceil_mode``: a last window may hang over.
+    :param after: Zeros behind the last input; None: as many as before the first.
     :raises UserError: For sizes that are no positive integers, a negative padding, a window larger than its padded
         input.
 
@@ -55,20 +61,23 @@ class Axis:
     padding: int = 0
     dilation: int = 1
     ceil: bool = False
+    after: int | None = None
 
     def __post_init__(self):
         at_least(1, size=self.size, kernel=self.kernel, stride=self.stride, dilation=self.dilation)
         at_least(0, padding=self.padding)
+        if self.after is None:
+            object.__setattr__(self, "after", self.padding)
         if self.out < 1:  # with ceil, PyTorch lets one window hang over a smaller input
             raise UserError(
                 f"kernel {self.kernel} (dilation {self.dilation}) reaches over {self.reach} pixels, more than its"
-                f" input: {self.size} pixels with padding {self.padding} on both sides make {self.padded}"
+                f" input: {self.size} pixels with padding {self.padding} and {self.after} make {self.padded}"
             )
 
     @property
     def padded(self) -> int:
         """Input positions with the padding on both sides."""
-        return self.size + 2 * self.padding
+        return self.size + self.padding + self.after
 
     @property
     def reach(self) -> int:
@@ -97,16 +106,22 @@ class Axis:
 
 @dataclass(frozen=True)
 class ConvGeometry:
-    """A 2-D convolution on inputs of known size, and which of its outputs are read afterwards.
+    """A convolution on inputs of known size, and which of its outputs are read afterwards.
 
     :param c_in: Input channels.
     :param c_out: Output channels.
-    :param rows: The vertical axis.
+    :param rows: The vertical axis; of a single pixel for a 1-D convolution.
     :param cols: The horizontal axis.
     :param groups: They divide both numbers of channels.
     :param live_out: (rows, columns) of outputs that the next layers read; None: all. Positions that a pooling with
         stride larger than its kernel leaves out between its windows are counted as live: harmless, since they then have
         zero gradient.
+    :param dimensions: 1 or 2.
+    :param margin: What is added to the image before all else, (left, right, top, bottom) pixels or the first two; the
+        axes count them as inputs.
+    :param margin_mode: How: "reflect", "replicate" or "circular".
+    :param transposed: Of a transposed convolution these numbers describe the convolution whose transpose it is, from
+        its outputs to its inputs, which are ``live_out``.
     :raises UserError: For numbers that are no positive integers, and groups that do not divide.
 
     >>> import torch
@@ -131,6 +146,10 @@ class ConvGeometry:
     cols: Axis
     groups: int = 1
     live_out: tuple[int, int] | None = None
+    dimensions: int = 2
+    margin: tuple[int, ...] = ()
+    margin_mode: str = "constant"
+    transposed: bool = False
 
     def __post_init__(self):
         at_least(1, c_in=self.c_in, c_out=self.c_out, groups=self.groups)
@@ -148,6 +167,37 @@ class ConvGeometry:
     def filter_shape(self) -> tuple[int, int, int, int]:
         """Of the convolution's weight, as PyTorch has it: [c_out, c_in / groups, kh, kw]."""
         return self.c_out, self.c_in // self.groups, self.rows.kernel, self.cols.kernel
+
+    @property
+    def positions(self) -> int:
+        """Number of the filter's places: output pixels in the padded layout, or input pixels if transposed."""
+        h, w = self.live_out if self.transposed else self.out
+        return h * w
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of one input image, [c_in, h', w'], or [c_in, w'] in one dimension; if transposed, c_out and so on."""
+        if self.transposed:
+            return self._image(self.c_out, *self.live_out)
+        sides = dict(enumerate(self.margin))
+        rows = self.rows.size - sides.get(2, 0) - sides.get(3, 0)
+        return self._image(self.c_in, rows, self.cols.size - sides.get(0, 0) - sides.get(1, 0))
+
+    def output_shape(self, live: bool) -> tuple[int, ...]:
+        """Shape of one image's output in a layout."""
+        if self.transposed:
+            return self._image(self.c_in, self.rows.size, self.cols.size)
+        return self._image(self.c_out, *(self.live_out if live else self.out))
+
+    def _image(self, channels: int, rows: int, cols: int) -> tuple[int, ...]:
+        return (channels, rows, cols) if self.dimensions == 2 else (channels, cols)
+
+    def read(self, x: Tensor) -> Tensor:
+        """Images, a batch of ``image_shape``, with their margin, [n, c, h, w]; UserError for another shape."""
+        if tuple(x.shape[1:]) != self.image_shape:
+            raise UserError(f"images of shape {list(x.shape[1:])}: this layer was made for {list(self.image_shape)}")
+        x = F.pad(x, self.margin, self.margin_mode) if self.margin else x
+        return x if self.dimensions == 2 else x[:, :, None]
 
     def shape6(self, live: bool) -> tuple[int, int, int, int, int, int]:
         """Shape of the dense matrix read with six indices, [c_out, h, w, c_in, h', w']."""

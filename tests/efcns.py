@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 import reference
-from efcnlib import embedding
+from efcnlib import projection
 from efcnlib.networks import DenseConv
 
 SHAPE = (2, 9, 10)
@@ -36,7 +36,7 @@ def random_pair(g, seed=0):
     padded = DenseConv(g, live=False, dtype=torch.float64)
     padded.weight.data = reference.random(*padded.weight.shape, seed=seed)
     padded.bias.data = reference.random(*padded.bias.shape, seed=seed + 1)
-    return padded, embedding.to_live(padded)
+    return padded, projection.to_live(padded)
 
 
 def move(padded, live, seed=5):

@@ -5,8 +5,8 @@ import json
 import safetensors.numpy
 import safetensors.torch
 
+from efcnlab.data import datasets, own_images
 from efcnlab.run import study_images
-from efcnlib.data import datasets, own_images
 
 LAYERS = [{"conv": 6, "kernel": 3, "padding": 1}, "relu", {"pool": 3, "stride": 2}] * 2 + [{"linear": "classes"}]
 

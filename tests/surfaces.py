@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from efcnlab.data import datasets
 from efcnlib import embedding, networks
-from efcnlib.data import datasets
 from efcnlib.data.images import to_device
 from efcnlib.landscape import EnergyFunction
 from efcnlib.networks import architectures

@@ -16,8 +16,9 @@ MAY_IMPORT = {
 }
 # From top to bottom: a room, a folder or a module beside it, imports only from rooms above it.
 ROOMS = {
-    "efcnlib": "errors settings resumable geometry data networks kernels embedding metrics training landscape",
-    "efcnlab": "arguments console environment config store run cli",
+    "efcnlib": "errors settings resumable memory geometry data networks kernels projection embedding metrics training "
+    "landscape",
+    "efcnlab": "arguments console environment data config store run cli",
     "efcnbook": "statistics figures notebook findings claims explorer playground pages command",
     "efcnbench": "cost_model published_loop published_string variants correctness timing kernel_timing "
     "path_timing precision_agreement subjects command",

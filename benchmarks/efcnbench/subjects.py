@@ -14,10 +14,10 @@ from efcnbench import precision_agreement, timing, variants
 from efcnbench.variants import Setup
 from efcnlab.config import studies
 from efcnlab.config.validation import Frozen
+from efcnlab.data import datasets
 from efcnlab.environment import REPOSITORY, default_root
 from efcnlab.run import study_runner
 from efcnlab.store.run_store import Store
-from efcnlib.data import datasets
 from efcnlib.data.images import Images
 from efcnlib.errors import UserError, choice
 from efcnlib.kernels.precision import available_precisions

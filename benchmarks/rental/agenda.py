@@ -5,10 +5,10 @@ from collections.abc import Hashable, Sequence
 
 from efcnlab.config import studies
 from efcnlab.config.studies import Run, Study, Training
+from efcnlab.data import datasets
 from efcnlab.run import schedule
 from efcnlab.store.chosen_rates import with_chosen_rates
 from efcnlab.store.run_store import Store, key_of
-from efcnlib.data import datasets
 from efcnlib.errors import UserError
 from efcnlib.training.engine import Engine
 from rental.work_folder import WorkFolder

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from efcnlib.data import datasets
+from efcnlab.data import datasets
 from efcnlib.errors import UserError
 
 SHEET, ACROSS = 2000, 16  # images on a sheet, and side by side

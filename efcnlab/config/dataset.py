@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from efcnlab.config.validation import Frozen, absent
-from efcnlib.data import datasets
+from efcnlab.data import datasets
 from efcnlib.errors import shortened
 
 Side = Annotated[int, Field(ge=1, le=4096)]

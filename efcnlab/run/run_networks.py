@@ -9,7 +9,7 @@ from efcnlab.config.runs import DENSE
 from efcnlab.config.studies import Training
 from efcnlab.store.cnn_checkpoints import cnn_weights
 from efcnlab.store.run_store import Store, key_of
-from efcnlib import embedding, networks
+from efcnlib import embedding, networks, projection
 
 
 def initial_network(run: Training, store: Store, device: str = "cpu") -> nn.Sequential:
@@ -64,7 +64,7 @@ def standard_fcn(
     fcn = fcn.to(device)  # which compacts the matrices sooner than a CPU
     if live:
         for name, layer in networks.convolutions(fcn):
-            setattr(fcn, name, embedding.to_live(layer))
+            setattr(fcn, name, projection.to_live(layer))
     return fcn
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from efcnlab.config.dataset import Dataset, DatasetContents
-from efcnlib.data import datasets
+from efcnlab.data import datasets
+from efcnlab.data.own_images import read
 from efcnlib.data.images import Images
-from efcnlib.data.own_images import read
 from efcnlib.errors import UserError
 
 
@@ -18,7 +18,7 @@ def load_images(data: Dataset, where: str | Path | None = None) -> Images:
     """The images of a run.
 
     :param data: A known set, or a file by its SHA-256 and what it holds.
-    :param where: The file; for a known set its folder, or None, see `efcnlib.data.datasets.load`.
+    :param where: The file; for a known set its folder, or None, see `efcnlab.data.datasets.load`.
     :raises UserError: For a file that is another one, or cannot be read, and a set that cannot be had.
 
     >>> from efcnlab.run.study_images import Dataset, load_images

@@ -24,10 +24,10 @@ from efcnlab.store.chosen_rates import with_chosen_rates
 from efcnlab.store.cnn_checkpoints import cnn_optimiser_state
 from efcnlab.store.run_lock import Attempt
 from efcnlab.store.run_store import Result, RunBusyError, RunState, Store, default_root, key_of
+from efcnlib import memory
 from efcnlib.errors import UserError, at_least
-from efcnlib.training import memory
 from efcnlib.training.engine import Engine
-from efcnlib.training.trainer import check_supported as check_engine
+from efcnlib.training.engine import check_supported as check_engine
 
 LOOK_INTERVAL = 0.5  # seconds between two looks at runs that other processes compute
 

@@ -13,7 +13,7 @@ from efcnlab.run.run_context import RunContext
 from efcnlab.run.run_networks import initial_network, random_seed
 from efcnlab.store.cnn_checkpoints import MOMENTS, cnn_optimiser_state
 from efcnlab.store.run_store import Result
-from efcnlib import embedding, metrics, networks
+from efcnlib import metrics, networks, projection
 from efcnlib.kernels.precision import matmul_precision
 from efcnlib.resumable import Pause, Resumable, ResumeState
 from efcnlib.training.loop import train
@@ -63,7 +63,7 @@ def compute_training(run: Training, context: RunContext, state: ResumeState | No
         correct = metrics.classified_correctly(network, test_split, precision)
     arrays = {CORRECT: torch.from_numpy(np.packbits(correct.cpu().numpy()))}
     if is_dense:
-        block = embedding.block(networks.convolutions(network)[0][1])
+        block = projection.block(networks.convolutions(network)[0][1])
         arrays |= {name: torch.stack(frames) for name, frames in pictures.items()}
         arrays["block"] = block.flatten(2).flatten(0, 1).half().cpu()
     return Result(history, arrays, weights)

@@ -1,1 +1,1 @@
-"""Images: the known data sets and one's own, verified, normalised, on the device."""
+"""Images on the device: splits, orders, augmentation."""

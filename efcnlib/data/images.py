@@ -13,9 +13,9 @@ class Images:
     """A verified data set on the CPU, in official order: x uint8 [n, channels, height, width], y int64 [n].
 
     Pixels run from 0 to 255, those of ``digits`` from 0 to 16. One of one's own
-    (`efcnlib.data.own_images`) may be float32.
+    (`efcnlab.data.own_images`) may be float32.
 
-    >>> from efcnlib.data.datasets import load
+    >>> from efcnlab.data.datasets import load
     >>> load("digits").shape, load("digits").classes
     ((1, 8, 8), 10)
     """
@@ -41,7 +41,7 @@ class Images:
 class Split:
     """Images to be trained on, or tested: x float [n, channels, height, width], normalised; y int64 [n].
 
-    >>> from efcnlib.data.datasets import load
+    >>> from efcnlab.data.datasets import load
     >>> from efcnlib.data.images import to_device
     >>> train, test = to_device(load("digits"))
     >>> len(train), tuple(train.x.shape), train.x.dtype
@@ -74,7 +74,7 @@ def to_device(
     :raises UserError: For more images than there are, and for a channel that is the same everywhere.
 
     >>> import torch
-    >>> from efcnlib.data.datasets import load
+    >>> from efcnlab.data.datasets import load
     >>> from efcnlib.data.images import to_device
     >>> train, _ = to_device(load("digits"), dtype=torch.float64, train=1000)
     >>> round(abs(train.x.mean().item()), 12), round(train.x.std(correction=0).item(), 12)
@@ -95,7 +95,7 @@ def held_out(images: Images, device: str | torch.device, train: int, count: int)
     :param count: How many behind them to take.
     :raises UserError: For more images than there are.
 
-    >>> from efcnlib.data.datasets import load
+    >>> from efcnlab.data.datasets import load
     >>> from efcnlib.data.images import held_out
     >>> len(held_out(load("digits"), "cpu", train=1000, count=300))
     300

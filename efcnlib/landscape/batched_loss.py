@@ -4,19 +4,20 @@ An `Objective` is what the methods that relax a path minimise: a network's loss 
 (`MinibatchLoss`), or any energy that PyTorch can differentiate (`EnergyFunction`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
+from torch.func import functional_call
 
 from efcnlib.data.images import Split, epoch_order
-from efcnlib.errors import UserError
 from efcnlib.kernels.precision import matmul_precision
-from efcnlib.landscape.points import Points, point_count
-from efcnlib.networks import DROPOUT, DenseConv
+from efcnlib.landscape.points import Points, check_moved, point_count
+from efcnlib.metrics.accuracy import evaluating
+from efcnlib.networks import DROPOUT, DenseConv, join, matrix_chain
 from efcnlib.training.fused_updates import ROWS_AT_ONCE, accumulate_product
 
 
@@ -122,13 +123,14 @@ class EnergyFunction:
 
 
 class MinibatchLoss:
-    """The mean cross-entropy, in nats, of a dense network over batches of a split, in an order that ``seed`` decides.
+    """The mean cross-entropy, in nats, of a network over batches of a split, in an order that ``seed`` decides.
 
-    All points see the same batch, without dropout: they are compared. One product for each layer serves all of them.
+    All points see the same batch, without dropout: they are compared. In a chain of matrices one product for each layer
+    serves all of them; other networks are run point by point.
 
     >>> import torch
     >>> from efcnlib import landscape, to_device
-    >>> from efcnlib.data.datasets import load
+    >>> from efcnlab.data.datasets import load
     >>> from efcnlib.landscape.batched_loss import MinibatchLoss, nn
     >>> train, _ = to_device(load("digits"))
     >>> objective = MinibatchLoss(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), train, batch=100, seed=0)
@@ -138,8 +140,9 @@ class MinibatchLoss:
     tensor([2.3026, 2.3026, 2.3026])
     """
 
-    def __init__(self, network: nn.Sequential, split: Split, batch: int, seed: int, precision: str = "float32"):
+    def __init__(self, network: nn.Module, split: Split, batch: int, seed: int, precision: str = "float32"):
         self.network, self.split, self.batch, self.precision = network, split, batch, precision
+        self.chain = matrix_chain(network)
         self.generator = torch.Generator().manual_seed(seed)
         self.compute_dtype = torch.bfloat16 if precision == "bf16" else split.x.dtype
         self.dummy = torch.empty(0, device=split.x.device, requires_grad=True)
@@ -166,6 +169,8 @@ class MinibatchLoss:
 
     def gradients(self, points: Points, consume: GradientConsumer) -> Tensor:
         """The same, with the gradients."""
+        if self.chain is None:
+            return self._gradients_one_by_one(points, consume)
         losses = self._losses(points, consume)
         with matmul_precision(self.precision, self.split.x.device):
             losses.sum().backward()
@@ -182,22 +187,45 @@ class MinibatchLoss:
         self.used = int(state["used"])
 
     def _losses(self, points: Points, consume: GradientConsumer | None) -> Tensor:
+        check_moved(self.network, points)
+        n = point_count(points)
+        if self.chain is None:
+            return torch.stack([self._loss({name: w[i] for name, w in points.items()}) for i in range(n)])
         with matmul_precision(self.precision, self.split.x.device):
             x, y = self.split.x[self.index].to(self.compute_dtype), self.split.y[self.index]
-            values = batched_logits(self.network, points, x, consume, self.dummy, self.rounded).to(self.split.x.dtype)
-            n = point_count(points)
+            values = batched_logits(self.chain, points, x, consume, self.dummy, self.rounded).to(self.split.x.dtype)
             return F.cross_entropy(values.flatten(0, 1), y.repeat(n), reduction="none").view(n, -1).mean(1)
+
+    def _loss(self, weights: Points) -> Tensor:
+        """The mean loss of one point over the batch."""
+        x, y = self.split.x[self.index], self.split.y[self.index]
+        reduced = self.precision == "bf16"
+        with evaluating(self.network), matmul_precision(self.precision, x.device):
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False):
+                logits = functional_call(self.network, weights, x)
+            return F.cross_entropy(logits.to(x.dtype), y)
+
+    def _gradients_one_by_one(self, points: Points, consume: GradientConsumer) -> Tensor:
+        check_moved(self.network, points)
+        losses, gradients = [], []
+        for i in range(point_count(points)):
+            leaves = {name: w[i].detach().requires_grad_() for name, w in points.items()}
+            losses.append(self._loss(leaves))
+            gradients.append(torch.autograd.grad(losses[-1], list(leaves.values()), materialize_grads=True))
+        for name, slopes in zip(points, zip(*gradients, strict=True), strict=True):
+            consume(name, StoredGradient(torch.stack(slopes)))
+        return torch.stack(losses).detach()
 
 
 def batched_logits(
-    network: nn.Sequential,
+    chain: Sequence[tuple[str, nn.Module]],
     points: Points,
     x: Tensor,
     consume: GradientConsumer | None = None,
     dummy: Tensor | None = None,
     rounded: Points | None = None,
 ) -> Tensor:
-    """What n weights of a dense network answer to the images x [batch, channels, h, w]: [n, batch, classes].
+    """What n weights of a chain of matrices answer to the images x [batch, channels, h, w]: [n, batch, classes].
 
     With ``consume``, a backward pass hands every parameter's gradient to it; ``dummy`` is what autograd follows where
     the images need no gradient. Products are computed in the images' type; ``rounded`` is where the weights are put
@@ -205,17 +233,15 @@ def batched_logits(
     """
     n, batch = point_count(points), len(x)
     shared = True  # by all points, up to the first matrix
-    for name, layer in network.named_children():
+    for name, layer in chain:
         if isinstance(layer, DenseConv | nn.Linear):
             x = layer.flatten_input(x) if isinstance(layer, DenseConv) else x
             x = x.expand(n, *x.shape) if shared else x.unflatten(0, (n, batch))
-            bias = points.get(f"{name}.bias")
-            operands = _operands(f"{name}.weight", points, x.dtype, rounded)
+            bias = points.get(join(name, "bias"))
+            operands = _operands(join(name, "weight"), points, x.dtype, rounded)
             x = _BatchedLinear.apply(x, dummy, operands, bias, consume, name).flatten(0, 1)
             x = x.unflatten(1, layer.output_shape) if isinstance(layer, DenseConv) else x
             shared = False
-        elif isinstance(layer, nn.Conv2d):
-            raise UserError(f"layer {name} (Conv2d) is no matrix: paths lead through dense networks, embed it first")
         elif not isinstance(layer, DROPOUT):
             x = layer(x)
     return x.unflatten(0, (n, batch))
@@ -256,6 +282,6 @@ class _BatchedLinear(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         dx = torch.bmm(dy, ctx.weight) if ctx.needs_input_grad[0] else None  # before ``consume`` may change the weights
         if ctx.bias is not None:
-            ctx.consume(f"{ctx.name}.bias", StoredGradient(dy.sum(1).to(ctx.bias.dtype)))
-        ctx.consume(f"{ctx.name}.weight", FactoredGradient(dy, x))
+            ctx.consume(join(ctx.name, "bias"), StoredGradient(dy.sum(1).to(ctx.bias.dtype)))
+        ctx.consume(join(ctx.name, "weight"), FactoredGradient(dy, x))
         return dx, None, None, None, None, None

@@ -16,13 +16,13 @@ from efcnlib.errors import UserError
 from efcnlib.geometry import ConvGeometry
 from efcnlib.landscape.curves import Curve
 from efcnlib.metrics.distance import Deviation, delta, sharing
-from efcnlib.networks import DenseConv, convolutions
+from efcnlib.networks import DenseConv, convolutions, join
 
 DEAD = ("dead_mean", "dead_spread", "dead_off")
 
 
 def curve_deviation(
-    network: nn.Sequential, curve: Curve, dead: Sequence[Mapping[str, Tensor]], alpha: Tensor
+    network: nn.Module, curve: Curve, dead: Sequence[Mapping[str, Tensor]], alpha: Tensor
 ) -> dict[str, list[float]]:
     """At every point of a curve "delta" and "sharing", over the layers that come from convolutions.
 
@@ -50,8 +50,8 @@ def curve_deviation(
 def _deviation(
     name: str, layer: DenseConv, curve: Curve, dead: Sequence[Mapping[str, Tensor]], ends: Tensor
 ) -> Deviation:
-    weights, mix = curve.controls[f"{name}.weight"], curve.coefficients(f"{name}.weight")
-    mean, spread, off_dead = (torch.stack([state[f"{name}.{part}"].cpu() for state in dead]) for part in DEAD)
+    weights, mix = curve.controls[join(name, "weight")], curve.coefficients(join(name, "weight"))
+    mean, spread, off_dead = (torch.stack([state[join(name, part)].cpu() for state in dead]) for part in DEAD)
     if (off_dead > 0).all() or (spread.flatten(1).sum(1) > 0).all():
         raise UserError(f"layer {name}: both ends have dead weights at random, one has to come from a CNN")
     local, unshared = _local(layer, weights, mix, mean, ends)
@@ -66,7 +66,7 @@ def _local(layer: DenseConv, weights: Tensor, mix: Tensor, mean: Tensor, ends: T
     For an orbit of entries w_j and c dead entries d: sum_j w_j^2 + c d^2, and sum_j (w_j - m)^2 + c (d - m)^2 with m
     the mean over all.
     """
-    g, total = layer.geometry, layer.geometry.out[0] * layer.geometry.out[1]
+    g, total = layer.geometry, layer.geometry.positions
     local = unshared = 0.0
     orbits = [list(g.orbits(matrix, layer.live)) for matrix in weights]
     for number in range(len(orbits[0])):

@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from efcnlib.data.images import Split
 from efcnlib.kernels.precision import matmul_precision
 from efcnlib.landscape.curves import Curve
+from efcnlib.landscape.points import check_moved
 from efcnlib.landscape.trained_curves import mixture
 from efcnlib.metrics.accuracy import evaluate, evaluation_batch, loss_and_correct
-from efcnlib.networks import DROPOUT, DenseConv, LocalConv
+from efcnlib.networks import DROPOUT, DenseConv, join, matrix_chain
 from efcnlib.resumable import Pause, Resumable, ResumeState
 
 
 def evaluate_curve(
-    network: nn.Sequential,
+    network: nn.Module,
     curve: Curve,
     splits: Mapping[str, Split],
     state: ResumeState | None = None,
@@ -25,10 +26,10 @@ def evaluate_curve(
 ) -> Resumable[dict[str, list[float]]]:
     """Mean cross-entropy and accuracy at every point of a curve.
 
-    Of a dense network the first matrix multiplies each batch once for every control, not for every point.
+    Of a chain of matrices the first one multiplies each batch once for every control, not for every point.
 
-    :param network: The network whose weights the curve mixes: a dense one, or a CNN or eLCN.
-    :param curve: On the device of the splits.
+    :param network: The network whose weights the curve mixes, of any kind.
+    :param curve: Of all its parameters, and buffers if it has any; on the device of the splits.
     :param splits: Images by name.
     :param state: Of a pause, to resume from.
     :param precision: "float32", or "bf16": products of bf16 numbers and activations rounded to them, as in training;
@@ -37,7 +38,7 @@ def evaluate_curve(
 
     >>> import torch
     >>> from efcnlib import landscape, to_device
-    >>> from efcnlib.data.datasets import load
+    >>> from efcnlab.data.datasets import load
     >>> from efcnlib.resumable import finish
     >>> _, test = to_device(load("digits"))
     >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
@@ -47,13 +48,15 @@ def evaluate_curve(
     >>> [round(loss, 4) for loss in rows["test_loss"]]  # ln 10: all outputs are alike at every point
     [2.3026, 2.3026, 2.3026]
     """
-    if any(isinstance(layer, nn.Conv2d | LocalConv) for layer in network):
-        points = [curve.at(i) for i in range(len(curve))]
+    check_moved(network, curve.controls)
+    chain = matrix_chain(network)
+    if chain is None:
 
         def score(x: Tensor, y: Tensor) -> Tensor:
+            points = (curve.at(i) for i in range(len(curve)))
             return torch.stack([len(y) * evaluate(network, Split(x, y), point, precision) for point in points])
     else:
-        score = partial(_batch, _layers(network, curve, precision), curve)
+        score = partial(_batch, _layers(chain, curve, precision), curve)
     totals = yield from summed_scores(score, splits, (len(splits), len(curve), 2), state, precision)
     return mean_scores(totals, splits)
 
@@ -99,12 +102,12 @@ class _Layer:
 
     def __init__(self, name: str, layer: nn.Module, curve: Curve, precision: str, is_first: bool):
         self.layer = layer
-        self.weights, self.biases = curve.controls[f"{name}.weight"], curve.controls.get(f"{name}.bias")
+        self.weights, self.biases = curve.controls[join(name, "weight")], curve.controls.get(join(name, "bias"))
         self.masters = self.weights.dtype
         self.compute_dtype = torch.bfloat16 if precision == "bf16" else self.masters
         if is_first:  # its products are mixed, not its weights
             self.weights = self.weights.to(self.compute_dtype)
-        self.mix = {part: curve.coefficients(f"{name}.{part}").tolist() for part in ("weight", "bias")}
+        self.mix = {part: curve.coefficients(join(name, part)).tolist() for part in ("weight", "bias")}
         self.is_channels_last = isinstance(layer, DenseConv) and self.weights.device.type == "cpu"
         if self.is_channels_last:
             channels, *_ = layer.output_shape
@@ -149,9 +152,9 @@ def _channels_last(values: Tensor, channels: int) -> Tensor:
     return values.unflatten(1, (channels, -1)).transpose(1, 2).flatten(1, 2).contiguous()
 
 
-def _layers(network: nn.Sequential, curve: Curve, precision: str) -> list[_Layer | nn.Module]:
+def _layers(chain: list[tuple[str, nn.Module]], curve: Curve, precision: str) -> list[_Layer | nn.Module]:
     layers = []
-    for name, layer in network.named_children():
+    for name, layer in chain:
         if isinstance(layer, DenseConv | nn.Linear):
             is_first = not any(isinstance(before, _Layer) for before in layers)
             layers.append(_Layer(name, layer, curve, precision, is_first))

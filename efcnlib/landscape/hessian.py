@@ -20,13 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from efcnlib import memory
 from efcnlib.data.images import Split
 from efcnlib.errors import at_least
 from efcnlib.kernels.precision import matmul_precision
 from efcnlib.landscape.lanczos import lanczos
-from efcnlib.networks import convolutions
+from efcnlib.metrics.accuracy import evaluating
+from efcnlib.networks import convolutions, join
 from efcnlib.resumable import Pause, Resumable, ResumeState
-from efcnlib.training import memory
 
 PARTS = ("local", "off_local", "rest")
 BATCH = 1000  # images whose graph is one: enough to be fast, and few graphs, each of which holds a gradient
@@ -39,23 +40,20 @@ class HessianOperator:
     product costs no more than what depends on its vector.
     """
 
-    def __init__(self, network: nn.Sequential, split: Split, batch: int = BATCH):
+    def __init__(self, network: nn.Module, split: Split, batch: int = BATCH):
         at_least(1, batch=batch)
         self.parameters = list(network.parameters())
         self.sizes = [parameter.numel() for parameter in self.parameters]
         self.device = self.parameters[0].device
         self.gradients: list[tuple[Tensor, ...]] = []
-        training = network.training
-        network.eval()
         self.loss = self.accuracy = 0.0
-        with matmul_precision("float32", self.device):
+        with evaluating(network), matmul_precision("float32", self.device):
             for x, y in zip(split.x.split(batch), split.y.split(batch), strict=True):
                 logits = network(x)
                 loss = F.cross_entropy(logits, y, reduction="sum") / len(split)
                 self.gradients.append(torch.autograd.grad(loss, self.parameters, create_graph=True))
                 self.loss += loss.item()
                 self.accuracy += (logits.argmax(1) == y).sum().item() / len(split)
-        network.train(training)
         self.gradient = self._flat(tuple(part.detach() for part in slope) for slope in self.gradients)
 
     def product(self, vector: Tensor) -> Tensor:
@@ -76,9 +74,9 @@ class HessianOperator:
         return total.detach()
 
 
-def part_masks(network: nn.Sequential) -> dict[str, Tensor]:
+def part_masks(network: nn.Module) -> dict[str, Tensor]:
     """Which entries of the flat vector belong to each of `PARTS`: bool [n], of which each entry is True in one."""
-    dense = {f"{name}.weight": layer for name, layer in convolutions(network)}
+    dense = {join(name, "weight"): layer for name, layer in convolutions(network)}
     found: dict[str, list[Tensor]] = {part: [] for part in PARTS}
     for name, parameter in network.named_parameters():
         rest = torch.ones(parameter.numel(), dtype=torch.bool, device=parameter.device)
@@ -93,7 +91,7 @@ def part_masks(network: nn.Sequential) -> dict[str, Tensor]:
 
 
 def measure_curvature(
-    networks: Mapping[int, Callable[[], nn.Sequential]],
+    networks: Mapping[int, Callable[[], nn.Module]],
     split: Split,
     *,
     steps: int,
@@ -122,7 +120,7 @@ def measure_curvature(
     total = len(epochs) * len(stages)
     while done < total:
         network = networks[epochs[done // len(stages)]]()
-        what = f"curvature with {steps} steps over {len(split)} images"
+        what = f"curvature with {steps} steps over {len(split)} images, beside the weights,"
         memory.check_memory(what, required_bytes(network, len(split), steps), split.x.device, "fewer steps or images")
         operator, parts = HessianOperator(network, split), part_masks(network)
         for stage in stages[done % len(stages) :]:
@@ -137,7 +135,7 @@ def measure_curvature(
     return {"epoch": epochs} | {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def required_bytes(network: nn.Sequential, images: int, steps: int) -> int:
+def required_bytes(network: nn.Module, images: int, steps: int) -> int:
     """Bytes that `measure_curvature` takes beside the network's weights: a lower bound."""
     size = next(network.parameters()).element_size()
     count, batches = sum(parameter.numel() for parameter in network.parameters()), -(-images // BATCH)

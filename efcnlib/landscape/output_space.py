@@ -9,8 +9,8 @@ from torch.func import functional_call
 from efcnlib.data.images import Split
 from efcnlib.landscape.curves import alphas
 from efcnlib.landscape.evaluation import mean_scores, summed_scores
-from efcnlib.landscape.points import Weights
-from efcnlib.metrics.accuracy import loss_and_correct
+from efcnlib.landscape.points import Weights, check_moved
+from efcnlib.metrics.accuracy import evaluating, loss_and_correct
 from efcnlib.resumable import Resumable, ResumeState
 
 
@@ -27,7 +27,7 @@ def evaluate_averaged_outputs(
     """Losses and accuracies of the networks' averaged outputs, (1 - alpha) f_start + alpha f_end.
 
     :param network: Of any kind, on the device of the splits.
-    :param start: Its weights at alpha = 0.
+    :param start: Its weights at alpha = 0, all that it has.
     :param end: Its weights at alpha = 1.
     :param count: Number of alphas, equally spaced.
     :param splits: Images by name.
@@ -46,12 +46,14 @@ def evaluate_averaged_outputs(
     >>> rows["test_accuracy"], [round(loss, 3) for loss in rows["test_loss"]]
     ([1.0, 1.0, 0.5, 0.0, 0.0], [0.018, 0.127, 0.693, 2.127, 4.018])
     """
-    network.eval()
+    check_moved(network, start)
+    check_moved(network, end)
     steps, reduced = alphas(count).tolist(), precision == "bf16"
     ends = [{k: w.bfloat16() for k, w in weights.items()} if reduced else weights for weights in (start, end)]
 
     def score(x: Tensor, y: Tensor) -> Tensor:
-        a, b = (_logits(network, weights, x, precision) for weights in ends)
+        with evaluating(network):
+            a, b = (_logits(network, weights, x, precision) for weights in ends)
         p, q = a.softmax(1), b.softmax(1)
         logits = [(1 - alpha) * a + alpha * b for alpha in steps]
         logs = [((1 - alpha) * p + alpha * q).log() for alpha in steps]

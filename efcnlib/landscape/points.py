@@ -1,15 +1,33 @@
 """Points in weight space: a point is a dict of weights, a path stacks n of them, one tensor [n, ...] per parameter."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from efcnlib.errors import UserError
+from efcnlib.networks import DenseConv, FrozenBatchNorm, label
 
 Weights = Mapping[str, Tensor]
 Points = dict[str, Tensor]
+UNREAD = (DenseConv, FrozenBatchNorm)  # whose buffers decide nothing that they compute
 CHUNK = 32_768  # weights of each point that are looked at together: few enough to stay in a processor's cache
+
+
+def check_moved(network: nn.Module, names: Collection[str]) -> None:
+    """UserError unless a path of parameters ``names`` moves all that decides what ``network`` computes."""
+    own = {id(value) for layer in network.modules() if isinstance(layer, UNREAD) for value in layer.buffers()}
+    parts = dict(network.named_parameters())
+    parts |= {name: value for name, value in network.named_buffers() if id(value) not in own}
+    for name, value in parts.items():
+        if name not in names and value.is_floating_point():
+            layer, _, part = name.rpartition(".")
+            where = label(layer, network.get_submodule(layer))
+            advice = "embed the network, which freezes it" if "running" in part else "give it with the ends' weights"
+            raise UserError(f"{where}: the path does not move its {part}: {advice}")
+    for name in names:
+        if name not in parts:
+            raise UserError(f"the path moves {name}, which the network does not have")
 
 
 def linear_points(start: Weights, end: Weights, n: int) -> Points:

@@ -1,6 +1,7 @@
 """Loss and accuracy of a network over a split of images. Results stay on the device."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -47,17 +48,27 @@ def _logits(
     network: nn.Module, split: Split, weights: Mapping[str, Tensor] | None, precision: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits and labels of a split, batch by batch."""
-    training, reduced, size = network.training, precision == "bf16", evaluation_batch(precision)
-    network.eval()
+    reduced, size = precision == "bf16", evaluation_batch(precision)
     channels_last = reduced and any(isinstance(layer, nn.Conv2d) for layer in network.modules())
     if reduced and weights:  # once, instead of for each batch
         weights = {name: value.bfloat16() for name, value in weights.items()}
-    with torch.autocast(split.x.device.type, torch.bfloat16, enabled=reduced):
+    with evaluating(network), torch.autocast(split.x.device.type, torch.bfloat16, enabled=reduced):
         for x, y in zip(split.x.split(size), split.y.split(size), strict=True):
             x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
             logits = functional_call(network, weights, x) if weights else network(x)
             yield (logits.float() if reduced else logits), y
-    network.train(training)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """All modules in evaluation mode meanwhile, then each in its own."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def evaluation_batch(precision: str) -> int:

@@ -16,10 +16,10 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-from efcnlib.embedding import dead_counts, off_local_squares, orbit_means
 from efcnlib.errors import choice
 from efcnlib.geometry import ConvGeometry
-from efcnlib.networks import DenseConv, convolutions
+from efcnlib.networks import DenseConv, convolutions, join
+from efcnlib.projection import dead_counts, off_local_squares, orbit_means
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def deviation(layer: DenseConv) -> Deviation:
     squares = (layer.dead_spread + dead * layer.dead_mean.square()).sum()
     grouped = means.unflatten(0, (g.groups, -1))
     for (a, b), orbit in g.orbits(layer.weight.data, layer.live):
-        squares = squares + orbit.square().sum(dtype=torch.float64)
+        squares = squares + orbit.double().square().sum()
         unshared = unshared + (orbit - grouped[..., a, b, None, None]).square().sum()
     return Deviation(off_local_squares(g, layer.weight.detach(), layer.live) + layer.dead_off, squares, unshared)
 
@@ -113,7 +113,7 @@ def sharing(parts: Sequence[Deviation]) -> Tensor:
 
 
 @torch.no_grad()
-def masked_weights(network: nn.Sequential, keep: str) -> dict[str, Tensor]:
+def masked_weights(network: nn.Module, keep: str) -> dict[str, Tensor]:
     """Weights of the convolutions' layers with the other part set to zero, for ``torch.func.functional_call``.
 
     :param network: An eFCN or standard FCN. Its biases and linear layers are no part of the result.
@@ -135,5 +135,5 @@ def masked_weights(network: nn.Sequential, keep: str) -> dict[str, Tensor]:
         mask = layer.geometry.local_mask(layer.live, layer.weight.device)
         drop = ~mask if keep == "local" else mask
         six = layer.weight.view(layer.geometry.shape6(layer.live))
-        result[f"{name}.weight"] = six.masked_fill(drop, 0).view_as(layer.weight)
+        result[join(name, "weight")] = six.masked_fill(drop, 0).view_as(layer.weight)
     return result

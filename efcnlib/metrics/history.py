@@ -5,16 +5,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from efcnlib.data.images import Split
-from efcnlib.embedding import block
 from efcnlib.metrics.accuracy import evaluate
 from efcnlib.metrics.distance import delta, deviation, masked_weights, sharing
 from efcnlib.networks import convolutions
+from efcnlib.projection import block
 
 HEATMAP_CELLS = 3, 4  # in a row of outputs and of inputs, at most: small enough to be kept for every measurement
 
 
 def history_row(
-    network: nn.Sequential, train: Split, test: Split, precision: str = "float32", **more: Tensor
+    network: nn.Module, train: Split, test: Split, precision: str = "float32", **more: Tensor
 ) -> dict[str, float | list[float]]:
     """One row of a run's history: loss and accuracy; of a dense network also its distances to the CNNs.
 
@@ -63,7 +63,7 @@ def history_row(
     return row
 
 
-def weight_pictures(network: nn.Sequential) -> dict[str, Tensor]:
+def weight_pictures(network: nn.Module) -> dict[str, Tensor]:
     """What figures show of the first layer's first block, [h_out, w_out, h_padded, w_padded], while a network trains.
 
     "filters" [2, h_padded, w_padded]: the row of the corner output, which the supplement's Figure 5 shows, then that of

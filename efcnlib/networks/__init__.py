@@ -1,18 +1,31 @@
 """Networks: architectures as lists of layers, and the CNN, eFCN and eLCN that they give."""
 
+from efcnlib.networks.chains import chain_layers, is_chain, matrix_chain
+from efcnlib.networks.dense_layer import DenseConv, FrozenBatchNorm
 from efcnlib.networks.locally_connected import LocalConv
-from efcnlib.networks.models import DenseConv, cnn, convolutions, dense, initialise, local
-from efcnlib.networks.tracing import DROPOUT, TracedLayer, trace
+from efcnlib.networks.models import cnn, convolutions, dense, initialise, join, like, local, replaced
+from efcnlib.networks.tracing import ACTIVATIONS, DROPOUT, POOLINGS, TracedLayer, is_own, label, trace
 
 __all__ = [
+    "ACTIVATIONS",
     "DROPOUT",
+    "POOLINGS",
     "DenseConv",
+    "FrozenBatchNorm",
     "LocalConv",
     "TracedLayer",
+    "chain_layers",
     "cnn",
     "convolutions",
     "dense",
     "initialise",
+    "is_chain",
+    "is_own",
+    "join",
+    "label",
+    "like",
     "local",
+    "matrix_chain",
+    "replaced",
     "trace",
 ]

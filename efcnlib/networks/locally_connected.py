@@ -9,7 +9,7 @@ from efcnlib.geometry import Axis, ConvGeometry
 
 
 class LocalConv(nn.Module):
-    """A convolution without weight sharing, from [n, c_in, h, w] to [n, c_out, h_out, w_out].
+    """A convolution without weight sharing, from [n, c_in, h, w] to [n, c_out, h_out, w_out]; h in two dimensions only.
 
     ``weight`` is [groups, c_out / groups, c_in / groups, kh, kw, h_out, w_out] and ``bias`` [c_out, h_out, w_out] or
     None, both uninitialised.
@@ -42,8 +42,9 @@ class LocalConv(nn.Module):
         self.bias = nn.Parameter(torch.empty((c_out, *g.out), dtype=dtype, device=device)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """[n, c_in, h, w] -> [n, c_out, h_out, w_out]."""
+        """Images [n, c_in, h, w] or [n, c_in, w] -> [n, c_out, h_out, w_out] or [n, c_out, w_out]."""
         g, kind = self.geometry, x.device.type
+        x = g.read(x)
         if torch.is_autocast_enabled(kind):
             x = x.to(torch.get_autocast_dtype(kind))  # before the windows are copied: half the bytes
         windows = Windows.apply(x, g.rows, g.cols)  # [h, w, n, kh, kw, c]
@@ -52,7 +53,8 @@ class LocalConv(nn.Module):
         # One product for each position and group, [n, taps] @ [taps, c_out / groups].
         y = torch.bmm(windows.flatten(4).flatten(0, 2), filters.flatten(3, 5).flatten(0, 2))
         y = y.unflatten(0, (*g.out, g.groups)).permute(3, 2, 4, 0, 1).flatten(1, 2)
-        return y if self.bias is None else y + self.bias
+        y = y if self.bias is None else y + self.bias
+        return y if g.dimensions == 2 else y.squeeze(2)
 
 
 class Windows(torch.autograd.Function):

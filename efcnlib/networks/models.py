@@ -1,8 +1,8 @@
 """From one list of layers: the CNN, its fully-connected and its locally-connected counterpart.
 
-All are ``torch.nn.Sequential`` with the same layer names; only the convolutions differ:
+All have the same modules under the same names; only the convolutions differ, and batch normalisation is frozen:
 
-- CNN: ``torch.nn.Conv2d``;
+- CNN: ``torch.nn.Conv2d`` and its like;
 - dense (eFCN, standard FCN): `DenseConv`, one weight from every input to every output;
 - local (eLCN): `LocalConv`, the convolution's receptive fields without its weight sharing.
 
@@ -11,83 +11,17 @@ An unknown layer is an error, never dropped.
 
 import copy
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from efcnlib.errors import UserError, at_least, choice
 from efcnlib.geometry import ConvGeometry
 from efcnlib.networks import architectures
+from efcnlib.networks.dense_layer import DenseConv, FrozenBatchNorm
 from efcnlib.networks.locally_connected import LocalConv
 from efcnlib.networks.tracing import POOLINGS, image_shape, pair, trace, trace_layer
-
-
-class DenseConv(nn.Module):
-    """A convolution's place in a dense network: a full matrix from all its inputs to all its outputs.
-
-    ``weight`` is [outputs, inputs] and ``bias`` [outputs] or None, uninitialised. It maps [n, c_in, h, w] to
-    [n, c_out, rows, columns], cut to the live outputs in the live layout.
-
-    Without weight decay the dead weights never change. In the live layout all that is kept of them is, for each orbit,
-    their mean and squared distance to it (``dead_mean``, ``dead_spread``: [c_out, c_in / groups, kh, kw]), the sum of
-    the squares of the off-local ones (``dead_off``), and that of the biases of each channel's unread outputs
-    (``dead_bias``); all float64.
-
-    :param geometry: The convolution's.
-    :param live: The live layout, else the padded one.
-    :param bias: Whether there are biases.
-    :param dtype: Of weights and biases; None: PyTorch's default.
-    :param device: Where they are; None: PyTorch's default.
-
-    >>> from efcnlib.networks import architectures, cnn, dense
-    >>> cnn = cnn(architectures.vanilla(10), (3, 32, 32))
-    >>> dense(cnn, (3, 32, 32), live=False)[0], dense(cnn, (3, 32, 32))[0]
-    (DenseConv(3888 -> 18496, padded), DenseConv(3072 -> 18496, live))
-    """
-
-    def __init__(
-        self,
-        geometry: ConvGeometry,
-        live: bool,
-        bias: bool = True,
-        dtype: torch.dtype | None = None,
-        device: torch.device | None = None,
-    ):
-        super().__init__()
-        self.geometry, self.live = geometry, live
-        outputs, inputs = geometry.shape(live)
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, dtype=dtype, device=device))
-        self.bias = nn.Parameter(torch.empty(outputs, dtype=dtype, device=device)) if bias else None
-        for name, shape in (
-            ("dead_mean", geometry.filter_shape),
-            ("dead_spread", geometry.filter_shape),
-            ("dead_off", ()),
-            ("dead_bias", (geometry.c_out,)),
-        ):
-            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64, device=device))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[n, c_in, h, w] -> [n, c_out, rows, columns]."""
-        return F.linear(self.flatten_input(x), self.weight, self.bias).unflatten(1, self.output_shape)
-
-    def flatten_input(self, x: Tensor) -> Tensor:
-        """The images [n, c_in, h, w] as the matrix reads them: [n, inputs]."""
-        if not self.live:
-            rows, cols = self.geometry.rows.padding, self.geometry.cols.padding
-            x = F.pad(x, (cols, cols, rows, rows))
-        return x.flatten(1)
-
-    @property
-    def output_shape(self) -> tuple[int, int, int]:
-        """Shape of an image's output: channels, rows, columns."""
-        return self.geometry.shape6(self.live)[:3]
-
-    def extra_repr(self) -> str:
-        """What print() shows."""
-        return f"{self.weight.shape[1]} -> {self.weight.shape[0]}, {'live' if self.live else 'padded'}"
 
 
 def cnn(layers: Sequence[architectures.Layer], input_shape: Sequence[int], device: str = "cpu") -> nn.Sequential:
@@ -144,7 +78,7 @@ def dense(network: nn.Sequential, input_shape: Sequence[int], live: bool = True)
     >>> sum(p.numel() for p in efcn.parameters())
     110606602
     """
-    return _counterpart(network, input_shape, partial(DenseConv, live=live))
+    return _uninitialised(network, input_shape, lambda geometry, **like: DenseConv(geometry, live, **like))
 
 
 def local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
@@ -157,7 +91,7 @@ def local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
     >>> tuple(elcn[0].weight.shape)
     (1, 8, 1, 3, 3, 8, 8)
     """
-    return _counterpart(network, input_shape, LocalConv)
+    return _uninitialised(network, input_shape, LocalConv)
 
 
 def initialise(network: nn.Sequential, generator: torch.Generator) -> nn.Sequential:
@@ -184,32 +118,49 @@ def initialise(network: nn.Sequential, generator: torch.Generator) -> nn.Sequent
     return network
 
 
-def convolutions(network: nn.Sequential) -> list[tuple[str, DenseConv]]:
+def convolutions(network: nn.Module) -> list[tuple[str, DenseConv]]:
     """The layers of a dense network that come from convolutions.
 
-    :param network: An eFCN or standard FCN, flat; of any other the list is empty.
-    :returns: (name, layer) in order.
+    :param network: An eFCN or standard FCN; of any other the list is empty.
+    :returns: (dotted name, layer) in the network's order.
 
     >>> from efcnlib.networks import architectures, cnn, convolutions, dense
     >>> efcn = dense(cnn(architectures.small(10), (1, 8, 8)), (1, 8, 8))
     >>> [name for name, layer in convolutions(efcn)]
     ['0', '3']
     """
-    return [(name, layer) for name, layer in network.named_children() if isinstance(layer, DenseConv)]
+    return [(name, layer) for name, layer in network.named_modules() if isinstance(layer, DenseConv)]
 
 
-def _counterpart(network: nn.Sequential, input_shape: Sequence[int], make: Callable[..., nn.Module]) -> nn.Sequential:
-    """The same layers, uninitialised, with ``make(geometry, ...)`` for each convolution."""
-    result = nn.Sequential()
-    for traced in trace(network, input_shape):
-        layer = traced.layer
-        if isinstance(layer, nn.Conv2d | LocalConv | nn.Linear):
-            like = {"bias": layer.bias is not None, "dtype": layer.weight.dtype, "device": layer.weight.device}
-        if traced.geometry is not None:
-            new = make(traced.geometry, **like)
-        elif isinstance(layer, nn.Linear):
-            new = nn.utils.skip_init(nn.Linear, layer.in_features, layer.out_features, **like)
-        else:
-            new = copy.deepcopy(layer)
-        result.add_module(traced.name, new)
-    return result
+def join(name: str, part: str) -> str:
+    """The dotted name of a module's ``part``; of a network that is a single layer, the part's own."""
+    return f"{name}.{part}" if name else part
+
+
+def replaced(
+    network: nn.Module,
+    geometries: Mapping[str, ConvGeometry],
+    make: Callable[[nn.Module, ConvGeometry], nn.Module],
+) -> nn.Module:
+    """A copy of ``network`` with ``make(convolution, geometry)`` for each convolution by its dotted name.
+
+    Batch normalisation is frozen. A copy puts what it finds in its memo wherever the original stands, and shares what
+    was shared.
+    """
+    memo = {}
+    for name, layer in network.named_modules():
+        if name in geometries:
+            memo[id(layer)] = make(layer, geometries[name]).train(layer.training)
+        elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            memo[id(layer)] = FrozenBatchNorm(layer).train(layer.training)
+    return copy.deepcopy(network, memo)
+
+
+def like(conv: nn.Module) -> dict[str, object]:
+    """What a convolution's counterpart has in common with it, as arguments."""
+    return {"bias": conv.bias is not None, "dtype": conv.weight.dtype, "device": conv.weight.device}
+
+
+def _uninitialised(network: nn.Sequential, input_shape: Sequence[int], make: Callable[..., nn.Module]) -> nn.Sequential:
+    geometries = {traced.name: traced.geometry for traced in trace(network, input_shape) if traced.geometry}
+    return replaced(network, geometries, lambda conv, geometry: make(geometry, **like(conv)))

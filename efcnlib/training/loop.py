@@ -44,7 +44,7 @@ class EpochResult(NamedTuple):
 
 
 def train(
-    network: nn.Sequential,
+    network: nn.Module,
     split: Split,
     optimiser: Optimiser,
     *,
@@ -81,7 +81,7 @@ def train(
     >>> import torch
     >>> from torch import nn
     >>> from efcnlib import Optimiser, to_device, train
-    >>> from efcnlib.data.datasets import load
+    >>> from efcnlab.data.datasets import load
     >>> from efcnlib.networks import initialise
     >>> images, _ = to_device(load("digits"), train=200)
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))

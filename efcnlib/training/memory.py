@@ -1,18 +1,14 @@
-"""What a training needs of a device's memory, reckoned before it starts, and what there is."""
+"""What a training needs of a device's memory, reckoned before it starts."""
 
-from pathlib import Path
-
-import torch
 from torch import nn
 
-from efcnlib.errors import UserError
 from efcnlib.kernels import bf16_emulation
 from efcnlib.networks import convolutions
 from efcnlib.training.engine import Engine
 from efcnlib.training.optimisers import Optimiser
 
 
-def required_bytes(network: nn.Sequential, optimiser: Optimiser, precision: str, engine: Engine, batch: int) -> int:
+def required_bytes(network: nn.Module, optimiser: Optimiser, precision: str, engine: Engine, batch: int) -> int:
     """Bytes that training ``network`` adds to those of its weights: a lower bound, without the library's own."""
     fused = engine.update == "fused" and bool(convolutions(network))
     weights = [p for p in network.parameters() if p.ndim > 1]
@@ -35,30 +31,9 @@ def required_bytes(network: nn.Sequential, optimiser: Optimiser, precision: str,
     return total + batch * operand * _activations(network)
 
 
-def _activations(network: nn.Sequential) -> int:
+def _activations(network: nn.Module) -> int:
     """Numbers an image leaves between the layers in a training step: each layer's output and its gradient."""
     dense = convolutions(network)
     if not dense:
         return 0  # a CNN's are small beside everything else here
     return 2 * sum(sum(layer.weight.shape) for _, layer in dense)
-
-
-def free_bytes(device: torch.device) -> int | None:
-    """Bytes to be had on ``device`` now; None where that is not known."""
-    if device.type == "cuda":
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + cached
-    try:
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-    except OSError:
-        return None
-    available = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return int(available[0]) * 1024 if available else None
-
-
-def check_memory(what: str, need: int, device: torch.device, advice: str) -> None:
-    """UserError, with ``advice``, if ``what`` needs more bytes beside its weights than are free."""
-    there = free_bytes(device)
-    if there is not None and need > there:
-        amounts = f"{need / 1e9:.1f} GB on {device} beside its weights, {there / 1e9:.1f} GB are free"
-        raise UserError(f"{what} needs {amounts}: take {advice}")

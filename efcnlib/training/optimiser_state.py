@@ -38,7 +38,8 @@ def embed_moments(layer: nn.Module, part: str, moments: Mapping[str, Tensor]) ->
 
 
 def _dense(layer: DenseConv, moment: Tensor, power: int) -> Tensor:
-    g, grouped = layer.geometry, moment.unflatten(0, (layer.geometry.groups, -1))
+    g, moment = layer.geometry, moment if moment.ndim == 4 else moment[:, :, None]
+    grouped = moment.unflatten(0, (g.groups, -1))
     live = moment.new_zeros(g.shape(live=True))
     for (a, b), orbit in g.orbits(live, live=True):
         copies = orbit.shape[-2] * orbit.shape[-1]
@@ -52,7 +53,7 @@ def _dense(layer: DenseConv, moment: Tensor, power: int) -> Tensor:
 
 
 def _local(layer: LocalConv, moment: Tensor, power: int) -> Tensor:
-    g = layer.geometry
+    g, moment = layer.geometry, moment if moment.ndim == 4 else moment[:, :, None]
     reached = _reached(g).to(moment)
     copies = reached.sum((-2, -1), keepdim=True).clamp(min=1)  # [kh, kw, 1, 1]
     return moment.unflatten(0, (g.groups, -1))[..., None, None] * (reached / copies**power)
@@ -60,6 +61,9 @@ def _local(layer: LocalConv, moment: Tensor, power: int) -> Tensor:
 
 def _bias(layer: DenseConv | LocalConv, moment: Tensor, power: int) -> Tensor:
     g, (h, w) = layer.geometry, layer.geometry.live_out
+    if g.transposed:
+        count = layer.bias.numel() // len(moment)
+        return (moment / count**power).repeat_interleave(count)
     every = moment.new_zeros(g.c_out, *g.out)
     every[:, :h, :w] = (moment / prod(g.live_out) ** power)[:, None, None]
     if isinstance(layer, LocalConv):
@@ -70,9 +74,12 @@ def _bias(layer: DenseConv | LocalConv, moment: Tensor, power: int) -> Tensor:
 def _reached(g: ConvGeometry) -> Tensor:
     """Which copies of a filter entry read a pixel, and are read themselves: 1 or 0, [kh, kw, h, w]."""
     axes = g.rows, g.cols
-    numbers = ("kernel", "dilation", "padding", "stride")
-    windows = (tuple(getattr(axis, name) for axis in axes) for name in numbers)
-    taps = F.unfold(torch.ones(1, 1, g.rows.size, g.cols.size), *windows).view(*g.filter_shape[2:], *g.out)
+    kernel, dilation, stride = (
+        tuple(getattr(axis, name) for axis in axes) for name in ("kernel", "dilation", "stride")
+    )
+    image = torch.ones(1, 1, g.rows.size, g.cols.size)
+    image = F.pad(image, (g.cols.padding, g.cols.after, g.rows.padding, g.rows.after))
+    taps = F.unfold(image, kernel, dilation, stride=stride).view(*g.filter_shape[2:], *g.out)
     taps[:, :, g.live_out[0] :] = 0
     taps[..., g.live_out[1] :] = 0
     return taps

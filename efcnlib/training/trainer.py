@@ -4,20 +4,24 @@ What is computed is decided by network, optimiser, precision, batch and seed; an
 exact algebra: they change rounding, nothing else.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
+from efcnlib import memory
 from efcnlib.data.augmentation import random_crop_and_flip
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError, at_least
-from efcnlib.kernels.precision import check_precision, matmul_precision
-from efcnlib.networks import DROPOUT, DenseConv, convolutions
-from efcnlib.training import memory
+from efcnlib.kernels.precision import matmul_precision
+from efcnlib.networks import DROPOUT, DenseConv, chain_layers, convolutions, is_chain, join
 from efcnlib.training.cuda_graph import CapturedEpoch
-from efcnlib.training.engine import Engine
+from efcnlib.training.engine import Engine, check_supported
 from efcnlib.training.fused_updates import DelayedLinear, FusedLinear
+from efcnlib.training.memory import required_bytes
 from efcnlib.training.optimiser_state import embed_moments
 from efcnlib.training.optimisers import Optimiser, optimiser_tensors, restore_optimiser, strip_prefix
 
@@ -28,7 +32,8 @@ class Trainer:
     The loss is the cross-entropy :math:`-\frac{1}{n} \sum_j \ln p_j`, with :math:`p_j` the probability that the network
     gives to the right class of the j-th image of the batch.
 
-    :param network: A flat Sequential.
+    :param network: Any module from images to logits. Where the engine fuses, that of each `DenseConv`, and of each
+        Linear that a chain of layers calls once; the rest is left to PyTorch's optimiser.
     :param optimiser: Its settings.
     :param precision: Of matrix products: "float32", "tf32" or "bf16".
     :param engine: How steps are computed; None: the default `Engine`.
@@ -55,7 +60,7 @@ class Trainer:
 
     def __init__(
         self,
-        network: nn.Sequential,
+        network: nn.Module,
         optimiser: Optimiser,
         precision: str = "float32",
         engine: Engine | None = None,
@@ -76,20 +81,24 @@ class Trainer:
                 f"weight_decay {optimiser.weight_decay} moves weights that no data reaches, which a live layout leaves"
                 " out: embed with live=False"
             )
-        need = memory.required_bytes(network, optimiser, precision, self.engine, batch)
+        need = required_bytes(network, optimiser, precision, self.engine, batch)
         advice = "a smaller batch, fewer channels or fewer runs at once"
-        memory.check_memory("this training", need, self.device, advice)
+        memory.check_memory("this training, beside its weights,", need, self.device, advice)
         self.dropout_generator = torch.Generator(self.device).manual_seed(seed)
         # Of its own: how much dropout draws depends on a network's layout, and pairs must see the same images.
         self.augmentation_generator = torch.Generator(self.device).manual_seed(seed + 1) if augment else None
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.compute_dtype = torch.bfloat16 if precision == "bf16" else parameters[0].dtype
         self.fused_layers = _fused_layers(self) if self.fused else {}
-        self.has_convolutions = any(isinstance(layer, nn.Conv2d) for layer in network)
+        self.has_convolutions = any(isinstance(layer, nn.Conv2d) for layer in network.modules())
         if self.has_convolutions:
             network.to(memory_format=torch.channels_last)  # in which convolutions are fastest, on CPUs too
-        biases = {f"{name}.bias": matrix.bias for name, matrix in self.fused_layers.items() if matrix.bias is not None}
-        self.other_parameters = biases if self.fused else dict(network.named_parameters())
+        fused = {join(name, "weight") for name in self.fused_layers}
+        biases = {join(name, "bias") for name in self.fused_layers}
+        self.other_parameters = {name: value for name, value in network.named_parameters() if name not in fused}
+        self.has_matrices_only = self.fused and biases.issuperset(self.other_parameters)
+        self.forwards = _forwards(self)
+        self.called: set[str] = set()  # which matrices this step has used
         self.other_optimiser = optimiser.build(list(self.other_parameters.values())) if self.other_parameters else None
         self.dummy = torch.empty(0, device=self.device, requires_grad=True)  # see `_FusedProduct`
         self.last_capture: CapturedEpoch | None = None
@@ -101,6 +110,7 @@ class Trainer:
                 x = random_crop_and_flip(x, self.augmentation_generator)
             if self.other_optimiser is not None:
                 self.other_optimiser.zero_grad(set_to_none=True)
+            self.called.clear()
             loss = F.cross_entropy(_logits(self, x), y)
             loss.backward()
             if self.other_optimiser is not None:
@@ -168,6 +178,8 @@ class Trainer:
         for number, parameter in enumerate(self.other_parameters):
             name, part = parameter.rsplit(".", 1)
             moments = embed_moments(self.network.get_submodule(name), part, strip_prefix(f"{parameter}/", on_device))
+            if not moments:  # of a frozen batch normalisation's map, which the CNN did not have
+                continue
             restore_optimiser(self.other_optimiser, {f"{number}/{key}": value for key, value in moments.items()})
 
 
@@ -184,29 +196,50 @@ def captured_epoch(trainer: Trainer, split: Split, images: int) -> CapturedEpoch
 def _logits(trainer: Trainer, x: Tensor) -> Tensor:
     """The network's output in training, with products in the trainer's precision."""
     reduced = trainer.compute_dtype == torch.bfloat16
-    if not trainer.fused:
-        if trainer.has_convolutions:
-            x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False):
-            for layer in trainer.network:
-                x = dropout(layer, x, trainer.dropout_generator) if isinstance(layer, DROPOUT) else layer(x)
-        return x.float() if reduced else x
-    x = x.to(trainer.compute_dtype)
-    for name, layer in trainer.network.named_children():
-        if isinstance(layer, DenseConv):
-            y = _FusedProduct.apply(layer.flatten_input(x), trainer.dummy, trainer.fused_layers[name])
-            x = y.unflatten(1, layer.output_shape)
-        elif isinstance(layer, nn.Linear):
-            x = _FusedProduct.apply(x, trainer.dummy, trainer.fused_layers[name])
-        else:
-            x = dropout(layer, x, trainer.dropout_generator) if isinstance(layer, DROPOUT) else layer(x)
+    if trainer.has_matrices_only:
+        x = x.to(trainer.compute_dtype)
+    elif trainer.has_convolutions:
+        x = x.contiguous(memory_format=torch.channels_last)
+    mixed = reduced and not trainer.has_matrices_only
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed, cache_enabled=False):
+        for layer, forward in trainer.forwards.items():
+            layer.forward = forward
+        try:
+            x = trainer.network(x)
+        finally:
+            for layer in trainer.forwards:
+                del layer.forward
     return x.float() if reduced else x
+
+
+def _forwards(trainer: Trainer) -> dict[nn.Module, Callable[[Tensor], Tensor]]:
+    """What layers compute in a step in place of their own ``forward``."""
+    forwards = {
+        layer: partial(dropout, layer, generator=trainer.dropout_generator)
+        for layer in trainer.network.modules()
+        if isinstance(layer, DROPOUT)
+    }
+    for name in trainer.fused_layers:
+        forwards[trainer.network.get_submodule(name)] = partial(_fused_product, trainer, name)
+    return forwards
+
+
+def _fused_product(trainer: Trainer, name: str, x: Tensor) -> Tensor:
+    """The output of a layer whose weights are updated in the backward pass."""
+    layer = trainer.network.get_submodule(name)
+    if name in trainer.called:
+        raise UserError(f"layer {name} is called twice in a step, and would be updated in between: update 'autograd'")
+    trainer.called.add(name)
+    if isinstance(layer, DenseConv):
+        x = layer.flatten_input(x)
+    y = _FusedProduct.apply(x.to(trainer.compute_dtype), trainer.dummy, trainer.fused_layers[name])
+    return y.unflatten(1, layer.output_shape) if isinstance(layer, DenseConv) else y
 
 
 def dropout(layer: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
     """Dropout with a generator of one's own: PyTorch's layer takes none."""
     keep = 1 - layer.p
-    shape = x.shape[:2] + (1,) * (x.ndim - 2) if isinstance(layer, nn.Dropout2d) else x.shape
+    shape = x.shape if isinstance(layer, nn.Dropout) else x.shape[:2] + (1,) * (x.ndim - 2)  # or whole channels
     mask = torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(keep, generator=generator)
     return x * mask / keep if keep else x * 0
 
@@ -228,32 +261,15 @@ class _FusedProduct(torch.autograd.Function):
         return dx, None, None
 
 
-def check_supported(optimiser: Optimiser, precision: str, engine: Engine, device: torch.device | str) -> None:
-    """UserError for a combination that has no exact computation on ``device``."""
-    device = torch.device(device)
-    check_precision(precision, device)
-    if engine.graph and device.type != "cuda":
-        raise UserError(f"a CUDA graph cannot be had on {device}: leave graph out, or take a GPU")
-    if engine.delay > 1 and not optimiser.is_plain_sgd:
-        raise UserError(f"delay {engine.delay} is for sgd without momentum and weight decay: take delay 1")
-    if engine.delay > 1 and engine.update != "fused":
-        raise UserError(f"delay {engine.delay} is for update 'fused', not {engine.update!r}: take delay 1")
-    if engine.kernel == "triton":
-        if engine.delay > 1:
-            raise UserError(f"kernel 'triton' writes its weights at every step, not every {engine.delay}: take delay 1")
-        if optimiser.momentum or optimiser.weight_decay:
-            raise UserError("kernel 'triton' has no momentum and no weight decay: take kernel 'torch'")
-        if precision != "bf16":
-            raise UserError(f"kernel 'triton' multiplies in bf16, not in {precision}: take kernel 'torch'")
-        from efcnlib.kernels.launch import check_runnable
-
-        check_runnable(device)
-
-
 def _fused_layers(trainer: Trainer) -> dict[str, FusedLinear]:
-    """Every dense layer of the network under its name."""
+    """Every dense layer that is called once and trained, under its name."""
+    chain = chain_layers(trainer.network) if is_chain(trainer.network) else []
     layers = {
-        name: layer for name, layer in trainer.network.named_children() if isinstance(layer, DenseConv | nn.Linear)
+        name: layer
+        for name, layer in trainer.network.named_modules()
+        if (isinstance(layer, DenseConv) and not layer.geometry.transposed)
+        or (type(layer) is nn.Linear and chain.count(layer) == 1)
+        if all(parameter.requires_grad for parameter in layer.parameters())
     }
     optimiser, engine, compute_dtype = trainer.optimiser, trainer.engine, trainer.compute_dtype
     if engine.kernel == "triton":

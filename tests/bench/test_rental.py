@@ -16,11 +16,11 @@ import torch
 
 from efcnlab.config import studies
 from efcnlab.config.study_rates import with_learning_rates
+from efcnlab.data import datasets
 from efcnlab.environment import REPOSITORY
 from efcnlab.run import run_networks, study_runner, training_run
 from efcnlab.store import export, recorded_study
 from efcnlab.store.run_store import Result, Store, key_of
-from efcnlib.data import datasets
 from efcnlib.errors import UserError
 from efcnlib.training.engine import Engine
 from small_studies import tiny

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from efcnlab import cli
 from efcnlab.config import studies
 from efcnlab.config.dataset import Dataset, DatasetContents
+from efcnlab.data import datasets, own_images
 from efcnlab.run import recompute, study_images, study_runner
 from efcnlab.run.run_context import RunContext
 from efcnlab.store import export, recorded_study
 from efcnlab.store.files import digest_of
 from efcnlab.store.run_store import Store, key_of
-from efcnlib.data import datasets, own_images
 from efcnlib.data.images import held_out
 from efcnlib.errors import UserError
 from own_dataset import BRIEF, LAYERS, data_of, written

@@ -10,11 +10,11 @@ from efcnlab.config.path_methods import METHODS
 from efcnlab.config.runs import Evaluation
 from efcnlab.config.studies import PathRun
 from efcnlab.config.studies import runs as runs_of
+from efcnlab.data import datasets
 from efcnlab.run import compute_estimate, disk_estimate, execute, path_run, run_networks, study_runner
 from efcnlab.run.run_context import RunContext
 from efcnlab.store.run_store import Store, key_of
 from efcnlib import metrics
-from efcnlib.data import datasets
 from efcnlib.data.images import Split, channel_statistics, held_out, to_device
 from efcnlib.errors import UserError
 from efcnlib.landscape import StoppingCriterion

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from efcnlab.config.studies import load, runs
+from efcnlab.data import datasets
 from efcnlab.run import study_runner
 from efcnlab.store.run_store import Store, key_of
 from efcnlib import embedding, networks
-from efcnlib.data import augmentation, datasets
+from efcnlib.data import augmentation
 from efcnlib.data.augmentation import MARGIN, crop_and_flip, random_crop_and_flip
 from efcnlib.data.images import Split, to_device
 from efcnlib.networks import architectures

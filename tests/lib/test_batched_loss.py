@@ -9,10 +9,10 @@ from torch.func import functional_call
 
 from efcnlib import embedding, landscape
 from efcnlib.data.images import Split
-from efcnlib.errors import UserError
 from efcnlib.landscape.batched_loss import batched_logits
+from efcnlib.networks import matrix_chain
 from reference import networks as random_networks
-from surfaces import SHAPE, digits, mueller_brown, network, same, surface, weights
+from surfaces import digits, mueller_brown, network, same, surface, weights
 
 
 def gathered(slopes, points):
@@ -125,15 +125,8 @@ def test_logits_of_one_point_are_the_networks():
     net, pictures = network(1), digits(train=20)
     points = {name: value.detach()[None] for name, value in net.named_parameters()}
     torch.testing.assert_close(
-        batched_logits(net, points, pictures[0].x)[0], net(pictures[0].x).detach(), rtol=1e-12, atol=0
+        batched_logits(matrix_chain(net), points, pictures[0].x)[0], net(pictures[0].x).detach(), rtol=1e-12, atol=0
     )
-
-
-def test_a_cnn_is_told_to_be_embedded():
-    cnn = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(72, 10))
-    points = {name: value.detach()[None] for name, value in cnn.named_parameters()}
-    with pytest.raises(UserError, match=r"layer 0 \(Conv2d\) is no matrix"):
-        batched_logits(cnn, points, torch.zeros(1, *SHAPE))
 
 
 def test_interrupted_helpers_compare_bits():

@@ -11,8 +11,8 @@ from torch import nn
 from torch.func import functional_call
 
 import reference
-from efcnlib import embedding, metrics, networks
-from efcnlib.embedding import embed, embed_local, fold_batch_norm
+from efcnlib import metrics, networks, projection
+from efcnlib.embedding import embed, embed_local
 from efcnlib.metrics import deviation
 from efcnlib.networks import LocalConv, architectures, convolutions
 from efcns import SHAPE, brute_force, close, example, move, random_pair
@@ -26,12 +26,7 @@ def test_all_counterparts_compute_the_same(example):
     network, shape = example
     x = reference.random(3, *shape)
     expected = network(x)
-    for other in (
-        fold_batch_norm(network, shape),
-        embed_local(network, shape),
-        embed(network, shape),
-        embed(network, shape, live=False),
-    ):
+    for other in (embed_local(network, shape), embed(network, shape), embed(network, shape, live=False)):
         y = other(x)
         assert y.shape == expected.shape
         assert close(y, expected)
@@ -41,14 +36,13 @@ def test_all_counterparts_compute_the_same(example):
 @given(reference.networks())
 def test_gradients_over_shared_weights_add_up_to_the_cnns(example):
     network, shape = example
-    network = fold_batch_norm(network, shape)
-    convs = [layer for layer in network if isinstance(layer, nn.Conv2d)]
+    convs = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     assume(convs)
     x = reference.random(3, *shape)
     y = network(x)
     cotangent = reference.random(*y.shape, seed=1)
     y.backward(cotangent)
-    scale = max(p.grad.abs().max() for p in network.parameters())
+    scale = max(p.grad.abs().max() for p in network.parameters() if p.grad is not None)
 
     for live in (True, False):
         dense = embed(network, shape, live)
@@ -65,7 +59,7 @@ def test_gradients_over_shared_weights_add_up_to_the_cnns(example):
 
     local = embed_local(network, shape)
     local(x).backward(cotangent)
-    layers = [layer for layer in local if isinstance(layer, LocalConv)]
+    layers = [layer for layer in local.modules() if isinstance(layer, LocalConv)]
     for conv, layer in zip(convs, layers, strict=True):
         assert close(layer.weight.grad.sum((-2, -1)).flatten(0, 1), conv.weight.grad, scale)
         if conv.bias is not None:
@@ -77,7 +71,7 @@ def test_gradients_over_shared_weights_add_up_to_the_cnns(example):
 def test_weights_of_their_own_at_each_place_are_embedded_exactly(example):
     network, shape = example
     local = embed_local(network, shape)
-    assume(any(isinstance(layer, LocalConv) for layer in local))
+    assume(any(isinstance(layer, LocalConv) for layer in local.modules()))
     for number, parameter in enumerate(local.parameters()):  # the dead ones too
         parameter.data = reference.random(*parameter.shape, seed=number)
     x = reference.random(3, *shape)
@@ -128,8 +122,8 @@ def test_training_the_live_part_is_exact(start, bias):
         assert close(part.weight.view(g.shape6(True)), g.crop(layer.weight))
         for a, b in zip(vars(deviation(part)).values(), vars(deviation(layer)).values(), strict=True):
             assert close(a, b, scale=deviation(layer).local)
-    for key, value in embedding.project(padded).items():
-        assert close(embedding.project(live)[key], value)
+    for key, value in projection.project(padded).items():
+        assert close(projection.project(live)[key], value)
 
 
 def test_dead_local_weights_stand_at_the_filter():
@@ -165,15 +159,6 @@ def test_the_result_is_a_copy_in_the_same_mode():
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
-def test_a_folded_network_is_in_evaluation_mode_and_trainable():
-    """The bias that comes from the batch normalisation too."""
-    network = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2), nn.Sequential(nn.ReLU(), nn.Dropout()))
-    result = fold_batch_norm(network, (1, 8, 8))
-    assert [name for name, p in result.named_parameters() if p.requires_grad] == ["0.weight", "0.bias"]
-    assert not any(layer.training for layer in result.modules())
-    assert network.training
-
-
 def test_batch_normalisation_is_used_as_in_evaluation():
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).double()
     network[1].running_mean.fill_(3)
@@ -185,14 +170,16 @@ def test_batch_normalisation_is_used_as_in_evaluation():
 
 def test_layers_used_twice():
     relu, norm, pool = nn.ReLU(), nn.BatchNorm2d(2), nn.MaxPool2d(2)
-    conv, twice = nn.Conv2d(2, 2, 3, padding=1), nn.Sequential(nn.Conv2d(2, 2, 1), nn.Tanh())
+    convs, twice = [nn.Conv2d(2, 2, 3, padding=1) for _ in range(2)], nn.Sequential(nn.Tanh())
     norm.running_mean.fill_(0.3)
-    network = (
-        nn.Sequential(conv, norm, relu, pool, twice, conv, norm, relu, pool, twice, nn.Sequential(relu)).double().eval()
-    )
-    x = reference.random(3, 2, 9, 9)
-    for make in (fold_batch_norm, embed, embed_local):
+    convs[0].weight = convs[1].weight  # tied, then free of each other
+    network = nn.Sequential(convs[0], norm, relu, pool, twice, convs[1], norm, relu, pool, twice, nn.Sequential(relu))
+    network, x = network.double().eval(), reference.random(3, 2, 9, 9)
+    for make in (embed, embed_local):
         assert close(make(network, (2, 9, 9))(x), network(x))
+    efcn = embed(network, (2, 9, 9))
+    assert efcn[1] is efcn[6]
+    assert efcn[0].geometry.live_out == (8, 8)  # the pooling behind it never reads the ninth
 
 
 def test_parametrised_layers():
@@ -259,7 +246,7 @@ def test_block_is_the_padded_one():
         for o, i in itertools.product(range(g.c_out), range(g.c_in)):
             expected = padded.weight.detach().view(g.shape6(False))[o, :, :, i]
             for layer in (padded, live):
-                block = embedding.block(layer, o, i)
+                block = projection.block(layer, o, i)
                 assert torch.allclose(block, expected, rtol=0, atol=1e-14)
                 block.fill_(7)
             assert not (padded.weight == 7).any()

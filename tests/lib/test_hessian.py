@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call
 
-from efcnlib import embedding, networks
+from efcnlib import embedding, memory, networks, projection
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError
 from efcnlib.geometry import Axis
@@ -19,7 +19,6 @@ from efcnlib.landscape import hessian
 from efcnlib.landscape.hessian import PARTS, HessianOperator, measure_curvature, part_masks
 from efcnlib.landscape.lanczos import lanczos
 from efcnlib.resumable import finish
-from efcnlib.training import memory
 from reference import local_mask, random
 from surfaces import digits, interrupted, network, same, weights
 
@@ -66,7 +65,7 @@ def moved(cnn, shape, live, seed=0) -> nn.Sequential:
         layer.weight.data += 0.3 * mask * random(*layer.weight.shape, seed=seed + i)
     if live:
         for name, layer in networks.convolutions(padded):
-            setattr(padded, name, embedding.to_live(layer))
+            setattr(padded, name, projection.to_live(layer))
     return padded
 
 
@@ -289,7 +288,7 @@ def test_what_does_not_fit_is_one_line_before_anything_is_computed(trained, monk
     monkeypatch.setattr(hessian, "HessianOperator", lambda *_: pytest.fail("computed"))
     with pytest.raises(
         UserError,
-        match=r"^curvature with 25 steps over 300 images needs .* GB on cpu beside its weights, .* fewer steps",
+        match=r"^curvature with 25 steps over 300 images, beside the weights, needs .* GB on cpu, .* fewer steps",
     ):
         next(work([network], split, steps=25))
     with pytest.raises(UserError, match="steps 0 is not allowed"):

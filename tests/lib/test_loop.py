@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from efcnlab.config import studies
+from efcnlab.data import datasets
 from efcnlib import networks
-from efcnlib.data import datasets
 from efcnlib.data.images import Split, to_device
 from efcnlib.errors import UserError
 from efcnlib.networks import architectures

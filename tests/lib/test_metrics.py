@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from efcnlab.data import datasets
 from efcnlib import embedding, metrics, networks
-from efcnlib.data import datasets
 from efcnlib.data.images import to_device
 from efcnlib.networks import architectures
 

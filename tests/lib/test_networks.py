@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from torch import nn
 
 import reference
 from efcnlib import metrics, networks
-from efcnlib.embedding import embed, embed_local, fold_batch_norm
+from efcnlib.embedding import embed, embed_local
 from efcnlib.geometry import Axis, ConvGeometry
 from efcnlib.networks import architectures as tables
 
@@ -134,11 +134,18 @@ def test_a_table_of_every_layer():
 # Tracing
 
 
+def flat(network):
+    """The chain without nested ones; networks with a pooling whose windows are not known are left out."""
+    layers = networks.chain_layers(network)
+    assume(not any(isinstance(layer, nn.AdaptiveAvgPool2d) for layer in layers))
+    return nn.Sequential(*layers)
+
+
 @given(reference.networks())
 def test_traced_shapes_are_pytorchs(example):
     network, shape = example
     x = torch.zeros(1, *shape, dtype=torch.float64)
-    network = fold_batch_norm(network, shape)
+    network = flat(network)
     for step, layer in zip(networks.trace(network, shape), network, strict=True):
         x = layer(x)
         assert step.shape == tuple(x.shape[1:])
@@ -148,7 +155,7 @@ def test_traced_shapes_are_pytorchs(example):
 @given(reference.networks())
 def test_outputs_that_are_not_live_have_no_gradient(example):
     network, shape = example
-    network = fold_batch_norm(network, shape)
+    network = flat(network)
     x, kept = reference.random(6, *shape), []
     for step in networks.trace(network, shape):
         x = step.layer(x)
@@ -285,5 +292,5 @@ def test_counterparts_keep_names_types_and_missing_biases(make):
 @pytest.mark.parametrize("counterpart", [embed, embed_local])
 def test_a_counterpart_is_made_where_the_network_is(counterpart):
     cnn = networks.cnn(tables.small(10, 2), (1, 8, 8)).to("meta")  # the one device that every machine has
-    tensors = counterpart(cnn, (1, 8, 8)).state_dict()
+    tensors = counterpart(cnn, (1, 8, 8), check=False).state_dict()
     assert {str(value.device) for value in tensors.values()} == {"meta"}

@@ -6,8 +6,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import reference
+from efcnlab.data import datasets
 from efcnlib import embedding
-from efcnlib.data import datasets
 from efcnlib.data.images import to_device
 from efcnlib.networks import DenseConv, LocalConv, convolutions
 from efcnlib.training import optimiser_state

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from efcnlab.data import datasets
 from efcnlib import embedding, networks
-from efcnlib.data import datasets
 from efcnlib.data.images import to_device
 from efcnlib.training.engine import Engine
 from efcnlib.training.loop import train

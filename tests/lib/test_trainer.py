@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from efcnlib import embedding, networks
+from efcnlib import embedding, networks, projection
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError
 from efcnlib.networks import architectures
@@ -94,7 +94,7 @@ def test_live_fused_training_is_padded_training(kernel, stride, padding, channel
     split = a_split(20, seed, shape)
     by_pytorch(reference, OPTIMISERS[optimiser], split, batch, 2)
     trained(network, OPTIMISERS[optimiser], split, batch, 2, delay=delay if optimiser == "sgd" else 1)
-    setattr(reference, "0", embedding.to_live(reference[0]))
+    setattr(reference, "0", projection.to_live(reference[0]))
     assert_same(network, reference)
 
 

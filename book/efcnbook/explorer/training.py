@@ -24,7 +24,7 @@ from efcnlab.store.run_lock import Attempt
 from efcnlab.store.run_store import Result, RunBusyError, Store, key_of
 from efcnlib.errors import UserError
 from efcnlib.resumable import Pause, Stopped
-from efcnlib.training.trainer import check_supported as check_engine
+from efcnlib.training.engine import check_supported as check_engine
 
 GOODBYE = 4.0  # seconds that a process which ends has for a last checkpoint: Jupyter kills it after 5
 

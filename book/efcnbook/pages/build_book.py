@@ -17,12 +17,12 @@ from efcnbook.pages.execution import Job, digest, inputs_of, is_current, paramet
 from efcnbook.pages.shown_studies import complete, ensure, shown
 from efcnbook.statistics import evidence
 from efcnlab.config import studies
+from efcnlab.data import npm
+from efcnlab.data.datasets import Unavailable
 from efcnlab.environment import REPOSITORY, recorded_studies
 from efcnlab.run.coverage import shown_seeds
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
 from efcnlab.store.run_store import Store
-from efcnlib.data import npm
-from efcnlib.data.datasets import Unavailable
 from efcnlib.errors import UserError
 
 DEFAULT, FALLBACK = "quick", "digits"

@@ -31,7 +31,7 @@ def read(path: Path, sha256: str | None = None) -> Images:
     >>> x, y = torch.arange(64, dtype=torch.uint8).view(4, 1, 4, 4), torch.tensor([0, 1, 0, 1])
     >>> path = Path(tempfile.mkdtemp(), "mine.safetensors")
     >>> save_file({"train_x": x, "train_y": y, "test_x": x + 1, "test_y": y.clone()}, path)
-    >>> from efcnlib.data.own_images import read
+    >>> from efcnlab.data.own_images import read
     >>> read(path).shape
     (1, 4, 4)
     """

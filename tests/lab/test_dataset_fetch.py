@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from efcnlib.data import datasets, sources
+from efcnlab.data import datasets, sources
 from efcnlib.errors import UserError
 from told import lines
 

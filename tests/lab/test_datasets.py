@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock
 from sklearn.datasets import load_digits
 
-from efcnlib.data import datasets, sources
+from efcnlab.data import datasets, sources
 from efcnlib.data.images import to_device
 from efcnlib.errors import UserError
 from told import lines

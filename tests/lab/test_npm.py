@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from efcnlib.data import npm
+from efcnlab.data import npm
 
 
 @pytest.fixture

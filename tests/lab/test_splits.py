@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from efcnlib.data import datasets
+from efcnlab.data import datasets
 from efcnlib.data.images import Images, channel_statistics, epoch_order, held_out, to_device
 from efcnlib.errors import UserError
 

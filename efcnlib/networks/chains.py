@@ -1,0 +1,40 @@
+"""Networks that are a chain of layers, each of which reads the one before."""
+
+from torch import nn
+
+from efcnlib.networks.dense_layer import DenseConv
+from efcnlib.networks.tracing import ACTIVATIONS, DROPOUT, POOLINGS, is_own
+
+FREE = (*ACTIVATIONS, *DROPOUT, *POOLINGS.values())  # of parameters, and alike for each image of a batch
+
+
+def is_chain(module: nn.Module) -> bool:
+    """Whether a module only calls its children one after the other, and shows nobody what lies between."""
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
+def chain_layers(network: nn.Sequential) -> list[nn.Module]:
+    """The layers that a chain calls in order, nested chains resolved."""
+    return [layer for part in network for layer in (chain_layers(part) if is_chain(part) else [part])]
+
+
+def matrix_chain(network: nn.Module) -> list[tuple[str, nn.Module]] | None:
+    """The dotted names and layers of a chain of matrices, each called once, with nothing between them that has weights.
+
+    None for any other network. All its points on a path can be computed together.
+    """
+    layers = chain_layers(network) if is_chain(network) else [network]
+    names = {module: name for name, module in network.named_modules()}
+    for layer in layers:
+        if _is_matrix(layer):
+            if layers.count(layer) > 1:
+                return None
+        elif not is_own(layer, FREE) and not (is_own(layer, (nn.Flatten,)) and layer.start_dim > 0):
+            return None
+    return [(names[layer], layer) for layer in layers] if any(map(_is_matrix, layers)) else None
+
+
+def _is_matrix(layer: nn.Module) -> bool:
+    if isinstance(layer, DenseConv):
+        return layer.geometry.dimensions == 2 and not layer.geometry.transposed
+    return type(layer) is nn.Linear
