@@ -177,20 +177,17 @@ class ConvGeometry:
     @property
     def image_shape(self) -> tuple[int, ...]:
         """Shape of one input image, [c_in, h', w'], or [c_in, w'] in one dimension; if transposed, c_out and so on."""
-        if self.transposed:
-            return self._image(self.c_out, *self.live_out)
-        sides = dict(enumerate(self.margin))
-        rows = self.rows.size - sides.get(2, 0) - sides.get(3, 0)
-        return self._image(self.c_in, rows, self.cols.size - sides.get(0, 0) - sides.get(1, 0))
+        left, right, top, bottom = (*self.margin, 0, 0, 0, 0)[:4]
+        sizes = self.rows.size - top - bottom, self.cols.size - left - right
+        channels, sizes = (self.c_out, self.live_out) if self.transposed else (self.c_in, sizes)
+        return (channels, *sizes[-self.dimensions :])
 
     def output_shape(self, live: bool) -> tuple[int, ...]:
         """Shape of one image's output in a layout."""
+        channels, sizes = self.c_out, self.live_out if live else self.out
         if self.transposed:
-            return self._image(self.c_in, self.rows.size, self.cols.size)
-        return self._image(self.c_out, *(self.live_out if live else self.out))
-
-    def _image(self, channels: int, rows: int, cols: int) -> tuple[int, ...]:
-        return (channels, rows, cols) if self.dimensions == 2 else (channels, cols)
+            channels, sizes = self.c_in, (self.rows.size, self.cols.size)
+        return (channels, *sizes[-self.dimensions :])
 
     def read(self, x: Tensor) -> Tensor:
         """Images, a batch of ``image_shape``, with their margin, [n, c, h, w]; UserError for another shape."""

@@ -5,7 +5,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from efcnlib.errors import UserError
 from efcnlib.geometry import ConvGeometry
 from efcnlib.networks import DenseConv, FrozenBatchNorm, join
 
@@ -80,38 +79,6 @@ def _filter(layer: DenseConv) -> dict[str, Tensor]:
         total = layer.bias.double().view(len(layer.dead_bias), -1).sum(1) + layer.dead_bias
         state["bias"] = (total / bias_count(layer)).to(layer.bias.dtype)
     return state
-
-
-@torch.no_grad()
-def block(layer: DenseConv, output_channel: int = 0, input_channel: int = 0) -> Tensor:
-    """One channel pair's part of an eFCN's padded matrix.
-
-    Dead local entries stand at the filter that was embedded, dead off-local ones at zero. A live standard FCN's dead
-    weights, which differ from each other, are not kept: only their mean is shown.
-
-    :param layer: Of an eFCN, in either layout.
-    :param output_channel: From 0 on.
-    :param input_channel: From 0 on.
-    :returns: A copy, [h_out, w_out, h_padded, w_padded].
-    :raises UserError: For a convolution with groups.
-
-    >>> import torch
-    >>> from efcnlib.embedding import block, embed
-    >>> block(embed(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3, padding=1)), (1, 4, 4))[0]).shape
-    torch.Size([4, 4, 6, 6])
-    """
-    g = layer.geometry
-    if g.groups > 1:
-        raise UserError(f"groups {g.groups}: only blocks of convolutions with groups 1 are shown")
-    if not layer.live:
-        return layer.weight.view(g.shape6(False))[output_channel, :, :, input_channel].clone()
-    one = replace(g, c_in=1, c_out=1, groups=1)
-    result = torch.zeros(one.shape(False), dtype=layer.weight.dtype, device=layer.weight.device)
-    for (a, b), orbit in one.orbits(result, live=False):
-        orbit.fill_(layer.dead_mean[output_channel, input_channel, a, b].item())
-    live = layer.weight.view(g.shape6(True))[output_channel, :, :, input_channel]
-    one.crop(result).copy_(live[None, :, :, None])
-    return result.view(*g.out, g.rows.padded, g.cols.padded)
 
 
 def _sum(orbit: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from efcnlab.config.dataset import Dataset
+from efcnlab.config.measurement_times import log_spaced
 from efcnlab.config.network import Network
 from efcnlab.config.path_methods import (
     METHODS,
@@ -25,7 +26,6 @@ from efcnlab.config.validation import Frozen
 from efcnlib import networks
 from efcnlib.data.images import Split
 from efcnlib.kernels.precision import PRECISIONS
-from efcnlib.training.loop import log_spaced
 from efcnlib.training.optimisers import Optimiser
 
 # What was measured of a run: quantities by name, with a value for each measured epoch, rate, point or step.

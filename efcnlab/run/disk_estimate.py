@@ -8,7 +8,8 @@ from efcnlab.config.learning_rates import RateSearch
 from efcnlab.config.runs import DENSE
 from efcnlab.config.studies import CurvatureRun, PathRun, Run
 from efcnlab.run.compute_estimate import representative_training
-from efcnlib import metrics, networks
+from efcnlab.run.weight_pictures import HEATMAP_CELLS
+from efcnlib import networks
 from efcnlib.landscape import convergence
 
 RECORD = 100_000  # bytes of a run's record and manifest at the most, but for what is noted in each step of a path:
@@ -48,7 +49,7 @@ def estimate_disk(run: Run) -> DiskEstimate:
     if run.kind in DENSE:
         geometry = networks.convolutions(network)[0][1].geometry
         rows, columns = replace(geometry, c_in=1, c_out=1, groups=1).shape(live=False)
-        heat = 2 * prod(metrics.HEATMAP_CELLS) * geometry.out[0] * geometry.rows.padded
+        heat = 2 * prod(HEATMAP_CELLS) * geometry.out[0] * geometry.rows.padded
         arrays = 2 * rows * columns + (8 * columns + heat) * len(run.measured_epochs)
     weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     moments = weights * len(run.optimiser.moment_names)

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from efcnlab.config.runs import CORRECT, History
 from efcnlab.config.studies import Training
+from efcnlab.run import weight_pictures
 from efcnlab.run.run_context import RunContext
 from efcnlab.run.run_networks import initial_network, random_seed
 from efcnlab.store.cnn_checkpoints import MOMENTS, cnn_optimiser_state
 from efcnlab.store.run_store import Result
-from efcnlib import metrics, networks, projection
+from efcnlib import metrics, networks
 from efcnlib.kernels.precision import matmul_precision
 from efcnlib.resumable import Pause, Resumable, ResumeState
 from efcnlib.training.loop import train
@@ -50,7 +51,7 @@ def compute_training(run: Training, context: RunContext, state: ResumeState | No
             for name, value in row.items():
                 history.setdefault(name, []).append(value)
             if is_dense:
-                for name, picture in metrics.weight_pictures(network).items():
+                for name, picture in weight_pictures.weight_pictures(network).items():
                     pictures.setdefault(name, []).append(picture.cpu())
         if run.kind == "cnn":  # every epoch, so that every tw is possible: VanillaCNN 0.6 MB each, AlexNet 12 MB
             weights |= {f"{epoch}/{name}": value for name, value in _state(network).items()}
@@ -63,7 +64,7 @@ def compute_training(run: Training, context: RunContext, state: ResumeState | No
         correct = metrics.classified_correctly(network, test_split, precision)
     arrays = {CORRECT: torch.from_numpy(np.packbits(correct.cpu().numpy()))}
     if is_dense:
-        block = projection.block(networks.convolutions(network)[0][1])
+        block = weight_pictures.block(networks.convolutions(network)[0][1])
         arrays |= {name: torch.stack(frames) for name, frames in pictures.items()}
         arrays["block"] = block.flatten(2).flatten(0, 1).half().cpu()
     return Result(history, arrays, weights)

@@ -2,11 +2,10 @@
 
 from efcnlib.metrics.accuracy import EVALUATION_BATCH, classified_correctly, evaluate, evaluation_batch
 from efcnlib.metrics.distance import Deviation, delta, deviation, masked_weights, random_start_delta, sharing
-from efcnlib.metrics.history import HEATMAP_CELLS, history_row, rms_heatmap, weight_pictures
+from efcnlib.metrics.history import history_row
 
 __all__ = [
     "EVALUATION_BATCH",
-    "HEATMAP_CELLS",
     "Deviation",
     "classified_correctly",
     "delta",
@@ -16,7 +15,5 @@ __all__ = [
     "history_row",
     "masked_weights",
     "random_start_delta",
-    "rms_heatmap",
     "sharing",
-    "weight_pictures",
 ]

@@ -1,16 +1,12 @@
 """One row of a training's history: everything that is measured, with one transfer from the device at the end."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from efcnlib.data.images import Split
 from efcnlib.metrics.accuracy import evaluate
 from efcnlib.metrics.distance import delta, deviation, masked_weights, sharing
 from efcnlib.networks import convolutions
-from efcnlib.projection import block
-
-HEATMAP_CELLS = 3, 4  # in a row of outputs and of inputs, at most: small enough to be kept for every measurement
 
 
 def history_row(
@@ -61,27 +57,3 @@ def history_row(
         else:
             row[key] = numbers if value.ndim else numbers[0]
     return row
-
-
-def weight_pictures(network: nn.Module) -> dict[str, Tensor]:
-    """What figures show of the first layer's first block, [h_out, w_out, h_padded, w_padded], while a network trains.
-
-    "filters" [2, h_padded, w_padded]: the row of the corner output, which the supplement's Figure 5 shows, then that of
-    the central one. "heat" [rows, columns], float16: see `rms_heatmap`.
-    """
-    matrix = block(convolutions(network)[0][1])
-    corner, centre = matrix[0, 0], matrix[matrix.shape[0] // 2, matrix.shape[1] // 2]
-    return {"filters": torch.stack([corner, centre]), "heat": rms_heatmap(matrix).half()}
-
-
-def rms_heatmap(matrix: Tensor) -> Tensor:
-    """Root mean square of cells of a block [h_out, w_out, h_in, w_in]: [h_out * at most 3, h_in * at most 4].
-
-    A cell lies within one row of the output map and one row of the input image, so that the bands of a convolution
-    stay to be seen; the last ones of a row are narrower where it cannot be divided evenly.
-    """
-    h_out, w_out, h_in, w_in = matrix.shape
-    widths = -(-w_out // HEATMAP_CELLS[0]), -(-w_in // HEATMAP_CELLS[1])
-    rows = matrix.square().permute(0, 2, 1, 3).reshape(h_out * h_in, 1, w_out, w_in)
-    cells = F.avg_pool2d(rows, widths, ceil_mode=True).sqrt()  # cut windows are averaged over what they hold
-    return cells.view(h_out, h_in, *cells.shape[-2:]).permute(0, 2, 1, 3).flatten(2).flatten(0, 1)

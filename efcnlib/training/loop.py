@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,24 +10,6 @@ from efcnlib.data.images import Split, epoch_order
 from efcnlib.training.engine import Engine
 from efcnlib.training.optimisers import Optimiser
 from efcnlib.training.trainer import Trainer
-
-
-def log_spaced(epochs: int, points: int) -> tuple[int, ...]:
-    r"""Epoch 0 and :math:`\lfloor E^{i / (n - 1)} \rfloor`, i = 0, ..., n - 1: evenly spaced in the logarithm.
-
-    This is the published checkpoint grid: ``log_spaced(100, 20)`` contains the supplement's 5, 11, 18, 61, 78.
-
-    :param epochs: The last one, E.
-    :param points: n; equal ones are given once.
-
-    >>> from efcnlib.training.loop import log_spaced
-    >>> log_spaced(100, 20)
-    (0, 1, 2, 3, 4, 5, 6, 8, 11, 14, 18, 23, 29, 37, 48, 61, 78, 100)
-    """
-    if epochs == 0:
-        return (0,)
-    grid = np.logspace(0, np.log10(epochs), points).round(9).astype(int)  # 99.99999 is 100, not 99
-    return 0, *(int(epoch) for epoch in np.unique(grid))
 
 
 class EpochResult(NamedTuple):

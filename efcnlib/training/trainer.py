@@ -71,9 +71,8 @@ class Trainer:
     ):
         at_least(1, batch=batch)
         self.network, self.optimiser, self.precision, self.batch = network, optimiser, precision, batch
-        parameters = list(network.parameters())
+        self.engine, parameters = engine or Engine(), list(network.parameters())
         self.device = parameters[0].device
-        self.engine = engine or Engine()
         self.fused = self.engine.update == "fused" and bool(convolutions(network))
         check_supported(optimiser, precision, self.engine, self.device)
         if optimiser.weight_decay and any(layer.live for _, layer in convolutions(network)):
@@ -93,10 +92,8 @@ class Trainer:
         self.has_convolutions = any(isinstance(layer, nn.Conv2d) for layer in network.modules())
         if self.has_convolutions:
             network.to(memory_format=torch.channels_last)  # in which convolutions are fastest, on CPUs too
-        fused = {join(name, "weight") for name in self.fused_layers}
-        biases = {join(name, "bias") for name in self.fused_layers}
-        self.other_parameters = {name: value for name, value in network.named_parameters() if name not in fused}
-        self.has_matrices_only = self.fused and biases.issuperset(self.other_parameters)
+        self.other_parameters = _others(self)
+        self.has_matrices_only = _has_matrices_only(self)
         self.forwards = _forwards(self)
         self.called: set[str] = set()  # which matrices this step has used
         self.other_optimiser = optimiser.build(list(self.other_parameters.values())) if self.other_parameters else None
@@ -110,7 +107,6 @@ class Trainer:
                 x = random_crop_and_flip(x, self.augmentation_generator)
             if self.other_optimiser is not None:
                 self.other_optimiser.zero_grad(set_to_none=True)
-            self.called.clear()
             loss = F.cross_entropy(_logits(self, x), y)
             loss.backward()
             if self.other_optimiser is not None:
@@ -178,9 +174,8 @@ class Trainer:
         for number, parameter in enumerate(self.other_parameters):
             name, part = parameter.rsplit(".", 1)
             moments = embed_moments(self.network.get_submodule(name), part, strip_prefix(f"{parameter}/", on_device))
-            if not moments:  # of a frozen batch normalisation's map, which the CNN did not have
-                continue
-            restore_optimiser(self.other_optimiser, {f"{number}/{key}": value for key, value in moments.items()})
+            if moments:  # not of a frozen batch normalisation's map, which the CNN did not have
+                restore_optimiser(self.other_optimiser, {f"{number}/{key}": value for key, value in moments.items()})
 
 
 def captured_epoch(trainer: Trainer, split: Split, images: int) -> CapturedEpoch:
@@ -201,6 +196,7 @@ def _logits(trainer: Trainer, x: Tensor) -> Tensor:
     elif trainer.has_convolutions:
         x = x.contiguous(memory_format=torch.channels_last)
     mixed = reduced and not trainer.has_matrices_only
+    trainer.called.clear()
     with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed, cache_enabled=False):
         for layer, forward in trainer.forwards.items():
             layer.forward = forward
@@ -210,6 +206,17 @@ def _logits(trainer: Trainer, x: Tensor) -> Tensor:
             for layer in trainer.forwards:
                 del layer.forward
     return x.float() if reduced else x
+
+
+def _others(trainer: Trainer) -> dict[str, nn.Parameter]:
+    """What PyTorch's optimiser moves, by name: all but the fused matrices."""
+    fused = {join(name, "weight") for name in trainer.fused_layers}
+    return {name: value for name, value in trainer.network.named_parameters() if name not in fused}
+
+
+def _has_matrices_only(trainer: Trainer) -> bool:
+    """Whether a layer's matrix and bias are all that is trained."""
+    return trainer.fused and {join(name, "bias") for name in trainer.fused_layers}.issuperset(trainer.other_parameters)
 
 
 def _forwards(trainer: Trainer) -> dict[nn.Module, Callable[[Tensor], Tensor]]:

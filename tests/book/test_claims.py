@@ -12,10 +12,10 @@ from claimed import CONTROLS, IMAGES, INFO, STUDY, correct, independent, matches
 from efcnbook.claims import claim_list, claim_statistics, comparisons
 from efcnbook.statistics import evidence
 from efcnlab.config import studies
-from efcnlab.run import coverage, run_networks
+from efcnlab.run import coverage, run_networks, weight_pictures
 from efcnlab.store import export
 from efcnlab.store.run_store import Result, Store, key_of
-from efcnlib import networks, projection
+from efcnlib import networks
 from efcnlib.errors import UserError
 
 TIMES = STUDY.relax_times
@@ -140,7 +140,7 @@ def test_magnitudes_are_those_of_the_records_and_not_tested_at_another_length(cl
             window, image = torch.zeros(10, 10, dtype=bool), torch.zeros(10, 10, dtype=bool)
             window[h : h + 3, w : w + 3], image[1:9, 1:9] = True, True
             local[row], dead[row] = window.flatten(), ~image.flatten() | (h == 7) | (w == 7)
-        weights = torch.stack([projection.block(layer, channel).reshape(64, 100).double() for channel in range(6)])
+        weights = torch.stack([weight_pictures.block(layer, channel).reshape(64, 100).double() for channel in range(6)])
         rms = [weights[:, where].square().mean().sqrt() for where in (local, ~local & ~dead)]
         assert not weights[:, ~local & dead].any()
         orders.append(float(torch.log10(rms[0] / rms[1])))

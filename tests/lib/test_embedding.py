@@ -11,6 +11,7 @@ from torch import nn
 from torch.func import functional_call
 
 import reference
+from efcnlab.run import weight_pictures
 from efcnlib import metrics, networks, projection
 from efcnlib.embedding import embed, embed_local
 from efcnlib.metrics import deviation
@@ -246,7 +247,7 @@ def test_block_is_the_padded_one():
         for o, i in itertools.product(range(g.c_out), range(g.c_in)):
             expected = padded.weight.detach().view(g.shape6(False))[o, :, :, i]
             for layer in (padded, live):
-                block = projection.block(layer, o, i)
+                block = weight_pictures.block(layer, o, i)
                 assert torch.allclose(block, expected, rtol=0, atol=1e-14)
                 block.fill_(7)
             assert not (padded.weight == 7).any()

@@ -6,12 +6,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from efcnlab.config import studies
+from efcnlab.config.measurement_times import log_spaced
 from efcnlab.data import datasets
 from efcnlib import networks
 from efcnlib.data.images import Split, to_device
 from efcnlib.errors import UserError
 from efcnlib.networks import architectures
-from efcnlib.training.loop import log_spaced, train
+from efcnlib.training.loop import train
 from efcnlib.training.optimisers import Optimiser
 from small_networks import small_cnn
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from efcnlab.data import datasets
+from efcnlab.run import weight_pictures
 from efcnlib import embedding, metrics, networks
 from efcnlib.data.images import to_device
 from efcnlib.networks import architectures
@@ -83,7 +84,7 @@ def _cnn_like(network):
 
 def test_filters_are_the_receptive_fields_of_two_outputs(cnn):
     network = embedding.embed(cnn, (1, 8, 8))
-    corner, centre = metrics.weight_pictures(network)["filters"]
+    corner, centre = weight_pictures.weight_pictures(network)["filters"]
     kernel = cnn[0].weight[0, 0]
     assert torch.equal(corner[:3, :3], kernel)
     assert corner.count_nonzero() == 9
@@ -95,7 +96,7 @@ def test_filters_are_the_receptive_fields_of_two_outputs(cnn):
 def test_heat_is_the_root_mean_square_of_cells(shape, seed):
     block = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     h_out, w_out, h_in, w_in = shape
-    heat = metrics.rms_heatmap(block)
+    heat = weight_pictures.rms_heatmap(block)
     step_out, step_in = math.ceil(w_out / 3), math.ceil(w_in / 4)
     expected = [
         [

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from efcnbook.figures import weight_plots
-from efcnlib import metrics
+from efcnlab.run import weight_pictures
 from efcnlib.geometry import ConvGeometry
 
 LEVELS = 32  # steps of a colour map that are told apart amid noise; twice as many cost a third more bytes
@@ -53,7 +53,7 @@ def scale_of(weights: Iterable[Tensor]) -> Scale:
 
 @dataclass(frozen=True)
 class Dead:
-    """True where weights of the pictures of `metrics.weight_pictures` can never move."""
+    """True where weights of the pictures of `efcnlab.run.weight_pictures` can never move."""
 
     filters: Tensor  # [2, h_padded, w_padded]
     heat: Tensor  # [outputs, inputs]: cells all of whose weights are dead
@@ -64,7 +64,7 @@ class Dead:
         rows, columns = geometry.rows, geometry.cols
         block = weight_plots.dead_block(geometry).view(rows.out, columns.out, rows.padded, columns.padded)
         corner, centre = block[0, 0], block[rows.out // 2, columns.out // 2]
-        return cls(torch.stack([corner, centre]), metrics.rms_heatmap(block.float()) > 1 - 1e-6)
+        return cls(torch.stack([corner, centre]), weight_pictures.rms_heatmap(block.float()) > 1 - 1e-6)
 
 
 def thinned(count: int, most: int) -> list[int]:
