@@ -1,5 +1,7 @@
 """A convolution's place in a dense network, and batch normalisation as the affine map it is in evaluation."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -54,10 +56,22 @@ class DenseConv(nn.Module):
         ):
             self.register_buffer(name, torch.zeros(size, dtype=torch.float64, device=device))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Images [n, c_in, h, w] or [n, c_in, w] -> a batch of ``output_shape``; UserError for another shape."""
+    def forward(self, input: Tensor, output_size: object = None) -> Tensor:
+        """Images [n, c_in, h, w] or [n, c_in, w] -> a batch of ``output_shape``; UserError for another shape.
+
+        Arguments are called as PyTorch's convolutions call them; the size has been decided when this layer was made.
+        """
         weight = self.weight.t() if self.geometry.transposed else self.weight
-        return F.linear(self.flatten_input(x), weight, self.bias).unflatten(1, self.output_shape)
+        return F.linear(self.flatten_input(input), weight, self.bias).unflatten(1, self.output_shape)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DenseConv":
+        """To another device or type: what is kept of dead weights stays float64."""
+        kept = dict(self.named_buffers())
+        super()._apply(fn, recurse)
+        for name, value in kept.items():
+            if not value.is_meta:
+                setattr(self, name, value.to(self.weight.device))
+        return self
 
     def flatten_input(self, x: Tensor) -> Tensor:
         """The images as the matrix reads them: [n, inputs]."""

@@ -41,10 +41,9 @@ class LocalConv(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape, dtype=dtype, device=device))
         self.bias = nn.Parameter(torch.empty((c_out, *g.out), dtype=dtype, device=device)) if bias else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Images [n, c_in, h, w] or [n, c_in, w] -> [n, c_out, h_out, w_out] or [n, c_out, w_out]."""
-        g, kind = self.geometry, x.device.type
-        x = g.read(x)
+        g, kind, x = self.geometry, input.device.type, self.geometry.read(input)
         if torch.is_autocast_enabled(kind):
             x = x.to(torch.get_autocast_dtype(kind))  # before the windows are copied: half the bytes
         windows = Windows.apply(x, g.rows, g.cols)  # [h, w, n, kh, kw, c]
@@ -83,7 +82,8 @@ class Windows(torch.autograd.Function):
         padded = gradient.new_zeros((rows.padded, cols.padded, n, c), dtype=wide)
         for i, j, read in _taps(padded, rows, cols):
             read += gradient[..., i, j, :]
-        return _inner(padded, rows, cols).permute(2, 3, 0, 1).to(gradient.dtype), None, None
+        # Contiguous: PyTorch 2.15 gets the backward pass of instance normalisation wrong for a permuted gradient.
+        return _inner(padded, rows, cols).permute(2, 3, 0, 1).to(gradient.dtype).contiguous(), None, None
 
 
 def _taps(padded: Tensor, rows: Axis, cols: Axis) -> Iterator[tuple[int, int, Tensor]]:

@@ -37,7 +37,15 @@ def test_contents_repeat_the_study_part_and_single_chapters(tmp_path):
     themes = ("images", "geometry", "networks", "measures", "training", "paths", "studies", "results")
     reference = ["api", *(f"api/{name}" for name in (*themes, "commands"))]
     behind = ["executed/performance", "executed/survival", "clusters", "executed/digits/environment"]
-    before = ["executed/tutorial", "notation", "reading", "executed/explorer", "executed/playground", "own"]
+    before = [
+        "executed/tutorial",
+        "notation",
+        "reading",
+        "executed/explorer",
+        "executed/playground",
+        "executed/residual",
+        "own",
+    ]
     before += [f"executed/figure_{number}" for number in (3, 4, 5, 6)]
     verdict = ["executed/claims", "executed/comparison"]
     assert files(one) == [*before, *study, *verdict, *reference, *behind, "references", "executed/review"]

@@ -58,8 +58,8 @@ def test_the_tutorial_shows_the_library_alone_in_ten_cells(tmp_path):
         if cell.cell_type == "code"
     ]
     assert len(code) <= 10
-    packages = set(re.findall(r"^(?:import|from) (\w+)", "\n".join(code), re.MULTILINE))
-    assert packages == {"efcnlib", "matplotlib", "torch"}
+    packages = set(re.findall(r"^(?:import|from) ([\w.]+)", "\n".join(code), re.MULTILINE))
+    assert packages == {"efcnlib", "efcnlab.data", "matplotlib.pyplot", "torch"}
     printed = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
     assert float(re.search(r"difference of outputs: (.*)", printed)[1]) < 1e-12
     delta = [float(value) for value in re.findall(r"δ = (.*)%", printed)]
@@ -73,6 +73,20 @@ def test_the_tutorial_shows_the_library_alone_in_ten_cells(tmp_path):
         sum("image/png" in output.get("data", {}) or "image/svg+xml" in output.get("data", {}) for output in outputs)
         == 2
     )
+
+
+def test_a_residual_network_is_embedded_in_forty_lines(tmp_path):
+    run_notebook(REPOSITORY / "notebooks" / "residual.ipynb", tmp_path / "out.ipynb", {"data": "digits", "epochs": 3})
+    cells = [cell for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells if cell.cell_type == "code"]
+    code = [line for cell in cells for line in cell.source.splitlines() if line.strip()]
+    follow = code.index("import matplotlib.pyplot as plt")  # behind the parameters
+    assert len([line for line in code[follow:] if not line.startswith(("import", "from"))]) <= 40
+    printed = "".join(output.text for cell in cells for output in cell.outputs if output.output_type == "stream")
+    losses = re.findall(r"test loss ([\d.]+) nats, test accuracy ([\d.]+)%", printed)
+    assert len(losses) == 2
+    assert losses[0] == losses[1]  # of the ResNet and of its eFCN
+    assert re.search(r"eFCN: test accuracy [\d.]+%; ResNet trained on: [\d.]+%", printed)
+    assert sum("image/png" in output.get("data", {}) for cell in cells for output in cell.outputs) == 1
 
 
 def test_the_tutorial_runs_what_it_tells_to_run(root, tmp_path, monkeypatch):

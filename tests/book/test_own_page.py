@@ -134,7 +134,7 @@ def test_what_the_study_file_says_of_the_images_is_what_was_printed(said):
 
 
 def test_the_networks_learn_and_are_the_same_function(said, clone):
-    output = said[".venv/bin/python vgg.py"]
+    output = said[".venv/bin/python mobile.py"]
     differ, delta = (float(re.search(rf"{words} (\S+)", output)[1]) for words in ("differ by", "delta"))
     assert 0 < differ < 1e-4
     assert 0 < delta < 0.5

@@ -18,7 +18,7 @@ from efcnbook.pages.shown_studies import complete, ensure, shown
 from efcnbook.statistics import evidence
 from efcnlab.config import studies
 from efcnlab.data import npm
-from efcnlab.data.datasets import Unavailable
+from efcnlab.data.datasets import Unavailable, cache_file
 from efcnlab.environment import REPOSITORY, recorded_studies
 from efcnlab.run.coverage import shown_seeds
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
@@ -81,8 +81,9 @@ def contents(template: dict, given: Mapping[str, str]) -> dict:
 def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType({})) -> None:
     """Run the notebook behind each page executed/[STUDY/]NAME of ``toc``, unless that was done with the same inputs.
 
-    A page without a study is given all of them if it has a parameter ``studies``, as in "quick, digits"; else it reads
-    what is recorded in results/. ``given`` names the files of studies that come from one.
+    A page without a study is given all of them if it has a parameter ``studies``, as in "quick, digits"; one with a
+    parameter ``data`` the first data set of theirs that is at hand; else it reads what is recorded in results/.
+    ``given`` names the files of studies that come from one.
     """
     waiting, pages, store = [], _executed(toc), Store(None, recorded_studies())
     every = dict.fromkeys(given.get(name, name) for name in pages.values() if name)
@@ -95,6 +96,8 @@ def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType
             parameters, reads = _parameters(study, there[study], known), sorted(there[study])
         elif "studies" in known:
             parameters, reads = {"studies": ", ".join(every)}, sorted(set().union(*there.values()))
+        elif "data" in known:
+            parameters, reads = {"data": _kept_images(every)}, []
         else:
             parameters, reads = {}, _recorded(source)
         inputs = inputs_of(notebook, parameters, reads)
@@ -210,6 +213,12 @@ def _parameters(name: str, there: set[str], known: Iterable[str]) -> dict[str, o
     others = [seed for seed in seeds if seed != first]
     parameters = {"study": name, "seed": first, "more_seeds": ", ".join(map(str, others))}
     return {key: value for key, value in parameters.items() if key in known and value != ""}
+
+
+def _kept_images(names: Iterable[str]) -> str:
+    """The data set of the first study whose images are at hand; else that which needs no download."""
+    sets = (found_study(name, Store(None, recorded_studies())).data.name for name in names)
+    return next((name for name in sets if name and cache_file(name).exists()), FALLBACK)
 
 
 def _is_met(chapter: dict, there: Mapping[str, studies.Study | None]) -> bool:
