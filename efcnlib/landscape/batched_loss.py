@@ -11,12 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
-from torch.func import functional_call
 
 from efcnlib.data.images import Split, epoch_order
 from efcnlib.kernels.precision import matmul_precision
 from efcnlib.landscape.points import Points, check_moved, point_count
-from efcnlib.metrics.accuracy import evaluating
+from efcnlib.metrics.accuracy import call_with, evaluating
 from efcnlib.networks import DROPOUT, DenseConv, join, matrix_chain
 from efcnlib.training.fused_updates import ROWS_AT_ONCE, accumulate_product
 
@@ -202,7 +201,7 @@ class MinibatchLoss:
         reduced = self.precision == "bf16"
         with evaluating(self.network), matmul_precision(self.precision, x.device):
             with torch.autocast(x.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False):
-                logits = functional_call(self.network, weights, x)
+                logits = call_with(self.network, weights, x)
             return F.cross_entropy(logits.to(x.dtype), y)
 
     def _gradients_one_by_one(self, points: Points, consume: GradientConsumer) -> Tensor:

@@ -51,7 +51,7 @@ def _deviation(
     name: str, layer: DenseConv, curve: Curve, dead: Sequence[Mapping[str, Tensor]], ends: Tensor
 ) -> Deviation:
     weights, mix = curve.controls[join(name, "weight")], curve.coefficients(join(name, "weight"))
-    mean, spread, off_dead = (torch.stack([state[join(name, part)].cpu() for state in dead]) for part in DEAD)
+    mean, spread, off_dead = (torch.stack([state[join(name, part)].cpu() for state in dead]).double() for part in DEAD)
     if (off_dead > 0).all() or (spread.flatten(1).sum(1) > 0).all():
         raise UserError(f"layer {name}: both ends have dead weights at random, one has to come from a CNN")
     local, unshared = _local(layer, weights, mix, mean, ends)

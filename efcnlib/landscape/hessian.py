@@ -1,7 +1,7 @@
 """How steep and how curved the loss is around a dense network: its gradient, and the top eigenvalues of its Hessian.
 
-The loss is the mean cross-entropy over given images, dropout off, as a function of all weights and biases, one flat
-vector [n] in the order of the network's parameters. Its entries fall into three parts: the "local" and the "off_local"
+The loss is the mean cross-entropy over given images, dropout off, as a function of all weights and biases that are
+trained, one flat vector [n] in the order of the network's parameters. Its entries fall into three parts: the "local" and the "off_local"
 weights of the layers that come from convolutions, and the "rest": all biases, and the layers that were linear before.
 
 Networks with ReLU or max pooling are smooth only in pieces. The Hessian here is that of the piece a network is in,
@@ -42,7 +42,7 @@ class HessianOperator:
 
     def __init__(self, network: nn.Module, split: Split, batch: int = BATCH):
         at_least(1, batch=batch)
-        self.parameters = list(network.parameters())
+        self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.sizes = [parameter.numel() for parameter in self.parameters]
         self.device = self.parameters[0].device
         self.gradients: list[tuple[Tensor, ...]] = []
@@ -79,6 +79,8 @@ def part_masks(network: nn.Module) -> dict[str, Tensor]:
     dense = {join(name, "weight"): layer for name, layer in convolutions(network)}
     found: dict[str, list[Tensor]] = {part: [] for part in PARTS}
     for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
         rest = torch.ones(parameter.numel(), dtype=torch.bool, device=parameter.device)
         local = ~rest
         if layer := dense.get(name):

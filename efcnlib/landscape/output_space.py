@@ -4,13 +4,12 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from efcnlib.data.images import Split
 from efcnlib.landscape.curves import alphas
 from efcnlib.landscape.evaluation import mean_scores, summed_scores
 from efcnlib.landscape.points import Weights, check_moved
-from efcnlib.metrics.accuracy import evaluating, loss_and_correct
+from efcnlib.metrics.accuracy import call_with, evaluating, loss_and_correct
 from efcnlib.resumable import Resumable, ResumeState
 
 
@@ -66,4 +65,4 @@ def evaluate_averaged_outputs(
 def _logits(network: nn.Module, weights: Weights, x: Tensor, precision: str) -> Tensor:
     reduced = precision == "bf16"
     with torch.autocast(x.device.type, torch.bfloat16, enabled=reduced):
-        return functional_call(network, weights, x).to(x.dtype)
+        return call_with(network, weights, x).to(x.dtype)

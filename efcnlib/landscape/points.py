@@ -68,7 +68,7 @@ def inner_points(path: Points) -> Points:
 
 def chunks(points: Tensor) -> tuple[Tensor, ...]:
     """Views [n, PART] of all points' weights, one after the other; a GPU takes more at a time."""
-    return points.flatten(1).split(CHUNK if points.device.type == "cpu" else 512 * CHUNK, dim=1)
+    return points.reshape(len(points), -1).split(CHUNK if points.device.type == "cpu" else 512 * CHUNK, dim=1)
 
 
 def aligned_chunks(*paths: Points) -> Iterator[tuple[Tensor, ...]]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from efcnlib.data.images import Split
+from efcnlib.networks import join, takes_channels_last
 
 EVALUATION_BATCH = 1000  # images; large enough to be fast, small enough for the widest layer's activations
 
@@ -49,14 +50,30 @@ def _logits(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits and labels of a split, batch by batch."""
     reduced, size = precision == "bf16", evaluation_batch(precision)
-    channels_last = reduced and any(isinstance(layer, nn.Conv2d) for layer in network.modules())
+    channels_last = reduced and takes_channels_last(network)
     if reduced and weights:  # once, instead of for each batch
         weights = {name: value.bfloat16() for name, value in weights.items()}
     with evaluating(network), torch.autocast(split.x.device.type, torch.bfloat16, enabled=reduced):
         for x, y in zip(split.x.split(size), split.y.split(size), strict=True):
             x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
-            logits = functional_call(network, weights, x) if weights else network(x)
+            logits = call_with(network, weights, x) if weights else network(x)
             yield (logits.float() if reduced else logits), y
+
+
+def call_with(network: nn.Module, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """The output for ``x`` with other ``weights`` by name, wherever those stand that they replace.
+
+    ``torch.func.functional_call`` alone spoils the weights of a module that stands in two places.
+    """
+    named = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
+    given = {id(value): weights[name] for name, value in named if name in weights}
+    every = {
+        join(name, part): given[id(value)]
+        for name, module in network.named_modules()
+        for part, value in (module._parameters | module._buffers).items()
+        if id(value) in given
+    }
+    return functional_call(network, every, (x,), tie_weights=False)
 
 
 @contextmanager

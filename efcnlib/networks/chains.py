@@ -18,6 +18,13 @@ def chain_layers(network: nn.Sequential) -> list[nn.Module]:
     return [layer for part in network for layer in (chain_layers(part) if is_chain(part) else [part])]
 
 
+def takes_channels_last(network: nn.Module) -> bool:
+    """Whether a CNN may be given images in the order in which convolutions are fastest: nothing in it calls ``view``."""
+    layers = chain_layers(network) if is_chain(network) else []
+    own = all(type(layer).__module__.startswith("torch.nn.") for layer in layers)
+    return own and any(isinstance(layer, nn.Conv2d) for layer in layers)
+
+
 def matrix_chain(network: nn.Module) -> list[tuple[str, nn.Module]] | None:
     """The dotted names and layers of a chain of matrices, each called once, with nothing between them that has weights.
 

@@ -71,8 +71,8 @@ def _not_carried_over(module: nn.Module) -> str | None:
 
 def random_images(network: nn.Module, input_shape: Sequence[int]) -> Tensor:
     """IMAGES of ``input_shape``, normal, always the same, in the type and on the device of the network's weights."""
-    weights = [value for value in network.parameters() if value.is_floating_point()]
-    like = weights[0] if weights else torch.zeros(())
+    numbers = (value for value in (*network.parameters(), *network.buffers()) if value.is_floating_point())
+    like = next(numbers, torch.zeros(()))
     images = torch.randn(IMAGES, *input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return images.to(like)
 
@@ -118,12 +118,12 @@ def convolution_geometries(network: nn.Module, input_shape: Sequence[int]) -> di
     found = record(copied(network), random_images(network, input_shape))
     geometries = {}
     for name, module in network.named_modules():
-        calls = found.inputs.get(name, [])
-        if not calls or not isinstance(module, CONV | LocalConv):
+        if not isinstance(module, CONV | LocalConv):
             continue
-        if len(calls) > 1:
+        calls = found.inputs.get(name, [])
+        if len(calls) != 1:
             sizes = "on several sizes" if len(set(calls)) > 1 else f"{len(calls)} times"
-            raise UserError(f"{label(name, module)} is called {sizes}: it can become only one matrix, called once")
+            raise UserError(f"{label(name, module)} is called {sizes} in evaluation: a matrix can take its place once")
         try:
             geometries[name] = conv_geometry(module, calls[0][1:], tuple(found.outputs[name][0].shape[1:]))
         except UserError as error:
@@ -168,6 +168,6 @@ class NoConvolution(TorchFunctionMode):
     def __torch_function__(self, func: object, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
         """What PyTorch calls in place of each of its functions."""
         name = getattr(func, "__name__", "")
-        if name.startswith("conv") and name.removeprefix("conv").removeprefix("_transpose")[:1].isdigit():
+        if name.lstrip("_").startswith("conv"):
             raise UserError(f"it computes {name} by itself: give it a module for each convolution")
         return func(*args, **(kwargs or {}))

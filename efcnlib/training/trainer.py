@@ -17,7 +17,7 @@ from efcnlib.data.augmentation import random_crop_and_flip
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError, at_least
 from efcnlib.kernels.precision import matmul_precision
-from efcnlib.networks import DROPOUT, DenseConv, chain_layers, convolutions, is_chain, join
+from efcnlib.networks import DROPOUT, DenseConv, chain_layers, convolutions, is_chain, join, takes_channels_last
 from efcnlib.training.cuda_graph import CapturedEpoch
 from efcnlib.training.engine import Engine, check_supported
 from efcnlib.training.fused_updates import DelayedLinear, FusedLinear
@@ -75,11 +75,7 @@ class Trainer:
         self.device = parameters[0].device
         self.fused = self.engine.update == "fused" and bool(convolutions(network))
         check_supported(optimiser, precision, self.engine, self.device)
-        if optimiser.weight_decay and any(layer.live for _, layer in convolutions(network)):
-            raise UserError(
-                f"weight_decay {optimiser.weight_decay} moves weights that no data reaches, which a live layout leaves"
-                " out: embed with live=False"
-            )
+        check_weight_decay(network, optimiser)
         need = required_bytes(network, optimiser, precision, self.engine, batch)
         advice = "a smaller batch, fewer channels or fewer runs at once"
         memory.check_memory("this training, beside its weights,", need, self.device, advice)
@@ -89,8 +85,8 @@ class Trainer:
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.compute_dtype = torch.bfloat16 if precision == "bf16" else parameters[0].dtype
         self.fused_layers = _fused_layers(self) if self.fused else {}
-        self.has_convolutions = any(isinstance(layer, nn.Conv2d) for layer in network.modules())
-        if self.has_convolutions:
+        self.channels_last = takes_channels_last(network)
+        if self.channels_last:
             network.to(memory_format=torch.channels_last)  # in which convolutions are fastest, on CPUs too
         self.other_parameters = _others(self)
         self.has_matrices_only = _has_matrices_only(self)
@@ -104,6 +100,8 @@ class Trainer:
         """One step on a batch, x [n, channels, height, width], y int64 [n]; its loss in nats, on the device."""
         with matmul_precision(self.precision, self.device):
             if self.augmentation_generator is not None:
+                if x.ndim != 4:
+                    raise UserError(f"augment crops and flips images [n, c, h, w]: it cannot {list(x.shape)}")
                 x = random_crop_and_flip(x, self.augmentation_generator)
             if self.other_optimiser is not None:
                 self.other_optimiser.zero_grad(set_to_none=True)
@@ -178,6 +176,15 @@ class Trainer:
                 restore_optimiser(self.other_optimiser, {f"{number}/{key}": value for key, value in moments.items()})
 
 
+def check_weight_decay(network: nn.Module, optimiser: Optimiser) -> None:
+    """UserError where weight decay would move weights that a layout leaves out, since no data reaches them."""
+    for name, layer in convolutions(network) if optimiser.weight_decay else ():
+        if layer.live:
+            advice = "take 0, a transposed one is always" if layer.geometry.transposed else "embed with live=False"
+            decay = f"weight_decay {optimiser.weight_decay} moves weights that no data reaches"
+            raise UserError(f"{decay}, which layer {name}, in the live layout, leaves out: {advice}")
+
+
 def captured_epoch(trainer: Trainer, split: Split, images: int) -> CapturedEpoch:
     """The trainer's epoch over so many ``images`` of a split as a CUDA graph: the last one, if it serves."""
     last = trainer.last_capture
@@ -193,7 +200,7 @@ def _logits(trainer: Trainer, x: Tensor) -> Tensor:
     reduced = trainer.compute_dtype == torch.bfloat16
     if trainer.has_matrices_only:
         x = x.to(trainer.compute_dtype)
-    elif trainer.has_convolutions:
+    elif trainer.channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
     mixed = reduced and not trainer.has_matrices_only
     trainer.called.clear()
