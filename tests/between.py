@@ -68,7 +68,7 @@ EMBEDDED = {
     "normed": normed,
     "a parameter before the first matrix": first_not_matrix,
 }
-EMBEDDED |= {name: published.NETWORKS[name][0] for name in ("ResNet-9", "MobileNet", "ConvNeXt")}
+EMBEDDED |= {name: published.NETWORKS[name][0] for name in ("ResNet-9", "ConvNeXt")}
 
 
 def start(make, seed):

@@ -149,3 +149,32 @@ def test_without_convolutions_there_is_nothing_to_embed():
     assert torch.equal(result(x), network(x))
     assert convolutions(result) == []
     network.load_state_dict(project(result))
+
+
+@pytest.mark.parametrize("make", [embed, embed_local])
+def test_networks_without_numbers_of_their_own(make):
+    with fails(r"meta"):
+        make(nn.Sequential(nn.Conv2d(2, 2, 3, device="meta")), SHAPE)
+
+
+def test_networks_that_were_made_for_inference_only():
+    with torch.inference_mode():
+        network, x = nn.Sequential(nn.Conv2d(2, 2, 3)).double(), reference.random(2, *SHAPE)
+        expected = network(x)
+    result, x = embed(network, SHAPE), reference.random(2, *SHAPE)
+    assert torch.allclose(result(x), expected, rtol=0, atol=1e-12)
+    result(x).sum().backward()
+
+
+@pytest.mark.parametrize("size", [None, [11, 13], [12, 14]])
+def test_a_transposed_convolution_that_is_told_its_output_size(size):
+    network = Own(lambda net, x: net.up(x, output_size=size), up=nn.ConvTranspose2d(2, 2, 3, 2, 1)).double()
+    x = reference.random(2, *SHAPE)
+    assert torch.allclose(embed(network, SHAPE)(x), network(x), rtol=0, atol=1e-12)
+
+
+def test_a_convolution_that_is_called_with_a_keyword():
+    network = Own(lambda net, x: net.conv(input=x)).double()
+    x = reference.random(2, *SHAPE)
+    for make in (embed, embed_local):
+        assert torch.allclose(make(network, SHAPE)(x), network(x), rtol=0, atol=1e-12)

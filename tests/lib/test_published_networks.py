@@ -116,7 +116,7 @@ def test_a_step_leaves_the_cnns_and_is_measured(name):
     assert delta([deviation(layer) for _, layer in convolutions(embed(nearest, shape))]) == 0
 
 
-@pytest.mark.parametrize("name", ["ResNet", "MobileNet", "U-Net", "M5"])
+@pytest.mark.parametrize("name", NAMES)
 def test_cnns_and_elcns_train_too(name):
     """Batch normalisation with each batch's statistics, as PyTorch's own."""
     network, shape = published.network(name)
@@ -130,19 +130,60 @@ def test_cnns_and_elcns_train_too(name):
             assert close(start.state_dict()[key].double(), value.double(), max(1, value.abs().max()))
 
 
-@pytest.mark.parametrize("name", ["VGG", "SqueezeNet", "MobileNet"])
-def test_dropout_anywhere_is_drawn_by_the_trainers_seed(name):
+@pytest.mark.parametrize("name", NAMES)
+def test_in_bf16_all_are_evaluated_and_trained(name):
     network, shape = published.network(name)
-    split, ends = images(shape), []
+    split, network = Split(images(shape).x.float(), images(shape).y), without_dropout(network).float()
+    wanted = evaluate(network, split)[0].item()
+    for start in (network, embed(network, shape)):
+        assert evaluate(start, split, None, "bf16")[0].item() == pytest.approx(wanted, rel=0.02)
+        for _ in train(start, split, Optimiser(lr=0.05), epochs=3, batch=4, shuffle=False, seed=0, precision="bf16"):
+            pass
+        assert evaluate(start.eval(), split)[0] < wanted
+
+
+class Dropped(nn.Module):
+    """Dropout as a function."""
+
+    def forward(self, x):
+        return F.dropout(x, 0.5, self.training)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(nn.Dropout(0.5), nn.Dropout2d(0.5), nn.AlphaDropout(0.5), nn.FeatureAlphaDropout(0.5), nn.RReLU(0.1, 0.9)),
+        Dropped(),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_what_is_drawn_in_training_is_decided_by_the_trainers_seed(layer):
+    layers = nn.Sequential(nn.Conv2d(1, 2, 3), layer), nn.Flatten(), nn.Linear(32, 10)
+    network, split, ends = nn.Sequential(*layers).double(), images((1, 6, 6)), []
     state = torch.get_rng_state()
     for seed in (0, 0, 1):
-        efcn = embed(network, shape)
-        for _ in train(efcn, split, Optimiser(lr=0.1), epochs=2, batch=4, shuffle=True, seed=seed):
+        efcn = embed(network, (1, 6, 6))
+        for _ in train(efcn, split, Optimiser(lr=0.1), epochs=2, batch=4, shuffle=False, seed=seed):
             pass
         ends.append(efcn.state_dict())
     assert all(torch.equal(value, ends[1][key]) for key, value in ends[0].items())
     assert not all(torch.equal(value, ends[2][key]) for key, value in ends[0].items())
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_signals_cannot_be_cropped_and_flipped():
+    network, shape = published.network("M5")
+    split = images(shape)
+    with pytest.raises(UserError, match="augment"):
+        Trainer(embed(network, shape), Optimiser(lr=0.1), batch=4, augment=True).step(split.x, split.y)
+
+
+def test_a_module_that_stands_twice_keeps_its_weights_when_others_stand_in():
+    linear = nn.Linear(36, 36)
+    network = nn.Sequential(nn.Flatten(), linear, nn.Tanh(), linear, nn.Linear(36, 10)).double()
+    before = linear.weight.clone()
+    evaluate(network, images((1, 6, 6)), {name: 2 * value for name, value in network.named_parameters()})
+    assert torch.equal(network[1].weight, before)
 
 
 def test_weight_decay_in_a_live_layout_is_refused():
