@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 import modules
 import reference
-from efcnlib import embed, metrics, project, projection
+from efcnlib import embed, metrics, project
 from efcnlib.networks import convolutions
 from efcns import close
 from modules import copies, move, moved, original_convs, random_norm, ways
@@ -35,28 +35,39 @@ def test_projected_back_it_is_the_network_itself(example, live):
         assert close(state[key].double(), value.double(), max(1, value.abs().max()))
 
 
+def pixels_read(network, shape):
+    """Of each convolution's input, by its name."""
+    found, network = {}, copy.deepcopy(network)
+    for name, layer in original_convs(network).items():
+        layer.register_forward_hook(lambda _, x, y, name=name: found.update({name: x[0][0, 0].numel()}))
+    network(reference.random(1, *shape))
+    return found
+
+
 @settings(max_examples=25)
 @given(modules.networks(blocks=1), st.booleans())
 def test_after_random_moves_it_is_the_nearest_cnn(example, live):
-    """Least squares over the explicit matrices; entries that a live layout leaves out stand at the filter."""
+    """Least squares over the explicit matrices; entries that a live layout leaves out stand at the filter.
+
+    So do those of a transposed convolution whose outputs its padding cuts off: one for each pixel that it reads.
+    """
     network, shape = example
     assume(original_convs(network))
     efcn = embed(network, shape, live, check=False)
     move(efcn)
-    found, layers = project(efcn), dict(convolutions(efcn))
+    found, layers, pixels = project(efcn), dict(convolutions(efcn)), pixels_read(network, shape)
     whole = copies(network, lambda net: embed(net, shape, False, check=False))
     kept = copies(network, lambda net: embed(net, shape, live, check=False))
     names = [f"{name}.{part}" for name, conv in original_convs(network).items() for part, _ in conv.named_parameters()]
     for key, (parameter, _, all_copies), (_, _, numbers) in zip(names, whole, kept, strict=True):
         name, part = key.rsplit(".", 1)
-        entries = parameter.numel() + 1
-        left_out = (all_copies.flatten().bincount(minlength=entries) - numbers.flatten().bincount(minlength=entries))[
-            1:
-        ]
-        assert live or not left_out.any()
+        all_copies, there = (each.flatten().bincount(minlength=parameter.numel() + 1) for each in (all_copies, numbers))
+        if original_convs(network)[name].transposed and part == "weight":
+            all_copies = torch.full_like(there, pixels[name])
+        left_out = (all_copies - there)[1:]
         is_copy = numbers > 0  # of the others, rows of zeros, least squares knows nothing
         by_filter = nn.functional.one_hot(numbers[is_copy] - 1, parameter.numel()).double()
-        weight = left_out.clamp(min=0).double().sqrt()
+        weight = left_out.double().sqrt()
         matrix = torch.cat([by_filter, weight.diag()])
         target = torch.cat([getattr(layers[name], part).detach()[is_copy], weight * parameter.detach().flatten()])
         nearest = torch.linalg.lstsq(matrix, target[:, None]).solution.view_as(parameter)
@@ -160,11 +171,3 @@ def test_squares_of_narrow_numbers_are_those_of_wide_ones(dtype, size, live):
     for part, value in vars(metrics.deviation(wide)).items():
         assert getattr(found, part).item() == pytest.approx(value.item(), rel=1e-12, abs=0)
     assert metrics.delta([found]) > 0
-
-
-def test_blocks_of_a_matrix_are_those_of_the_filters():
-    network = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1)).double()
-    for live in (True, False):
-        part = projection.block(embed(network, (2, 4, 4), live)[0], 1, 0)
-        assert part.shape == (4, 4, 6, 6)
-        assert close(part[2, 1, 2:5, 1:4], network[0].weight[1, 0])
