@@ -1,8 +1,8 @@
 """How steep and how curved the loss is around a dense network: its gradient, and the top eigenvalues of its Hessian.
 
 The loss is the mean cross-entropy over given images, dropout off, as a function of all weights and biases that are
-trained, one flat vector [n] in the order of the network's parameters. Its entries fall into three parts: the "local" and the "off_local"
-weights of the layers that come from convolutions, and the "rest": all biases, and the layers that were linear before.
+trained, one flat vector [n] in the order of the network's parameters. Its entries fall into three parts: the "local"
+and the "off_local" weights of the layers that come from convolutions, and the "rest": all biases, and other layers.
 
 Networks with ReLU or max pooling are smooth only in pieces. The Hessian here is that of the piece a network is in,
 which is what differentiating twice gives; what the borders between pieces add is not seen.

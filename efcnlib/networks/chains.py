@@ -19,7 +19,7 @@ def chain_layers(network: nn.Sequential) -> list[nn.Module]:
 
 
 def takes_channels_last(network: nn.Module) -> bool:
-    """Whether a CNN may be given images in the order in which convolutions are fastest: nothing in it calls ``view``."""
+    """Whether a network has convolutions, which are fastest in that order, and nothing that calls ``view``."""
     layers = chain_layers(network) if is_chain(network) else []
     own = all(type(layer).__module__.startswith("torch.nn.") for layer in layers)
     return own and any(isinstance(layer, nn.Conv2d) for layer in layers)

@@ -122,8 +122,8 @@ def convolution_geometries(network: nn.Module, input_shape: Sequence[int]) -> di
             continue
         calls = found.inputs.get(name, [])
         if len(calls) != 1:
-            sizes = "on several sizes" if len(set(calls)) > 1 else f"{len(calls)} times"
-            raise UserError(f"{label(name, module)} is called {sizes} in evaluation: a matrix can take its place once")
+            how = "on several sizes" if len(set(calls)) > 1 else f"{len(calls)} times"
+            raise UserError(f"{label(name, module)} is called {how} in evaluation: only one call can become a matrix")
         try:
             geometries[name] = conv_geometry(module, calls[0][1:], tuple(found.outputs[name][0].shape[1:]))
         except UserError as error:

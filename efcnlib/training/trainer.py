@@ -4,22 +4,19 @@ What is computed is decided by network, optimiser, precision, batch and seed; an
 exact algebra: they change rounding, nothing else.
 """
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 
 from efcnlib import memory
 from efcnlib.data.augmentation import random_crop_and_flip
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError, at_least
 from efcnlib.kernels.precision import matmul_precision
-from efcnlib.networks import DROPOUT, DenseConv, chain_layers, convolutions, is_chain, join, takes_channels_last
+from efcnlib.networks import DenseConv, chain_layers, convolutions, is_chain, join
 from efcnlib.training.cuda_graph import CapturedEpoch
 from efcnlib.training.engine import Engine, check_supported
+from efcnlib.training.forward import ForwardPass
 from efcnlib.training.fused_updates import DelayedLinear, FusedLinear
 from efcnlib.training.memory import required_bytes
 from efcnlib.training.optimiser_state import embed_moments
@@ -75,7 +72,7 @@ class Trainer:
         self.device = parameters[0].device
         self.fused = self.engine.update == "fused" and bool(convolutions(network))
         check_supported(optimiser, precision, self.engine, self.device)
-        check_weight_decay(network, optimiser)
+        _check_weight_decay(network, optimiser)
         need = required_bytes(network, optimiser, precision, self.engine, batch)
         advice = "a smaller batch, fewer channels or fewer runs at once"
         memory.check_memory("this training, beside its weights,", need, self.device, advice)
@@ -85,15 +82,10 @@ class Trainer:
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.compute_dtype = torch.bfloat16 if precision == "bf16" else parameters[0].dtype
         self.fused_layers = _fused_layers(self) if self.fused else {}
-        self.channels_last = takes_channels_last(network)
-        if self.channels_last:
-            network.to(memory_format=torch.channels_last)  # in which convolutions are fastest, on CPUs too
-        self.other_parameters = _others(self)
-        self.has_matrices_only = _has_matrices_only(self)
-        self.forwards = _forwards(self)
-        self.called: set[str] = set()  # which matrices this step has used
+        self.forward = ForwardPass(network, self.fused_layers, self.compute_dtype, self.dropout_generator)
+        fused = {join(name, "weight") for name in self.fused_layers}
+        self.other_parameters = {name: value for name, value in network.named_parameters() if name not in fused}
         self.other_optimiser = optimiser.build(list(self.other_parameters.values())) if self.other_parameters else None
-        self.dummy = torch.empty(0, device=self.device, requires_grad=True)  # see `_FusedProduct`
         self.last_capture: CapturedEpoch | None = None
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
@@ -105,7 +97,7 @@ class Trainer:
                 x = random_crop_and_flip(x, self.augmentation_generator)
             if self.other_optimiser is not None:
                 self.other_optimiser.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(_logits(self, x), y)
+            loss = F.cross_entropy(self.forward(x), y)
             loss.backward()
             if self.other_optimiser is not None:
                 self.other_optimiser.step()
@@ -176,15 +168,6 @@ class Trainer:
                 restore_optimiser(self.other_optimiser, {f"{number}/{key}": value for key, value in moments.items()})
 
 
-def check_weight_decay(network: nn.Module, optimiser: Optimiser) -> None:
-    """UserError where weight decay would move weights that a layout leaves out, since no data reaches them."""
-    for name, layer in convolutions(network) if optimiser.weight_decay else ():
-        if layer.live:
-            advice = "take 0, a transposed one is always" if layer.geometry.transposed else "embed with live=False"
-            decay = f"weight_decay {optimiser.weight_decay} moves weights that no data reaches"
-            raise UserError(f"{decay}, which layer {name}, in the live layout, leaves out: {advice}")
-
-
 def captured_epoch(trainer: Trainer, split: Split, images: int) -> CapturedEpoch:
     """The trainer's epoch over so many ``images`` of a split as a CUDA graph: the last one, if it serves."""
     last = trainer.last_capture
@@ -195,84 +178,12 @@ def captured_epoch(trainer: Trainer, split: Split, images: int) -> CapturedEpoch
     return last
 
 
-def _logits(trainer: Trainer, x: Tensor) -> Tensor:
-    """The network's output in training, with products in the trainer's precision."""
-    reduced = trainer.compute_dtype == torch.bfloat16
-    if trainer.has_matrices_only:
-        x = x.to(trainer.compute_dtype)
-    elif trainer.channels_last:
-        x = x.contiguous(memory_format=torch.channels_last)
-    mixed = reduced and not trainer.has_matrices_only
-    trainer.called.clear()
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed, cache_enabled=False):
-        for layer, forward in trainer.forwards.items():
-            layer.forward = forward
-        try:
-            x = trainer.network(x)
-        finally:
-            for layer in trainer.forwards:
-                del layer.forward
-    return x.float() if reduced else x
-
-
-def _others(trainer: Trainer) -> dict[str, nn.Parameter]:
-    """What PyTorch's optimiser moves, by name: all but the fused matrices."""
-    fused = {join(name, "weight") for name in trainer.fused_layers}
-    return {name: value for name, value in trainer.network.named_parameters() if name not in fused}
-
-
-def _has_matrices_only(trainer: Trainer) -> bool:
-    """Whether a layer's matrix and bias are all that is trained."""
-    return trainer.fused and {join(name, "bias") for name in trainer.fused_layers}.issuperset(trainer.other_parameters)
-
-
-def _forwards(trainer: Trainer) -> dict[nn.Module, Callable[[Tensor], Tensor]]:
-    """What layers compute in a step in place of their own ``forward``."""
-    forwards = {
-        layer: partial(dropout, layer, generator=trainer.dropout_generator)
-        for layer in trainer.network.modules()
-        if isinstance(layer, DROPOUT)
-    }
-    for name in trainer.fused_layers:
-        forwards[trainer.network.get_submodule(name)] = partial(_fused_product, trainer, name)
-    return forwards
-
-
-def _fused_product(trainer: Trainer, name: str, x: Tensor) -> Tensor:
-    """The output of a layer whose weights are updated in the backward pass."""
-    layer = trainer.network.get_submodule(name)
-    if name in trainer.called:
-        raise UserError(f"layer {name} is called twice in a step, and would be updated in between: update 'autograd'")
-    trainer.called.add(name)
-    if isinstance(layer, DenseConv):
-        x = layer.flatten_input(x)
-    y = _FusedProduct.apply(x.to(trainer.compute_dtype), trainer.dummy, trainer.fused_layers[name])
-    return y.unflatten(1, layer.output_shape) if isinstance(layer, DenseConv) else y
-
-
-def dropout(layer: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
-    """Dropout with a generator of one's own: PyTorch's layer takes none."""
-    keep = 1 - layer.p
-    shape = x.shape if isinstance(layer, nn.Dropout) else x.shape[:2] + (1,) * (x.ndim - 2)  # or whole channels
-    mask = torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(keep, generator=generator)
-    return x * mask / keep if keep else x * 0
-
-
-class _FusedProduct(torch.autograd.Function):
-    """A layer whose backward pass updates its weights. ``dummy`` makes autograd call it where x needs no gradient."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, dummy: Tensor, matrix: FusedLinear) -> Tensor:
-        ctx.matrix = matrix
-        ctx.save_for_backward(x)
-        return matrix.forward(x)
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, dy: Tensor) -> tuple[Tensor | None, None, None]:
-        (x,) = ctx.saved_tensors
-        dx = ctx.matrix.input_gradient(dy) if ctx.needs_input_grad[0] else None
-        ctx.matrix.update(dy, x)
-        return dx, None, None
+def _check_weight_decay(network: nn.Module, optimiser: Optimiser) -> None:
+    if optimiser.weight_decay and any(m.live and not m.geometry.transposed for _, m in convolutions(network)):
+        raise UserError(
+            f"weight_decay {optimiser.weight_decay} moves weights that no data reaches, which a live layout leaves"
+            " out: embed with live=False"
+        )
 
 
 def _fused_layers(trainer: Trainer) -> dict[str, FusedLinear]:
@@ -297,7 +208,7 @@ def _fused_layers(trainer: Trainer) -> dict[str, FusedLinear]:
             n: DelayedLinear(m.weight, m.bias, optimiser, compute_dtype, engine.delay, rows) for n, m in layers.items()
         }
     scratch = None
-    if optimiser.name == "adam":
+    if optimiser.name == "adam" and layers:
         any_weight = next(iter(layers.values())).weight
         scratch = any_weight.new_empty(max(layer.weight.numel() for layer in layers.values())).detach()
     return {name: FusedLinear(m.weight, m.bias, optimiser, compute_dtype, scratch) for name, m in layers.items()}

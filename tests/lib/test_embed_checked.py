@@ -168,7 +168,7 @@ def test_networks_that_were_made_for_inference_only():
 
 @pytest.mark.parametrize("size", [None, [11, 13], [12, 14]])
 def test_a_transposed_convolution_that_is_told_its_output_size(size):
-    network = Own(lambda net, x: net.up(x, output_size=size), up=nn.ConvTranspose2d(2, 2, 3, 2, 1)).double()
+    network = Own(lambda net, x: net.conv(x, output_size=size), conv=nn.ConvTranspose2d(2, 2, 3, 2, 1)).double()
     x = reference.random(2, *SHAPE)
     assert torch.allclose(embed(network, SHAPE)(x), network(x), rtol=0, atol=1e-12)
 

@@ -11,7 +11,8 @@ from efcnlib.data.images import Split
 from efcnlib.errors import UserError
 from efcnlib.networks import architectures
 from efcnlib.training.engine import Engine
-from efcnlib.training.trainer import Trainer, captured_epoch, dropout
+from efcnlib.training.forward import dropout
+from efcnlib.training.trainer import Trainer, captured_epoch
 from small_networks import OPTIMISERS, SHAPE, a_cnn, a_split, trained
 
 
