@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from efcnlab.config.runs import CORRECT, History
 from efcnlab.config.studies import Training
 from efcnlab.run import weight_pictures
+from efcnlab.run.measurement import history_row
 from efcnlab.run.run_context import RunContext
 from efcnlab.run.run_networks import initial_network, random_seed
 from efcnlab.store.cnn_checkpoints import MOMENTS, cnn_optimiser_state
@@ -47,7 +48,7 @@ def compute_training(run: Training, context: RunContext, state: ResumeState | No
     for epoch, losses, trainer in trained:
         if epoch in run.measured_epochs:
             with matmul_precision(run.precision, context.device):
-                row = {"epoch": epoch} | metrics.history_row(network, seen, test_split, precision, epoch_loss=losses)
+                row = {"epoch": epoch} | history_row(network, seen, test_split, precision, epoch_loss=losses)
             for name, value in row.items():
                 history.setdefault(name, []).append(value)
             if is_dense:

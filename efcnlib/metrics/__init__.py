@@ -1,8 +1,7 @@
-"""What is measured of a network: loss and accuracy, the distance to the CNNs, a row of a training's history."""
+"""What is measured of a network: loss and accuracy, and the distance to the CNNs."""
 
 from efcnlib.metrics.accuracy import EVALUATION_BATCH, classified_correctly, evaluate, evaluation_batch
 from efcnlib.metrics.distance import Deviation, delta, deviation, masked_weights, random_start_delta, sharing
-from efcnlib.metrics.history import history_row
 
 __all__ = [
     "EVALUATION_BATCH",
@@ -12,7 +11,6 @@ __all__ = [
     "deviation",
     "evaluate",
     "evaluation_batch",
-    "history_row",
     "masked_weights",
     "random_start_delta",
     "sharing",

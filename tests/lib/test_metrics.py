@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from efcnlab.data import datasets
 from efcnlab.run import weight_pictures
+from efcnlab.run.measurement import history_row
 from efcnlib import embedding, metrics, networks
 from efcnlib.data.images import to_device
 from efcnlib.networks import architectures
@@ -55,8 +56,8 @@ def test_evaluate_switches_dropout_off_and_restores_the_mode(cnn, digits):
 
 
 def test_embedding_changes_no_measure(cnn, digits):
-    before = metrics.history_row(cnn, *digits)
-    after = metrics.history_row(embedding.embed(cnn, (1, 8, 8)), *digits)
+    before = history_row(cnn, *digits)
+    after = history_row(embedding.embed(cnn, (1, 8, 8)), *digits)
     assert set(before) == {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
     for name, value in before.items():
         assert after[name] == pytest.approx(value, rel=1e-5)
@@ -67,7 +68,7 @@ def test_embedding_changes_no_measure(cnn, digits):
 
 
 def test_masked_accuracies_are_those_of_the_split_network(moved, digits):
-    row = metrics.history_row(moved, *digits)
+    row = history_row(moved, *digits)
     for keep, key in (("local", "accuracy_local"), ("off-local", "accuracy_off_local")):
         network = embedding.embed(torch.nn.Sequential(*_cnn_like(moved)), (1, 8, 8))
         network.load_state_dict(moved.state_dict() | metrics.masked_weights(moved, keep))

@@ -11,6 +11,7 @@ from torch import nn
 import modules
 import published
 import reference
+from efcnlab.run.measurement import history_row
 from efcnlib import (
     Engine,
     Optimiser,
@@ -27,7 +28,6 @@ from efcnlib import (
     sharing,
     train,
 )
-from efcnlib.metrics import history_row
 from efcns import close
 from modules import original_convs, ways
 

@@ -25,7 +25,7 @@ def history_row(
 
     >>> import torch
     >>> from efcnlib import Split, embed
-    >>> from efcnlib.metrics import history_row
+    >>> from efcnlab.run.measurement import history_row
     >>> cnn = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(8, 2))
     >>> split = Split(torch.zeros(5, 1, 4, 4), torch.zeros(5, dtype=torch.int64))
     >>> row = history_row(embed(cnn, (1, 4, 4)), split, split)
