@@ -8,6 +8,7 @@ from torch import nn
 
 from efcnlib.errors import UserError, at_least
 from efcnlib.geometry import Axis, ConvGeometry
+from efcnlib.networks.dense_layer import FrozenBatchNorm
 from efcnlib.networks.locally_connected import LocalConv
 from efcnlib.networks.residual import Residual
 
@@ -79,7 +80,7 @@ def with_live_outputs(steps: Sequence[TracedLayer], input_shape: tuple[int, ...]
             if not geometry.transposed and geometry.dimensions == 2:
                 steps[i] = replace(traced, geometry=replace(geometry, live_out=read or geometry.out))
             read = None
-        elif not is_own(layer, POINTWISE):
+        elif not is_own(layer, POINTWISE) and type(layer) is not FrozenBatchNorm:
             read = None
     return steps
 
