@@ -7,6 +7,7 @@ become vectors, before the first linear layer, nothing is written: it follows.
 """
 
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -25,7 +26,7 @@ from efcnlib import networks
 from efcnlib.errors import UserError, shortened
 from efcnlib.networks import architectures
 from efcnlib.networks.architectures import ARCHITECTURES
-from efcnlib.networks.tracing import ACTIVATION_NAMES
+from efcnlib.networks.tracing import ACTIVATION_NAMES, BATCH_NORM
 
 MOST = 10**10  # weights of an eFCN, 40 GB; beyond, nothing here can train it
 LAST = '{"linear": "classes"}'
@@ -272,7 +273,7 @@ class Network(Frozen):
         return (*specs[:first], architectures.Flatten(), *specs[first:])
 
 
-def check_fits(specs: Sequence[architectures.Layer], shape: Sequence[int]) -> None:
+def check_fits(specs: Sequence[architectures.Layer], shape: Sequence[int], smallest_batch: int = 2) -> None:
     """ValueError, naming the layer, unless layers fit images of [channels, height, width]; allocates nothing."""
     try:
         steps = networks.trace(networks.cnn(specs, shape, device="meta"), shape)
@@ -280,6 +281,11 @@ def check_fits(specs: Sequence[architectures.Layer], shape: Sequence[int]) -> No
         raise ValueError(f"the network does not fit the images: {error}") from None
     weights = 0
     for step in steps:
+        if isinstance(step.layer, BATCH_NORM) and smallest_batch * prod(step.shape[1:]) == 1:
+            raise ValueError(
+                f"{networks.label(step.name, step.layer)} has one number of each channel where a batch is one image, as"
+                " the last one of an epoch is here: take another batch or number of training images"
+            )
         if step.geometry is not None:
             rows, columns = step.geometry.shape(live=False)
             weights += rows * columns
