@@ -1,6 +1,7 @@
 """A network as a study file writes it: an architecture by name, or a list of layers of one's own; nothing is executed.
 
-    [{"conv": 8, "kernel": 3, "padding": 1}, "relu", {"pool": 3, "stride": 2}, {"linear": "classes"}]
+    [{"conv": 8, "kernel": 3, "padding": 1}, "batchnorm", "relu", {"pool": 3, "stride": 2},
+     {"residual": [{"conv": 8, "kernel": 3, "padding": 1}, "batchnorm"]}, "relu", {"linear": "classes"}]
 
 The same list always has the same canonical form, defaults written out, since it is part of a run's key. Where images
 become vectors, before the first linear layer, nothing is written: it follows.
