@@ -128,6 +128,20 @@ def test_uninitialised_counterparts_take_the_embedded_ones_states(example, live)
         assert torch.equal(empty.eval()(x), made(x))
 
 
+def test_frozen_normalisation_reads_as_much_as_normalisation():
+    layers, shape = (
+        (tables.Conv(2, 3, padding=1), tables.BatchNorm(), tables.Activation("gelu"), tables.Pool(3, 2)),
+        (1, 8, 8),
+    )
+    network = cnn_of(layers, shape)
+    expected = convolution_geometries(network, shape)
+    assert expected["0"].live_out == (7, 7)
+    frozen = networks.replaced(network, {}, None)
+    assert convolution_geometries(frozen, shape) == expected
+    local = embed(embed_local(network, shape, check=False), shape, check=False)
+    assert {name: layer.geometry for name, layer in networks.convolutions(local)} == expected
+
+
 BLOCK = tables.Residual((tables.Conv(4, 3, padding=1), tables.BatchNorm()), (tables.Conv(4, 1),))
 NORMED = (BLOCK, tables.BatchNorm(), tables.Activation("gelu"), tables.Flatten(), tables.Linear(5), tables.BatchNorm())
 
