@@ -142,6 +142,17 @@ def test_frozen_normalisation_reads_as_much_as_normalisation():
     assert {name: layer.geometry for name, layer in networks.convolutions(local)} == expected
 
 
+def test_a_block_reads_all_and_all_of_it_is_read():
+    conv, pool = tables.Conv(2, 3, padding=1), tables.Pool(3, 2)
+    inside = tables.Residual((conv, tables.BatchNorm(), pool, conv), (conv, tables.Activation("silu"), pool))
+    steps = networks.trace(networks.cnn((conv, inside, tables.BatchNorm(), pool), (1, 8, 8)), (1, 8, 8))
+    assert {step.name: step.geometry.live_out for step in steps if step.geometry} == {
+        **{"0": (8, 8), "1.body.0": (7, 7), "1.body.3": (3, 3), "1.shortcut.0": (7, 7)}
+    }
+    even = networks.cnn((conv, tables.Residual((conv,)), pool), (1, 8, 8))
+    assert all(step.geometry.live_out == (8, 8) for step in networks.trace(even, (1, 8, 8)) if step.geometry)
+
+
 BLOCK = tables.Residual((tables.Conv(4, 3, padding=1), tables.BatchNorm()), (tables.Conv(4, 1),))
 NORMED = (BLOCK, tables.BatchNorm(), tables.Activation("gelu"), tables.Flatten(), tables.Linear(5), tables.BatchNorm())
 
