@@ -106,7 +106,8 @@ def pools(draw) -> nn.Module:
     return nn.AvgPool2d(kernel, stride, padding, ceil, count_include_pad=draw(st.booleans()))
 
 
-def _with_statistics(norm: nn.Module) -> nn.Module:
+def with_statistics(norm: nn.Module) -> nn.Module:
+    """Batch normalisation with random statistics and parameters, PyTorch's own random state deciding."""
     nn.init.normal_(norm.running_mean)
     nn.init.uniform_(norm.running_var, 0.5, 2)
     for parameter in norm.parameters():
@@ -143,7 +144,7 @@ def networks(draw) -> tuple[nn.Sequential, tuple[int, int, int]]:
             if not add(draw(convs(probe.shape[1]))):
                 continue
             if draw(st.booleans()):
-                add(_with_statistics(nn.BatchNorm2d(probe.shape[1], affine=draw(st.booleans()))))
+                add(with_statistics(nn.BatchNorm2d(probe.shape[1], affine=draw(st.booleans()))))
             add(draw(st.sampled_from(ACTIVATIONS))())
             for _ in range(draw(st.integers(0, 2))):
                 add(draw(pools()))
@@ -155,7 +156,7 @@ def networks(draw) -> tuple[nn.Sequential, tuple[int, int, int]]:
             add(nn.Flatten())
             add(nn.Linear(probe.shape[1], 5, bias=draw(st.booleans())))
             if draw(st.booleans()):
-                add(_with_statistics(nn.BatchNorm1d(5)))
+                add(with_statistics(nn.BatchNorm1d(5)))
     cut = draw(st.integers(0, len(layers)))
     nested = nn.Sequential(nn.Sequential(nn.Sequential(*layers[:cut])), *layers[cut:])
     return (nested if draw(st.booleans()) else nn.Sequential(*layers)).eval(), shape

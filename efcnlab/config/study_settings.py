@@ -135,7 +135,8 @@ class StudySettings(Frozen):
     def _fits_together(self) -> "StudySettings":
         _check_times(self)
         _check_batches(self)
-        check_fits(self.network.specs(self.data.classes), self.data.shape)
+        smallest_batch = self.data.train_images % self.batch or self.batch
+        check_fits(self.network.specs(self.data.classes), self.data.shape, smallest_batch)
         _check_optimisers(self)
         return self
 

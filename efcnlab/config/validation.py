@@ -62,6 +62,6 @@ def validated(model: type[Model], fields: dict[str, object]) -> Model:
         raise UserError(f"{model.__name__.lower()}:{where and where + ':'} {reason[0].lower()}{reason[1:]}") from None
 
 
-def _fitting(text: str, most: int = 240) -> str:
+def _fitting(text: str, most: int = 300) -> str:
     """A reason, its middle left out where it quotes something long."""
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"

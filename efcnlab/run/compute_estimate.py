@@ -142,7 +142,8 @@ def _along(run: PathRun) -> tuple[float, float]:
     images = data.train_images / run.evaluation.stride + data.held_out_images + data.test_images
     # The first matrix multiplies once for every network that the path mixes, what is behind it at each point.
     first = DENSE_WEIGHT * prod(_geometries(end)[0].shape(live=True)) + OVERHEAD / 2
-    behind = 1 if run.is_of_cnns else 1 - first / forward_cost(end)
+    is_chain = networks.matrix_chain(end.uninitialised_network()) is not None  # else each point is a pass of its own
+    behind = 1 - first / forward_cost(end) if is_chain else 1
     evaluated_images = images * ((how.points if how else 2) + (behind * run.points if run.method != "output" else 0))
     if run.plane:
         evaluated_images += run.plane.images * (3 + behind * run.plane.size**2)

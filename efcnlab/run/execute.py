@@ -11,7 +11,7 @@ from efcnlab.config.learning_rates import RateSearch
 from efcnlab.config.studies import CurvatureRun, PathRun, Run, Training
 from efcnlab.run import path_run, rate_search
 from efcnlab.run.run_context import RunContext
-from efcnlab.run.run_networks import final_dense_network, final_network, initial_network, random_seed
+from efcnlab.run.run_networks import final_dense_network, final_frozen_network, initial_network, random_seed
 from efcnlab.run.training_run import compute_training
 from efcnlab.store.run_lock import Attempt
 from efcnlab.store.run_store import Result, describe_environment
@@ -119,7 +119,7 @@ def _result(context: RunContext, result: Result, attempt: Attempt) -> Result:
 def _path(run: PathRun, context: RunContext, state: ResumeState | None) -> Resumable[Result]:
     train_split, test_split = context.splits(run.end.data)
     splits = path_run.path_splits(run.end.data, train_split, test_split, context.device, context.data_root)
-    final = final_network if run.is_of_cnns else final_dense_network
+    final = final_frozen_network if run.is_of_cnns else final_dense_network
     ends = {training: final(training, context.store, context.device) for training in run.parents}
     start, end = (ends[training].state_dict() for training in (run.start, run.end))
     third = run.third and {name: value.detach() for name, value in ends[run.third].named_parameters()}

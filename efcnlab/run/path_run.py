@@ -29,7 +29,7 @@ SHARES = (0.0, 0.5, 0.9, 1.0)  # of the work, where the stages begin and end; es
 class PathInputs:
     """What a path run is given, on one device: a network, its two ends' states, and images by what they are for.
 
-    The network is dense; or, of a run that is of CNNs alone, a CNN.
+    The network is dense; or, of a run that is of CNNs alone, a CNN. Batch normalisation is frozen in both.
     """
 
     network: nn.Sequential

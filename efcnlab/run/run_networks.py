@@ -64,7 +64,7 @@ def standard_fcn(
     fcn = fcn.to(device)  # which compacts the matrices sooner than a CPU
     if live:
         for name, layer in networks.convolutions(fcn):
-            setattr(fcn, name, projection.to_live(layer))
+            fcn.set_submodule(name, projection.to_live(layer))
     return fcn
 
 
@@ -102,6 +102,22 @@ def final_dense_network(run: Training, store: Store, device: str = "cpu") -> nn.
     """
     network = final_network(run, store, device)
     return network if run.kind in DENSE else embedding.embed(network, run.data.shape, run.live)
+
+
+def final_frozen_network(run: Training, store: Store, device: str = "cpu") -> nn.Sequential:
+    """The network at a CNN's or control's end, batch normalisation frozen: all that it computes is in its parameters.
+
+    >>> from efcnlab.run.execute import compute_run
+    >>> from efcnlab.run.run_context import RunContext, Store
+    >>> from efcnlab.run.run_networks import final_frozen_network
+    >>> from efcnlab.config.studies import load
+    >>> store, layers = Store("example"), [{"conv": 2, "kernel": 3}, "batchnorm", "relu", {"linear": "classes"}]
+    >>> run = load("digits", network={"layers": layers}, epochs=1, relax_times=(0,), path_times=()).cnn(seed=0)
+    >>> _ = store.ensure(run, lambda attempt: compute_run(run, RunContext(store), attempt))
+    >>> [name for name, _ in final_frozen_network(run, store).named_parameters()]
+    ['0.weight', '0.bias', '1.scale', '1.shift', '4.weight', '4.bias']
+    """
+    return networks.replaced(final_network(run, store, device), geometries={}, make=None)
 
 
 def random_seed(run: Training) -> int:

@@ -3,8 +3,9 @@
 from efcnlib.networks.chains import chain_layers, is_chain, matrix_chain, takes_channels_last
 from efcnlib.networks.dense_layer import DenseConv, FrozenBatchNorm
 from efcnlib.networks.locally_connected import LocalConv
-from efcnlib.networks.models import cnn, convolutions, dense, initialise, join, like, local, replaced
-from efcnlib.networks.tracing import ACTIVATIONS, DROPOUT, POOLINGS, TracedLayer, is_own, label, trace
+from efcnlib.networks.models import cnn, convolutions, dense, initialise, like, local, replaced
+from efcnlib.networks.residual import Residual
+from efcnlib.networks.tracing import ACTIVATIONS, DROPOUT, POOLINGS, TracedLayer, is_own, join, label, trace
 
 __all__ = [
     "ACTIVATIONS",
@@ -13,6 +14,7 @@ __all__ = [
     "DenseConv",
     "FrozenBatchNorm",
     "LocalConv",
+    "Residual",
     "TracedLayer",
     "chain_layers",
     "cnn",

@@ -21,6 +21,18 @@ class ReLU:
 
 
 @dataclass(frozen=True)
+class Activation:
+    """PyTorch's activation of this name, in lower case, with its defaults: "gelu"."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Batch normalisation with weight and bias: of channels, or of features behind Flatten."""
+
+
+@dataclass(frozen=True)
 class Pool:
     """Pooling over windows: ``kind`` is "max" or "avg"."""
 
@@ -48,7 +60,15 @@ class Linear:
     features: int
 
 
-Layer = Conv | ReLU | Pool | Dropout | Flatten | Linear
+@dataclass(frozen=True)
+class Residual:
+    """What ``layers`` give plus what ``shortcut`` gives, of the same input; an empty shortcut gives its input."""
+
+    layers: tuple["Layer", ...]
+    shortcut: tuple["Layer", ...] = ()
+
+
+Layer = Conv | ReLU | Activation | BatchNorm | Pool | Dropout | Flatten | Linear | Residual
 
 
 def vanilla(classes: int, channels: int = 64) -> tuple[Layer, ...]:

@@ -12,6 +12,7 @@ An unknown layer is an error, never dropped.
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import get_args
 
 import torch
 from torch import nn
@@ -21,7 +22,8 @@ from efcnlib.geometry import ConvGeometry
 from efcnlib.networks import architectures
 from efcnlib.networks.dense_layer import DenseConv, FrozenBatchNorm
 from efcnlib.networks.locally_connected import LocalConv
-from efcnlib.networks.tracing import POOLINGS, image_shape, pair, trace, trace_layer
+from efcnlib.networks.residual import Residual
+from efcnlib.networks.tracing import ACTIVATION_NAMES, BATCH_NORM, POOLINGS, image_shape, join, pair, trace, trace_layer
 
 
 def cnn(layers: Sequence[architectures.Layer], input_shape: Sequence[int], device: str = "cpu") -> nn.Sequential:
@@ -30,16 +32,21 @@ def cnn(layers: Sequence[architectures.Layer], input_shape: Sequence[int], devic
     :param layers: As of `efcnlib.networks.architectures`.
     :param input_shape: (channels, height, width) of one image, in pixels.
     :param device: On "meta" there are only shapes, whatever their size.
-    :returns: A flat Sequential, float32.
+    :returns: A Sequential, flat but for residual blocks, float32.
     :raises UserError: For an unknown layer, and for one that does not fit its input.
 
     >>> from efcnlib.networks import architectures, cnn
     >>> sum(p.numel() for p in cnn(architectures.vanilla(10), (3, 32, 32)).parameters())
     143178
     """
-    network = nn.Sequential()
-    shape = image_shape(input_shape)
+    network = _chain("", layers, image_shape(input_shape))
+    return network if device == "meta" else network.to_empty(device=device)  # on meta, it would import SymPy
+
+
+def _chain(prefix: str, layers: Sequence[architectures.Layer], shape: tuple[int, ...]) -> nn.Sequential:
+    chain = nn.Sequential()
     for layer in layers:
+        name = join(prefix, str(len(chain)))
         match layer:
             case architectures.Conv(channels, kernel, stride, padding):
                 for pixels in pair(kernel):
@@ -53,22 +60,29 @@ def cnn(layers: Sequence[architectures.Layer], input_shape: Sequence[int], devic
                 module = POOLINGS[kind](kernel, stride)
             case architectures.ReLU():
                 module = nn.ReLU()
+            case architectures.Activation(kind):
+                choice("activation", kind, ACTIVATION_NAMES)
+                module = ACTIVATION_NAMES[kind]()
+            case architectures.BatchNorm():
+                module = (nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d)(shape[0], device="meta")
+            case architectures.Residual(body, shortcut):
+                module = Residual(_chain(f"{name}.body", body, shape), _chain(f"{name}.shortcut", shortcut, shape))
             case architectures.Dropout(p):
                 module = nn.Dropout(p)
             case architectures.Flatten():
                 module = nn.Flatten()
             case _:
-                raise UserError(f"unknown layer {layer!r}: a list holds Conv, ReLU, Pool, Dropout, Flatten, Linear")
-        name = str(len(network))
+                known = ", ".join(kind.__name__ for kind in get_args(architectures.Layer))
+                raise UserError(f"unknown layer {layer!r}: a list holds {known}")
         shape = trace_layer(name, module, shape).shape
-        network.append(module)
-    return network if device == "meta" else network.to_empty(device=device)  # on meta, it would import SymPy
+        chain.append(module)
+    return chain
 
 
 def dense(network: nn.Sequential, input_shape: Sequence[int], live: bool = True) -> nn.Sequential:
     """The fully-connected network of the same shape, uninitialised, in the type and on the device of ``network``.
 
-    :param network: A flat Sequential without batch normalisation.
+    :param network: As for `trace`; its batch normalisation is frozen.
     :param input_shape: (channels, height, width) of one image, in pixels.
     :param live: As for `embed <efcnlib.embedding.embed>`.
     :raises UserError: It names the first layer that has no dense counterpart.
@@ -94,11 +108,11 @@ def local(network: nn.Sequential, input_shape: Sequence[int]) -> nn.Sequential:
     return _uninitialised(network, input_shape, LocalConv)
 
 
-def initialise(network: nn.Sequential, generator: torch.Generator) -> nn.Sequential:
+def initialise(network: nn.Module, generator: torch.Generator) -> nn.Module:
     r"""PyTorch's default, :math:`U(-1, 1) / \sqrt{\text{fan-in}}` for weights and biases, in place.
 
-    :param network: A flat Sequential.
-    :param generator: On the network's device; it draws layer after layer.
+    :param network: Any; batch normalisation starts as the identity on normalised inputs, and frozen as the identity.
+    :param generator: On the network's device; it draws in the order of ``network.modules()``.
     :returns: The same network.
     :raises UserError: For an eLCN, which has no initialisation of its own.
 
@@ -108,11 +122,14 @@ def initialise(network: nn.Sequential, generator: torch.Generator) -> nn.Sequent
     >>> initialise(network, torch.Generator().manual_seed(0))[0].weight.abs().max().item() <= 0.1
     True
     """
-    for layer in network:
+    for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear | DenseConv):
             bound = 1 / math.sqrt(layer.weight[0].numel())
             for parameter in layer.parameters(recurse=False):
                 nn.init.uniform_(parameter, -bound, bound, generator=generator)
+        elif isinstance(layer, BATCH_NORM | FrozenBatchNorm):
+            for name, value in layer.state_dict().items():
+                value.fill_(name in ("weight", "scale", "running_var"))
         elif isinstance(layer, LocalConv):
             raise UserError("an eLCN has no start of its own: embed a CNN")
     return network
@@ -132,11 +149,6 @@ def convolutions(network: nn.Module) -> list[tuple[str, DenseConv]]:
     return [(name, layer) for name, layer in network.named_modules() if isinstance(layer, DenseConv)]
 
 
-def join(name: str, part: str) -> str:
-    """The dotted name of a module's ``part``; of a network that is a single layer, the part's own."""
-    return f"{name}.{part}" if name else part
-
-
 def replaced(
     network: nn.Module,
     geometries: Mapping[str, ConvGeometry],
@@ -151,7 +163,7 @@ def replaced(
     for name, layer in network.named_modules():
         if name in geometries:
             memo[id(layer)] = make(layer, geometries[name]).train(layer.training)
-        elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
+        elif isinstance(layer, BATCH_NORM):
             memo[id(layer)] = FrozenBatchNorm(layer).train(layer.training)
     return copy.deepcopy(network, memo)
 

@@ -13,6 +13,7 @@ from efcnlib.geometry import ConvGeometry
 from efcnlib.networks.chains import chain_layers, is_chain
 from efcnlib.networks.locally_connected import LocalConv
 from efcnlib.networks.tracing import (
+    BATCH_NORM,
     CONVOLUTIONS,
     TracedLayer,
     conv_geometry,
@@ -24,7 +25,6 @@ IMAGES = 3  # of a run
 OWN = ("forward", "_conv_forward", "__call__")
 CALL_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 CONV = nn.modules.conv._ConvNd
-BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 
 @dataclass

@@ -8,14 +8,18 @@ from torch import nn
 
 from efcnlib.errors import UserError, at_least
 from efcnlib.geometry import Axis, ConvGeometry
+from efcnlib.networks.dense_layer import FrozenBatchNorm
 from efcnlib.networks.locally_connected import LocalConv
+from efcnlib.networks.residual import Residual
 
 ACTIVATIONS = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.Softsign),
     *(nn.Tanh, nn.Tanhshrink, nn.Sigmoid, nn.LogSigmoid, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Hardshrink),
     *(nn.Softshrink, nn.Threshold, nn.Identity),
 )
+ACTIVATION_NAMES = {kind.__name__.lower(): kind for kind in ACTIVATIONS if kind is not nn.Threshold}  # has no defaults
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+BATCH_NORM = nn.modules.batchnorm._BatchNorm
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 POINTWISE = ACTIVATIONS + DROPOUT + NORMS  # in evaluation, where a norm is an affine map for each channel
 POOLINGS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
@@ -25,12 +29,13 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 
 @dataclass(frozen=True)
 class TracedLayer:
-    """One layer of a traced network: its name, its output shape without the batch, a convolution's geometry."""
+    """One layer: its name, its output shape without the batch, a convolution's geometry, a residual block's layers."""
 
     name: str
     layer: nn.Module
     shape: tuple[int, ...]
     geometry: ConvGeometry | None = None
+    inner: tuple["TracedLayer", ...] = ()
 
 
 def trace(network: nn.Sequential, input_shape: Sequence[int]) -> list[TracedLayer]:
@@ -38,7 +43,8 @@ def trace(network: nn.Sequential, input_shape: Sequence[int]) -> list[TracedLaye
 
     Nothing is computed, so that it serves networks of any size on the device "meta".
 
-    :param network: A flat Sequential of Conv2d, pooling, activations, dropout, batch normalisation, Flatten and Linear.
+    :param network: A flat Sequential of Conv2d, pooling, activations, dropout, batch normalisation, Flatten, Linear,
+        and residual blocks of these, whose layers come before the block itself.
     :param input_shape: (channels, height, width) of one image, in pixels.
     :raises UserError: It names the first layer of another kind, or that does not fit its input.
 
@@ -47,11 +53,15 @@ def trace(network: nn.Sequential, input_shape: Sequence[int]) -> list[TracedLaye
     >>> steps[0].shape, steps[0].geometry.live_out  # pooling 3/2 never reads the last row and column
     ((8, 8, 8), (7, 7))
     """
-    steps, shape = [], image_shape(input_shape)
-    for name, layer in named_layers(network):
-        steps.append(trace_layer(name, layer, shape))
+    return _trace_chain("", network, image_shape(input_shape))
+
+
+def _trace_chain(prefix: str, chain: nn.Sequential, input_shape: tuple[int, ...]) -> list[TracedLayer]:
+    steps, shape = [], input_shape
+    for name, layer in named_layers(chain):
+        steps.append(trace_layer(join(prefix, name), layer, shape))
         shape = steps[-1].shape
-    return with_live_outputs(steps, tuple(input_shape))
+    return [part for step in with_live_outputs(steps, input_shape) for part in (*step.inner, step)]
 
 
 def with_live_outputs(steps: Sequence[TracedLayer], input_shape: tuple[int, ...]) -> list[TracedLayer]:
@@ -70,7 +80,7 @@ def with_live_outputs(steps: Sequence[TracedLayer], input_shape: tuple[int, ...]
             if not geometry.transposed and geometry.dimensions == 2:
                 steps[i] = replace(traced, geometry=replace(geometry, live_out=read or geometry.out))
             read = None
-        elif not is_own(layer, POINTWISE):
+        elif not is_own(layer, POINTWISE) and type(layer) is not FrozenBatchNorm:
             read = None
     return steps
 
@@ -83,6 +93,12 @@ def is_own(layer: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
 def trace_layer(name: str, layer: nn.Module, shape: tuple[int, ...]) -> TracedLayer:
     """One layer on an input of known shape."""
     try:
+        if type(layer) is Residual:
+            chains = [_trace_chain(join(name, part), chain, shape) for part, chain in layer.named_children()]
+            out, added = (steps[-1].shape if steps else shape for steps in chains)
+            if out != added:
+                raise UserError(f"its layers give {list(out)}, its shortcut {list(added)}, which cannot be added")
+            return TracedLayer(name, layer, out, inner=(*chains[0], *chains[1]))
         if is_own(layer, (nn.Conv2d,)) or isinstance(layer, LocalConv):
             geometry = conv_geometry(layer, shape)
             return TracedLayer(name, layer, geometry.output_shape(live=False), geometry)
@@ -101,6 +117,11 @@ def trace_layer(name: str, layer: nn.Module, shape: tuple[int, ...]) -> TracedLa
     except UserError as error:
         raise UserError(f"{label(name, layer)}: {error}") from None
     raise UserError(f"{label(name, layer)} has no known output shape: run the network, or give efcnlib.embed")
+
+
+def join(name: str, part: str) -> str:
+    """The dotted name of a module's ``part``; of a network that is a single layer, the part's own."""
+    return f"{name}.{part}" if name else part
 
 
 def label(name: str, layer: nn.Module) -> str:

@@ -119,7 +119,7 @@ pools = st.builds(
     *(pairs, st.just({}) | st.builds(lambda s: {"stride": s}, pairs)),
     st.sampled_from([{}, {"kind": "max"}, {"kind": "avg"}]),
 )
-others = st.sampled_from(["relu", {"dropout": 0.4}])
+others = st.sampled_from(["relu", "gelu", "hardtanh", "batchnorm", {"dropout": 0.4}])
 linears = st.integers(1, 9).map(lambda features: {"linear": features})
 tables = st.builds(
     lambda images, vectors: [*images, *vectors, LAST],
@@ -155,7 +155,7 @@ def test_any_table_gives_an_exact_efcn_or_one_line(table, shape, seed):
 
 
 @given(
-    tables, st.integers(0, 7), st.sampled_from(["gelu", "flatten", {"conv2d": 3}, {"lstm": 4}, {}, None, 3, ["relu"]])
+    tables, st.integers(0, 7), st.sampled_from(["swish", "flatten", {"conv2d": 3}, {"lstm": 4}, {}, None, 3, ["relu"]])
 )
 def test_an_unknown_layer_is_never_dropped(table, place, layer):
     place = min(place, len(table) - 1)

@@ -37,7 +37,25 @@ def test_wrong_tables(arguments, text):
 @pytest.mark.parametrize(
     ("layer", "text"),
     [
-        ("conv", "unknown layer 'conv': a list holds Conv, ReLU, Pool, Dropout, Flatten, Linear"),
+        (
+            "conv",
+            "unknown layer 'conv': a list holds Conv, ReLU, Activation, BatchNorm, Pool, Dropout, Flatten, Linear,",
+        ),
+        (tables.Activation("swish"), "unknown activation 'swish': choose one of relu, relu6, leakyrelu"),
+        (tables.Activation("threshold"), "unknown activation 'threshold'"),
+        (
+            tables.Residual((tables.Conv(2, 3),)),
+            r"layer 0 \(Residual\): its layers give \[2, 6, 6\], its shortcut \[2, 8, 8\], which cannot be added",
+        ),
+        (
+            tables.Residual((tables.ReLU(),), (tables.Conv(3, 1),)),
+            r"layer 0 \(Residual\): its layers give \[2, 8, 8\], its shortcut \[3, 8, 8\]",
+        ),
+        (
+            tables.Residual((tables.ReLU(), tables.Residual((tables.Pool(9, 1),)))),
+            r"layer 0.body.1.body.0 \(MaxPool2d\): kernel 9 .* more than its input: 8 pixels",
+        ),
+        (tables.Residual(("conv",)), "unknown layer 'conv'"),
         (nn.ReLU(), r"unknown layer ReLU\(\): a list holds"),
         (tables.Conv(0, 3), "0 is not allowed: give an integer of at least 1"),
         (tables.Conv(-4, 3), "-4 is not allowed: give an integer of at least 1"),
