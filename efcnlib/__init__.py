@@ -5,7 +5,7 @@ It needs PyTorch, NumPy and safetensors. The data sets of `efcnlab.data.datasets
 """
 
 from efcnlib import landscape, networks
-from efcnlib.data.images import Images, Split, epoch_order, held_out, to_device
+from efcnlib.data.images import Images, Split, epoch_order, to_device
 from efcnlib.embedding import embed, embed_local
 from efcnlib.errors import UserError
 from efcnlib.geometry import Axis, ConvGeometry
@@ -35,7 +35,6 @@ __all__ = [
     "embed_local",
     "epoch_order",
     "evaluate",
-    "held_out",
     "landscape",
     "masked_weights",
     "networks",

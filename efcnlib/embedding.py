@@ -13,15 +13,7 @@ from torch import Tensor, nn
 from efcnlib import memory
 from efcnlib.errors import UserError, at_least
 from efcnlib.geometry import ConvGeometry
-from efcnlib.networks import DenseConv, LocalConv, like, replaced
-from efcnlib.networks.recording import (
-    NoConvolution,
-    check_carried_over,
-    convolution_geometries,
-    copied,
-    random_images,
-    record,
-)
+from efcnlib.networks import DenseConv, LocalConv, like, recording, replaced
 from efcnlib.networks.tracing import label
 from efcnlib.projection import bias_count, to_live
 
@@ -105,14 +97,14 @@ def _rewritten(
     check: bool,
 ) -> nn.Module:
     """``network`` with ``make(convolution, geometry)``, of ``size(geometry)`` weights, for each convolution."""
-    check_carried_over(network)
+    recording.check_carried_over(network)
     try:
         channels, *pixels = input_shape
         at_least(1, **{"channels": channels} | {f"pixels along axis {i}": n for i, n in enumerate(pixels)})
     except (TypeError, ValueError):
         raise UserError(f"input shape {input_shape!r} is not allowed: give (channels, height, width)") from None
     modules, weights = dict(network.named_modules()), {}
-    geometries = convolution_geometries(network, input_shape)
+    geometries = recording.convolution_geometries(network, input_shape)
     for name, g in geometries.items():
         try:
             weights[name] = size(g)
@@ -132,19 +124,19 @@ def _rewritten(
         return layer
 
     if check:
-        wide = copied(network).double()
+        wide = recording.copied(network).double()
         _compare(wide, replaced(wide, geometries, made), input_shape)
     return replaced(network, geometries, made)
 
 
 def _compare(network: nn.Module, rewritten: nn.Module, input_shape: Sequence[int]) -> None:
     """UserError unless both answer the same; it names the first module whose answers differ."""
-    images = random_images(network, input_shape)
+    images = recording.random_images(network, input_shape)
     if images.is_meta:
         raise UserError("a network on the device meta has no numbers to compare: take check=False")
-    expected = record(network, images)
-    with NoConvolution():
-        found = record(rewritten, images)
+    expected = recording.record(network, images)
+    with recording.NoConvolution():
+        found = recording.record(rewritten, images)
     if expected.output.isnan().any():
         raise UserError(f"{label('', network)} answers with nan, which cannot be compared; check=False embeds it")
     modules = dict(network.named_modules())

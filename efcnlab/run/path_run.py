@@ -7,7 +7,7 @@ walk holds the networks that the path mixes, once they are found, and what was m
 import copy
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from efcnlab.config.studies import Dataset, PathRun
 from efcnlab.run import study_images
 from efcnlab.store.run_store import Result
 from efcnlib import embedding, landscape
-from efcnlib.data.images import Split, held_out
+from efcnlib.data.images import Split, to_device
 from efcnlib.errors import UserError
 from efcnlib.landscape.points import Points, Weights
 from efcnlib.resumable import Pause, Resumable, ResumeState, T
@@ -42,7 +42,11 @@ class PathInputs:
 
 @functools.lru_cache(maxsize=2)
 def _held_out(data: Dataset, device: str, data_root: str | None) -> Split:
-    return held_out(study_images.load_images(data, data_root), device, data.train_images, data.held_out_images)
+    """The training images behind those in use, normalised as these are."""
+    images, first = study_images.load_images(data, data_root), data.train_images
+    behind = slice(first, first + data.held_out_images)
+    kept = replace(images, test_x=images.train_x[behind], test_y=images.train_y[behind])
+    return to_device(kept, device, train=first)[1]
 
 
 def path_splits(

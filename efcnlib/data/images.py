@@ -86,28 +86,6 @@ def to_device(
     return tuple(_normalised(x, y, scale, device, dtype) for x, y in ((train_x, train_y), (test_x, test_y)))
 
 
-def held_out(images: Images, device: str | torch.device, train: int, count: int) -> Split:
-    """The training images behind those in use, normalised as those are: for choices that must not see the test images.
-
-    :param images: On the CPU, in official order.
-    :param device: Where the split goes, in float32.
-    :param train: How many training images are in use.
-    :param count: How many behind them to take.
-    :raises UserError: For more images than there are.
-
-    >>> from efcnlab.data.datasets import load
-    >>> from efcnlib.data.images import held_out
-    >>> len(held_out(load("digits"), "cpu", train=1000, count=300))
-    300
-    """
-    at_least(1, **{"number of held-out images": count})
-    if train + count > len(images.train_y):
-        there = len(images.train_y) - train
-        raise UserError(f"number of held-out images {count} is not allowed: behind the first {train} there are {there}")
-    scale, behind = _scale(images.train_x[:train], images.name), slice(train, train + count)
-    return _normalised(images.train_x[behind], images.train_y[behind], scale, device, torch.float32)
-
-
 def epoch_order(n: int, batch: int, generator: torch.Generator | None) -> Tensor:
     """The order of one pass over a split, made on the CPU, so that every device sees the same.
 

@@ -15,12 +15,11 @@ from efcnlab import cli
 from efcnlab.config import studies
 from efcnlab.config.dataset import Dataset, DatasetContents
 from efcnlab.data import datasets, own_images
-from efcnlab.run import recompute, study_images, study_runner
+from efcnlab.run import path_run, recompute, study_images, study_runner
 from efcnlab.run.run_context import RunContext
 from efcnlab.store import export, recorded_study
 from efcnlab.store.files import digest_of
 from efcnlab.store.run_store import Store, key_of
-from efcnlib.data.images import held_out
 from efcnlib.errors import UserError
 from own_dataset import BRIEF, LAYERS, data_of, written
 
@@ -246,7 +245,7 @@ def test_each_channel_is_normalised_over_the_images_in_use(tmp_path_factory, dty
     torch.testing.assert_close(train.x.double(), (reference[:-1] - mean) / deviation, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(test.x.double(), (reference.flip(0) - mean) / deviation, rtol=1e-5, atol=1e-4)
     assert train.y.tolist() == y[:-1].tolist()
-    held = held_out(own_images.read(path), "cpu", n - 1, 1)
+    held = path_run.path_splits(run, train, test, "cpu", content["file"])["held"]
     torch.testing.assert_close(held.x.double(), (reference[-1:] - mean) / deviation, rtol=1e-5, atol=1e-4)
 
 

@@ -8,14 +8,14 @@ import torch
 
 from efcnlab.config.path_methods import METHODS
 from efcnlab.config.runs import Evaluation
-from efcnlab.config.studies import PathRun
+from efcnlab.config.studies import Dataset, PathRun
 from efcnlab.config.studies import runs as runs_of
 from efcnlab.data import datasets
 from efcnlab.run import compute_estimate, disk_estimate, execute, path_run, run_networks, study_runner
 from efcnlab.run.run_context import RunContext
 from efcnlab.store.run_store import Store, key_of
 from efcnlib import metrics
-from efcnlib.data.images import Split, channel_statistics, held_out, to_device
+from efcnlib.data.images import Split, channel_statistics, to_device
 from efcnlib.errors import UserError
 from efcnlib.landscape import StoppingCriterion
 from efcnlib.resumable import finish
@@ -196,15 +196,13 @@ def test_where_all_training_images_are_in_use_one_half_of_the_test_images_choose
 
 
 def test_held_out_images_follow_those_in_use_and_are_normalised_like_them():
-    pictures = datasets.load("digits")
-    few, _ = to_device(pictures, train=100)
-    held = held_out(pictures, "cpu", 100, 30)
+    pictures, data = datasets.load("digits"), Dataset(name="digits", train=100)
+    few, test = to_device(pictures, train=100)
+    held = path_run.path_splits(data, few, test, "cpu")["held"]
     mean, deviation = (value.view(-1, 1, 1) for value in channel_statistics(pictures.train_x[:100]))
-    torch.testing.assert_close(held.x.double(), (pictures.train_x[100:130].double() - mean) / deviation)
-    assert torch.equal(held.y, pictures.train_y[100:130])
+    torch.testing.assert_close(held.x.double(), (pictures.train_x[100:460].double() - mean) / deviation)
+    assert torch.equal(held.y, pictures.train_y[100:460])
     assert few.x.dtype == held.x.dtype
-    with pytest.raises(UserError, match="held-out images 1400 is not allowed: behind the first 100 there are 1337"):
-        held_out(pictures, "cpu", 100, 1400)
 
 
 def test_weights_that_were_cleaned_away_are_named_with_what_to_do(results, tmp_path):
