@@ -43,6 +43,7 @@ def test_contents_repeat_the_study_part_and_single_chapters(tmp_path):
         "reading",
         "executed/explorer",
         "executed/playground",
+        "executed/train_here",
         "executed/residual",
         "own",
     ]

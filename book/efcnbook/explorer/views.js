@@ -233,5 +233,5 @@ const views = (() => {
     return view;
   }
 
-  return { element, symbol, typeset, figure, dynamics, course: afterwards, layers };
+  return { element, symbol, typeset, figure, explain, stale, time, dynamics, course: afterwards, layers };
 })();
