@@ -24,13 +24,14 @@ AUTO = 'html:not([data-theme="light"], [data-theme="dark"]) body:not([data-jp-th
 
 @functools.cache
 def script() -> str:
-    """JavaScript that defines `efcnExplorer`, with `mount(element, packs, options)` and what it is made of, and nothing else.
+    """JavaScript that defines `efcnExplorer`, with `mount(element, packs, options)` and its parts, and nothing else.
 
     It is a statement of a plain script or of a module; within a function, it leaves the page's names alone.
     """
     viridis = [to_hex(colour) for colour in mpl.colormaps["viridis"](np.arange(256))]
     parts = [f"const COLOURS = {json.dumps({'viridis': viridis}, separators=(',', ':'))};", *map(_read, _names("js"))]
-    return "const efcnExplorer = (() => {\n" + "\n".join(parts) + "\nreturn { mount, slider, arithmetic, models, charts, canvases, views };\n})();\n"
+    parts.append("return { mount, slider, arithmetic, models, charts, canvases, views };")
+    return "const efcnExplorer = (() => {\n" + "\n".join(parts) + "\n})();\n"
 
 
 @functools.cache

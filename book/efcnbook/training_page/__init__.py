@@ -98,8 +98,9 @@ def page(
     words = "<noscript><p>This page needs JavaScript: it is your browser that trains the networks.</p></noscript>"
     style = f"<style>{explorer.style()}{_read('training.css')}</style>"
     worker = f'<script type="text/plain" class="efcn-worker">{_read("network.js")}{_read("worker.js")}</script>'
-    script = f'<script>(() => {{\n"use strict";\n{explorer.script()}{_read("growing.js")}{_read("training.js")}}})();</script>'
-    return f'<div class="efcn-training" data-setup="{data}">{style}{words}{worker}</div>{script}'
+    script = f'"use strict";\n{explorer.script()}{_read("growing.js")}{_read("training.js")}'
+    root = f'<div class="efcn-training" data-setup="{data}">{style}{words}{worker}</div>'
+    return f"{root}<script>(() => {{\n{script}}})();</script>"
 
 
 def _packed(*parts: Tensor) -> str:

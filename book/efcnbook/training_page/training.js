@@ -125,7 +125,7 @@ class Training {
   result({ tw, points }) {
     const { epoch, accuracy, delta, local } = lastOf(points);
     const cnn = this.cnn[epoch] ? ` The CNN, trained as long: ${percent(this.cnn[epoch].accuracy)}.` : "";
-    const alone = `test accuracy ${percent(accuracy)}, with local weights alone ${percent(local)}; δ = ${percent(delta)}.`;
+    const alone = `test accuracy ${percent(accuracy)}, with local weights alone ${percent(local)}, δ ${percent(delta)}.`;
     return `${this.named(tw, epoch)}: ${alone}${cnn}`;
   }
 
