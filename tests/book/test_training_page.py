@@ -50,7 +50,7 @@ def press(tab, name):
 
 def train(tab, tw):
     """Have the page train at ``tw`` until it is done."""
-    tab.get_by_role("slider", name="Rewrite the CNN at tw").fill(str(tw))
+    tab.get_by_role("slider", name="Rewrite at tw").fill(str(tw))
     press(tab, "Train")
     tab.wait_for_function(f"{PAGE}.running === null && {PAGE}.runs.length > 0")
     assert tab.locator(".efcn-said").inner_text().startswith(f"Done. eFCN of tw = {tw}, after ")

@@ -109,11 +109,12 @@ function pool(hidden, pooled, winners, begin) {
 
 /** Probabilities of the classes to `out`; returns {loss, isRight} for an image of class `label`. */
 function answer(net, pooled, begin, label, out, first = 0) {
+  const { linear, linearBias } = net;
   const features = net.channels * POOLED;
   let [most, best] = [-Infinity, 0];
   for (let c = 0; c < CLASSES; c++) {
-    let sum = net.linearBias[c];
-    for (let j = 0; j < features; j++) sum += net.linear[c * features + j] * pooled[begin + j];
+    let sum = linearBias[c];
+    for (let j = 0; j < features; j++) sum += linear[c * features + j] * pooled[begin + j];
     out[first + c] = sum;
     if (sum > most) [most, best] = [sum, c];
   }
@@ -126,6 +127,7 @@ function answer(net, pooled, begin, label, out, first = 0) {
 
 /** A step of plain SGD, in place, on the images whose numbers are in `batch`. */
 function step(net, { images, labels }, batch, rate) {
+  const { linear, linearBias } = net;
   const features = net.channels * POOLED;
   const hidden = new Float64Array(net.channels * PIXELS);
   const forward = net.isDense ? multiply : convolve;
@@ -143,14 +145,14 @@ function step(net, { images, labels }, batch, rate) {
   for (let n = 0; n < batch.length; n++) {
     for (let c = 0; c < CLASSES; c++) {
       const error = errors[n * CLASSES + c];
-      for (let j = 0; j < features; j++) slopes[n * features + j] += net.linear[c * features + j] * error;
+      for (let j = 0; j < features; j++) slopes[n * features + j] += linear[c * features + j] * error;
     }
   }
   batch.forEach((image, n) => {
     for (let c = 0; c < CLASSES; c++) {
       const move = size * errors[n * CLASSES + c];
-      net.linearBias[c] -= move;
-      for (let j = 0; j < features; j++) net.linear[c * features + j] -= move * pooled[n * features + j];
+      linearBias[c] -= move;
+      for (let j = 0; j < features; j++) linear[c * features + j] -= move * pooled[n * features + j];
     }
     for (let j = 0; j < features; j++) {
       const row = winners[n * features + j];
@@ -160,15 +162,15 @@ function step(net, { images, labels }, batch, rate) {
 }
 
 /** Move what output `row` was computed with against its gradient, `move` times the image. */
-function moveRow(net, row, move, images, at) {
-  if (net.isDense) {
-    net.bias[row] -= move;
-    for (let q = 0; q < PIXELS; q++) net.weight[row * PIXELS + q] -= move * images[at + q];
+function moveRow({ isDense, weight, bias }, row, move, images, at) {
+  if (isDense) {
+    bias[row] -= move;
+    for (let q = 0; q < PIXELS; q++) weight[row * PIXELS + q] -= move * images[at + q];
     return;
   }
   const [channel, p] = [Math.floor(row / PIXELS), row % PIXELS];
-  net.bias[channel] -= move;
-  for (let i = FIRST[p]; i < FIRST[p + 1]; i++) net.weight[channel * TAPS + TAP[i]] -= move * images[at + READ[i]];
+  bias[channel] -= move;
+  for (let i = FIRST[p]; i < FIRST[p + 1]; i++) weight[channel * TAPS + TAP[i]] -= move * images[at + READ[i]];
 }
 
 /** Loss and accuracy of all weights, accuracy of the local ones alone and of the off-local ones alone, and delta. */

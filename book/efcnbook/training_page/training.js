@@ -22,7 +22,7 @@ class Training {
 
   makeControls() {
     const { lastTime } = this.setup;
-    this.slider = efcnExplorer.slider(`efcn-${Math.random().toString(36).slice(2)}`, symbol("Rewrite the CNN at "));
+    this.slider = efcnExplorer.slider(`efcn-${Math.random().toString(36).slice(2)}`, symbol("Rewrite at "));
     this.times = Array.from({ length: lastTime + 1 }, (_, epoch) => epoch);
     this.tw = Math.min(2, lastTime);
     this.slider.input.addEventListener("input", () => {
