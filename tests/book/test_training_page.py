@@ -86,7 +86,7 @@ def reference(channels, seed, tw, epochs):
     """What efcnlib measures after each epoch of the CNN up to ``tw``, then of the eFCN; and the eFCN's last matrix."""
     train, test = efcnlib.to_device(datasets.load("digits"), dtype=torch.float64)
     order = orders(len(train), tw + epochs, seed)
-    cnn, sgd = training_page.network(channels, seed), efcnlib.Optimiser(lr=0.1)
+    cnn, sgd = training_page.network(channels, seed), efcnlib.Optimiser(lr=training_page.LEARNING_RATE)
     courses, network = {}, cnn
     for name, first, last in (("cnn", 0, tw), ("efcn", tw, tw + epochs)):
         network = cnn if name == "cnn" else efcnlib.embed(cnn, (1, 8, 8))
@@ -268,7 +268,7 @@ def test_it_is_one_piece_of_html_of_less_than_300_kb():
 
 @pytest.mark.parametrize(
     ("choice", "message"),
-    [({"channels": 0}, "channels 0 is not allowed: give 1 to 16"), ({"learning_rate": -1}, "learning rate -1 is not")],
+    [({"channels": 0}, "channels 0 .* from 1 to 16"), ({"batch": 2.5}, "batch 2.5 is not allowed: give a whole")],
 )
 def test_what_cannot_be_trained(choice, message):
     with pytest.raises(UserError, match=message):

@@ -20,15 +20,15 @@ from efcnlib.data.images import channel_statistics
 from efcnlib.errors import UserError
 from efcnlib.networks import initialise
 
-# What may be chosen: its words, the least and the most.
-RANGES = {
-    "channels": ("channels", 1, 16),
-    "seed": ("seed", 0, 2**31),
-    "learning_rate": ("learning rate", 1e-6, 10),
-    "batch": ("batch", 1, 1437),
-    "last_tw": ("last relax time", 0, 60),
-    "epochs": ("epochs after the embedding", 1, 60),
-}
+LEARNING_RATE = 0.1  # of plain SGD, for the CNN and the eFCN
+# Of each choice, in the order of `page`: its words, the least and the most.
+RANGES = (
+    ("channels", 1, 16),
+    ("seed", 0, 2**31 - 1),
+    ("batch", 1, 1437),
+    ("last relax time", 0, 60),
+    ("epochs after the embedding", 1, 60),
+)
 
 
 def network(channels: int = 6, seed: int = 0) -> nn.Sequential:
@@ -48,43 +48,27 @@ def network(channels: int = 6, seed: int = 0) -> nn.Sequential:
     return initialise(cnn.double(), torch.Generator().manual_seed(seed))
 
 
-def show(
-    channels: int = 6,
-    seed: int = 0,
-    learning_rate: float = 0.1,
-    batch: int = 50,
-    last_tw: int = 20,
-    epochs: int = 20,
-) -> None:
+def show(*choice: int) -> None:
     """Display the page in a notebook; arguments and errors as for `page`."""
     alt = "A page on which a browser trains a CNN and its eFCN, with curves of what it measures."
-    source = page(channels, seed, learning_rate, batch, last_tw, epochs)
-    display({"text/html": source, "text/plain": alt}, raw=True)
+    display({"text/html": page(*choice), "text/plain": alt}, raw=True)
 
 
-def page(
-    channels: int = 6,
-    seed: int = 0,
-    learning_rate: float = 0.1,
-    batch: int = 50,
-    last_tw: int = 20,
-    epochs: int = 20,
-) -> str:
+def page(channels: int = 6, seed: int = 0, batch: int = 50, last_tw: int = 20, epochs: int = 20) -> str:
     """HTML that trains `network` until ``last_tw`` at most, in epochs, and its eFCN for ``epochs`` more.
 
     Plain SGD on ``batch`` images at a time, in an order decided by ``seed``. UserError for a value out of `RANGES`.
     """
-    values = (channels, seed, learning_rate, batch, last_tw, epochs)
-    for (words, least, most), value in zip(RANGES.values(), values, strict=True):
-        if not least <= value <= most:
-            raise UserError(f"{words} {value} is not allowed: give {least} to {most}")
+    for (words, least, most), value in zip(RANGES, (channels, seed, batch, last_tw, epochs), strict=True):
+        if not isinstance(value, int) or not least <= value <= most:
+            raise UserError(f"{words} {value} is not allowed: give a whole number from {least} to {most:,}")
     images = datasets.load("digits")
     x, y = torch.cat([images.train_x, images.test_x]), torch.cat([images.train_y, images.test_y])
     mean, deviation = (value.item() for value in channel_statistics(images.train_x))
     setup = {
         "channels": channels,
         "seed": seed,
-        "rate": learning_rate,
+        "rate": LEARNING_RATE,
         "batch": batch,
         "lastTime": last_tw,
         "epochs": epochs,

@@ -15,6 +15,9 @@ class Training {
     this.charts = makeCharts(grid);
     this.picture = makePicture(grid, this.setup.channels, () => this.draw());
     this.table = makeTable(this.root);
+    const { channels, seed, rate, batch } = this.setup;
+    const made = `${channels} channels, seed ${seed}, plain SGD at a learning rate of ${rate}, ${batch} images in a step.`;
+    this.root.append(element("p", { class: "efcn-made" }, made));
     this.say("Nothing is trained yet: choose tw, the epoch at which the CNN is rewritten, and press Train.");
     this.started = this.start();
     new ResizeObserver(() => this.fit()).observe(this.root);
