@@ -100,7 +100,7 @@ function makePicture(host, channels, redraw) {
   const stops = [0, 0.25, 0.5, 0.75, 1].map((part) => canvases.viridis(part)).join(", ");
   const bar = `<i class="efcn-bar" style="background:linear-gradient(90deg, ${stops})"></i>`;
   const key = element("p", { class: "efcn-scale" });
-  key.innerHTML = `${String(LOGARITHMS[0]).replace("-", "−")} ${bar} ${LOGARITHMS[1]}, <i class="efcn-zero"></i> zero`;
+  key.innerHTML = `≤ ${String(LOGARITHMS[0]).replace("-", "−")} ${bar} ${LOGARITHMS[1]}, <i class="efcn-zero"></i> zero`;
   made.append(note, box, key);
 
   const colour = (weight) => {
