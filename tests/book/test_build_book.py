@@ -33,23 +33,14 @@ def test_contents_repeat_the_study_part_and_single_chapters(tmp_path):
     one = contents(template(), {"digits": "digits"})
     two = contents(template(), {"digits": "digits", "quick": "quick"})
     names = ("findings", "embedding", "dynamics", "delta", "off_local", "interpolation", "curvature")
-    study = [f"executed/digits/{name}" for name in names]
+    study = [f"executed/digits/{name}" for name in (*names, "environment")]
     themes = ("images", "geometry", "networks", "measures", "training", "paths", "studies", "results")
-    reference = ["api", *(f"api/{name}" for name in (*themes, "commands"))]
-    behind = ["executed/performance", "executed/survival", "clusters", "executed/digits/environment"]
-    before = [
-        "executed/tutorial",
-        "notation",
-        "reading",
-        "executed/explorer",
-        "executed/playground",
-        "executed/residual",
-        "own",
-    ]
-    before += [f"executed/figure_{number}" for number in (3, 4, 5, 6)]
-    verdict = ["executed/claims", "executed/comparison"]
-    assert files(one) == [*before, *study, *verdict, *reference, *behind, "references", "executed/review"]
-    assert [part["caption"] for part in two["parts"]][2:4] == ["Study: digits", "Study: quick"]
+    reference = ["api", *(f"api/{name}" for name in (*themes, "commands")), "references"]
+    results = ["summary", "claims", *(f"figure_{number}" for number in (3, 4, 5, 6)), "comparison", "review"]
+    before = [*(f"executed/{name}" for name in (*results, "playground", "residual")), "reading", "notation"]
+    before += ["executed/explorer", "executed/tutorial", "own", "clusters"]
+    assert files(one) == [*before, *study, "executed/performance", "executed/survival", *reference]
+    assert [part["caption"] for part in two["parts"]][4:6] == ["Appendix: digits", "Appendix: VanillaCNN 8, SGD at 0.1"]
     assert "executed/quick/interpolation" in files(two)
     assert "executed/quick/curvature" not in files(two)  # the study measures none
     assert "needs" not in yaml.safe_dump(two)
@@ -58,7 +49,6 @@ def test_contents_repeat_the_study_part_and_single_chapters(tmp_path):
     swept = files(contents(template(), {"swept": str(path)}))
     assert "executed/swept/sizes" in swept  # a relax time of 0 is one
     assert "executed/swept/curvature" not in swept  # which is measured at no relax time
-    assert files(two)[-4:-1] == ["executed/digits/environment", "executed/quick/environment", "references"]
     assert "{study}" not in yaml.safe_dump(two)
 
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 import yaml
 
 from efcnbook.claims import claim_list, claim_pages
+from efcnbook.claims.grid import short_names
 from efcnbook.pages.execution import Job, digest, inputs_of, is_current, parameters_of, run_notebooks, software
 from efcnbook.pages.shown_studies import complete, ensure, shown
 from efcnbook.statistics import evidence
@@ -58,7 +59,7 @@ def build(
     given = {studies.load(name).name: name for name in names}  # a study file's name is not the study's
     toc = contents(template, given)
     execute(source, toc, given)
-    page = render(source, (out or source / "build").resolve(), toc, notice)
+    page = render(source, (out or source / "build").resolve(), toc, notice, readable(given))
     print(f"the book is ready, open {page}\n  {page.as_uri()}")
     return page
 
@@ -69,13 +70,23 @@ def contents(template: dict, given: Mapping[str, str]) -> dict:
     A part whose caption holds it is repeated as a whole; elsewhere single chapters are. A chapter that ``needs`` an
     attribute of its study is left out where that is None or empty; of a long study, of what is recorded of it.
     """
-    parts, store = [], Store(None, recorded_studies())
+    parts, store, names = [], Store(None, recorded_studies()), readable(given)
     there = {name: shown(found_study(path, store), store) for name, path in given.items()}
     for part in template["parts"]:
         for whole in _for_each(part, given) if "{study}" in part["caption"] else [part]:
             chapters = [copy for chapter in whole["chapters"] for copy in _for_each(chapter, given)]
-            parts.append({**whole, "chapters": [_plain(chapter) for chapter in chapters if _is_met(chapter, there)]})
+            caption = re.sub(r"\{name of (.+)\}", lambda found: names[found[1]], whole["caption"])
+            chapters = [_plain(chapter) for chapter in chapters if _is_met(chapter, there)]
+            parts.append({**whole, "caption": caption, "chapters": chapters})
     return {**template, "parts": parts}
+
+
+def readable(given: Mapping[str, str]) -> dict[str, str]:
+    """How readers know the studies ``given``, by name: "VanillaCNN 16, SGD at 0.03"."""
+    store = Store(None, recorded_studies())
+    return {
+        study.name: name for study, name in short_names([found_study(path, store) for path in given.values()]).items()
+    }
 
 
 def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -122,14 +133,18 @@ def _claim_pages(toc: dict) -> list[str]:
     return [section["file"] for chapter in chapters for section in chapter.get("sections", ())]
 
 
-def render(source: Path, out: Path, toc: dict, notice: str = "") -> Path:
+def render(
+    source: Path, out: Path, toc: dict, notice: str = "", names: Mapping[str, str] = MappingProxyType({})
+) -> Path:
     """Build the site from book/ and the executed notebooks into ``out``/html; returns its first page.
 
-    ``notice`` stands on top of every page. Warnings are errors: UserError, after they were printed; the site that was
-    there before then stays. A site built from the same inputs is left as it is.
+    ``notice`` stands on top of every page, ``names`` are what readers call the studies. Warnings are errors: UserError,
+    after they were printed; the site that was there before then stays. A site built from the same inputs is left as it
+    is.
     """
     page = out / "html" / "index.html"
     config = configuration(source, mathjax(out), notice)
+    config["sphinx"]["config"]["study_names"] = dict(names)
     inputs = digest(config, toc, _pages(source, toc), software())
     stamp = out / "html" / ".inputs"
     if stamp.exists() and stamp.read_text("utf-8") == inputs:
