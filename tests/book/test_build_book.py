@@ -40,7 +40,10 @@ def test_contents_repeat_the_study_part_and_single_chapters(tmp_path):
     before = [*(f"executed/{name}" for name in (*results, "playground", "residual")), "reading", "notation"]
     before += ["executed/explorer", "executed/tutorial", "own", "clusters"]
     assert files(one) == [*before, *study, "executed/performance", "executed/survival", *reference]
-    assert [part["caption"] for part in two["parts"]][4:6] == ["Appendix: digits", "Appendix: VanillaCNN 8, SGD at 0.1"]
+    assert [part["caption"] for part in two["parts"]][4:6] == [
+        "Appendix: digits",
+        "Appendix: VanillaCNN 8, SGD at 0.05",
+    ]
     assert "executed/quick/interpolation" in files(two)
     assert "executed/quick/curvature" not in files(two)  # the study measures none
     assert "needs" not in yaml.safe_dump(two)
