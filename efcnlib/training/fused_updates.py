@@ -125,7 +125,8 @@ class FusedLinear:
     def bias_gradient(self, dy: Tensor) -> None:
         """Leave the bias's gradient where its optimiser looks for it."""
         if self.bias is not None:
-            self.bias.grad = dy.sum(0).to(self.bias.dtype)  # bf16 is summed in float32, then rounded
+            gradient = dy.sum(0).to(self.bias.dtype)  # bf16 is summed in float32, then rounded
+            self.bias.grad = gradient if self.bias.grad is None else self.bias.grad + gradient  # of another use of it
 
     def flush(self) -> None:
         """Make the weights what they should be by now."""

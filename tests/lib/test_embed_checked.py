@@ -51,8 +51,10 @@ def test_where_the_functions_part_is_named():
 
 
 def test_what_only_a_convolution_has():
-    network = Own(lambda net, x: net.conv(x) * net.conv.out_channels).double()
-    assert_refused(network, SHAPE, r"the network \(Own\).*out_channels")
+    network, x = Own(lambda net, x: net.conv(x) * net.conv.out_channels).double(), reference.random(2, *SHAPE)
+    assert torch.allclose(embed(network, SHAPE)(x), network(x), rtol=0, atol=1e-12)
+    network = Own(lambda net, x: net.conv(x) * net.conv._get_name().count("Conv2d")).double()
+    assert_refused(network, SHAPE, r"the network \(Own\) answers otherwise")
 
 
 # Sizes and shapes

@@ -14,6 +14,7 @@ import yaml
 
 from efcnbook.claims import claim_list, claim_pages
 from efcnbook.claims.grid import short_names
+from efcnbook.pages import page_repairs
 from efcnbook.pages.execution import Job, digest, inputs_of, is_current, parameters_of, run_notebooks, software
 from efcnbook.pages.shown_studies import complete, ensure, shown
 from efcnbook.statistics import evidence
@@ -28,12 +29,6 @@ from efcnlib.errors import UserError
 
 DEFAULT, FALLBACK = "quick", "digits"
 MATHJAX = "3.2.2"
-MENDED = (  # in each page: a pattern, and what is to stand there
-    (r'<link rel="preload" as="font"[^>]*>\n?', ""),  # browsers refuse it for pages opened as files, and say so
-    (r'role="doc-biblioentry"', 'role="listitem"'),  # the only thing that a list may hold
-    (r'<summary>(?=<span class="toctree-toggle")', '<summary aria-label="Pages below">'),  # an arrow, without a name
-    (r"<dl>\s*((?:<dd>[^\n]*</dd>\s*)+)</dl>", lambda found: _lines(found[1])),  # parameters: no terms, no list of them
-)
 MATHJAX_PARTS = ("tex-mml-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")
 
 
@@ -155,7 +150,7 @@ def render(
     print("rendering the pages, about half a minute", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=out, prefix=".building-") as scratch:
         site = _sphinx(source, out, Path(scratch))
-        _mend(site)
+        page_repairs.mend(site)
         (site / stamp.name).write_text(inputs, "utf-8")
         shutil.rmtree(page.parent, ignore_errors=True)
         site.rename(page.parent)
@@ -291,18 +286,3 @@ def _sphinx(source: Path, out: Path, scratch: Path) -> Path:
         print("\n".join(lines), file=sys.stderr)
         raise UserError(f"the book has mistakes, listed above; all that Jupyter Book said is in {log}")
     return scratch / "_build" / "html"
-
-
-def _lines(parameters: str) -> str:
-    """A signature's parameters, each in a line of its own."""
-    lines = parameters.replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
-    return f'<span class="sig-lines">{lines}</span>'
-
-
-def _mend(site: Path) -> None:
-    """Replace in every page what browsers, or those who cannot see it, stumble over."""
-    for page in site.rglob("*.html"):
-        text = page.read_text("utf-8")
-        for wrong, right in MENDED:
-            text = re.sub(wrong, right, text)
-        page.write_text(text, "utf-8")
