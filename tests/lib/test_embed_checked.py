@@ -1,5 +1,6 @@
 """What embed compares before it returns a network, and the sizes and shapes that it refuses before it starts."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -180,3 +181,12 @@ def test_a_convolution_that_is_called_with_a_keyword():
     x = reference.random(2, *SHAPE)
     for make in (embed, embed_local):
         assert torch.allclose(make(network, SHAPE)(x), network(x), rtol=0, atol=1e-12)
+
+
+def test_images_that_no_memory_holds():
+    with pytest.raises(UserError, match=r"an image of shape .* GB"):
+        embed(nn.Sequential(nn.Conv2d(2, 2, 3)), (2, 10**6, 10**6))
+
+
+def test_sizes_of_numpy():
+    assert embed(nn.Sequential(nn.Conv2d(2, 2, 3)), np.array(SHAPE))[0].geometry.image_shape == SHAPE

@@ -1,6 +1,5 @@
 """What people's modules do that a library must not stumble over, each right or refused in a line."""
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -255,15 +254,6 @@ def test_modules_that_answer_with_truths():
     network, x = net(Positive(), Own(lambda net, x: x.double())), split().x
     del network[2].conv
     assert torch.equal(embed(network, SHAPE)(x), network(x))
-
-
-def test_images_that_no_memory_holds():
-    with pytest.raises(UserError, match=r"an image of shape .* GB"):
-        embed(net(), (2, 10**6, 10**6))
-
-
-def test_sizes_of_numpy():
-    assert embed(net(), np.array(SHAPE))[0].geometry.image_shape == SHAPE
 
 
 @pytest.mark.parametrize(
