@@ -7,6 +7,7 @@ from torch import nn
 
 import reference
 from efcnlib import embed, embed_local, project
+from efcnlib.errors import UserError
 from efcnlib.networks import convolutions
 from refused import Own, assert_refused, fails
 
