@@ -9,6 +9,7 @@ All follow ``torch.optim``, with weight decay added to the gradient.
 import torch
 from torch import Tensor, nn
 
+from efcnlib.errors import UserError
 from efcnlib.training.optimisers import Optimiser, optimiser_tensors, restore_optimiser, strip_prefix
 
 ROWS_AT_ONCE = 256  # of a matrix updated at a time where products have to be converted: they stay in a CPU's cache
@@ -200,6 +201,8 @@ class DelayedLinear(FusedLinear):
     def update(self, dy: Tensor, x: Tensor) -> None:
         """Keep the factors; write the matrix when enough have come together."""
         self.bias_gradient(dy)
+        if len(x) * self.delay > len(self.xs):
+            raise UserError(f"delay {self.delay} keeps a row for each image: {len(x)} came, take delay 1")
         now = slice(self.used, self.used + len(x))
         self.xs[now], self.dys[now] = x, dy
         self.used, self.batches = now.stop, self.batches + 1

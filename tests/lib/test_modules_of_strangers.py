@@ -198,6 +198,8 @@ def test_a_linear_layer_on_rows():
         return embed(nn.Sequential(*layers).double(), SHAPE)
 
     assert same(trained(rows(), FUSED), trained(rows(), AUTOGRAD))
+    with pytest.raises(UserError, match="delay 2 keeps a row for each image: 6 came"):
+        trained(rows(), Engine(delay=2))
     efcn, found = rows(), {}
     loss = landscape.MinibatchLoss(efcn, split(), 6, seed=0)
     loss.next_batch()
