@@ -1,4 +1,4 @@
-"""The experiment of a study on a network of one's own, a module that no study file can describe."""
+"""The experiment of a study on a custom network, a module that no study file can describe."""
 
 import copy
 from collections.abc import Iterator, Sequence
