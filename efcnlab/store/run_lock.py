@@ -27,7 +27,7 @@ CHECKPOINT_COST_RATIO = 20  # and at least so many times what the last one took:
 
 
 class LeaseLostError(Exception):
-    """This process's lease of a run expired and another took the run over: the result is discarded."""
+    """The lease of a run expired and another process took it over: the result is discarded."""
 
 
 class Progress(BaseModel):
