@@ -36,10 +36,10 @@ def test_contents_repeat_the_study_part_and_single_chapters(tmp_path):
     study = [f"executed/digits/{name}" for name in (*names, "environment")]
     themes = ("images", "geometry", "networks", "measures", "training", "paths", "studies", "results")
     reference = ["api", *(f"api/{name}" for name in (*themes, "commands")), "references"]
-    results = ["summary", "claims", *(f"figure_{number}" for number in (3, 4, 5, 6)), "comparison", "review"]
+    results = ["summary", "claims", *(f"figure_{number}" for number in (3, 4, 5, 6)), "comparison"]
     before = [*(f"executed/{name}" for name in (*results, "playground", "residual")), "reading", "notation"]
     before += ["executed/explorer", "executed/tutorial", "own", "clusters"]
-    assert files(one) == [*before, *study, "executed/performance", "executed/survival", *reference]
+    assert files(one) == [*before, *study, "executed/performance", "executed/survival", *reference, "executed/review"]
     assert [part["caption"] for part in two["parts"]][4:6] == [
         "Appendix: digits",
         "Appendix: VanillaCNN 8, SGD at 0.05",
