@@ -140,7 +140,7 @@ def gc(
     yes: RemoveUnasked = False,
     damaged: Annotated[FlagCreatePairsOff[bool], option(None, "also what was damaged and set aside")] = False,
 ) -> None:
-    """Show what nothing needs any more of studies, weights above all, and with --yes remove it. Never a record."""
+    """List files of studies that can be deleted, weights above all, and with --yes delete them. Never a record."""
     from efcnlab.config.studies import PRESETS
     from efcnlab.store import garbage
     from efcnlab.store.files import format_bytes

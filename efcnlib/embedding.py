@@ -5,6 +5,7 @@ inputs for stride s, and zero elsewhere.
 """
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 
 import torch
@@ -17,6 +18,10 @@ from efcnlib.networks import DenseConv, LocalConv, like, recording, replaced
 from efcnlib.networks.tracing import label
 from efcnlib.projection import bias_count, to_live
 
+ATTRIBUTES = (
+    *("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode"),
+    "output_padding",
+)
 TOLERANCE = 1e-9  # of the largest number, between two ways of computing the same in float64
 
 
@@ -26,13 +31,13 @@ def embed(network: nn.Module, input_shape: Sequence[int], live: bool = True, che
     :param network: Any module from images to one tensor that calls each of its convolutions once. Conv1d, Conv2d,
         ConvTranspose1d and ConvTranspose2d of any kernel, stride, padding and its mode, dilation and groups are
         rewritten, and `LocalConv`: each place's own filter goes into its output's row. Batch normalisation is frozen.
-        All else is copied; of any floating-point type, on any device.
+        All else is copied; of any floating-point type, on any device. A filter that two layers share is shared no more.
     :param input_shape: Of one image, (channels, height, width) or (channels, length), in pixels.
     :param live: Keep only the weights that can ever move; else the padded matrices of the paper.
     :param check: Compare both networks on random images, layer by layer, in float64; this takes the time of a few
         steps and twice a float32 eFCN's memory. Without, what is wrong stays unseen.
-    :returns: The same modules under the same names, with a `DenseConv` for each convolution and a
-        `FrozenBatchNorm <efcnlib.networks.FrozenBatchNorm>` for each batch normalisation; it shares no memory with
+    :returns: The same modules under the same names, with a `DenseConv` for each convolution and a `FrozenBatchNorm
+        <efcnlib.networks.dense_layer.FrozenBatchNorm>` for each batch normalisation; it shares no memory with
         ``network``.
     :raises UserError: It names the module that cannot be embedded.
 
@@ -99,7 +104,7 @@ def _rewritten(
     """``network`` with ``make(convolution, geometry)``, of ``size(geometry)`` weights, for each convolution."""
     recording.check_carried_over(network)
     try:
-        channels, *pixels = input_shape
+        channels, *pixels = input_shape = tuple(n if isinstance(n, bool) else operator.index(n) for n in input_shape)
         at_least(1, **{"channels": channels} | {f"pixels along axis {i}": n for i, n in enumerate(pixels)})
     except (TypeError, ValueError):
         raise UserError(f"input shape {input_shape!r} is not allowed: give (channels, height, width)") from None
@@ -121,10 +126,12 @@ def _rewritten(
         layer = make(conv, g)
         for name, parameter in layer.named_parameters():  # what was not trained is not
             parameter.requires_grad_(getattr(conv, name).requires_grad)
+        for name in set(ATTRIBUTES) & set(vars(conv)):  # which a forward may ask for
+            setattr(layer, name, getattr(conv, name))
         return layer
 
     if check:
-        wide = recording.copied(network).double()
+        wide = recording.copied(network).double()  # in which rounding is no excuse
         _compare(wide, replaced(wide, geometries, made), input_shape)
     return replaced(network, geometries, made)
 
@@ -134,18 +141,23 @@ def _compare(network: nn.Module, rewritten: nn.Module, input_shape: Sequence[int
     images = recording.random_images(network, input_shape)
     if images.is_meta:
         raise UserError("a network on the device meta has no numbers to compare: take check=False")
-    expected = recording.record(network, images)
-    with recording.NoConvolution():
-        found = recording.record(rewritten, images)
+    try:
+        expected = recording.record(network, images)
+        with recording.NoConvolution():
+            found = recording.record(rewritten, images)
+    except UserError as error:
+        raise UserError(f"{error}; both are compared in float64, which check=False leaves out") from None
     if expected.output.isnan().any():
         raise UserError(f"{label('', network)} answers with nan, which cannot be compared; check=False embeds it")
+    every = [a.abs() for outputs in expected.outputs.values() for a in outputs if a.is_floating_point()]
+    scale = max((a[a.isfinite()].max().item() for a in every if a.isfinite().any()), default=1.0)
     modules = dict(network.named_modules())
     for name, outputs in expected.outputs.items():  # from the inside out
         for a, b in zip(outputs, found.outputs.get(name, ()), strict=False):
             if a.ndim == b.ndim:  # rows that nothing reads are left out
                 a = a[tuple(slice(size) for size in b.shape)]
-            scale = a[a.isfinite()].abs().max().item() if a.isfinite().any() else 1.0
-            if a.shape != b.shape or not torch.isclose(a, b, rtol=0, atol=TOLERANCE * scale, equal_nan=True).all():
+            tolerance = TOLERANCE * scale if a.is_floating_point() else 0
+            if a.shape != b.shape or not torch.isclose(a, b, rtol=0, atol=tolerance, equal_nan=True).all():
                 raise UserError(
                     f"{label(name, modules[name])} answers otherwise when it is embedded: something in it is computed"
                     " that its modules do not show; check=False embeds it all the same"

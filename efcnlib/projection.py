@@ -52,7 +52,8 @@ def project(network: nn.Module) -> dict[str, Tensor]:
 
     :param network: An eFCN or standard FCN, with a `DenseConv` for each convolution.
     :returns: A state dict for the CNN, complete and by its own names: of a convolution its weight and biases in the
-        network's own type, of a frozen batch normalisation its parameters and statistics, all else as it is.
+        network's own type, of a frozen batch normalisation its parameters and statistics, all else as it is. A layer
+        that was parametrised has its effective weight.
 
     >>> import torch
     >>> from efcnlib import embed, project
@@ -67,8 +68,10 @@ def project(network: nn.Module) -> dict[str, Tensor]:
         for key in layer.state_dict():
             del state[join(name, key)]
         own = _filter(layer) if isinstance(layer, DenseConv) else layer.unfrozen()
-        state |= {join(name, key): value for key, value in own.items()}
-    return {key: value.detach() for key, value in state.items()}
+        state.update({join(name, key): value for key, value in own.items()})  # keeps the version of each module
+    for key, value in state.items():
+        state[key] = value.detach() if isinstance(value, Tensor) else value
+    return state
 
 
 def _filter(layer: DenseConv) -> dict[str, Tensor]:

@@ -10,13 +10,13 @@ from torch import nn
 from efcnlab.config.learning_rates import RateSearch
 from efcnlab.config.studies import CurvatureRun, PathRun, Run, Training
 from efcnlab.run import path_run, rate_search
+from efcnlab.run.curvature import measure_curvature
 from efcnlab.run.run_context import RunContext
 from efcnlab.run.run_networks import final_dense_network, final_frozen_network, initial_network, random_seed
 from efcnlab.run.training_run import compute_training
 from efcnlab.store.run_lock import Attempt
 from efcnlab.store.run_store import Result, describe_environment
 from efcnlib.data.images import Split
-from efcnlib.landscape import hessian
 from efcnlib.resumable import Pause, Resumable, ResumeState
 from efcnlib.training import memory
 
@@ -134,7 +134,7 @@ def _curvature(run: CurvatureRun, context: RunContext, state: ResumeState | None
         of.epochs: lambda: final_dense_network(of, context.store, context.device),
     }
     few, how = Split(images.x[: run.images], images.y[: run.images]), {"steps": run.steps, "count": run.count}
-    history = yield from hessian.measure_curvature(moments, few, **how, seed=random_seed(of), state=state)
+    history = yield from measure_curvature(moments, few, **how, seed=random_seed(of), state=state)
     return Result(history)
 
 

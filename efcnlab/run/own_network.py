@@ -1,4 +1,4 @@
-"""The experiment of a study on a network of one's own, a module that no study file can describe."""
+"""The experiment of a study on a custom network, a module that no study file can describe."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -55,9 +55,7 @@ def relax(
     [('cnn', None, 0), ('cnn', None, 1), ('cnn', None, 2), ('efcn', 1, 0)]
     """
     if wrong := [tw for tw in relax_times if tw not in range(epochs + 1)]:
-        raise UserError(
-            f"relax time {wrong[0]!r} is not allowed: the CNN is trained for {epochs} epochs, give 0 to that"
-        )
+        raise UserError(f"relax time {wrong[0]!r} is not allowed: give epochs of the CNN, from 0 to {epochs}")
     embed(network, images.shape)
     splits = to_device(images, device)
 

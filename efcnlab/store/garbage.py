@@ -1,4 +1,4 @@
-"""What on disk nothing needs any more: found, shown, then removed. Never a record."""
+"""Files on disk that can be deleted: found, shown, then removed. Never a record."""
 
 import contextlib
 import shutil

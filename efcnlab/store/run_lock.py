@@ -27,7 +27,7 @@ CHECKPOINT_COST_RATIO = 20  # and at least so many times what the last one took:
 
 
 class LeaseLostError(Exception):
-    """Another process took a run over, since this one gave no sign of life for so long: its result is not wanted."""
+    """The lease of a run expired and another process took it over: the result is discarded."""
 
 
 class Progress(BaseModel):

@@ -15,7 +15,7 @@ from torch.autograd.function import FunctionCtx
 from efcnlib.data.images import Split, epoch_order
 from efcnlib.kernels.precision import matmul_precision
 from efcnlib.landscape.points import Points, check_moved, point_count
-from efcnlib.metrics.accuracy import call_with, evaluating
+from efcnlib.metrics.accuracy import evaluating, standing_in
 from efcnlib.networks import DROPOUT, DenseConv, join, matrix_chain
 from efcnlib.training.fused_updates import ROWS_AT_ONCE, accumulate_product
 
@@ -189,28 +189,31 @@ class MinibatchLoss:
         check_moved(self.network, points)
         n = point_count(points)
         if self.chain is None:
-            return torch.stack([self._loss({name: w[i] for name, w in points.items()}) for i in range(n)])
+            return torch.stack([self._loss({name: w[i] for name, w in points.items()})[0] for i in range(n)])
         with matmul_precision(self.precision, self.split.x.device):
             x, y = self.split.x[self.index].to(self.compute_dtype), self.split.y[self.index]
             values = batched_logits(self.chain, points, x, consume, self.dummy, self.rounded).to(self.split.x.dtype)
             return F.cross_entropy(values.flatten(0, 1), y.repeat(n), reduction="none").view(n, -1).mean(1)
 
-    def _loss(self, weights: Points) -> Tensor:
-        """The mean loss of one point over the batch."""
+    def _loss(self, weights: Points, leaves: Sequence[Tensor] = ()) -> tuple[Tensor, Sequence[Tensor]]:
+        """The mean loss of one point over the batch, and its gradients with respect to ``leaves``."""
         x, y = self.split.x[self.index], self.split.y[self.index]
         reduced = self.precision == "bf16"
-        with evaluating(self.network), matmul_precision(self.precision, x.device):
+        standing = standing_in(self.network, weights)
+        with evaluating(self.network), standing, matmul_precision(self.precision, x.device):
             with torch.autocast(x.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False):
-                logits = call_with(self.network, weights, x)
-            return F.cross_entropy(logits.to(x.dtype), y)
+                logits = self.network(x)
+            loss = F.cross_entropy(logits.to(x.dtype), y)
+            return loss, torch.autograd.grad(loss, leaves, materialize_grads=True) if leaves else ()
 
     def _gradients_one_by_one(self, points: Points, consume: GradientConsumer) -> Tensor:
         check_moved(self.network, points)
         losses, gradients = [], []
         for i in range(point_count(points)):
             leaves = {name: w[i].detach().requires_grad_() for name, w in points.items()}
-            losses.append(self._loss(leaves))
-            gradients.append(torch.autograd.grad(losses[-1], list(leaves.values()), materialize_grads=True))
+            loss, slopes = self._loss(leaves, list(leaves.values()))
+            losses.append(loss)
+            gradients.append(slopes)
         for name, slopes in zip(points, zip(*gradients, strict=True), strict=True):
             consume(name, StoredGradient(torch.stack(slopes)))
         return torch.stack(losses).detach()

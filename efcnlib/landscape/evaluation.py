@@ -168,7 +168,7 @@ def _batch(layers: list[_Layer | nn.Module], curve: Curve, x: Tensor, y: Tensor)
     """Summed loss and number of correct answers of a batch at every point, float64 [points, 2]."""
     start = next(i for i, layer in enumerate(layers) if isinstance(layer, _Layer))
     for layer in layers[:start]:
-        x = layer(x)
+        x = layer(x.clone())  # which it may change in place
     first = layers[start]
     products = first.products(first.flat(x))
     scores = []

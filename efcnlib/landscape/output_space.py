@@ -9,7 +9,7 @@ from efcnlib.data.images import Split
 from efcnlib.landscape.curves import alphas
 from efcnlib.landscape.evaluation import mean_scores, summed_scores
 from efcnlib.landscape.points import Weights, check_moved
-from efcnlib.metrics.accuracy import call_with, evaluating, loss_and_correct
+from efcnlib.metrics.accuracy import evaluating, loss_and_correct, standing_in
 from efcnlib.resumable import Resumable, ResumeState
 
 
@@ -52,7 +52,7 @@ def evaluate_averaged_outputs(
 
     def score(x: Tensor, y: Tensor) -> Tensor:
         with evaluating(network):
-            a, b = (_logits(network, weights, x, precision) for weights in ends)
+            a, b = (_logits(network, weights, x.clone(), precision) for weights in ends)
         p, q = a.softmax(1), b.softmax(1)
         logits = [(1 - alpha) * a + alpha * b for alpha in steps]
         logs = [((1 - alpha) * p + alpha * q).log() for alpha in steps]
@@ -64,5 +64,5 @@ def evaluate_averaged_outputs(
 
 def _logits(network: nn.Module, weights: Weights, x: Tensor, precision: str) -> Tensor:
     reduced = precision == "bf16"
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=reduced):
-        return call_with(network, weights, x).to(x.dtype)
+    with standing_in(network, weights), torch.autocast(x.device.type, torch.bfloat16, enabled=reduced):
+        return network(x).to(x.dtype)

@@ -23,7 +23,8 @@ def check_moved(network: nn.Module, names: Collection[str]) -> None:
         if name not in names and value.is_floating_point():
             layer, _, part = name.rpartition(".")
             where = label(layer, network.get_submodule(layer))
-            advice = "embed the network, which freezes it" if "running" in part else "give it with the ends' weights"
+            norm = isinstance(network.get_submodule(layer), nn.modules.batchnorm._BatchNorm)
+            advice = "embed the network, which freezes it" if norm else "give it with the ends' weights"
             raise UserError(f"{where}: the path does not move its {part}: {advice}")
     for name in names:
         if name not in parts:

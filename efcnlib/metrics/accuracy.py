@@ -6,9 +6,10 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.nn.utils.stateless import _reparametrize_module
 
 from efcnlib.data.images import Split
+from efcnlib.errors import UserError
 from efcnlib.networks import join, takes_channels_last
 
 EVALUATION_BATCH = 1000  # images; large enough to be fast, small enough for the widest layer's activations
@@ -55,17 +56,23 @@ def _logits(
         weights = {name: value.bfloat16() for name, value in weights.items()}
     with evaluating(network), torch.autocast(split.x.device.type, torch.bfloat16, enabled=reduced):
         for x, y in zip(split.x.split(size), split.y.split(size), strict=True):
-            x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
-            logits = call_with(network, weights, x) if weights else network(x)
+            x = x.clone()  # which a network may change in place
+            x = x.contiguous(memory_format=torch.channels_last) if channels_last and x.ndim == 4 else x
+            with standing_in(network, weights or {}):
+                logits = network(x)
             yield (logits.float() if reduced else logits), y
 
 
-def call_with(network: nn.Module, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """The output for ``x`` with other ``weights`` by name, wherever those stand that they replace.
+@contextmanager
+def standing_in(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Other ``weights`` by name in the place of the network's, wherever those stand that they replace.
 
-    ``torch.func.functional_call`` alone spoils the weights of a module that stands in two places.
+    ``torch.func.functional_call`` alone spoils the weights of a module that stands in two places, and has put the
+    network's own back by the time that a backward pass runs parts of it again.
     """
     named = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
+    if unknown := weights.keys() - {name for name, _ in named}:
+        raise UserError(f"the network has no weights called {min(unknown)}")
     given = {id(value): weights[name] for name, value in named if name in weights}
     every = {
         join(name, part): given[id(value)]
@@ -73,7 +80,8 @@ def call_with(network: nn.Module, weights: Mapping[str, Tensor], x: Tensor) -> T
         for part, value in (module._parameters | module._buffers).items()
         if id(value) in given
     }
-    return functional_call(network, every, (x,), tie_weights=False)
+    with _reparametrize_module(network, every, tie_weights=False):
+        yield
 
 
 @contextmanager

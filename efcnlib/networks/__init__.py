@@ -1,6 +1,6 @@
 """Networks: architectures as lists of layers, and the CNN, eFCN and eLCN that they give."""
 
-from efcnlib.networks.chains import chain_layers, is_chain, matrix_chain, takes_channels_last
+from efcnlib.networks.chains import chain_layers, is_chain, matrix_chain, parameters_alone, takes_channels_last
 from efcnlib.networks.dense_layer import DenseConv, FrozenBatchNorm
 from efcnlib.networks.locally_connected import LocalConv
 from efcnlib.networks.models import cnn, convolutions, dense, initialise, like, local, replaced
@@ -28,6 +28,7 @@ __all__ = [
     "like",
     "local",
     "matrix_chain",
+    "parameters_alone",
     "replaced",
     "takes_channels_last",
     "trace",

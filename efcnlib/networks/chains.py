@@ -1,5 +1,7 @@
 """Networks that are a chain of layers, each of which reads the one before."""
 
+from collections import Counter
+
 from torch import nn
 
 from efcnlib.networks.dense_layer import DenseConv
@@ -32,16 +34,27 @@ def matrix_chain(network: nn.Module) -> list[tuple[str, nn.Module]] | None:
     """
     layers = chain_layers(network) if is_chain(network) else [network]
     names = {module: name for name, module in network.named_modules()}
+    alone, flat = parameters_alone(network), False
+    if any(module._forward_hooks or module._forward_pre_hooks for module in network.modules()):
+        return None
     for layer in layers:
-        if _is_matrix(layer):
-            if layers.count(layer) > 1:
+        if is_own(layer, (nn.Flatten,)) and (layer.start_dim, layer.end_dim) == (1, -1):
+            flat = True
+        elif _is_matrix(layer, flat):
+            if not alone.issuperset(map(id, layer.parameters())):
                 return None
-        elif not is_own(layer, FREE) and not (is_own(layer, (nn.Flatten,)) and layer.start_dim > 0):
+        elif not is_own(layer, FREE):
             return None
-    return [(names[layer], layer) for layer in layers] if any(map(_is_matrix, layers)) else None
+    return [(names[layer], layer) for layer in layers] if any(_is_matrix(layer, True) for layer in layers) else None
 
 
-def _is_matrix(layer: nn.Module) -> bool:
-    if isinstance(layer, DenseConv):
+def parameters_alone(network: nn.Module) -> set[int]:
+    """The ids of the parameters that stand in one place only."""
+    found = Counter(id(parameter) for _, parameter in network.named_parameters(remove_duplicate=False))
+    return {key for key, count in found.items() if count == 1}
+
+
+def _is_matrix(layer: nn.Module, flat: bool) -> bool:
+    if type(layer) is DenseConv:
         return layer.geometry.dimensions == 2 and not layer.geometry.transposed
-    return type(layer) is nn.Linear
+    return type(layer) is nn.Linear and flat

@@ -91,8 +91,8 @@ class FrozenBatchNorm(nn.Module):
     r"""Batch normalisation in evaluation mode, whatever its mode: :math:`y = a x + b` for each channel.
 
     With the running mean m and variance v, ``scale`` is :math:`a = \gamma / \sqrt{v + \epsilon}` and ``shift``
-    :math:`b = \beta - a m`, both [channels]. They are trained where the layer was affine. The statistics are kept only
-    for the way back to it, `efcnlib.project`.
+    :math:`b = \beta - a m`, both [channels]. They are trained as far as the layer's own were. The statistics serve
+    the way back alone, ``efcnlib.project``.
 
     :param norm: With running statistics.
 
@@ -106,14 +106,17 @@ class FrozenBatchNorm(nn.Module):
     @torch.no_grad()
     def __init__(self, norm: nn.modules.batchnorm._BatchNorm):
         super().__init__()
-        self.eps, self.affine = norm.eps, norm.affine
+        self.eps, self.parts = norm.eps, [part for part in ("weight", "bias") if getattr(norm, part) is not None]
         mean, scale = norm.running_mean.double(), (norm.running_var.double() + norm.eps).rsqrt()
         shift = -mean * scale
-        if norm.affine:
-            scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
-        dtype = norm.weight.dtype if norm.affine else norm.running_mean.dtype
-        trained = norm.affine and norm.weight.requires_grad
-        self.scale, self.shift = (nn.Parameter(value.to(dtype), requires_grad=trained) for value in (scale, shift))
+        if norm.weight is not None:
+            scale, shift = scale * norm.weight, shift * norm.weight
+        if norm.bias is not None:
+            shift = shift + norm.bias
+        for name, value, part in (("scale", scale, norm.weight), ("shift", shift, norm.bias)):
+            dtype = norm.running_mean.dtype if part is None else part.dtype
+            trained = part is not None and part.requires_grad
+            setattr(self, name, nn.Parameter(value.to(dtype), requires_grad=trained))
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             value = getattr(norm, name)
             self.register_buffer(name, None if value is None else value.clone())
@@ -121,14 +124,12 @@ class FrozenBatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[n, channels, ...] -> the same."""
         shape = (-1, *(1,) * (x.ndim - 2))
-        return x * self.scale.view(shape) + self.shift.view(shape)
+        return (x * self.scale.view(shape) + self.shift.view(shape)).to(x.dtype)
 
     @torch.no_grad()
     def unfrozen(self) -> dict[str, Tensor]:
         """State of the batch normalisation that computes the same in evaluation mode."""
         state = {name: value for name, value in self.named_buffers(recurse=False)}
-        if self.affine:
-            mean, deviation = self.running_mean.double(), (self.running_var.double() + self.eps).sqrt()
-            state["weight"] = (self.scale * deviation).to(self.scale)
-            state["bias"] = (self.shift + mean * self.scale).to(self.shift)
-        return state
+        mean, deviation = self.running_mean.double(), (self.running_var.double() + self.eps).sqrt()
+        values = {"weight": self.scale * deviation, "bias": self.shift + mean * self.scale}
+        return state | {name: values[name].to(self.scale) for name in values if name in self.parts}

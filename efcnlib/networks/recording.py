@@ -1,6 +1,8 @@
 """A network run once: which convolutions it has and on what sizes; and what of it could not be carried over."""
 
 import copy
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -8,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from efcnlib import memory
 from efcnlib.errors import UserError
 from efcnlib.geometry import ConvGeometry
 from efcnlib.networks.chains import chain_layers, is_chain
@@ -46,18 +49,22 @@ def check_carried_over(network: nn.Module) -> None:
 
 
 def _not_carried_over(module: nn.Module) -> str | None:
-    rewritten = isinstance(module, CONV | BATCH_NORM)
+    if isinstance(module, nn.modules.lazy.LazyModuleMixin):
+        return "has not been run yet: run the network once on images, which decides its sizes"
+    if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod"):
+        return "is compiled: give the module that it was made of"
     for kind in CALL_HOOKS:
         for hook in getattr(module, kind, {}).values():
             called = getattr(hook, "__name__", type(hook).__name__)
-            return f"has a hook ({called}), which would be lost: remove it first, as torch.nn.utils.remove_weight_norm"
-    if any(parameter._backward_hooks for parameter in module.parameters(recurse=False)):
-        return "has a parameter with a hook, which would be lost: remove it first"
-    if isinstance(module, torch.jit.ScriptModule):
-        return "is compiled by torch.jit: give the module that it was made of"
-    if own := sorted(set(OWN) & set(vars(module))):
-        return f"has a {own[0]} of its own, which is no part of its class: give it a class that defines it"
-    if not rewritten:
+            return f"has a hook ({called}): hooks, those of the old weight_norm too, are not carried over, remove it"
+    own = list(module.parameters(recurse=False))
+    if any(parameter._backward_hooks or parameter._post_accumulate_grad_hooks for parameter in own):
+        return "has a parameter with a hook: hooks are not carried over, remove it"
+    if found := sorted(set(OWN) & set(vars(module))):
+        return f"has a {found[0]} of its own, which is no part of its class: give it a class that defines it"
+    if any(map(_holds_modules, vars(module).values())):
+        return "keeps a function that holds modules or tensors, which a copy would share: make them its attributes"
+    if not isinstance(module, CONV | BATCH_NORM):
         return None
     base = next((kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn.modules.")), None)
     if any(getattr(type(module), part, None) is not getattr(base, part, None) for part in OWN):
@@ -69,10 +76,18 @@ def _not_carried_over(module: nn.Module) -> str | None:
     return "has complex weights" if module.weight.is_complex() else None
 
 
+def _holds_modules(value: object) -> bool:
+    """Whether a value is a function with modules or tensors in its closure."""
+    cells = getattr(value, "__closure__", None) or ()
+    return any(isinstance(cell.cell_contents, nn.Module | Tensor) for cell in cells)
+
+
 def random_images(network: nn.Module, input_shape: Sequence[int]) -> Tensor:
     """IMAGES of ``input_shape``, normal, always the same, in the type and on the device of the network's weights."""
     numbers = (value for value in (*network.parameters(), *network.buffers()) if value.is_floating_point())
     like = next(numbers, torch.zeros(()))
+    size = 8 * IMAGES * math.prod(input_shape)
+    memory.check_memory(f"an image of shape {list(input_shape)}", size, like.device, "smaller images")
     images = torch.randn(IMAGES, *input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return images.to(like)
 
@@ -93,12 +108,13 @@ def record(network: nn.Module, images: Tensor) -> Recording:
         if isinstance(output, Tensor):
             found.outputs.setdefault(names[module], []).append(output.clone())
 
-    for module in network.eval().modules():
+    network.eval()
+    for module in network.modules():
         handles += [module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after)]
     try:
         with torch.random.fork_rng([images.device] if images.is_cuda else []):
             torch.manual_seed(0)
-            found.output = network(images)
+            found.output = network(images.clone())  # which it may change in place
     except Exception as error:
         where = running[-1] if running else network
         line = str(error).strip().split("\n")[0] or type(error).__name__
@@ -121,9 +137,11 @@ def convolution_geometries(network: nn.Module, input_shape: Sequence[int]) -> di
         if not isinstance(module, CONV | LocalConv):
             continue
         calls = found.inputs.get(name, [])
-        if len(calls) != 1:
+        if not calls:
+            raise UserError(f"{label(name, module)} is not called in evaluation, so that its sizes are not known")
+        if len(calls) > 1:
             how = "on several sizes" if len(set(calls)) > 1 else f"{len(calls)} times"
-            raise UserError(f"{label(name, module)} is called {how} in evaluation: only one call can become a matrix")
+            raise UserError(f"{label(name, module)} is called {how}: only one call can become a matrix")
         try:
             geometries[name] = conv_geometry(module, calls[0][1:], tuple(found.outputs[name][0].shape[1:]))
         except UserError as error:
@@ -163,11 +181,11 @@ def _chain_steps(
 
 
 class NoConvolution(TorchFunctionMode):
-    """A convolution that is computed meanwhile is an error."""
+    """A convolution that is computed meanwhile is an error; one inside a function compiled by torch.jit is not seen."""
 
     def __torch_function__(self, func: object, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
         """What PyTorch calls in place of each of its functions."""
         name = getattr(func, "__name__", "")
-        if name.lstrip("_").startswith("conv"):
+        if re.search(r"conv(olution|_?(transpose|depthwise|tbc|\d))", name):
             raise UserError(f"it computes {name} by itself: give it a module for each convolution")
         return func(*args, **(kwargs or {}))

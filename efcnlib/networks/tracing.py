@@ -73,7 +73,7 @@ def with_live_outputs(steps: Sequence[TracedLayer], input_shape: tuple[int, ...]
     for i, traced in reversed(list(enumerate(steps))):
         layer, geometry = traced.layer, traced.geometry
         before = steps[i - 1].shape if i else input_shape
-        if is_own(layer, tuple(POOLINGS.values())) and before:
+        if is_own(layer, tuple(POOLINGS.values())) and len(before) == 3:
             axes = _pool_axes(layer, before)
             read = tuple(axis.inputs_read(n) for axis, n in zip(axes, read or traced.shape[1:], strict=True))
         elif geometry is not None:

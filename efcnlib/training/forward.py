@@ -9,8 +9,11 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from efcnlib.errors import UserError
-from efcnlib.networks import DROPOUT, DenseConv, join, takes_channels_last
+from efcnlib.networks import ACTIVATIONS, DROPOUT, POOLINGS, DenseConv, is_own, join, takes_channels_last
+from efcnlib.networks.tracing import CONVOLUTIONS, NORMS
 from efcnlib.training.fused_updates import FusedLinear
+
+CERTAIN = (*ACTIVATIONS, *DROPOUT, *POOLINGS.values(), *CONVOLUTIONS, *NORMS, nn.Linear, nn.Flatten, nn.Sequential)
 
 
 class ForwardPass:
@@ -38,34 +41,41 @@ class ForwardPass:
         self.called: set[str] = set()  # which matrices this step has used
         self.dummy = torch.empty(0, device=generator.device, requires_grad=True)  # see `_FusedProduct`
 
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Layers compute what they do in a step meanwhile, in the forward and the backward pass."""
+        self.called.clear()
+        for layer, forward in self.forwards.items():
+            layer.forward = forward
+        try:
+            with self._seeded():
+                yield
+        finally:
+            for layer in self.forwards:
+                del layer.forward
+
     def __call__(self, x: Tensor) -> Tensor:
-        """The logits of the images x, in float32 at least."""
+        """The logits of the images x, in float32 at least; within `step`."""
         reduced = self.dtype == torch.bfloat16
         if self.has_matrices_only:
             x = x.to(self.dtype)
-        elif self.channels_last:
+        elif self.channels_last and x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         mixed = reduced and not self.has_matrices_only
-        self.called.clear()
-        with self._seeded(), torch.autocast(x.device.type, torch.bfloat16, enabled=mixed, cache_enabled=False):
-            for layer, forward in self.forwards.items():
-                layer.forward = forward
-            try:
-                x = self.network(x)
-            finally:
-                for layer in self.forwards:
-                    del layer.forward
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed, cache_enabled=False):
+            x = self.network(x)
+        if not isinstance(x, Tensor):
+            raise UserError(f"the network returns a {type(x).__name__} in training: only a tensor of logits is trained")
         return x.float() if reduced else x
 
-    def _product(self, name: str, x: Tensor) -> Tensor:
+    def _product(self, name: str, input: Tensor, output_size: object = None) -> Tensor:
         layer = self.network.get_submodule(name)
         if name in self.called:
             raise UserError(f"layer {name} is called twice in a step, and updated in between: take update 'autograd'")
         self.called.add(name)
-        if isinstance(layer, DenseConv):
-            x = layer.flatten_input(x)
+        x = layer.flatten_input(input) if isinstance(layer, DenseConv) else input.flatten(0, -2)
         y = _FusedProduct.apply(x.to(self.dtype), self.dummy, self.matrices[name])
-        return y.unflatten(1, layer.output_shape) if isinstance(layer, DenseConv) else y
+        return y.unflatten(1, layer.output_shape) if isinstance(layer, DenseConv) else y.unflatten(0, input.shape[:-1])
 
     @contextmanager
     def _seeded(self) -> Iterator[None]:
@@ -83,13 +93,16 @@ class ForwardPass:
 
 def _draws_nothing(module: nn.Module) -> bool:
     """Whether a module draws no random numbers, or dropout's, which are of the training's own generator."""
-    known = type(module).__module__.startswith(("torch.nn.", "efcnlib."))
-    return known and not isinstance(module, nn.AlphaDropout | nn.FeatureAlphaDropout | nn.RReLU)
+    return type(module).__module__.startswith("efcnlib.") or is_own(module, CERTAIN)
 
 
-def dropout(layer: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
+def dropout(layer: nn.Module, input: Tensor, generator: torch.Generator) -> Tensor:
     """Dropout with a generator of one's own: PyTorch's layer takes none."""
-    keep = 1 - layer.p
+    if not layer.training:
+        return input
+    if torch._C._current_graph_task_id() != -1:
+        raise UserError("dropout is drawn again in the backward pass, with another mask: train without checkpointing")
+    x, keep = input, 1 - layer.p
     shape = x.shape if isinstance(layer, nn.Dropout) else x.shape[:2] + (1,) * (x.ndim - 2)  # or whole channels
     mask = torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(keep, generator=generator)
     return x * mask / keep if keep else x * 0

@@ -9,6 +9,7 @@ All follow ``torch.optim``, with weight decay added to the gradient.
 import torch
 from torch import Tensor, nn
 
+from efcnlib.errors import UserError
 from efcnlib.training.optimisers import Optimiser, optimiser_tensors, restore_optimiser, strip_prefix
 
 ROWS_AT_ONCE = 256  # of a matrix updated at a time where products have to be converted: they stay in a CPU's cache
@@ -125,7 +126,8 @@ class FusedLinear:
     def bias_gradient(self, dy: Tensor) -> None:
         """Leave the bias's gradient where its optimiser looks for it."""
         if self.bias is not None:
-            self.bias.grad = dy.sum(0).to(self.bias.dtype)  # bf16 is summed in float32, then rounded
+            gradient = dy.sum(0).to(self.bias.dtype)  # bf16 is summed in float32, then rounded
+            self.bias.grad = gradient if self.bias.grad is None else self.bias.grad + gradient  # of another use of it
 
     def flush(self) -> None:
         """Make the weights what they should be by now."""
@@ -199,6 +201,8 @@ class DelayedLinear(FusedLinear):
     def update(self, dy: Tensor, x: Tensor) -> None:
         """Keep the factors; write the matrix when enough have come together."""
         self.bias_gradient(dy)
+        if len(x) * self.delay > len(self.xs):
+            raise UserError(f"delay {self.delay} keeps a row for each image: {len(x)} came, take delay 1")
         now = slice(self.used, self.used + len(x))
         self.xs[now], self.dys[now] = x, dy
         self.used, self.batches = now.stop, self.batches + 1

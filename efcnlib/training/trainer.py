@@ -13,7 +13,7 @@ from efcnlib.data.augmentation import random_crop_and_flip
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError, at_least
 from efcnlib.kernels.precision import matmul_precision
-from efcnlib.networks import DenseConv, chain_layers, convolutions, is_chain, join
+from efcnlib.networks import DenseConv, chain_layers, convolutions, is_chain, join, parameters_alone
 from efcnlib.training.cuda_graph import CapturedEpoch
 from efcnlib.training.engine import Engine, check_supported
 from efcnlib.training.forward import ForwardPass
@@ -68,7 +68,9 @@ class Trainer:
     ):
         at_least(1, batch=batch)
         self.network, self.optimiser, self.precision, self.batch = network, optimiser, precision, batch
-        self.engine, parameters = engine or Engine(), list(network.parameters())
+        self.engine, parameters = engine or Engine(), [p for p in network.parameters() if p.requires_grad]
+        if not parameters:
+            raise UserError(f"the network ({type(network).__name__}) has no parameter to train")
         self.device = parameters[0].device
         self.fused = self.engine.update == "fused" and bool(convolutions(network))
         check_supported(optimiser, precision, self.engine, self.device)
@@ -97,8 +99,10 @@ class Trainer:
                 x = random_crop_and_flip(x, self.augmentation_generator)
             if self.other_optimiser is not None:
                 self.other_optimiser.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(self.forward(x), y)
-            loss.backward()
+            with self.forward.step():
+                loss = F.cross_entropy(self.forward(x), y)
+                loss.backward()
+            _check_gradients(self)
             if self.other_optimiser is not None:
                 self.other_optimiser.step()
             self.loss_sum += loss.detach()
@@ -128,7 +132,8 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """The trainer's own tensors that decide the steps to come, once flushed; the next step changes them."""
-        tensors = {f"network/{name}": value.detach() for name, value in self.network.state_dict().items()}
+        found = self.network.state_dict().items()
+        tensors = {f"network/{name}": value.detach() for name, value in found if isinstance(value, Tensor)}
         for name, matrix in self.fused_layers.items():
             tensors |= {f"matrix/{name}/{key}": value for key, value in matrix.state().items()}
         if self.other_optimiser is not None:
@@ -141,7 +146,8 @@ class Trainer:
         """Become the trainer that gave ``state``, to the bit; to be called before the first step."""
         weights = strip_prefix("network/", state)
         for name, value in self.network.state_dict().items():
-            value.copy_(weights[name])
+            if isinstance(value, Tensor):
+                value.copy_(weights[name])
         for name, matrix in self.fused_layers.items():
             matrix.restore(strip_prefix(f"matrix/{name}/", state))
         if self.other_optimiser is not None:
@@ -178,6 +184,16 @@ def captured_epoch(trainer: Trainer, split: Split, images: int) -> CapturedEpoch
     return last
 
 
+def _check_gradients(trainer: Trainer) -> None:
+    """UserError where a step cannot have been what PyTorch's optimiser would have done."""
+    for name in trainer.fused_layers:
+        if trainer.network.get_submodule(name).weight.grad is not None:
+            raise UserError(f"layer {name}: its weight is read elsewhere too, take update 'autograd'")
+    for name, parameter in trainer.other_parameters.items() if trainer.optimiser.momentum else ():
+        if parameter.requires_grad and parameter.grad is None:
+            raise UserError(f"{name} takes no part in a step, which momentum does not allow: take momentum 0")
+
+
 def _check_weight_decay(network: nn.Module, optimiser: Optimiser) -> None:
     if optimiser.weight_decay and any(m.live and not m.geometry.transposed for _, m in convolutions(network)):
         raise UserError(
@@ -189,12 +205,13 @@ def _check_weight_decay(network: nn.Module, optimiser: Optimiser) -> None:
 def _fused_layers(trainer: Trainer) -> dict[str, FusedLinear]:
     """Every dense layer that is called once and trained, under its name."""
     chain = chain_layers(trainer.network) if is_chain(trainer.network) else []
+    alone = parameters_alone(trainer.network)
     layers = {
         name: layer
         for name, layer in trainer.network.named_modules()
-        if (isinstance(layer, DenseConv) and not layer.geometry.transposed)
-        or (type(layer) is nn.Linear and chain.count(layer) == 1)
-        if all(parameter.requires_grad for parameter in layer.parameters())
+        if (type(layer) is DenseConv and not layer.geometry.transposed) or (type(layer) is nn.Linear and layer in chain)
+        if "weight" in layer._parameters and alone.issuperset(map(id, layer.parameters()))
+        if all(p.requires_grad and not p._backward_hooks for p in layer.parameters())
     }
     optimiser, engine, compute_dtype = trainer.optimiser, trainer.engine, trainer.compute_dtype
     if engine.kernel == "triton":

@@ -58,7 +58,7 @@ def test_dynamics_names_where_each_claim_holds():
     assert "+10.0 ± 1.9 percentage points ($t_w$ = 30)" in cnn  # sqrt((.8 * .2 + .7 * .3) / 1000)
     ours = said["Does it beat its control"]
     assert "Below at $t_w$ = 0; within two standard errors at $t_w$ = 5 and 30." in ours
-    assert cnn.startswith(" The best of each, of 2 or 3 measurements, against that, of 3: Above")
+    assert cnn.startswith(" Best eFCN against best CNN checkpoint, 2 or 3 and 3 evaluations: Above")
     assert fcn.startswith(" Final against the FCN's best, of 2 measurements: Above")
     assert "CNN's best test accuracy is 70.0 %, at the end it has 65.0 %" in lines[0]
     assert "on the page on the claims: against every control of the study, with intervals over seeds" in lines[-2]

@@ -33,24 +33,21 @@ def test_contents_repeat_the_study_part_and_single_chapters(tmp_path):
     one = contents(template(), {"digits": "digits"})
     two = contents(template(), {"digits": "digits", "quick": "quick"})
     names = ("findings", "embedding", "dynamics", "delta", "off_local", "interpolation", "curvature")
-    study = [f"executed/digits/{name}" for name in names]
+    study = [f"executed/digits/{name}" for name in (*names, "environment")]
     themes = ("images", "geometry", "networks", "measures", "training", "paths", "studies", "results")
-    reference = ["api", *(f"api/{name}" for name in (*themes, "commands"))]
-    behind = ["executed/performance", "executed/survival", "clusters", "executed/digits/environment"]
+    reference = ["api", *(f"api/{name}" for name in (*themes, "commands")), "references"]
+    results = ["summary", "claims", *(f"figure_{number}" for number in (3, 4, 5, 6)), "comparison"]
     before = [
-        "executed/tutorial",
-        "notation",
+        *(f"executed/{name}" for name in (*results, "playground", "train_here", "residual")),
         "reading",
-        "executed/explorer",
-        "executed/playground",
-        "executed/train_here",
-        "executed/residual",
-        "own",
+        "notation",
     ]
-    before += [f"executed/figure_{number}" for number in (3, 4, 5, 6)]
-    verdict = ["executed/claims", "executed/comparison"]
-    assert files(one) == [*before, *study, *verdict, *reference, *behind, "references", "executed/review"]
-    assert [part["caption"] for part in two["parts"]][2:4] == ["Study: digits", "Study: quick"]
+    before += ["executed/explorer", "executed/tutorial", "own", "clusters"]
+    assert files(one) == [*before, *study, "executed/performance", "executed/survival", *reference, "executed/review"]
+    assert [part["caption"] for part in two["parts"]][4:6] == [
+        "Appendix: digits",
+        "Appendix: VanillaCNN 8, SGD at 0.05",
+    ]
     assert "executed/quick/interpolation" in files(two)
     assert "executed/quick/curvature" not in files(two)  # the study measures none
     assert "needs" not in yaml.safe_dump(two)
@@ -59,7 +56,6 @@ def test_contents_repeat_the_study_part_and_single_chapters(tmp_path):
     swept = files(contents(template(), {"swept": str(path)}))
     assert "executed/swept/sizes" in swept  # a relax time of 0 is one
     assert "executed/swept/curvature" not in swept  # which is measured at no relax time
-    assert files(two)[-4:-1] == ["executed/digits/environment", "executed/quick/environment", "references"]
     assert "{study}" not in yaml.safe_dump(two)
 
 

@@ -232,7 +232,7 @@ def test_of_several_seeds_what_is_said_is_so_in_each_and_numbers_are_means():
     ]
     assert "rises at $t_w$ = 0 and falls at $t_w$ = 24, counted where every seed says so: 3 → 8 ($t_w$ = 0)" in answer
     last = curvature_findings.certainty(table(efcn))[-1]
-    assert last.startswith("Single numbers are means over 2 seeds; “X to Y” is from the least to the most")
+    assert last.startswith("Single numbers are means over 2 seeds; “X to Y” is the minimum and the maximum")
     assert curvature_findings.rows(table(efcn))[1][3] == "8 (7 to 9)"
     assert curvature_findings.certainty(table(histories()[0]))[-1] == ONE_SEED
 

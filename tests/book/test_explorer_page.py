@@ -291,4 +291,4 @@ def test_a_pointer_reads_a_weight(visit, results):
     found = re.fullmatch(r"input pixel 1, 1: ln \|w\| ≈ −?([\d.]+), .*", tab.locator(".efcn-read").inner_text())
     assert abs(float(found[1]) - abs(np.log(weight))) < 0.3
     tab.mouse.move(box["x"] + box["width"] - 3, box["y"] + 3)
-    assert tab.locator(".efcn-read").inner_text() == "input pixel 0, 9: dead: zero for ever"
+    assert tab.locator(".efcn-read").inner_text() == "input pixel 0, 9: dead: always zero"

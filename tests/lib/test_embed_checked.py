@@ -1,11 +1,13 @@
 """What embed compares before it returns a network, and the sizes and shapes that it refuses before it starts."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import reference
 from efcnlib import embed, embed_local, project
+from efcnlib.errors import UserError
 from efcnlib.networks import convolutions
 from refused import Own, assert_refused, fails
 
@@ -51,8 +53,10 @@ def test_where_the_functions_part_is_named():
 
 
 def test_what_only_a_convolution_has():
-    network = Own(lambda net, x: net.conv(x) * net.conv.out_channels).double()
-    assert_refused(network, SHAPE, r"the network \(Own\).*out_channels")
+    network, x = Own(lambda net, x: net.conv(x) * net.conv.out_channels).double(), reference.random(2, *SHAPE)
+    assert torch.allclose(embed(network, SHAPE)(x), network(x), rtol=0, atol=1e-12)
+    network = Own(lambda net, x: net.conv(x) * net.conv._get_name().count("Conv2d")).double()
+    assert_refused(network, SHAPE, r"the network \(Own\) answers otherwise")
 
 
 # Sizes and shapes
@@ -178,3 +182,12 @@ def test_a_convolution_that_is_called_with_a_keyword():
     x = reference.random(2, *SHAPE)
     for make in (embed, embed_local):
         assert torch.allclose(make(network, SHAPE)(x), network(x), rtol=0, atol=1e-12)
+
+
+def test_images_that_no_memory_holds():
+    with pytest.raises(UserError, match=r"an image of shape .* GB"):
+        embed(nn.Sequential(nn.Conv2d(2, 2, 3)), (2, 10**6, 10**6))
+
+
+def test_sizes_of_numpy():
+    assert embed(nn.Sequential(nn.Conv2d(2, 2, 3)), np.array(SHAPE))[0].geometry.image_shape == SHAPE

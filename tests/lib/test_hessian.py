@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call
 
+from efcnlab.run import curvature
+from efcnlab.run.curvature import measure_curvature
 from efcnlib import embedding, memory, networks, projection
 from efcnlib.data.images import Split
 from efcnlib.errors import UserError
 from efcnlib.geometry import Axis
-from efcnlib.landscape import hessian
-from efcnlib.landscape.hessian import PARTS, HessianOperator, measure_curvature, part_masks
+from efcnlib.landscape.hessian import PARTS, HessianOperator, part_masks
 from efcnlib.landscape.lanczos import lanczos
 from efcnlib.resumable import finish
 from reference import local_mask, random
@@ -281,11 +282,11 @@ def test_a_network_that_diverged_has_no_curvature_and_ends_nothing(trained):
 
 def test_what_does_not_fit_is_one_line_before_anything_is_computed(trained, monkeypatch):
     network, split = trained
-    need = hessian.required_bytes(network, len(split), 25)
+    need = curvature.required_bytes(network, len(split), 25)
     count = sum(p.numel() for p in network.parameters())
     assert need > 8 * 25 * count
     monkeypatch.setattr(memory, "free_bytes", lambda device: need - 1)
-    monkeypatch.setattr(hessian, "HessianOperator", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(curvature, "HessianOperator", lambda *_: pytest.fail("computed"))
     with pytest.raises(
         UserError,
         match=r"^curvature with 25 steps over 300 images, beside the weights, needs .* GB on cpu, .* fewer steps",

@@ -10,8 +10,9 @@ from torch.func import functional_call
 
 import reference
 from between import CLASSES, SHAPE, embedded, moved, split, start, states
+from efcnlab.run.curvature import measure_curvature
 from efcnlib import convolutions, embed, landscape, masked_weights
-from efcnlib.landscape.hessian import HessianOperator, measure_curvature, part_masks
+from efcnlib.landscape.hessian import HessianOperator, part_masks
 from efcnlib.resumable import finish
 
 NAMES = ("nested", "branched", "normed", "ResNet-9")

@@ -113,7 +113,7 @@ const panels = (() => {
     const bar = element("canvas", { "aria-hidden": "true" });
     const [low, high] = [element("span"), element("span")];
     const scale = element("div", { class: "efcn-scale" }, element("span", {}, "ln |w|"), low, bar, high);
-    for (const [css, meaning] of [["efcn-zero", "zero so far"], ["efcn-dead", "dead: zero for ever"]]) {
+    for (const [css, meaning] of [["efcn-zero", "zero so far"], ["efcn-dead", "dead: always zero"]]) {
       scale.append(element("span", { class: "efcn-key" }, element("i", { class: css }), meaning));
     }
     const measure = (layout) => {
@@ -131,7 +131,7 @@ const panels = (() => {
   function words(layout, name, { row, column, code }) {
     const where = name === "heat" ? "" : `input pixel ${row}, ${column}: `;
     const value = arithmetic.logarithm(layout, code);
-    if (value === null) return where + ["zero so far", "dead: zero for ever", "not a number"][code];
+    if (value === null) return where + ["zero so far", "dead: always zero", "not a number"][code];
     return `${where}ln |w| ≈ ${signed(value)}, |w| ≈ ${Number(Math.exp(value).toPrecision(1))}`;
   }
 

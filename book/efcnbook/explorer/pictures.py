@@ -1,6 +1,6 @@
 """Pictures of weights as a page carries them: ln|w| in a few levels, deflated, as many as fit.
 
-A pixel is one byte: ZERO, a weight that is zero so far; DEAD, one that is zero for ever; STRANGE, not finite; from
+A pixel is one byte: ZERO, a weight that is zero so far; DEAD, one that is always zero; STRANGE, not finite; from
 FIRST on, one of LEVELS steps of ln|w|.
 """
 

@@ -158,7 +158,7 @@ def _bar(figure: DataFigure, axs: Sequence[Axes], norm: Normalize) -> None:
     figure.colorbar(ScalarMappable(norm, COLOURS), ax=axs, label="ln |w|", extend="min", pad=0.02)
     legend = [
         Patch(facecolor=ZERO, edgecolor="0.5", label="zero so far"),
-        Patch(facecolor=DEAD, edgecolor="0.5", label="dead: zero for ever"),
+        Patch(facecolor=DEAD, edgecolor="0.5", label="dead: always zero"),
     ]
     figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
 

@@ -94,7 +94,7 @@ def diverged_fcn(runs: pd.DataFrame, kinds: Sequence[str] = ("fcn", "control_fcn
             finite = of[of["seed"].isin(lost) & np.isfinite(of["train_loss"])]
             sentences.append(
                 f"**The standard FCN{name} diverged** in {tables.in_words(lost)}: after epoch"
-                f" {finite.groupby('seed')['epoch'].max().min()} at the earliest, its train loss is no number any more."
+                f" {finite.groupby('seed')['epoch'].max().min()} at the earliest, its training loss became NaN."
                 " Its best is what it reached before; its end is that of the other seeds, if any."
             )
     return sentences
@@ -119,14 +119,14 @@ def dynamics(runs: pd.DataFrame, images: int) -> list[str]:
             f" {compare(end, dict.fromkeys(end.index, value), images)}"
             for kind, value in bests.items()
         ),
-        f"**Does it exceed the CNN's best?** The best of each, of {_measured(runs, 'efcn')} measurements, against"
-        f" that, of {_measured(runs, 'cnn')}: {compare(highest, dict.fromkeys(end.index, cnn_best), images)}",
+        f"**Does it exceed the CNN's best?** Best eFCN against best CNN checkpoint, {_measured(runs, 'efcn')} and"
+        f" {_measured(runs, 'cnn')} evaluations: {compare(highest, dict.fromkeys(end.index, cnn_best), images)}",
         "**Does it beat its control**, the CNN trained on from the same $t_w$? Final against final:"
         f" {compare(end, resumed, images)}",
         f"The control's last measurement is its best at {at(rising)}. Where it is, the control may still have been"
         " getting better, and a lead over it may only mean faster convergence.",
         "Of comparisons between final values, chance alone lets one in twenty pass two standard errors; each line"
-        f" makes {len(end)}. A best of several measurements passes more often, the more the likelier. {PICKED}",
+        f" makes {len(end)}. Taking the best of several evaluations inflates this rate. {PICKED}",
         "Whether the eFCN beats the CNN is judged on the page on the claims: against every control of the study, with"
         " intervals over seeds.",
         over_seeds(runs),

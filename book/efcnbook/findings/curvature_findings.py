@@ -117,7 +117,7 @@ def certainty(table: pd.DataFrame) -> list[str]:
         f"Residuals, within which an eigenvalue lies, are at most {100 * worst:.2g} % of the top one for all that are"
         " shown of the whole Hessian.",
         "With ReLU and max pooling the loss is smooth in pieces; this is the curvature of the piece a network is in.",
-        f"Single numbers are means over {n} seeds; “X to Y” is from the least to the most of all seeds and relax times."
+        f"Single numbers are means over {n} seeds; “X to Y” is the minimum and the maximum over seeds and relax times."
         if n > 1
         else ONE_SEED,
     ]

@@ -13,6 +13,8 @@ from types import MappingProxyType
 import yaml
 
 from efcnbook.claims import claim_list, claim_pages
+from efcnbook.claims.grid import short_names
+from efcnbook.pages import page_repairs
 from efcnbook.pages.execution import Job, digest, inputs_of, is_current, parameters_of, run_notebooks, software
 from efcnbook.pages.shown_studies import complete, ensure, shown
 from efcnbook.statistics import evidence
@@ -27,12 +29,6 @@ from efcnlib.errors import UserError
 
 DEFAULT, FALLBACK = "quick", "digits"
 MATHJAX = "3.2.2"
-MENDED = (  # in each page: a pattern, and what is to stand there
-    (r'<link rel="preload" as="font"[^>]*>\n?', ""),  # browsers refuse it for pages opened as files, and say so
-    (r'role="doc-biblioentry"', 'role="listitem"'),  # the only thing that a list may hold
-    (r'<summary>(?=<span class="toctree-toggle")', '<summary aria-label="Pages below">'),  # an arrow, without a name
-    (r"<dl>\s*((?:<dd>[^\n]*</dd>\s*)+)</dl>", lambda found: _lines(found[1])),  # parameters: no terms, no list of them
-)
 MATHJAX_PARTS = ("tex-mml-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")
 
 
@@ -58,7 +54,7 @@ def build(
     given = {studies.load(name).name: name for name in names}  # a study file's name is not the study's
     toc = contents(template, given)
     execute(source, toc, given)
-    page = render(source, (out or source / "build").resolve(), toc, notice)
+    page = render(source, (out or source / "build").resolve(), toc, notice, readable(given))
     print(f"the book is ready, open {page}\n  {page.as_uri()}")
     return page
 
@@ -69,13 +65,23 @@ def contents(template: dict, given: Mapping[str, str]) -> dict:
     A part whose caption holds it is repeated as a whole; elsewhere single chapters are. A chapter that ``needs`` an
     attribute of its study is left out where that is None or empty; of a long study, of what is recorded of it.
     """
-    parts, store = [], Store(None, recorded_studies())
+    parts, store, names = [], Store(None, recorded_studies()), readable(given)
     there = {name: shown(found_study(path, store), store) for name, path in given.items()}
     for part in template["parts"]:
         for whole in _for_each(part, given) if "{study}" in part["caption"] else [part]:
             chapters = [copy for chapter in whole["chapters"] for copy in _for_each(chapter, given)]
-            parts.append({**whole, "chapters": [_plain(chapter) for chapter in chapters if _is_met(chapter, there)]})
+            caption = re.sub(r"\{name of (.+)\}", lambda found: names[found[1]], whole["caption"])
+            chapters = [_plain(chapter) for chapter in chapters if _is_met(chapter, there)]
+            parts.append({**whole, "caption": caption, "chapters": chapters})
     return {**template, "parts": parts}
+
+
+def readable(given: Mapping[str, str]) -> dict[str, str]:
+    """How readers know the studies ``given``, by name: "VanillaCNN 16, SGD at 0.03"."""
+    store = Store(None, recorded_studies())
+    return {
+        study.name: name for study, name in short_names([found_study(path, store) for path in given.values()]).items()
+    }
 
 
 def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -122,14 +128,18 @@ def _claim_pages(toc: dict) -> list[str]:
     return [section["file"] for chapter in chapters for section in chapter.get("sections", ())]
 
 
-def render(source: Path, out: Path, toc: dict, notice: str = "") -> Path:
+def render(
+    source: Path, out: Path, toc: dict, notice: str = "", names: Mapping[str, str] = MappingProxyType({})
+) -> Path:
     """Build the site from book/ and the executed notebooks into ``out``/html; returns its first page.
 
-    ``notice`` stands on top of every page. Warnings are errors: UserError, after they were printed; the site that was
-    there before then stays. A site built from the same inputs is left as it is.
+    ``notice`` stands on top of every page, ``names`` are what readers call the studies. Warnings are errors: UserError,
+    after they were printed; the site that was there before then stays. A site built from the same inputs is left as it
+    is.
     """
     page = out / "html" / "index.html"
     config = configuration(source, mathjax(out), notice)
+    config["sphinx"]["config"]["study_names"] = dict(names)
     inputs = digest(config, toc, _pages(source, toc), software())
     stamp = out / "html" / ".inputs"
     if stamp.exists() and stamp.read_text("utf-8") == inputs:
@@ -140,7 +150,7 @@ def render(source: Path, out: Path, toc: dict, notice: str = "") -> Path:
     print("rendering the pages, about half a minute", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=out, prefix=".building-") as scratch:
         site = _sphinx(source, out, Path(scratch))
-        _mend(site)
+        page_repairs.mend(site)
         (site / stamp.name).write_text(inputs, "utf-8")
         shutil.rmtree(page.parent, ignore_errors=True)
         site.rename(page.parent)
@@ -276,18 +286,3 @@ def _sphinx(source: Path, out: Path, scratch: Path) -> Path:
         print("\n".join(lines), file=sys.stderr)
         raise UserError(f"the book has mistakes, listed above; all that Jupyter Book said is in {log}")
     return scratch / "_build" / "html"
-
-
-def _lines(parameters: str) -> str:
-    """A signature's parameters, each in a line of its own."""
-    lines = parameters.replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
-    return f'<span class="sig-lines">{lines}</span>'
-
-
-def _mend(site: Path) -> None:
-    """Replace in every page what browsers, or those who cannot see it, stumble over."""
-    for page in site.rglob("*.html"):
-        text = page.read_text("utf-8")
-        for wrong, right in MENDED:
-            text = re.sub(wrong, right, text)
-        page.write_text(text, "utf-8")

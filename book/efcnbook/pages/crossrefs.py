@@ -51,21 +51,26 @@ class Figures(SphinxTransform):
 
 
 class SamePage(SphinxTransform):
-    """Under the title of a study's page, links to the same page of the other studies."""
+    """The study's name in the title of its page, and under it links to the same page of the other studies."""
 
     default_priority = 400
 
     def apply(self, **_: object) -> None:
-        """Add them, if there are other studies."""
+        """Add the name, and the links if there are other studies."""
         folder, *rest = self.env.docname.split("/")
         others = [study for study, pages in studies(self.env).items() if rest[1:] and rest[1] in pages]
-        if folder != "executed" or len(others) < 2:
+        names = self.env.config.study_names
+        if folder != "executed" or len(rest) < 2:
+            return
+        next(self.document.findall(nodes.title)).append(nodes.Text(f": {names.get(rest[0], rest[0])}"))
+        if len(others) < 2:
             return
         line = nodes.paragraph("", "This page for: ", classes=["same-page"])
         for study in others:
             line += nodes.Text(", ") if len(line) > 1 else nodes.Text("")
             here = study == rest[0]
-            line += nodes.strong(study, study) if here else _link(self.env, f"executed/{study}/{rest[1]}", "", study)
+            name = names.get(study, study)
+            line += nodes.strong(name, name) if here else _link(self.env, f"executed/{study}/{rest[1]}", "", name)
         title = next(self.document.findall(nodes.title))
         title.parent.insert(title.parent.index(title) + 1, line)
 
@@ -89,7 +94,8 @@ class Each(SphinxRole):
             return [_link(self.env, targets[0], anchor, text)], []
         result: list[nodes.Node] = [nodes.Text(f"{text} (")]
         for study, target in zip(there, targets, strict=True):
-            result += [_link(self.env, target, anchor, study), nodes.Text(", ")]
+            name = self.env.config.study_names.get(study, study)
+            result += [_link(self.env, target, anchor, name), nodes.Text(", ")]
         return [*result[:-1], nodes.Text(")")], []
 
 
@@ -111,14 +117,16 @@ class FromPage(SphinxDirective):
 
 
 class Shown(FromPage):
-    """``{shown} page#figure``: a figure."""
+    """``{shown} page#figure``: a figure, or another output with that id."""
 
     def run(self) -> list[nodes.Node]:
-        """The figure's HTML."""
+        """Its HTML, whose links go on from here."""
         page, _, anchor = self.arguments[0].partition("#")
         for _, source in self.outputs(page, "text/html"):
-            if anchor in (found for found, _ in FIGURE.findall(source)):
-                return [nodes.raw("", source, format="html")]
+            if f' id="{anchor}"' in source:
+                up = "../" * self.env.docname.count("/")
+                linked = re.sub(r'href="(?![a-z]+:|#)', f'href="{up}executed/', source)
+                return [nodes.raw("", linked, format="html")]
         raise self.error(f"shown: no {anchor} on page {page}")
 
 
@@ -133,6 +141,7 @@ class Said(FromPage):
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """What Sphinx calls."""
+    app.add_config_value("study_names", {}, "env")  # how readers know the studies, by name
     app.add_transform(Figures)
     app.add_transform(SamePage)
     app.add_role("each", Each())
