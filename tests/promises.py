@@ -45,7 +45,7 @@ PROMISES = (
     ),
     (
         "No file can execute anything when it is read",
-        "lab/test_run_folder.py lab/test_run_lock.py lab/test_export.py lib/test_datasets.py",
+        "lab/test_run_folder.py lab/test_run_lock.py lab/test_export.py lab/test_datasets.py",
         "pickle",
     ),
     (
