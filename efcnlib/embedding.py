@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from efcnlib import memory
 from efcnlib.errors import UserError, at_least
-from efcnlib.geometry import ConvGeometry
+from efcnlib.geometry import ConvGeometry, with_rows
 from efcnlib.networks import DenseConv, LocalConv, like, recording, replaced
 from efcnlib.networks.tracing import label
 from efcnlib.projection import bias_count, to_live
@@ -52,7 +52,7 @@ def embed(network: nn.Module, input_shape: Sequence[int], live: bool = True, che
         layer = DenseConv(g, live and not isinstance(conv, LocalConv), **like(conv))
         if isinstance(conv, LocalConv):
             return _unshared(conv, layer, live)
-        write_filter(layer, _four(conv.weight.detach()), None if conv.bias is None else conv.bias.detach())
+        write_filter(layer, with_rows(conv.weight.detach()), None if conv.bias is None else conv.bias.detach())
         return layer
 
     return _rewritten(network, input_shape, make, lambda g: math.prod(g.shape(live or g.transposed)), check)
@@ -81,7 +81,7 @@ def embed_local(network: nn.Module, input_shape: Sequence[int], check: bool = Tr
         if isinstance(conv, LocalConv):
             layer.load_state_dict(conv.state_dict())
             return layer
-        layer.weight.copy_(_four(conv.weight).unflatten(0, (g.groups, -1))[..., None, None])
+        layer.weight.copy_(with_rows(conv.weight).unflatten(0, (g.groups, -1))[..., None, None])
         if conv.bias is not None:
             layer.bias.copy_(conv.bias[:, None, None])
         return layer
@@ -162,11 +162,6 @@ def _compare(network: nn.Module, rewritten: nn.Module, input_shape: Sequence[int
                     f"{label(name, modules[name])} answers otherwise when it is embedded: something in it is computed"
                     " that its modules do not show; check=False embeds it all the same"
                 )
-
-
-def _four(weight: Tensor) -> Tensor:
-    """A filter [c_out, c_in / groups, kh, kw], where a 1-D convolution has no kh."""
-    return weight if weight.ndim == 4 else weight[:, :, None]
 
 
 @torch.no_grad()

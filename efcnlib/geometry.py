@@ -257,6 +257,11 @@ class ConvGeometry:
         return sum(view.numel() for _, view in self.orbits(meta, live))
 
 
+def with_rows(weight: Tensor) -> Tensor:
+    """A filter as [c_out, c_in / groups, kh, kw]: a 1-D convolution's has no kh."""
+    return weight if weight.ndim == 4 else weight[:, :, None]
+
+
 def _span(axis: Axis, tap: int, outputs: int, live: bool) -> tuple[int, int, int]:
     """Of windows 0..outputs-1 those whose entry ``tap`` is in the layout: first, how many, input of the first."""
     offset = tap * axis.dilation - (axis.padding if live else 0)

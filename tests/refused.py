@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from efcnlab.config import studies
 from efcnlib import embed, embed_local
 from efcnlib.errors import UserError
 
@@ -55,3 +56,12 @@ class Own(nn.Module):
 
     def forward(self, x):
         return self.function(self, x)
+
+
+def assert_layers_refused(table, words):
+    """A study of these layers is refused in one short line with ``words``."""
+    with pytest.raises(UserError) as told:
+        studies.load("digits", network={"layers": table})
+    assert len(str(told.value).splitlines()) == 1
+    assert len(str(told.value)) < 400
+    assert all(word in str(told.value) for word in words), told.value

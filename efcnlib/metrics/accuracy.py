@@ -54,12 +54,12 @@ def _logits(
     channels_last = reduced and takes_channels_last(network)
     if reduced and weights:  # once, instead of for each batch
         weights = {name: value.bfloat16() for name, value in weights.items()}
-    with evaluating(network), torch.autocast(split.x.device.type, torch.bfloat16, enabled=reduced):
+    autocast = torch.autocast(split.x.device.type, torch.bfloat16, enabled=reduced)
+    with evaluating(network), standing_in(network, weights or {}), autocast:
         for x, y in zip(split.x.split(size), split.y.split(size), strict=True):
             x = x.clone()  # which a network may change in place
             x = x.contiguous(memory_format=torch.channels_last) if channels_last and x.ndim == 4 else x
-            with standing_in(network, weights or {}):
-                logits = network(x)
+            logits = network(x)
             yield (logits.float() if reduced else logits), y
 
 

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from efcnlib.geometry import ConvGeometry
+from efcnlib.geometry import ConvGeometry, with_rows
 from efcnlib.networks import DenseConv, LocalConv
 
 POWERS = {"exp_avg": 1, "momentum_buffer": 1, "exp_avg_sq": 2}  # by how many gradients multiplied; PyTorch's names
@@ -38,8 +38,8 @@ def embed_moments(layer: nn.Module, part: str, moments: Mapping[str, Tensor]) ->
 
 
 def _dense(layer: DenseConv, moment: Tensor, power: int) -> Tensor:
-    g, moment = layer.geometry, moment if moment.ndim == 4 else moment[:, :, None]
-    grouped = moment.unflatten(0, (g.groups, -1))
+    g = layer.geometry
+    grouped = with_rows(moment).unflatten(0, (g.groups, -1))
     live = moment.new_zeros(g.shape(live=True))
     for (a, b), orbit in g.orbits(live, live=True):
         copies = orbit.shape[-2] * orbit.shape[-1]
@@ -53,7 +53,7 @@ def _dense(layer: DenseConv, moment: Tensor, power: int) -> Tensor:
 
 
 def _local(layer: LocalConv, moment: Tensor, power: int) -> Tensor:
-    g, moment = layer.geometry, moment if moment.ndim == 4 else moment[:, :, None]
+    g, moment = layer.geometry, with_rows(moment)
     reached = _reached(g).to(moment)
     copies = reached.sum((-2, -1), keepdim=True).clamp(min=1)  # [kh, kw, 1, 1]
     return moment.unflatten(0, (g.groups, -1))[..., None, None] * (reached / copies**power)

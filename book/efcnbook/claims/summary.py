@@ -17,7 +17,7 @@ HEADLINES = {  # what each verdict on a claim, or on a comparison, means; in the
     1: {HOLDS: "A trained CNN becomes a fully-connected network exactly", FAILS: "The rewriting is not exact"},
     4: {
         HOLDS: "Training on without the constraints improves the accuracy at every relax time",
-        MIXED: "Training on without the constraints improves the accuracy from most relax times",
+        MIXED: "Training on without the constraints improves the accuracy, though not surely at every relax time",
         UNDECIDED: "Whether training on without the constraints improves the accuracy is open",
         FAILS: "Training on without the constraints lowers the accuracy",
     },

@@ -1,4 +1,4 @@
-"""What people's modules do that a library must not stumble over, each right or refused in a line."""
+"""Unusual modules and networks: each is computed and trained as PyTorch would, or refused in a line."""
 
 import pytest
 import torch
