@@ -258,7 +258,13 @@ class ConvGeometry:
 
 
 def with_rows(weight: Tensor) -> Tensor:
-    """A filter as [c_out, c_in / groups, kh, kw]: a 1-D convolution's has no kh."""
+    """A filter as [c_out, c_in / groups, kh, kw]: a 1-D convolution's has no kh.
+
+    >>> import torch
+    >>> from efcnlib.geometry import with_rows
+    >>> with_rows(torch.zeros(2, 3, 5)).shape
+    torch.Size([2, 3, 1, 5])
+    """
     return weight if weight.ndim == 4 else weight[:, :, None]
 
 
