@@ -1,64 +1,105 @@
-"""What the notebooks share: numbered figures to link to and to save, sentences, tables, text parameters."""
+"""What the notebooks share: a page with its study's results, figures to link to and to save, sentences, tables."""
 
-import ast
 import base64
 import html
-import json
 import re
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import cached_property
 
-from IPython import get_ipython
+import matplotlib.pyplot as plt
+import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from efcnbook import notebook_parameters
+from efcnbook.claims import claim_list, summary
+from efcnbook.claims.grid import short_names
 from efcnbook.figures import figure_export
-from efcnbook.figures.figure_export import DataFigure, Source
-from efcnbook.statistics import provenance
+from efcnbook.notebook_parameters import whole_numbers
+from efcnbook.statistics import evidence, provenance, tables
 from efcnlab.config.studies import Study
-from efcnlab.environment import REPOSITORY, recorded_studies
+from efcnlab.environment import default_root, recorded_studies
 from efcnlab.run import study_runner
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
 from efcnlab.store.run_store import Record, Store
 from efcnlib import networks
-from efcnlib.errors import UserError, choice
+from efcnlib.errors import UserError
 from efcnlib.metrics import random_start_delta
 
 TW = "<i>t</i><sub>w</sub>"  # for captions, which are HTML
-ALWAYS = ("study", "studies", "seed")  # parameters that a command line names even if they are the defaults
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where numbers come from: ``words``, HTML for a page's details, and ``facts`` for its figures' JSON."""
+
+    words: str
+    facts: dict[str, object]
 
 
 @dataclass(frozen=True)
 class Page:
-    """A notebook that is running: ``command`` runs it again with the parameters that it has been given."""
+    """A notebook that is running: ``command`` runs it again with the parameters that it has been given.
+
+    ``results`` are those of the study it shows, one for each seed; none on a page that belongs to no study.
+    """
 
     name: str
     command: str
+    results: tuple[study_runner.StudyResults, ...] = ()
+    store: Store | None = None
 
-    def show(self, number: str, figure: DataFigure, caption: str, alt: str, source: Source) -> None:
+    @property
+    def study(self) -> Study:
+        """The study as far as it is there for the first seed."""
+        return self.results[0].study
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """All trainings, a row a measurement (`tables.tidy`)."""
+        return tables.trainings(self.results)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds shown."""
+        return [one.seed for one in self.results]
+
+    @cached_property
+    def source(self) -> Source:
+        """What was run, for how long, where, when and by which commits."""
+        return source(self.results[0], *self.seeds)
+
+    def answer(self, *claims: int | str) -> None:
+        """Display what the verdicts on ``claims`` mean in this study, one sentence each: the head of a page."""
+        study = self.results[0].full_study.model_copy(update={"seeds": tuple(self.seeds)})
+        judge = claim_list.findings if {1, 3} & set(claims) else claim_list.from_records
+        found = judge(evidence.gather(study, self.store))
+        lines = [said for claim in claims if (said := summary.answer(found, claim))]
+        display(Markdown("\n\n".join(lines) or "None of this can be tested in this study yet."))
+
+    def show(
+        self, number: str, figure: Figure, table: pd.DataFrame, caption: str, alt: str, source: Source | None = None
+    ) -> None:
         """Display "Figure ``number``", which [](#figure-NUMBER) links to, and below it links that save it.
 
-        ``caption`` is HTML, ``alt`` says in plain text what can be seen. All needs no other file: a page that is opened
-        without a network shows and saves it too.
+        ``table`` holds the numbers that are drawn, ``caption`` is HTML, ``alt`` says in plain text what can be seen,
+        ``source`` is the page's own where it is None. All needs no other file: a page that is opened without a network
+        shows and saves it too.
         """
-        anchor = _anchor(number)
-        study = source.facts.get("study")
+        anchor, facts = _anchor(number), (source or self.source).facts
+        study = facts.get("study")
         stem = f"{study['name']}-{anchor}" if study else anchor
-        facts = {"figure": number, "page": self.name, "command": self.command, **source.facts}
+        facts = {"figure": number, "page": self.name, "command": self.command, **facts}
         links = [
             f'<a download="{stem}{ending}" aria-label="Figure {number} as {name}"'
             f' href="data:{kind};base64,{base64.b64encode(content).decode()}">{name}</a>'
-            for name, (ending, kind, content) in figure_export.files(figure, facts).items()
+            for name, (ending, kind, content) in figure_export.files(figure, table, facts).items()
         ]
-        below = (
-            f'<div class="figure-files"><small>Save Figure {number}: {links[0]}, {links[1]};'
-            f" its numbers: {links[2]}, {links[3]}</small></div>"
-        )
-        words = f"<b>Figure {number}.</b> {caption}{source.words}{below}"
+        words = f'<b>Figure {number}.</b> {caption}<div class="figure-files">Save: {", ".join(links)}</div>'
         display({"text/html": framed(figure, words, alt, anchor=anchor), "text/plain": alt}, raw=True)
+        plt.close(figure)
 
     def without(self, number: str, reason: str) -> None:
         """Say in place of a figure why there is none, where links to it lead."""
@@ -68,9 +109,32 @@ class Page:
         )
         display({"text/html": text, "text/plain": reason}, raw=True)
 
-    def say_command(self) -> None:
-        """Display the command that runs this page again, in a block to be copied from."""
-        display(Markdown(f"```bash\n{self.command}\n```"))
+    def others(self, names: str, draw: Callable[["Page"], Figure], root: str = "") -> None:
+        """Display the figure that ``draw`` makes of a page, small, for each of the other studies ``names``.
+
+        ``names`` are separated by commas; what is recorded of them is drawn, and nothing computed.
+        """
+        store, small = Store(root or default_root(), recorded_studies()), []
+        studies = [found_study(name.strip(), store) for name in names.split(",") if name.strip()]
+        readable = short_names(studies)
+        for study in studies:
+            figure = draw(Page(self.name, "", tuple(evidence.shown_results(study, store)), store))
+            link = f'<a href="{study.name}/{self.name}.html">{html.escape(readable[study])}</a>'
+            small.append(framed(figure, link, f"The same figure for {study.title}.", colours=64))
+            plt.close(figure)
+        if small:
+            show_html(f'<div class="other-studies">{"".join(small)}</div>', "the same figure for other studies")
+
+    def details(self, *sources: Source) -> None:
+        """Display, folded, what was run and the command that runs this page again, in a block to be copied from."""
+        words = " ".join(one.words for one in sources or ([self.source] if self.results else []))
+        display(
+            Markdown(
+                '<details class="made"><summary>Details: how this page was made</summary>\n\n'
+                f"{words}\n\nIn the clone's folder, where `make book` or `make lab` has made `.venv`:\n\n"
+                f"```bash\n{self.command}\n```\n\n</details>"
+            )
+        )
 
 
 def _anchor(number: str) -> str:
@@ -91,25 +155,21 @@ def framed(figure: Figure, caption: str, alt: str, colours: int = 256, anchor: s
 
 
 def page(name: str) -> Page:
-    """The running notebook NAME.ipynb; UserError if papermill was given a parameter that it does not have."""
-    strict()
-    defaults = _parameters(REPOSITORY / "notebooks" / f"{name}.ipynb")
-    space = get_ipython().user_ns if get_ipython() else {}
-    return Page(name, command(name, {key: space.get(key, value) for key, value in defaults.items()}, defaults))
+    """The running notebook NAME.ipynb, which belongs to no study; UserError for a parameter that it does not have."""
+    return Page(name, notebook_parameters.given(name))
 
 
-def command(name: str, given: Mapping[str, object], defaults: Mapping[str, object]) -> str:
-    """The line that runs a notebook with the parameters ``given``: those named in `ALWAYS`, and what is no default."""
-    named = {key: value for key, value in given.items() if key in ALWAYS or value != defaults[key]}
-    options = "".join(f" -p {key} {shlex.quote(str(value))}" for key, value in named.items())
-    return f".venv/bin/papermill notebooks/{name}.ipynb out.ipynb{options}"
+def load(name: str, study: str, seed: int, more_seeds: object = "", root: str = "", /, **changes: object) -> Page:
+    """The running notebook NAME.ipynb with what it shows of a study, of ``seed`` and then each of ``more_seeds``.
 
-
-def _parameters(path: Path) -> dict[str, object]:
-    """The parameters of a notebook in our repository, with their defaults."""
-    cells = json.loads(path.read_text("utf-8"))["cells"]
-    text = next("".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", []))
-    return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(text).body}
+    Runs that are missing of a small study are computed; of a long one, which are is said. ``changes`` are settings of
+    the study. UserError.
+    """
+    command = notebook_parameters.given(name)
+    asked = (seed, *whole_numbers("more_seeds", more_seeds))
+    every = tuple(study_runner.load_results(study, each, root or None, **changes) for each in asked)
+    say(*(one.coverage.summary for one in every if one.missing))
+    return Page(name, command, every, Store(root or default_root(), recorded_studies()))
 
 
 def say(*sentences: str) -> None:
@@ -134,27 +194,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], words: int = 
     display(Markdown("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)))
 
 
-def selection(what: str, text: object, allowed: Sequence[object]) -> tuple:
-    """Those of ``allowed`` that ``text`` lists, as in "0, 5, 18"; none for an empty text.
-
-    Raises UserError, naming ``what`` and the allowed ones, for any other.
-    """
-    by_name = {str(value): value for value in allowed}
-    names = dict.fromkeys(re.findall(r"[^\s,;()\[\]'\"]+", str(text)))  # papermill's -p turns "5" into a number
-    for name in names:
-        choice(what, name, by_name)
-    return tuple(by_name[name] for name in names)
-
-
-def whole_numbers(what: str, text: object) -> tuple[int, ...]:
-    """The whole numbers that ``text`` lists, as in "1, 2"; UserError naming ``what`` for anything else."""
-    words = re.findall(r"[^\s,;()\[\]'\"]+", str(text))
-    for word in words:
-        if not word.isdecimal():
-            raise UserError(f"{what} {word!r} is not allowed: give whole numbers of at least 0, as in 1, 2")
-    return tuple(map(int, words))
-
-
 def ends(study: Study) -> tuple[str, str]:
     """What a study's paths begin and end at, as figures say it: "CNN", "eFCN(3), seed 1"."""
     return _end(study.path_start), _end(study.path_end)
@@ -168,23 +207,6 @@ def _end(text: str) -> str:
     return words[kind] + (f"({tw.strip()})" if tw.strip() else "") + (f", seed {seed}" if seed else "")
 
 
-def strict() -> None:
-    """UserError if papermill was given a parameter that this notebook does not have: it would only warn.
-
-    papermill puts what it was given into a cell of its own, the second to run, behind the notebook's parameters.
-    """
-    ran = get_ipython().user_ns["In"] if get_ipython() else []
-    if len(ran) > 2 and ran[2].startswith("# Parameters"):
-        known = _assigned(ran[1])
-        for name in _assigned(ran[2]):
-            choice("parameter of this notebook", name, known)
-
-
-def _assigned(source: str) -> list[str]:
-    """Names that a parameters cell assigns to."""
-    return [target.id for line in ast.parse(source).body for target in getattr(line, "targets", ())]
-
-
 def picture(record: Record, name: str) -> Tensor:
     """A record's array; UserError if it is a recorded run whose large pictures were left out."""
     if name not in record.arrays:
@@ -194,16 +216,6 @@ def picture(record: Record, name: str) -> Tensor:
             " blocks that of its last relax time; import the study, remove that run's folder and compute it again"
         )
     return record.arrays[name]
-
-
-def results(
-    study: str, seed: int, more_seeds: object, root: str, /, **changes: object
-) -> list[study_runner.StudyResults]:
-    """What a study's page reads, of ``seed`` and then each of ``more_seeds``; which of them are incomplete is said."""
-    asked = (seed, *whole_numbers("more_seeds", more_seeds))
-    every = [study_runner.load_results(study, each, root or None, **changes) for each in asked]
-    say(*(one.coverage.summary for one in every if one.missing))
-    return every
 
 
 def found(study: str, root: str, /, **changes: object) -> Study:
@@ -228,11 +240,11 @@ def source(results: study_runner.StudyResults, *seeds: int) -> Source:
     listed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     these = f"{'recorded ' if study.long else ''}runs of {'these seeds' if len(seeds) > 1 else 'this seed'}"
     words = (
-        f"<br><small>Study <b>{study.name}</b>: {html.escape(study.title)}; {listed}; {_trained(results.study)},"
+        f"Study <b>{study.name}</b>: {html.escape(study.title)}; {listed}; {_trained(results.study)},"
         f" eFCN and control for {study.relax_epochs} after the embedding;"
         f" {study.network.description}, {study.data.train_images:,} training and {study.data.test_images:,} test images"
         f"{study.options_description and ', '}{study.options_description}; all {these}"
-        f" {provenance.line(found)}.</small>"
+        f" {provenance.line(found)}."
     )
     facts = {
         "study": study.model_copy(update={"seeds": seeds}).model_dump(mode="json"),

@@ -82,14 +82,22 @@ SHOWN_IN_SETTINGS = range(4, 9)
 
 def findings(evidence: Evidence) -> list[Finding]:
     """Claims 1 to 11 on one study, and what is asked beyond them."""
-    study, stable = evidence.study, evidence.stable()
-    found = [claim_statistics.exactness(study), claim_statistics.padding(study)]
-    found += [claim_statistics.magnitudes(stable), claim_statistics.deviation_of_fcn(stable)]
+    study = evidence.study
+    return _ordered([claim_statistics.exactness(study), claim_statistics.padding(study), *from_records(evidence)])
+
+
+def from_records(evidence: Evidence) -> list[Finding]:
+    """The same without claims 1 and 3, which are measured anew on the study's network: seconds, not milliseconds."""
+    stable = evidence.stable()
+    found = [claim_statistics.magnitudes(stable), claim_statistics.deviation_of_fcn(stable)]
     found += [claim_statistics.below_fcn(stable), *claim_accuracy.performance(evidence)]
     found += [*claim_accuracy.off_local(evidence), *claim_paths.paths(evidence)]
-    beyond = [*claim_accuracy.over_controls(evidence), *claim_paths.over_control_paths(evidence)]
+    return _ordered([*found, *claim_accuracy.over_controls(evidence), *claim_paths.over_control_paths(evidence)])
+
+
+def _ordered(found: Sequence[Finding]) -> list[Finding]:
     order = {key: place for place, key in enumerate((*CLAIMS, *BEYOND))}
-    return sorted([*found, *beyond], key=lambda one: order[one.claim])
+    return sorted(found, key=lambda one: order[one.claim])
 
 
 def all_findings(chosen: Sequence[Evidence]) -> dict[Study, list[Finding]]:

@@ -10,11 +10,9 @@ from efcnbook.claims.effects import Differences
 from efcnbook.claims.finding import NATS, Finding, judged
 from efcnbook.claims.rules import early, late
 from efcnbook.claims.verdicts import NOT_TESTED, everywhere
-from efcnbook.findings.accuracy_findings import standard_error
-from efcnbook.findings.path_relaxation import risen
 from efcnbook.statistics.evidence import Evidence
-from efcnbook.statistics.intervals import signed
-from efcnbook.statistics.path_profiles import profiles, stable
+from efcnbook.statistics.intervals import signed, standard_error
+from efcnbook.statistics.path_profiles import profiles, risen, stable
 
 CLAIMED = ("linear", "string")
 ABOUT_PATHS = (9, 10, 11)

@@ -9,9 +9,9 @@ import pandas as pd
 from efcnbook.claims.controls import NAMES
 from efcnbook.claims.effects import Differences, paired_error
 from efcnbook.claims.rules import LEARNT
-from efcnbook.findings.accuracy_findings import standard_error
 from efcnbook.statistics import tables
 from efcnbook.statistics.evidence import Evidence
+from efcnbook.statistics.intervals import standard_error
 from efcnbook.statistics.tables import RELAXED, WENT_ON, final, first, minus, of_kind
 from efcnlab.config.runs import CONTROLS
 

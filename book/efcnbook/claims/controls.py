@@ -1,4 +1,4 @@
-"""What eFCNs gain over each of their controls, at every relax time: the leads, their figure, table and sentences.
+"""What eFCNs gain over each of their controls, at every relax time: the leads, their table and sentences.
 
 A lead is the eFCN's last test accuracy minus that of one it is compared with, as a fraction, within a seed. It is
 compared with the study's controls and, where these do not resume the CNN as it was, with the uninterrupted CNN. Where
@@ -10,15 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-from matplotlib.transforms import ScaledTranslation
 
-from efcnbook.figures.figure_export import DataFigure
-from efcnbook.figures.plot_style import BLUE, GREEN, ORANGE, PURPLE, RED, TW, axes, epochs, percent
-from efcnbook.findings.accuracy_findings import ONE_SEED, at
 from efcnbook.statistics import tables
 from efcnbook.statistics.intervals import Interval, interval
 from efcnbook.statistics.tables import WENT_ON, by_time, final, is_finite, minus, reached
+from efcnbook.statistics.wording import ONE_SEED, at
 from efcnlab.config.runs import CONTROLS
 from efcnlab.config.studies import Study
 from efcnlib.errors import enumerated
@@ -30,15 +26,6 @@ NAMES = {
     "elcn": "eLCN",
     WENT_ON: "uninterrupted CNN",
 }
-STYLES = {
-    "control": (BLUE, "o"),
-    "tuned": (PURPLE, "v"),
-    "lowered": (ORANGE, "D"),
-    "elcn": (GREEN, "^"),
-    WENT_ON: (RED, "s"),
-}
-APART = 4.5  # points of print between the series at one relax time
-LINEAR = 2  # percentage points up to which the scale of leads is linear; beyond it is logarithmic
 
 
 def explained(study: Study, measured: Sequence[int] = (), names: Iterable[str] | None = None) -> str:
@@ -114,32 +101,6 @@ def intervals_of(leads: pd.DataFrame) -> dict[str, dict[int, Interval]]:
         name: {tw: interval(values) for tw, values in by_time(of.set_index("tw")["lead"]).items()}
         for name, of in leads.groupby("control", sort=False)
     }
-
-
-def figure_3c(leads: pd.DataFrame) -> DataFigure:
-    """Figure 3c: mean leads against tw, a series for each control, with Student's 95 % intervals of several seeds."""
-    figure, ax = axes(size=(7, 4))
-    ax.axhline(0, color="0.4", linewidth=1)
-    found, several = intervals_of(leads), leads["seed"].nunique() > 1
-    for number, (name, each) in enumerate(found.items()):
-        mean = percent([one.mean for one in each.values()])
-        half = percent([one.half for one in each.values()])
-        colour, marker = STYLES[name]
-        aside = ScaledTranslation((number - (len(found) - 1) / 2) * APART / 72, 0, figure.dpi_scale_trans)
-        style = {"color": colour, "fmt": marker, "markersize": 4.5, "capsize": 2, "transform": ax.transData + aside}
-        ax.errorbar(list(each), mean, half if several else None, label=NAMES[name], **style)
-        reach = np.nan_to_num(half)
-        ax.update_datalim([(0, y) for y in (*(mean - reach), *(mean + reach))])  # what is shifted does not count
-    ax.set_yscale("symlog", linthresh=LINEAR, linscale=1)
-    ax.autoscale_view()
-    ax.yaxis.set_major_locator(FixedLocator([sign * tick for tick in (0, 1, 2, 5, 10, 20, 50) for sign in (1, -1)]))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda lead, _: f"{lead:+.0f}".replace("-", "−") if lead else "0"))
-    ax.yaxis.set_minor_locator(NullLocator())
-    epochs(ax, leads["tw"].max())
-    ax.set(xlabel=TW, ylabel="eFCN − each control\n(percentage points)")
-    figure.legend(loc="outside upper center", ncols=4, frameon=False)
-    figure.table = leads
-    return figure
 
 
 def table(leads: pd.DataFrame) -> tuple[list[str], list[list[object]]]:

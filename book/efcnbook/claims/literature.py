@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from efcnbook.claims.controls import decimal
-from efcnbook.findings.accuracy_findings import at
 from efcnbook.statistics.evidence import Evidence
 from efcnbook.statistics.intervals import interval, signed
 from efcnbook.statistics.path_profiles import profiles
 from efcnbook.statistics.tables import best, final, in_words, mean
+from efcnbook.statistics.wording import at
 from efcnlab.config.studies import Study
 from efcnlib.errors import enumerated
 

@@ -13,13 +13,25 @@ from efcnbook.claims.verdicts import FAILS, HOLDS, MIXED, NOT_TESTED, UNDECIDED
 from efcnlab.config.studies import Study
 from efcnlib.errors import enumerated
 
-HEADLINES = {  # what each verdict on a claim, or on a comparison, means; in the order of the story
+STORY = (1, 4, "over control", "over elcn", 7, 8, 10)  # the findings that are told, in their order
+HEADLINES = {  # what each verdict on a claim, or on a comparison, means
     1: {HOLDS: "A trained CNN becomes a fully-connected network exactly", FAILS: "The rewriting is not exact"},
     4: {
         HOLDS: "Training on without the constraints improves the accuracy at every relax time",
         MIXED: "Training on without the constraints improves the accuracy, though not surely at every relax time",
         UNDECIDED: "Whether training on without the constraints improves the accuracy is open",
         FAILS: "Training on without the constraints lowers the accuracy",
+    },
+    5: {
+        HOLDS: "The eFCN beats a standard FCN of its size at every relax time",
+        MIXED: "The eFCN beats a standard FCN of its size from some relax times only",
+        UNDECIDED: "Whether the eFCN beats a standard FCN of its size is open",
+        FAILS: "A standard FCN of its size is better than the eFCN",
+    },
+    6: {
+        HOLDS: "From some relax time the eFCN's best exceeds the CNN's best",
+        UNDECIDED: "Whether the eFCN's best exceeds the CNN's best is open",
+        FAILS: "At no relax time does the eFCN's best exceed the CNN's best",
     },
     "over control": {
         HOLDS: "The eFCN beats the CNN trained on for as long",
@@ -44,6 +56,18 @@ HEADLINES = {  # what each verdict on a claim, or on a comparison, means; in the
         MIXED: "Its off-local weights contribute to the accuracy at some relax times",
         UNDECIDED: "Whether its off-local weights contribute to the accuracy is open",
         FAILS: "Its off-local weights do not contribute to the accuracy",
+    },
+    9: {
+        HOLDS: "The train loss rises between CNN and eFCN, except at late relax times",
+        MIXED: "The train loss rises between CNN and eFCN on some paths, or at some relax times",
+        UNDECIDED: "Whether the train loss rises between CNN and eFCN is open",
+        FAILS: "The train loss does not rise between CNN and eFCN as the supplement says",
+    },
+    11: {
+        HOLDS: "Averaging the outputs of CNN and eFCN is better still",
+        MIXED: "Averaging the outputs of CNN and eFCN is better still than some paths",
+        UNDECIDED: "Whether averaging the outputs of CNN and eFCN is better still is open",
+        FAILS: "Averaging the outputs of CNN and eFCN is no better than the path",
     },
     10: {
         HOLDS: "Between CNN and eFCN lie networks better than both",
@@ -71,19 +95,26 @@ def sentences(by_study: Findings) -> list[str]:
         return []
     widest, names = next(iter(by_study)), short_names(list(by_study))
     lines = []
-    for key in HEADLINES:
-        one = _shown(by_study[study], key)
-        if one is None or one.verdict not in HEADLINES[key]:
+    for key in STORY:
+        if not (said := answer(by_study[study], key)):
             continue
-        words = [f"**{HEADLINES[key][one.verdict]}**{_badge(one.verdict)}: {_number(one)}."]
-        if beside := explained(by_study[study], key):
-            words.append(f"The same holds of its controls: {enumerated(WORDS[kind] for kind in beside)}.")
         other = _shown(by_study[widest], key)
         if widest is not study and other is not None and other.effects is not None:
-            words.append(f"At the paper's width, {_each(other)}.")
-        lines.append(f"{len(lines) + 1}. " + _symbols(" ".join(words)))
+            said += _symbols(f" At the paper's width, {_each(other)}.")
+        lines.append(f"{len(lines) + 1}. {said}")
     told = f"The findings are of the study {names[study]}. Brackets are intervals over seeds, as wide as the rules of"
     return [*lines, "", f"{told} the claims ask for."]
+
+
+def answer(found: Sequence[Finding], key: int | str) -> str:
+    """What the verdict on a claim or a comparison means in one study, with its number; nothing if none was tested."""
+    one = _shown(found, key)
+    if one is None or one.verdict not in HEADLINES[key]:
+        return ""
+    said = f"**{HEADLINES[key][one.verdict]}**{_badge(one.verdict)}: {_number(one)}."
+    if beside := explained(found, key):
+        said += f" The same holds of its controls: {enumerated(WORDS[kind] for kind in beside)}."
+    return _symbols(said)
 
 
 def _shown(found: Sequence[Finding], key: int | str) -> Finding | None:

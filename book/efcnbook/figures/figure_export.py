@@ -1,4 +1,4 @@
-"""Figures that know their numbers, and the files they are offered as: PNG, SVG, PDF, CSV, JSON.
+"""The files that a figure and its numbers are offered as: PNG, SVG, PDF, CSV, JSON.
 
 The same numbers give the same bytes: no dates, no random identifiers, no order of a set.
 """
@@ -9,7 +9,6 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
@@ -21,20 +20,6 @@ LARGE = 60_000  # characters of a text that is compressed: what stands in a page
 SCREEN = 2  # pixels of a picture for each of the page's, for dense screens
 
 
-class DataFigure(Figure):
-    """A figure with the ``table`` of the numbers that it draws."""
-
-    table: pd.DataFrame = pd.DataFrame()
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a figure's numbers come from: ``words``, the HTML that ends its caption, and ``facts`` for its JSON."""
-
-    words: str
-    facts: Mapping[str, object]
-
-
 def png(figure: Figure, colours: int = 256) -> bytes:
     """For the screen, in so many colours of its own: a third to a half of the bytes, and no difference to be seen."""
     image = Image.open(io.BytesIO(_saved(figure, "png", dpi=SCREEN * figure.dpi))).convert("RGB")
@@ -44,7 +29,7 @@ def png(figure: Figure, colours: int = 256) -> bytes:
 
 
 def svg(figure: Figure) -> bytes:
-    """Lines and letters as shapes, to a hundredth of a point; heat maps as pixels, as many as they have on a page."""
+    """Lines as shapes, to a hundredth of a point, text as text; heat maps as pixels, as many as they have on a page."""
     text = _saved(figure, "svg", metadata={"Date": None, "Creator": None}).decode()
     return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text).encode()
 
@@ -60,15 +45,15 @@ def as_json(table: pd.DataFrame, facts: Mapping[str, object]) -> str:
     return json.dumps({**facts, "columns": columns}, ensure_ascii=False, allow_nan=False)
 
 
-def files(figure: DataFigure, facts: Mapping[str, object]) -> dict[str, tuple[str, str, bytes]]:
+def files(figure: Figure, table: pd.DataFrame, facts: Mapping[str, object]) -> dict[str, tuple[str, str, bytes]]:
     """What a figure is offered as: format -> (ending, media type, bytes). Long texts are compressed."""
     result = {
         "SVG": (".svg", "image/svg+xml", svg(figure)),
         "PDF": (".pdf", "application/pdf", pdf(figure)),
     }
     for name, kind, text in (
-        ("CSV", "text/csv", figure.table.to_csv(index=False, lineterminator="\n")),
-        ("JSON", "application/json", as_json(figure.table, facts)),
+        ("CSV", "text/csv", table.to_csv(index=False, lineterminator="\n")),
+        ("JSON", "application/json", as_json(table, facts)),
     ):
         if len(text) > LARGE:
             result[name] = (f".{name.lower()}.gz", "application/gzip", gzip.compress(text.encode(), 9, mtime=0))
@@ -89,6 +74,6 @@ def logarithms(weights: np.ndarray) -> np.ndarray:
 
 def _saved(figure: Figure, kind: str, **options: object) -> bytes:
     target = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "efcnlib"}):
+    with mpl.rc_context({"svg.hashsalt": "efcnlib", "svg.fonttype": "none"}):
         figure.savefig(target, format=kind, **options)
     return target.getvalue()

@@ -1,18 +1,19 @@
 """From timings to figures: what a training step takes, against what the machine could do at best. No I/O.
 
 ``variants`` are the ways of training that `efcnbench.timing` timed, by name, as its files hold them; times are in
-milliseconds. Colours tell precisions apart, markers too. Every figure carries the table
+milliseconds. Colours tell precisions apart, markers too. Every figure comes with the table
 of the numbers it draws.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, ScalarFormatter
 
-from efcnbook.figures.figure_export import DataFigure
-from efcnbook.figures.plot_style import BLUE, GREEN, ORANGE, RED, axes, percent
+from efcnbook.figures.plot_style import BLUE, GREEN, ORANGE, RED
 
 PRECISIONS = {"float32": (BLUE, "o"), "tf32": (GREEN, "^"), "bf16": (ORANGE, "s")}
 GROWTH = {  # what grows: the time drawn, and the labels
@@ -22,10 +23,10 @@ GROWTH = {  # what grows: the time drawn, and the labels
 LABELS = {"test_accuracy": "test accuracy\n(percentage points)", "delta": "$\\delta$\n(percentage points)"}
 
 
-def times(variants: Mapping[str, Mapping], quantity: str = "step_ms") -> DataFigure:
+def times(variants: Mapping[str, Mapping], quantity: str = "step_ms") -> tuple[Figure, pd.DataFrame]:
     """A bar for each variant: the median, its blocks as dots, and where there is one, the floor as a black line."""
     names = list(variants)[::-1]
-    figure, ax = axes(size=(7, 0.9 + 0.42 * len(names)))
+    figure, ax = plt.subplots(figsize=(7, 0.9 + 0.42 * len(names)))
     used = []
     for row, name in enumerate(names):
         variant = variants[name]
@@ -53,16 +54,15 @@ def times(variants: Mapping[str, Mapping], quantity: str = "step_ms") -> DataFig
         for name, of in variants.items()
         for i, ms in enumerate(of[quantity]["blocks"], start=1)
     ]
-    figure.table = pd.DataFrame(rows)
-    return figure
+    return figure, pd.DataFrame(rows)
 
 
-def roofline(machine: Mapping, variants: Mapping[str, Mapping]) -> DataFigure:
+def roofline(machine: Mapping, variants: Mapping[str, Mapping]) -> tuple[Figure, pd.DataFrame]:
     """Operations per second against operations per byte: the variants under the roofs the machine was measured to have.
 
     The slope is the copy bandwidth, the ceilings are the rates of large products in each precision.
     """
-    figure, ax = axes(size=(7, 4.4))
+    figure, ax = plt.subplots(figsize=(7, 4.4))
     intensity = {name: variant["operations"] / variant["bytes"] for name, variant in variants.items()}
     reached = {name: variant["operations"] / variant["step_ms"]["median"] * 1e3 for name, variant in variants.items()}
     bandwidth = machine["copy_bytes_per_s"]
@@ -89,32 +89,35 @@ def roofline(machine: Mapping, variants: Mapping[str, Mapping]) -> DataFigure:
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     rows = [(name, of["precision"], intensity[name], reached[name]) for name, of in variants.items()]
     rows += [("roof", precision, rate / bandwidth, rate) for precision, rate in machine["rates"].items()]  # its corner
-    figure.table = pd.DataFrame(rows, columns=["variant", "precision", "operations_per_byte", "operations_per_s"])
-    return figure
+    return figure, pd.DataFrame(rows, columns=["variant", "precision", "operations_per_byte", "operations_per_s"])
 
 
-def agreement(rows: Sequence[Mapping], precision: str) -> DataFigure:
+def agreement(rows: Sequence[Mapping], precision: str) -> tuple[Figure, pd.DataFrame]:
     """What ``precision`` changes against float32, with standard errors; the spread over seeds as a grey band."""
-    figure, axs = axes(1, len(LABELS), size=(8, 3.3))
+    figure, axs = plt.subplots(1, len(LABELS), figsize=(8, 3.3))
     for ax, (quantity, label) in zip(axs, LABELS.items(), strict=True):
         chosen = [row for row in rows if row["quantity"] == quantity and row["precision"] == precision]
         place = range(len(chosen))
-        spread = percent([row["spread"] for row in chosen])
+        spread = 100 * np.array([row["spread"] for row in chosen])
         ax.bar(place, 2 * spread, bottom=-spread, color="0.85", width=0.6, label="± spread over seeds in float32")
-        difference, error = percent([row["difference"] for row in chosen]), percent([row["error"] for row in chosen])
+        difference, error = (
+            100 * np.array([row["difference"] for row in chosen]),
+            100 * np.array([row["error"] for row in chosen]),
+        )
         style = {"color": RED, "fmt": "o", "capsize": 3}
         ax.errorbar(place, difference, error, label=f"{precision} − float32, standard error", **style)
         ax.axhline(0, color="0.4", linewidth=1)
         ax.set_xticks(place, [row["tw"] for row in chosen])
         ax.set(xlabel="relax time $t_w$ (epochs)", ylabel=label)
     figure.legend(*axs[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
-    figure.table = pd.DataFrame([row for row in rows if row["precision"] == precision])
-    return figure
+    return figure, pd.DataFrame([row for row in rows if row["precision"] == precision])
 
 
-def growth(series: Mapping[str, Sequence[Mapping]], x: str, y: str, xlabel: str, ylabel: str) -> DataFigure:
+def growth(
+    series: Mapping[str, Sequence[Mapping]], x: str, y: str, xlabel: str, ylabel: str
+) -> tuple[Figure, pd.DataFrame]:
     """Medians and quartiles of ``y`` against ``x`` for each variant, and the straight line fitted to the medians."""
-    figure, ax = axes(size=(7, 3.4))
+    figure, ax = plt.subplots(figsize=(7, 3.4))
     tables = []
     for (name, points), (colour, marker) in zip(series.items(), [(BLUE, "o"), (ORANGE, "s")], strict=False):
         at = np.array([point[x] for point in points], dtype=float) / (1e6 if x == "weights" else 1)
@@ -131,8 +134,7 @@ def growth(series: Mapping[str, Sequence[Mapping]], x: str, y: str, xlabel: str,
     ax.set_xlim(left=0)
     ax.set_ylim(bottom=0)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    figure.table = pd.concat(tables, ignore_index=True)
-    return figure
+    return figure, pd.concat(tables, ignore_index=True)
 
 
 def _offsets() -> Iterator[tuple[int, int]]:

@@ -11,16 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
-from efcnbook.figures.figure_export import DataFigure, logarithms
+from efcnbook.figures.figure_export import logarithms
 from efcnlib.embedding import write_filter
 from efcnlib.errors import UserError
 from efcnlib.geometry import ConvGeometry
@@ -47,7 +49,7 @@ def dead_block(geometry: ConvGeometry) -> Tensor:
     return dead
 
 
-def layout(geometry: ConvGeometry) -> DataFigure:
+def layout(geometry: ConvGeometry) -> tuple[Figure, pd.DataFrame]:
     """Figure 1: a convolution's input, its filter and its eFCN matrix, each filter entry in a colour of its own.
 
     One channel is drawn. UserError for a matrix too large to be looked at.
@@ -65,7 +67,7 @@ def layout(geometry: ConvGeometry) -> DataFigure:
     inside[:] = np.arange(1, inside.size + 1).reshape(inside.shape)
 
     height = 6.2 * matrix.shape[0] / matrix.shape[1]  # inches: cells are square
-    figure = DataFigure(figsize=(7, 2.9 + height), layout="constrained")
+    figure = plt.figure(figsize=(7, 2.9 + height))
     axs = figure.subplot_mosaic([["input", "filter"], ["matrix", "matrix"]], height_ratios=[2, height])
     _cells(axs["input"], pixels, np.full((*pixels.shape, 3), 1.0), numbered=matrix.shape[1] <= LEGIBLE)
     _hatch(axs["input"], pixels == 0)
@@ -81,13 +83,12 @@ def layout(geometry: ConvGeometry) -> DataFigure:
         legend.append(Patch(facecolor="none", edgecolor="0.4", hatch="////", label="dead: reads padding"))
     figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
     rows = [(*place, int(entry), bool(dead[place])) for place, entry in np.ndenumerate(matrix)]
-    figure.table = pd.DataFrame(rows, columns=["output_pixel", "input_pixel", "filter_entry", "dead"])
-    return figure
+    return figure, pd.DataFrame(rows, columns=["output_pixel", "input_pixel", "filter_entry", "dead"])
 
 
-def blocks(weights: Sequence[Tensor], dead: Tensor, titles: Sequence[str]) -> DataFigure:
+def blocks(weights: Sequence[Tensor], dead: Tensor, titles: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
     """Figure 2: ln|w| of a block [outputs, padded inputs] at several times, one below the other."""
-    figure = DataFigure(figsize=(7, 1 + 2.9 * len(weights)), layout="constrained")
+    figure = plt.figure(figsize=(7, 1 + 2.9 * len(weights)))
     axs = figure.subplots(len(weights), 1, sharex=True, squeeze=False)[:, 0]
     norm = _norm(weights)
     for ax, block, title in zip(axs, weights, titles, strict=True):
@@ -96,15 +97,14 @@ def blocks(weights: Sequence[Tensor], dead: Tensor, titles: Sequence[str]) -> Da
         ax.set(ylabel="output pixel")
     axs[-1].set(xlabel="input pixel with padding, row by row")
     _bar(figure, axs, norm)
-    figure.table = _logarithms({(title,): block for title, block in zip(titles, weights, strict=True)}, ["block"])
-    return figure
+    return figure, _logarithms({(title,): block for title, block in zip(titles, weights, strict=True)}, ["block"])
 
 
 def filters(
     weights: Sequence[Sequence[Tensor]], dead: Tensor, rows: Sequence[str], columns: Sequence[str]
-) -> DataFigure:
+) -> tuple[Figure, pd.DataFrame]:
     """Figure 5, left: ln|w| of eFCN "filters" [h_padded, w_padded], a grid of them with its labels."""
-    figure = DataFigure(figsize=(7, 0.8 + 1.85 * len(rows)), layout="constrained")
+    figure = plt.figure(figsize=(7, 0.8 + 1.85 * len(rows)))
     axs = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
     norm = _norm([weight for row in weights for weight in row])
     for i, row in enumerate(weights):
@@ -117,8 +117,7 @@ def filters(
     _bar(figure, axs, norm)
     names = [(row.replace("$t_w$", "tw"), column) for row in rows for column in columns]
     every = [weight for row in weights for weight in row]
-    figure.table = _logarithms(dict(zip(names, every, strict=True)), ["efcn", "time"])
-    return figure
+    return figure, _logarithms(dict(zip(names, every, strict=True)), ["efcn", "time"])
 
 
 def _logarithms(weights: Mapping[tuple, Tensor], names: Sequence[str]) -> pd.DataFrame:
@@ -151,10 +150,11 @@ def _norm(weights: Sequence[Tensor]) -> Normalize:
 
 def _magnitudes(ax: Axes, weights: Tensor, dead: Tensor, norm: Normalize) -> None:
     # Mixing colours, not numbers, where cells are smaller than the screen's: the diagonals stay whole.
+    ax.grid(visible=False)
     ax.imshow(colours(weights, dead, norm), aspect="auto" if weights.shape[0] < weights.shape[1] else "equal")
 
 
-def _bar(figure: DataFigure, axs: Sequence[Axes], norm: Normalize) -> None:
+def _bar(figure: Figure, axs: Sequence[Axes], norm: Normalize) -> None:
     figure.colorbar(ScalarMappable(norm, COLOURS), ax=axs, label="ln |w|", extend="min", pad=0.02)
     legend = [
         Patch(facecolor=ZERO, edgecolor="0.5", label="zero so far"),
@@ -172,6 +172,7 @@ def _entry_colours(entries: np.ndarray) -> np.ndarray:
 
 def _cells(ax: Axes, values: np.ndarray, rgb: np.ndarray, numbered: bool) -> None:
     """A grid of coloured cells, with their values where these are not 0."""
+    ax.grid(visible=False)
     ax.imshow(rgb)
     ax.set(xticks=[], yticks=[])
     if not numbered:

@@ -1,6 +1,6 @@
 """What is recorded of a study over its seeds, gathered for the claims as tables of trainings and of paths."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -86,9 +86,7 @@ def gather(study: Study, store: Store) -> Evidence:
     """
     there = present(study, store)
     covered = tuple(seed_coverage(study, seed, there) for seed in study.seeds)
-    shown = [
-        StudyResults(one.study, there, one) for one in covered if one.study
-    ]  # which only asks it for records by key
+    shown = _results(covered, there)
     if not shown:
         raise UserError(
             f"study {study.name} has no seed with anything to show, no eFCN with its control: compute it with"
@@ -102,6 +100,17 @@ def gather(study: Study, store: Store) -> Evidence:
         "correct": tables.correct_answers(shown),
     }
     return Evidence(study.model_copy(update=cut), seeds, runs, paths, origins, covered, **more)
+
+
+def shown_results(study: Study, store: Store) -> list[StudyResults]:
+    """What is there of each seed of ``study`` that has anything to show; nothing is computed."""
+    there = present(study, store)
+    return _results([seed_coverage(study, seed, there) for seed in study.seeds], there)
+
+
+def _results(covered: Iterable[SeedCoverage], there: Mapping[str, Record]) -> list[StudyResults]:
+    """The results ask ``there`` for records by key, as they would a store."""
+    return [StudyResults(one.study, there, one) for one in covered if one.study]
 
 
 def several(names: str, root: str | None = None) -> list[Evidence]:

@@ -61,3 +61,11 @@ def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
         return Interval(mean, -inf, inf, n, level)
     half = float(student.ppf((1 + level) / 2, n - 1)) / sqrt(n) * spread
     return Interval(mean, mean - half, mean + half, n, level)
+
+
+def standard_error(images: int, *accuracies: float) -> float:
+    r"""Binomial standard error of a sum or difference of ``accuracies``, each measured on that many ``images``.
+
+    :math:`\sqrt{\sum_j a_j (1 - a_j) / n}` for accuracies :math:`a_j` on n images.
+    """
+    return sqrt(sum(accuracy * (1 - accuracy) for accuracy in accuracies) / images)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from efcnbook.statistics.tables import mean
 from efcnlab.run.study_results import History, StudyResults
 
 PATH = ["method", "tw", "seed"]
@@ -119,3 +120,18 @@ def _profile(path: pd.DataFrame) -> dict[str, float]:
     if "length" in path:
         found["longer"] = path["length"][start] / path["straight"][start] - 1
     return found
+
+
+def risen(profiles: pd.DataFrame) -> dict[int, tuple[float, float]]:
+    """The tw whose strings lie above the straight line they started from: mean train loss inside of string and line.
+
+    Such a string did not relax: its steps were too long for where it lay, and its barrier is of its own making. Means
+    are over the seeds that have both; ``profiles`` are those of `profiles`.
+    """
+    if not {"linear", "string"} <= set(profiles.index.unique("method")):
+        return {}
+    both = pd.DataFrame({method: profiles.loc[method, "level"] for method in ("string", "linear")}).dropna()
+    levels = mean(both)
+    return {
+        tw: (float(of["string"]), float(of["linear"])) for tw, of in levels.iterrows() if of["string"] > of["linear"]
+    }
