@@ -148,8 +148,8 @@ def framed(figure: Figure, caption: str, alt: str, colours: int = 256, anchor: s
     named = f' id="{anchor}"' if anchor else ""
     return (
         f'<figure{named} style="margin: 1em 0; max-width: {width}px">'
-        f'<img alt="{html.escape(alt)}" width="{width}" style="max-width: 100%; height: auto"'
-        f' src="data:image/png;base64,{data}">'
+        f'<div class="picture"><img alt="{html.escape(alt)}" width="{width}" style="max-width: 100%; height: auto"'
+        f' src="data:image/png;base64,{data}"></div>'
         f'<figcaption style="text-align: left">{caption}</figcaption></figure>'
     )
 

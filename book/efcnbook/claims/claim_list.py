@@ -56,7 +56,7 @@ SHORT_BEYOND = {
 }
 FIGURES = {  # where to see it: page and figure
     **{1: "embedding.ipynb#figure-1", 2: "embedding.ipynb#figure-2", 3: "embedding.ipynb#figure-2"},
-    **{4: "dynamics.ipynb#figure-3", 5: "dynamics.ipynb#figure-3", 6: "dynamics.ipynb#figure-3c"},
+    **{4: "dynamics.ipynb#figure-3", 5: "dynamics.ipynb#figure-3", 6: "dynamics.ipynb#figure-3b"},
     **{7: "delta.ipynb#figure-4", 8: "off_local.ipynb#figure-5-right"},
     **dict.fromkeys(claim_paths.ABOUT_PATHS, "interpolation.ipynb#figure-6"),
 }

@@ -1,4 +1,4 @@
-"""What eFCNs gain over each of their controls, at every relax time: the leads, their table and sentences.
+"""What eFCNs gain over each of their controls, at every relax time: the leads and their table.
 
 A lead is the eFCN's last test accuracy minus that of one it is compared with, as a fraction, within a seed. It is
 compared with the study's controls and, where these do not resume the CNN as it was, with the uninterrupted CNN. Where
@@ -14,7 +14,7 @@ import pandas as pd
 from efcnbook.statistics import tables
 from efcnbook.statistics.intervals import Interval, interval
 from efcnbook.statistics.tables import WENT_ON, by_time, final, is_finite, minus, reached
-from efcnbook.statistics.wording import ONE_SEED, at
+from efcnbook.statistics.wording import at
 from efcnlab.config.runs import CONTROLS
 from efcnlab.config.studies import Study
 from efcnlib.errors import enumerated
@@ -104,42 +104,22 @@ def intervals_of(leads: pd.DataFrame) -> dict[str, dict[int, Interval]]:
 
 
 def table(leads: pd.DataFrame) -> tuple[list[str], list[list[object]]]:
-    """Header and rows: every lead in percentage points, and over whom it is the smallest."""
+    """Header and rows: every lead in percentage points."""
     found = intervals_of(leads)
-    header = ["$t_w$", *(NAMES[name] for name in found), "best of them"]
+    header = ["$t_w$", *(f"eFCN − {NAMES[name]}" for name in found)]
     rows = [
-        [tw, *(_points(of[tw]) if tw in of else "–" for of in found.values()), NAMES[name]]
-        for tw, name in _best(found).items()
+        [tw, *(_points(of[tw]) if tw in of else "–" for of in found.values())]
+        for tw in sorted({tw for of in found.values() for tw in of})
     ]
     return header, rows
 
 
-def sentences(leads: pd.DataFrame, trained: Mapping[str, Sequence[int]]) -> list[str]:
-    """Which control is the best at each relax time, and whether the eFCN is above all of them.
+def incomplete(leads: pd.DataFrame, trained: Mapping[str, Sequence[int]]) -> list[str]:
+    """Sentences on the controls that some relax times lack, and on those left out because a network diverged.
 
     ``trained`` are the relax times at which there is each control (`trained`).
     """
-    found = intervals_of(leads)
-    incomplete = _not_everywhere(trained) + _left_out(found, trained)
-    if leads.empty:
-        return incomplete
-    best = _best(found)
-    named = "; ".join(f"at {tw} {NAMES[name]}, {_points(found[name][tw])}" for tw, name in best.items())
-    each = {tw: [of[tw] for of in found.values() if tw in of] for tw in best}
-    ahead = at(tw for tw, of in each.items() if min(one.mean for one in of) > 0)
-    surely = at(tw for tw, of in each.items() if min(one.low for one in of) > 0)
-    numbers = [one.n for of in each.values() for one in of]
-    return [
-        "**Which of them is the best?** The eFCN minus it, in percentage points:"
-        f" {named.replace('at ', 'at $t_w$ = ', 1)}.",
-        f"**Is the eFCN above every one of them?** By the mean at {ahead}; by the whole interval over each at {surely}."
-        if max(numbers) > 1
-        else f"**Is the eFCN above every one of them?** At {ahead}.",
-        *incomplete,
-        f"The intervals are Student's at 95 % over {tables.counted(numbers)}, of differences within each."
-        if max(numbers) > 1
-        else ONE_SEED,
-    ]
+    return _not_everywhere(trained) + _left_out(intervals_of(leads), trained)
 
 
 def _not_everywhere(trained: Mapping[str, Sequence[int]]) -> list[str]:
@@ -153,12 +133,6 @@ def _left_out(found: Mapping[str, Mapping[int, Interval]], trained: Mapping[str,
     lost = {name: [tw for tw in of if tw not in found.get(name, ())] for name, of in trained.items()}
     listed = [f"{NAMES[name]} at {at(there)}" for name, there in lost.items() if there]
     return [f"Left out, where one of the two diverged in a seed: {'; '.join(listed)}."] if listed else []
-
-
-def _best(found: Mapping[str, Mapping[int, Interval]]) -> dict[int, str]:
-    """Over whom the mean lead is the smallest, by relax time."""
-    times = sorted({tw for of in found.values() for tw in of})
-    return {tw: min((n for n, of in found.items() if tw in of), key=lambda n, tw=tw: found[n][tw].mean) for tw in times}
 
 
 def _points(of: Interval) -> str:

@@ -113,7 +113,7 @@ def answer(found: Sequence[Finding], key: int | str) -> str:
         return ""
     said = f"**{HEADLINES[key][one.verdict]}**{_badge(one.verdict)}: {_number(one)}."
     if beside := explained(found, key):
-        said += f" The same holds of its controls: {enumerated(WORDS[kind] for kind in beside)}."
+        said += f" The same is true of {enumerated(WORDS[kind] for kind in beside)}."
     return _symbols(said)
 
 

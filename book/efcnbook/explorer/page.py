@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 
 from efcnbook import notebook
 from efcnbook.explorer.numbers import text
-from efcnbook.figures import training_curves
+from efcnbook.figures import overview
 from efcnbook.statistics import tables
 from efcnlib.errors import UserError
 
@@ -75,13 +75,13 @@ def show(packs: Sequence[dict]) -> None:
 
 
 def static(pack: dict) -> str:
-    """Figure 3 of a pack's first seed with its caption, as HTML."""
+    """Figure 0 of a pack's first seed with its caption, as HTML."""
     study, seed = pack["study"], pack["seeds"][0]
     runs = {(kind, None, 0): seed[kind] for kind in ("cnn", "fcn") if seed[kind]}
     runs |= {(kind, int(tw), 0): run for kind in ("efcn", "control") for tw, run in seed["runs"][kind].items()}
     caption = (
-        f"Test accuracy of the CNN (red) against its epochs. Above each relax time {notebook.TW}, crosses: test"
-        " accuracy of the eFCN that stems from there, coloured by its epochs after the embedding; rings: its control."
+        f"Test accuracy of the CNN (red) against epochs of training. At each {notebook.TW} (circles) it is rewritten as"
+        " an eFCN, which is trained on (blue); dotted: its control, the CNN resumed."
         f"<br><small>Study <b>{study['name']}</b>: {_escaped(study['title'])}; seed {seed['seed']}; on"
         f" {_escaped(seed['device'])}. With JavaScript, this figure becomes the explorer.</small>"
     )
@@ -89,7 +89,7 @@ def static(pack: dict) -> str:
         f"Test accuracy curve of a CNN over {study['epochs']} epochs, with the histories of"
         f" {len(seed['runs']['efcn'])} eFCNs above it."
     )
-    figure = training_curves.dynamics(tables.tidy(runs))
+    figure = overview.overview(tables.tidy(runs))
     return notebook.framed(figure, caption, alt, colours=128)
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from efcnbook.figures.figure_export import DataFigure
-from efcnbook.figures.plot_style import ACCURACY, BLUE, BROWN, RED, axes
+from efcnbook.figures.plot_style import ACCURACY, BLUE, BROWN, RED
 from efcnbook.statistics import tables
-from efcnbook.statistics.tables import KEYS, best, of_kind, over_seeds
+from efcnbook.statistics.tables import best, of_kind, over_seeds
 
 APART = 0.09  # of the width of Figure 0, which a label takes
 
@@ -24,14 +25,14 @@ def branches(times: Sequence[int], epochs: int, most: int) -> list[int]:
     return chosen if len(chosen) <= most else [chosen[round(i * (len(chosen) - 1) / (most - 1))] for i in range(most)]
 
 
-def overview(runs: pd.DataFrame, most: int = 5) -> DataFigure:
+def overview(runs: pd.DataFrame, most: int = 5) -> Figure:
     """Figure 0: test accuracy against all epochs; eFCNs and controls branch off the CNN's curve, ``most`` of them.
 
     Of several seeds means are drawn, and as bands what lies between the minimum and the maximum.
     """
     efcn = of_kind(runs, "efcn")
     chosen = branches(tables.times(runs), int((efcn["tw"] + efcn["epoch"]).max()), most)
-    figure, ax = axes(size=(7, 4.2))
+    figure, ax = plt.subplots(figsize=(7, 4.2))
     halo = [withStroke(linewidth=3, foreground="white")]  # so that lines do not cross out letters
 
     def line(of: pd.DataFrame, start: int, colour: str, **style: object) -> None:
@@ -45,7 +46,7 @@ def overview(runs: pd.DataFrame, most: int = 5) -> DataFigure:
         ax.axhline(100 * best(runs, "fcn").mean(), color=BROWN, linestyle=(0, (6, 2)), label="standard FCN, best")
     legend = ["control: CNN resumed", "eFCN", "embedded"]
     for tw in chosen:
-        line(control.loc[tw], tw, "0.45", linestyle=":", marker="", label=legend[0])
+        line(control.loc[tw], tw, "0.1", linestyle=":", linewidth=2, zorder=3, label=legend[0])
         line(efcn.loc[tw], tw, BLUE, marker=".", label=legend[1])
         start = efcn.loc[tw]["mean"].iloc[0]
         ax.plot([tw], [start], "o", color="white", markeredgecolor="black", zorder=4, label=legend[2])
@@ -54,6 +55,4 @@ def overview(runs: pd.DataFrame, most: int = 5) -> DataFigure:
     ax.margins(0.05, 0.1)
     ax.set(xlabel="epochs of training, the CNN's included", ylabel=ACCURACY)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    drawn = runs["kind"].isin(["cnn", "fcn"]) | (runs["kind"].isin(["efcn", "control"]) & runs["tw"].isin(chosen))
-    figure.table = runs.loc[drawn, [*KEYS, "epoch", "test_accuracy"]]
     return figure

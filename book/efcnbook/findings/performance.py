@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from efcnbook.figures.figure_export import Source
+from efcnbook.notebook import Source
 from efcnlab.environment import REPOSITORY
 from efcnlib.errors import UserError
 

@@ -10,11 +10,12 @@ from html import escape
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from efcnbook import notebook
 from efcnbook.figures import weight_plots
-from efcnbook.figures.figure_export import DataFigure, Source
+from efcnbook.notebook import Source
 from efcnbook.statistics import evidence, path_profiles, provenance
 from efcnbook.statistics.evidence import Evidence
 from efcnbook.statistics.intervals import interval, signed
@@ -103,7 +104,8 @@ def diverged_at_published_rate(root: str | None = None) -> list[str]:
 def show(
     page: notebook.Page,
     number: str,
-    figure: DataFigure,
+    figure: Figure,
+    table: pd.DataFrame,
     caption: str,
     alt: str,
     of: Sequence[Evidence],
@@ -115,9 +117,14 @@ def show(
         return
     if absent:
         caption += f" {escape('; '.join(absent))}: {NOT_YET}."
+    page.show(number, figure, table, caption, alt, source(of))
+
+
+def source(of: Sequence[Evidence]) -> Source:
+    """Where the numbers of these studies come from."""
     lines = "; ".join(f"{one.study.name}: {provenance.line(one.origins)}" for one in of)
     facts = {"studies": {one.study.name: one.study.model_dump(mode="json") for one in of}}
-    page.show(number, figure, caption, alt, Source(f"<br><small>{lines}.</small>", facts))
+    return Source(f"{lines}." if lines else "", facts)
 
 
 def described(of: Sequence[Evidence]) -> str:

@@ -6,28 +6,26 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 import yaml
 
 from efcnbook.claims import claim_list, claim_pages
-from efcnbook.claims.grid import short_names
-from efcnbook.pages import page_repairs
+from efcnbook.pages import page_parameters, page_repairs
+from efcnbook.pages.contents import contents, executed, needs, plain, readable, single_claims
 from efcnbook.pages.execution import Job, digest, inputs_of, is_current, parameters_of, run_notebooks, software
-from efcnbook.pages.shown_studies import complete, ensure, shown
+from efcnbook.pages.shown_studies import DEFAULT, FALLBACK, complete, ensure
 from efcnbook.statistics import evidence
 from efcnlab.config import studies
 from efcnlab.data import npm
-from efcnlab.data.datasets import Unavailable, cache_file
+from efcnlab.data.datasets import Unavailable
 from efcnlab.environment import REPOSITORY, recorded_studies
-from efcnlab.run.coverage import shown_seeds
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
 from efcnlab.store.run_store import Store
 from efcnlib.errors import UserError
 
-DEFAULT, FALLBACK = "quick", "digits"
 MATHJAX = "3.2.2"
 MATHJAX_PARTS = ("tex-mml-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")
 
@@ -59,73 +57,47 @@ def build(
     return page
 
 
-def contents(template: dict, given: Mapping[str, str]) -> dict:
-    """The table of contents for the studies ``given``, a file or preset for each name: {study} is repeated for each.
-
-    A part whose caption holds it is repeated as a whole; elsewhere single chapters are. A chapter that ``needs`` an
-    attribute of its study is left out where that is None or empty; of a long study, of what is recorded of it.
-    """
-    parts, store, names = [], Store(None, recorded_studies()), readable(given)
-    there = {name: shown(found_study(path, store), store) for name, path in given.items()}
-    for part in template["parts"]:
-        for whole in _for_each(part, given) if "{study}" in part["caption"] else [part]:
-            chapters = [copy for chapter in whole["chapters"] for copy in _for_each(chapter, given)]
-            caption = re.sub(r"\{name of (.+)\}", lambda found: names[found[1]], whole["caption"])
-            chapters = [_plain(chapter) for chapter in chapters if _is_met(chapter, there)]
-            parts.append({**whole, "caption": caption, "chapters": chapters})
-    return {**template, "parts": parts}
-
-
-def readable(given: Mapping[str, str]) -> dict[str, str]:
-    """How readers know the studies ``given``, by name: "VanillaCNN 16, SGD at 0.03"."""
-    store = Store(None, recorded_studies())
-    return {
-        study.name: name for study, name in short_names([found_study(path, store) for path in given.values()]).items()
-    }
-
-
 def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType({})) -> None:
     """Run the notebook behind each page executed/[STUDY/]NAME of ``toc``, unless that was done with the same inputs.
 
-    A page without a study is given all of them if it has a parameter ``studies``, as in "quick, digits"; one with a
+    A page without a study's folder is given all of them if it has a parameter ``studies``, as in "quick, digits"; one
+    with a parameter ``study`` the best that has what the page ``needs``, and as ``others`` the rest; one with a
     parameter ``data`` the first data set of theirs that is at hand; else it reads what is recorded in results/.
     ``given`` names the files of studies that come from one.
     """
-    waiting, pages, store = [], _executed(toc), Store(None, recorded_studies())
+    waiting, pages, store = [], executed(toc), Store(None, recorded_studies())
     every = dict.fromkeys(given.get(name, name) for name in pages.values() if name)
-    there = {name: set(evidence.present(found_study(name, store), store)) for name in every}
+    there = {name: evidence.present(found_study(name, store), store) for name in every}
     for page, name in pages.items():
         notebook = source / "notebooks" / f"{Path(page).name}.ipynb"
         known = parameters_of(notebook)
         if name:
             study = given.get(name, name)
-            parameters, reads = _parameters(study, there[study], known), sorted(there[study])
+            parameters, reads = page_parameters.of_study(study, there[study], known), sorted(there[study])
+        elif "study" in known:
+            study, *others = page_parameters.by_evidence(there, needs(toc).get(page))
+            parameters = page_parameters.of_study(study, there[study], known) | {"others": ", ".join(others)}
+            reads = sorted(set().union(*(there[one] for one in (study, *others))))
         elif "studies" in known:
             parameters, reads = {"studies": ", ".join(every)}, sorted(set().union(*there.values()))
         elif "data" in known:
-            parameters, reads = {"data": _kept_images(every)}, []
+            parameters, reads = {"data": page_parameters.kept_images(every)}, []
         else:
             parameters, reads = {}, _recorded(source)
         inputs = inputs_of(notebook, parameters, reads)
         out = source / "book" / f"{page}.ipynb"
         if not is_current(out, inputs):
-            waiting.append(Job(notebook, out, parameters, inputs))
+            waiting.append(Job(notebook, out, parameters, inputs, lessons=not name))
     run_notebooks(waiting)
     _write_claims(source, toc, ", ".join(every), any(notebook.stem == "claims" for notebook, *_ in waiting))
 
 
 def _write_claims(source: Path, toc: dict, names: str, again: bool) -> None:
     """Write the pages of single claims, where the table of contents has them, unless they are there already."""
-    pages = _claim_pages(toc)
+    pages = single_claims(toc)
     if pages and (again or not all((source / "book" / f"{page}.md").exists() for page in pages)):
         chosen = evidence.several(names)
         claim_pages.write(claim_list.all_findings(chosen), source / "book" / "executed")
-
-
-def _claim_pages(toc: dict) -> list[str]:
-    """The pages that stand below that of the claims."""
-    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
-    return [section["file"] for chapter in chapters for section in chapter.get("sections", ())]
 
 
 def render(
@@ -145,7 +117,7 @@ def render(
     if stamp.exists() and stamp.read_text("utf-8") == inputs:
         return page
     out.mkdir(parents=True, exist_ok=True)
-    (out / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False, allow_unicode=True), "utf-8")
+    (out / "_toc.yml").write_text(yaml.safe_dump(plain(toc), sort_keys=False, allow_unicode=True), "utf-8")
     (out / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), "utf-8")
     print("rendering the pages, about half a minute", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=out, prefix=".building-") as scratch:
@@ -211,52 +183,6 @@ def _compute(names: Sequence[str], device: str, data_root: str | None) -> tuple[
         return list(dict.fromkeys([FALLBACK, *others])), notice
 
 
-def _parameters(name: str, there: set[str], known: Iterable[str]) -> dict[str, object]:
-    """The parameters of a study's page, as far as its notebook has them.
-
-    A page shows the study's first seed, and where it can the means over all seeds whose runs are ``there``; of a long
-    study the first of those with something to show, and the others.
-    """
-    study = found_study(name, Store(None, recorded_studies()))
-    seeds = shown_seeds(study, there)
-    first = seeds[0] if study.long and seeds else study.seeds[0]
-    others = [seed for seed in seeds if seed != first]
-    parameters = {"study": name, "seed": first, "more_seeds": ", ".join(map(str, others))}
-    return {key: value for key, value in parameters.items() if key in known and value != ""}
-
-
-def _kept_images(names: Iterable[str]) -> str:
-    """The data set of the first study whose images are at hand; else that which needs no download."""
-    sets = (found_study(name, Store(None, recorded_studies())).data.name for name in names)
-    return next((name for name in sets if name and cache_file(name).exists()), FALLBACK)
-
-
-def _is_met(chapter: dict, there: Mapping[str, studies.Study | None]) -> bool:
-    """Whether what is shown of a chapter's study has what the chapter needs."""
-    if "needs" not in chapter:
-        return True
-    study = there[Path(chapter["file"]).parts[1]]
-    return study is not None and getattr(study, chapter["needs"]) not in (None, ())
-
-
-def _plain(chapter: dict) -> dict:
-    """A chapter as Jupyter Book knows it."""
-    return {key: value for key, value in chapter.items() if key != "needs"}
-
-
-def _for_each(entry: dict, names: Iterable[str]) -> list[dict]:
-    """``entry`` once for each name if it holds {study} anywhere, else once."""
-    text = yaml.safe_dump(entry)
-    return [yaml.safe_load(text.replace("{study}", name)) for name in names] if "{study}" in text else [entry]
-
-
-def _executed(toc: dict) -> dict[str, str | None]:
-    """The pages that come from notebooks, each with its study, if it has one."""
-    files = [Path(chapter["file"]) for part in toc["parts"] for chapter in part["chapters"]]
-    run = [file for file in files if file.parts[0] == "executed"]
-    return {str(file): file.parts[1] if len(file.parts) == 3 else None for file in run}
-
-
 def _recorded(source: Path) -> list[str]:
     """Name and digest of every file in results/."""
     found = sorted(path for path in (source / "results").rglob("*") if path.is_file())
@@ -267,7 +193,7 @@ def _pages(source: Path, toc: dict) -> list[list[str]]:
     """Name and digest of every file the site is made from."""
     book = source / "book"
     written = [path for path in book.rglob("*") if path.is_file() and "executed" not in path.relative_to(book).parts]
-    run = [book / f"{page}.ipynb" for page in _executed(toc)] + [book / f"{page}.md" for page in _claim_pages(toc)]
+    run = [book / f"{page}.ipynb" for page in executed(toc)] + [book / f"{page}.md" for page in single_claims(toc)]
     return [[str(path.relative_to(book)), digest(path.read_bytes().hex())] for path in sorted(written + run)]
 
 

@@ -1,7 +1,6 @@
 """A Sphinx extension for the book: links to figures, from page to page and study to study, that are checked.
 
 - `[Figure 3](#figure-3)` and `[Figure 3](delta.ipynb#figure-3)` in Markdown reach the figures that notebooks show.
-- ``{each}`Figure 3 <dynamics#figure-3>` `` in a prose page links to it in every study of the book that has the page.
 - ``{shown} figure_3#figure-3`` shows a figure of a page that belongs to no study, ``{said} figure_3`` the sentences of
   its cells with the tag "findings".
 - A study's page leads to the same page of the others. Tables scroll within a box of their own, by keyboard too.
@@ -20,7 +19,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms import SphinxTransform
-from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.util.docutils import SphinxDirective
 
 FIGURE = re.compile(r'<figure id="(figure-[\w-]+)".*?<b>(Figure [^<]+)\.</b>', re.DOTALL)
 TABLE = '<div class="pst-scrollable-table-container">'
@@ -75,30 +74,6 @@ class SamePage(SphinxTransform):
         title.parent.insert(title.parent.index(title) + 1, line)
 
 
-class Each(SphinxRole):
-    """``{each}`text <page#figure>` `` : the text, linked; of several studies their names are; of none it is plain."""
-
-    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """The nodes of the links."""
-        found = re.fullmatch(r"(.+) <([\w-]+)(?:#([\w-]+))?>", self.text, re.DOTALL)
-        if not found:
-            return [], [self.inliner.reporter.error(f"each: {self.text!r} is not of the form: text <page#figure>")]
-        text, page, anchor = found.groups()
-        every = studies(self.env)
-        there = [study for study, pages in every.items() if page in pages]
-        if not there and Path(self.env.srcdir, "..", "notebooks", f"{page}.ipynb").exists():
-            return [nodes.Text(text)], []  # a page that none of these studies needs
-        there = there or list(every)  # a mistake, which links to nowhere tell
-        targets = [f"executed/{study}/{page}" for study in there]
-        if len(every) == 1:
-            return [_link(self.env, targets[0], anchor, text)], []
-        result: list[nodes.Node] = [nodes.Text(f"{text} (")]
-        for study, target in zip(there, targets, strict=True):
-            name = self.env.config.study_names.get(study, study)
-            result += [_link(self.env, target, anchor, name), nodes.Text(", ")]
-        return [*result[:-1], nodes.Text(")")], []
-
-
 class FromPage(SphinxDirective):
     """Something that a notebook's page shows, one that belongs to no study, shown again elsewhere."""
 
@@ -144,7 +119,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_config_value("study_names", {}, "env")  # how readers know the studies, by name
     app.add_transform(Figures)
     app.add_transform(SamePage)
-    app.add_role("each", Each())
     app.add_directive("shown", Shown)
     app.add_directive("said", Said)
     app.connect("html-page-context", _reachable_tables)

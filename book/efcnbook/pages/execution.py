@@ -38,6 +38,7 @@ class Job(NamedTuple):
     out: Path
     parameters: Mapping[str, object]
     inputs: str = ""
+    lessons: bool = True
 
 
 def run_notebooks(jobs: Sequence[Job]) -> None:
@@ -71,11 +72,17 @@ def run_notebooks(jobs: Sequence[Job]) -> None:
 
 
 def run_notebook(
-    path: Path, out: Path, parameters: Mapping[str, object], inputs: str = "", threads: int | None = None
+    path: Path,
+    out: Path,
+    parameters: Mapping[str, object],
+    inputs: str = "",
+    lessons: bool = True,
+    threads: int | None = None,
 ) -> None:
     """Run the notebook ``path`` and write it, with its outputs, to ``out``; ``inputs`` is kept for `is_current`.
 
-    ``threads`` are those of PyTorch, None as many as it takes. Progress bars are left out of the result. Raises
+    Without ``lessons`` its cells with the tag "lesson" are left out. ``threads`` are those of PyTorch, None as many as
+    it takes. Progress bars are left out of the result. Raises
     UserError for a parameter that the notebook does not have, and when the notebook fails: ``out`` is then as it was,
     and the failed copy lies beside it as NAME.failed.ipynb.
     """
@@ -98,7 +105,9 @@ def run_notebook(
                 progress_bar=False,
             )
             _without_widgets(notebook)
-            _folded(notebook)
+            _hidden(notebook)
+            if not lessons:
+                notebook.cells = [cell for cell in notebook.cells if "lesson" not in cell.metadata.get("tags", ())]
             notebook.metadata["efcn"] = {"inputs": inputs}
             nbformat.write(notebook, partial)
             os.replace(partial, out)
@@ -181,11 +190,11 @@ def _without_widgets(notebook: NotebookNode) -> None:
             cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
 
 
-def _folded(notebook: NotebookNode) -> None:
-    """Fold away the cell of given parameters: the page's command says them too."""
+def _hidden(notebook: NotebookNode) -> None:
+    """Hide the cell of given parameters: the page's command says them too."""
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata.get("tags", ()):
-            cell.metadata.tags.append("hide-input")
+            cell.metadata.tags.append("remove-input")
 
 
 def _message(error: PapermillExecutionError) -> str:

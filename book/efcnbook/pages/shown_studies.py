@@ -15,6 +15,8 @@ from efcnlab.store.chosen_rates import with_chosen_rates
 from efcnlab.store.run_store import Store
 from efcnlib.errors import UserError
 
+DEFAULT, FALLBACK = "quick", "digits"  # the study that a book computes, and what it shows where images are missing
+
 
 def complete(folders: Iterable[Path]) -> list[str]:
     """Names of the recorded studies in ``folders`` whose pages can be made without training anything.
@@ -61,6 +63,11 @@ def shown(study: studies.Study, store: Store) -> studies.Study | None:
         return study
     there = evidence.present(study, store)
     return next((one for seed in study.seeds if (one := seed_coverage(study, seed, there).study)), None)
+
+
+def has(study: studies.Study | None, needed: str) -> bool:
+    """Whether a study has what a page needs: an attribute that is neither None nor empty."""
+    return study is not None and getattr(study, needed) not in (None, ())
 
 
 def is_preset(study: studies.Study) -> bool:
