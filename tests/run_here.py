@@ -3,14 +3,16 @@
 That a kernel gives the same is what the tests of `efcnbook.pages.execution` and of the whole book stand for.
 """
 
+import ast
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import nbformat
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from nbformat.v4 import new_output
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
@@ -38,6 +40,20 @@ def run_here(name: str, out: Path, parameters: Mapping[str, object]) -> list[nbf
         InteractiveShell.clear_instance()
     nbformat.write(notebook, out)
     return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def defined(name: str, function: str) -> Callable[..., Figure]:
+    """A function that draws, as a cell of the notebook NAME defines it, with what the notebook imports."""
+    cells = [cell.source for cell in nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", 4).cells]
+    tree = ast.parse("\n".join(source for source in cells if f"def {function}(" in source or "import " in source))
+    wanted = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom) or getattr(node, "name", "") == function
+    ]
+    space: dict[str, object] = {}
+    exec(compile(ast.Module(wanted, []), name, "exec"), space)
+    return space[function]
 
 
 def _outputs(shell: InteractiveShell, source: str) -> list[nbformat.NotebookNode]:

@@ -18,7 +18,7 @@ from efcnbook.claims import claim_list, summary
 from efcnbook.claims.grid import short_names
 from efcnbook.figures import figure_export
 from efcnbook.notebook_parameters import whole_numbers
-from efcnbook.statistics import evidence, provenance, tables
+from efcnbook.statistics import evidence, provenance, tables, wording
 from efcnlab.config.studies import Study
 from efcnlab.environment import default_root, recorded_studies
 from efcnlab.run import study_runner
@@ -72,12 +72,13 @@ class Page:
         return source(self.results[0], *self.seeds)
 
     def answer(self, *claims: int | str) -> None:
-        """Display what the verdicts on ``claims`` mean in this study, one sentence each: the head of a page."""
+        """Display what the verdicts on ``claims`` mean in this study, one sentence each, and what diverged."""
         study = self.results[0].full_study.model_copy(update={"seeds": tuple(self.seeds)})
         judge = claim_list.findings if {1, 3} & set(claims) else claim_list.from_records
         found = judge(evidence.gather(study, self.store))
         lines = [said for claim in claims if (said := summary.answer(found, claim))]
-        display(Markdown("\n\n".join(lines) or "None of this can be tested in this study yet."))
+        lines = lines or ["None of this can be tested in this study yet."]
+        display(Markdown("\n\n".join([*lines, *wording.diverged(self.runs)])))
 
     def show(
         self, number: str, figure: Figure, table: pd.DataFrame, caption: str, alt: str, source: Source | None = None

@@ -6,17 +6,15 @@ import numpy as np
 import pytest
 
 from claimed import of
+from efcnbook import notebook
 from efcnbook.claims import claim_list
-from efcnbook.figures import training_curves
-from efcnbook.findings import accuracy_findings
 from efcnbook.statistics import evidence
 from efcnlab.config import studies
 from efcnlab.run import study_runner
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
-from measured import runs
 from pictured import columns, saved
-from run_here import run_here
+from run_here import defined, run_here
 from small_studies import tiny
 from toy_runs import names
 
@@ -101,48 +99,22 @@ def test_where_it_diverged_in_every_seed_nothing_is_tested(store):
     assert "the FCN at the eFCN's rate diverged" in one.reason
 
 
-def test_figure_3_has_a_line_for_it():
-    relaxed = {0: {"epoch": [0, 5], "test_accuracy": [0.1, 0.5]}}
-    cnn, fcn, control_fcn = ({"epoch": [0, 1], "test_accuracy": [0.1, best]} for best in (0.3, 0.35, 0.25))
-    kinds = {"cnn": cnn, "efcn": relaxed, "control": relaxed, "fcn": fcn}
-    plain, figure = (training_curves.dynamics(runs(**kinds, **more)) for more in ({}, {"control_fcn": control_fcn}))
-    drawn = {line.get_label(): line.get_ydata()[0] for line in figure.axes[0].lines}
-    assert drawn["standard FCN, best"] == pytest.approx(35)
-    assert drawn["the same, trained as the eFCN is"] == pytest.approx(25)
-    assert "the same, trained as the eFCN is" not in [line.get_label() for line in plain.axes[0].lines]
-    assert figure.table.loc[figure.table["kind"] == "control_fcn", "test_accuracy"].tolist() == [0.1, 0.25]
-
-
-def test_sentences_compare_with_it():
-    cnn, fcn, control_fcn = ({"test_accuracy": [0.1, best]} for best in (0.7, 0.5, 0.9))
-    efcn, control = ({5: {"test_accuracy": [0.6, end]}} for end in (0.8, 0.7))
-    kinds = {"cnn": cnn, "efcn": efcn, "control": control, "fcn": fcn}
-    said = accuracy_findings.dynamics(runs(**kinds, control_fcn=control_fcn), 10_000)
-    assert "the standard FCN's best is 50.0 %, and 90.0 % where it is trained as the eFCN is." in said[0]
-    assert [line.split("?")[0] for line in said if "standard FCN" in line][1:] == [
-        "**Does it beat the standard FCN",
-        "**Does it beat a standard FCN trained as it is itself",
-    ]
-    assert ": Above at $t_w$ = 5" in said[2]
-    assert ": Below at $t_w$ = 5" in said[3]
-    assert accuracy_findings.dynamics(runs(**kinds), 10_000)[3] == said[4]
-
-
-@pytest.mark.parametrize("page", ["dynamics", "findings"])
-def test_pages_show_it(page, store, tmp_path):
+def test_the_page_shows_it(store, tmp_path):
     before = names(store.root)
     path = tmp_path / "mine.json"
     path.write_text(STUDY.model_dump_json(), "utf-8")
     given = {"study": str(path), "root": str(store.root), "more_seeds": "1"}
-    data = [o.data for o in run_here(page, tmp_path / "out.ipynb", given) if "data" in o]
+    data = [o.data for o in run_here("dynamics", tmp_path / "out.ipynb", given) if "data" in o]
     assert names(store.root) == before
     bests, _ = gathered(store)
-    text = "".join(of.get("text/markdown", "") for of in data)
-    assert f"and {100 * np.mean(bests):.1f} % where it is trained as the eFCN is" in text
-    assert "Does it beat a standard FCN trained as it is itself?" in text
-    if page == "dynamics":
-        (figure,) = [html for html in (of.get("text/html", "") for of in data) if '<figure id="figure-3"' in html]
-        assert f"dashed at the CNN's rate, {STUDY.optimiser.lr}, dotted at the eFCN's, 0.02" in figure
-        rows = [row for row in columns(saved(figure)["CSV"]) if row[0] == "control_fcn"]
-        each = [max(float(row[4]) for row in rows if row[2] == seed) for seed in ("0", "1")]
-        assert each == pytest.approx(bests)
+    (figure,) = [html for html in (of.get("text/html", "") for of in data) if '<figure id="figure-3"' in html]
+    rows = [row for row in columns(saved(figure)["CSV"]) if row[0] == "control_fcn"]
+    each = [max(float(row[4]) for row in rows if row[2] == seed) for seed in ("0", "1")]
+    assert each == pytest.approx(bests)
+
+
+def test_figure_3_has_a_line_for_it(store):
+    one = notebook.Page("dynamics", "", (study_runner.StudyResults(STUDY.model_copy(update={"seeds": (0,)}), store),))
+    drawn = {line.get_label(): line.get_ydata()[0] for line in defined("dynamics", "figure_3")(one).axes[0].lines}
+    best = max(store.get(key_of(STUDY.control_fcn(0))).history["test_accuracy"])
+    assert drawn["the same at the eFCN's rate"] == pytest.approx(100 * best)

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from drawn_curves import assert_labelled, legend
 from efcnbook.claims import controls
 from efcnbook.statistics import tables
 from efcnlab.config import studies
@@ -15,7 +14,7 @@ from efcnlab.run import study_runner
 from efcnlab.store.run_store import Result, Store, key_of
 from measured import runs, seeds
 from pictured import columns, content, saved
-from run_here import run_here
+from run_here import defined, run_here
 from small_studies import spoiled, tiny
 from toy_runs import names
 
@@ -109,60 +108,23 @@ def test_leads_of_a_study_are_those_of_its_records(store):
     assert set(controls.leads(tables.trainings([unchanged]), unchanged.study)["control"]) == {"control"}
 
 
-def test_means_and_students_intervals_are_drawn_beside_each_other():
-    figure = controls.figure_3c(TABLE)
-    ax = figure.axes[0]
-    assert legend(figure) == ["control", "lowered rate", "eLCN", "uninterrupted CNN"]
-    assert ax.lines[0].get_ydata()[0] == 0
-    assert_labelled(figure)
-    low, high = ax.get_ylim()
-    for container, of in zip(ax.containers, LEADS.values(), strict=True):
-        points, _, (bars,) = container
-        np.testing.assert_array_equal(points.get_xdata(), list(of))
-        np.testing.assert_allclose(points.get_ydata(), [100 * np.mean(values) for values in of.values()])
-        spread = [v for v in of.values() if np.ptp(v)]  # seeds that are alike get no bar
-        expected = [100 * np.array(stats.t.interval(0.95, 2, np.mean(v), stats.sem(v))) for v in spread]
-        drawn = [segment[:, 1] for segment in bars.get_segments() if np.isfinite(segment).all() and len(segment)]
-        np.testing.assert_allclose(drawn, expected)
-        assert low < np.min(expected)
-        assert np.max(expected) < high
-    figure.draw_without_rendering()
-    at = [container[0].get_transform().transform([(0, 0)])[0, 0] for container in ax.containers]
-    assert min(np.diff(at)) >= 0.05 * figure.dpi  # inches: caps do not cover each other
-
-
-def test_of_one_seed_there_are_no_bars():
-    figure = controls.figure_3c(ONE)
-    assert all(not container.has_yerr for container in figure.axes[0].containers)
-    pd.testing.assert_frame_equal(figure.table, ONE)
-
-
-def test_the_table_names_the_best_at_each_time():
+def test_the_table_has_every_lead():
     header, (first, second) = controls.table(TABLE)
-    assert header == ["$t_w$", "control", "lowered rate", "eLCN", "uninterrupted CNN", "best of them"]
-    assert (first[0], first[2], first[-1]) == (0, "+1.0 (3 seeds alike)", "eLCN")
-    assert (second[0], second[3], second[-1]) == (5, "–", "control")
+    others = ("control", "lowered rate", "eLCN", "uninterrupted CNN")
+    assert header == ["$t_w$", *(f"eFCN − {name}" for name in others)]
+    assert (first[0], first[2]) == (0, "+1.0 (3 seeds alike)")
+    low, high = 100 * np.array(stats.t.interval(0.95, 2, -0.01, stats.sem([-0.01, 0.0, -0.02])))
+    assert first[3] == f"−1.0 [{low:+.1f}, {high:+.1f}]".replace("-", "−")
+    assert (second[0], second[3]) == (5, "–")
     assert controls.table(ONE)[1][0][1:3] == ["+2.0", "+1.0"]
 
 
-def test_sentences_follow_from_the_numbers():
-    best, above, lost, last = controls.sentences(TABLE, dict.fromkeys(LEADS, (0, 5)))
-    low, high = 100 * np.array(stats.t.interval(0.95, 2, -0.01, stats.sem([-0.01, 0.0, -0.02])))
-    said = f"at $t_w$ = 0 eLCN, −1.0 [{low:+.1f}, {high:+.1f}]".replace("-", "−")
-    assert said in best
-    assert "; at 5 control, +1.1 [+0.9, +1.3]." in best
-    assert "By the mean at $t_w$ = 5; by the whole interval over each at $t_w$ = 5" in above
-    assert lost == "Left out, where one of the two diverged in a seed: eLCN at $t_w$ = 5."
-    assert "3 seeds" in last
-    best, above, *_, last = controls.sentences(ONE, dict.fromkeys(LEADS, (0, 5)))
-    assert "−1.0; at 5 control, +1.0." in best
-    assert "interval" not in best + above
-    assert "one seed" in last
-
-
-def test_without_a_single_lead_only_that_is_said():
+def test_what_is_left_out_is_said():
+    assert controls.incomplete(TABLE, dict.fromkeys(LEADS, (0, 5))) == [
+        "Left out, where one of the two diverged in a seed: eLCN at $t_w$ = 5."
+    ]
     assert controls.table(TABLE[:0])[1] == []
-    assert controls.sentences(TABLE[:0], dict.fromkeys(("control", "elcn"), (0, 5))) == [
+    assert controls.incomplete(TABLE[:0], dict.fromkeys(("control", "elcn"), (0, 5))) == [
         "Left out, where one of the two diverged in a seed: control at $t_w$ = 0 and 5; eLCN at $t_w$ = 0 and 5."
     ]
 
@@ -181,25 +143,33 @@ def test_the_page_shows_the_leads_over_all_controls(more, store, tmp_path):
     before = names(store.root)
     figures, words = shown(STUDY, store.root, tmp_path, more_seeds=more)
     assert names(store.root) == before
-    (page,) = [figure for figure in figures if '<figure id="figure-3c"' in figure]
+    (page,) = [figure for figure in figures if '<figure id="figure-3b"' in figure]
     leads = controls.leads(tables.trainings([of_seed(store, seed) for seed in ((0, 1) if more else (0,))]), STUDY)
     header, *rows = columns(saved(page)["CSV"])
     assert header == list(leads)
     assert [[name, int(tw), int(seed), float(lead)] for name, tw, seed, lead in rows] == leads.to_numpy().tolist()
-    assert content(saved(page)["JSON"])["figure"] == "3c"
+    assert content(saved(page)["JSON"])["figure"] == "3b"
     assert "lowered rate: the same at 0.005 instead of 0.05" in page
     assert "after at least <i>t</i><sub>w</sub> + 2 epochs, or at its end" in page
-    assert ("Bars: Student's 95 % interval over 2 seeds" in page) == bool(more)
+    assert ("Bars: Student's 95 % interval over the seeds" in page) == bool(more)
     assert ("One seed: no bars" in page) == (not more)
-    assert any("**Which of them is the best?**" in text for text in words)
+    header, rows = controls.table(leads)
+    assert any(f"| {' | '.join(map(str, rows[0]))} |" in text for text in words)
 
 
-def test_the_page_says_where_there_is_only_one_control(store, tmp_path):
-    plain = STUDY.model_copy(update={"controls": ("control",), "relax_optimiser": None})
-    figures, words = shown(plain, store.root, tmp_path)
-    (page,) = [figure for figure in figures if '<figure id="figure-3c"' in figure]
-    assert "Of controls beside that of Figure 3b, study digits trains none." in page
-    assert not any("Which of them is the best?" in text for text in words)
+def test_means_and_students_intervals_are_drawn_a_panel_each():
+    figure = defined("dynamics", "figure_3b")(TABLE)
+    assert [ax.get_title() for ax in figure.axes] == [f"eFCN − {controls.NAMES[name]}" for name in LEADS]
+    for ax, of in zip(figure.axes, LEADS.values(), strict=True):
+        points, _, (bars,) = ax.containers[0]
+        np.testing.assert_allclose(points.get_xdata(), [100 * np.mean(values) for values in of.values()])
+        spread = [v for v in of.values() if np.ptp(v)]  # seeds that are alike get no bar
+        expected = [100 * np.array(stats.t.interval(0.95, 2, np.mean(v), stats.sem(v))) for v in spread]
+        drawn = [segment[:, 0] for segment in bars.get_segments() if np.isfinite(segment).all() and len(segment)]
+        np.testing.assert_allclose(drawn, expected)
+        low, high = ax.get_xlim()
+        assert low < min(0, np.min(expected))
+        assert max(0, np.max(expected)) < high
 
 
 def test_the_page_says_where_every_efcn_diverged(store, tmp_path):
@@ -210,7 +180,7 @@ def test_the_page_says_where_every_efcn_diverged(store, tmp_path):
         made = Result(history, record.arrays, {}, record.info)
         bad.ensure(each, lambda _, made=made: made)
     figures, words = shown(STUDY, bad.root, tmp_path)
-    (page,) = [figure for figure in figures if '<figure id="figure-3c"' in figure]
+    (page,) = [figure for figure in figures if '<figure id="figure-3b"' in figure]
     assert "In study digits there is no such lead: networks diverged at every relax time." in page
     assert any(
         "Left out, where one of the two diverged in a seed: control at $t_w$ = 0 and 4;" in text for text in words

@@ -1,4 +1,4 @@
-"""What a figure is saved as: the bytes can be read, are the same again, and hold the numbers that are drawn."""
+"""What a figure is saved as: the bytes can be read, are the same again, and hold the numbers of its table."""
 
 import csv
 import gzip
@@ -13,23 +13,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.collections import PathCollection
 from PIL import Image
 
-from drawn_curves import EPOCHS, TIMES, history
-from drawn_paths import paths
-from efcnbook.figures import figure_export, overview, path_plots, training_curves, weight_plots
+from drawn_curves import TIMES, history
+from efcnbook.figures import figure_export, overview, weight_plots
 from efcnlib.geometry import Axis, ConvGeometry
-from measured import paths as tidy_paths
 from measured import seeds
 
 FACTS = {"figure": "9", "study": {"name": "digits"}}
-
-
-def table(rng, count=1):
-    """Made-up trainings of so many seeds."""
-    kinds = {kind: {tw: [history(rng) for _ in range(count)] for tw in TIMES} for kind in ("efcn", "control")}
-    return seeds(**{kind: [history(rng) for _ in range(count)] for kind in ("cnn", "fcn")}, **kinds)
 
 
 def weights(rng, *shape):
@@ -39,83 +30,30 @@ def weights(rng, *shape):
     return w
 
 
-def curves(rng, count=1):
-    """Every figure of curves, of one seed or of several."""
-    runs = table(rng, count)
-    return {
-        "dynamics": training_curves.dynamics(runs),
-        "overview": overview.overview(runs),
-        "deviation": training_curves.deviation(runs),
-        "distances": training_curves.distances(runs),
-        "by_layer": training_curves.by_layer(runs),
-        "contributions": training_curves.contributions(runs, rng.random()),
-        "gains": training_curves.gains(pd.DataFrame({"tw": TIMES, "gain": rng.normal(size=3), "error": rng.random(3)})),
-    }
-
-
 def every(rng):
-    """One of each kind."""
+    """One figure of each kind, with its table."""
     geometry = ConvGeometry(c_in=1, c_out=1, rows=Axis(5, 3, 1, 1), cols=Axis(5, 3, 1, 1))
     dead = torch.zeros(7, 9, dtype=torch.bool)
     grid = [[weights(rng, 7, 9) for _ in range(3)] for _ in range(2)]
-    return curves(rng) | {
+    kinds = {kind: {tw: [history(rng)] for tw in TIMES} for kind in ("efcn", "control")}
+    runs = seeds(cnn=[history(rng)], fcn=[history(rng)], **kinds)
+    return {
+        "overview": (overview.overview(runs), runs),
         "layout": weight_plots.layout(geometry),
         "blocks": weight_plots.blocks([weights(rng, 7, 9), weights(rng, 7, 9)], dead, ["at first", "later"]),
         "filters": weight_plots.filters(grid, dead, ["$t_w$ = 0", "$t_w$ = 3"], ["a", "b", "c"]),
-        "interpolation": path_plots.interpolation(tidy_paths(paths())),
-        "departure": path_plots.departure(tidy_paths(paths())),
     }
 
 
 NAMES = tuple(every(np.random.default_rng(0)))
 
 
-def drawn(figure):
-    """Every number that a figure's lines and points stand at."""
-    values = []
-    for ax in figure.axes:
-        if ax.get_label() == "<colorbar>":
-            continue
-        for line in ax.lines:
-            values += [np.asarray(line.get_ydata(orig=True), float)]
-        for points in ax.collections:
-            if isinstance(points, PathCollection):
-                values += [np.asarray(points.get_offsets())[:, 1]]
-    return set(np.concatenate([np.ravel(v) for v in values]).round(9))
-
-
-@pytest.mark.parametrize("name", ["dynamics", "overview", "deviation", "distances", "by_layer", "contributions"])
-def test_what_is_drawn_of_a_seed_is_in_the_table(name):
-    figure = curves(np.random.default_rng(1))[name]
-    numbers = 100 * figure.table.select_dtypes("number").to_numpy(float)
-    known = {0.0, 1.0, *numbers[np.isfinite(numbers)].round(9)}  # and what stands in axes' own coordinates
-    if name == "contributions":
-        known.add(round(figure.axes[0].lines[-1].get_ydata()[0], 9))  # guessing is no measurement
-    assert drawn(figure) <= known
-
-
-def test_dynamics_has_every_measurement_of_every_network():
-    runs = table(np.random.default_rng(2), 3)
-    saved = training_curves.dynamics(runs).table
-    assert list(saved) == ["kind", "tw", "seed", "epoch", "test_accuracy"]
-    pd.testing.assert_frame_equal(saved, runs[list(saved)])
-    assert len(saved) == 3 * len(EPOCHS) * (2 + 2 * len(TIMES))
-
-
-def test_the_overview_has_the_measurements_of_the_branches_that_it_draws():
-    saved = overview.overview(table(np.random.default_rng(2), 3), most=2).table
-    assert set(saved["tw"].dropna()) == {TIMES[0], TIMES[-1]}
-    assert set(saved["kind"]) == {"cnn", "fcn", "efcn", "control"}
-
-
 def test_heat_maps_tell_the_logarithms_and_leave_zeros_empty():
     rng = np.random.default_rng(4)
     block = weights(rng, 7, 9)
-    figure = weight_plots.blocks([block, 2 * block], torch.zeros(7, 9, dtype=torch.bool), ["a", "b"])
-    assert list(zip(figure.table["block"], figure.table["row"], strict=True)) == [
-        (t, i) for t in "ab" for i in range(7)
-    ]
-    cells = figure.table.iloc[:7, 2:].to_numpy(float)
+    _, table = weight_plots.blocks([block, 2 * block], torch.zeros(7, 9, dtype=torch.bool), ["a", "b"])
+    assert list(zip(table["block"], table["row"], strict=True)) == [(t, i) for t in "ab" for i in range(7)]
+    cells = table.iloc[:7, 2:].to_numpy(float)
     for cell, w in zip(cells.flat, block.double().flatten().tolist(), strict=True):
         assert np.isnan(cell) == (w == 0)
         assert np.isnan(cell) or cell == pytest.approx(np.log(abs(w)), abs=0.005)
@@ -123,20 +61,20 @@ def test_heat_maps_tell_the_logarithms_and_leave_zeros_empty():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_all_four_files_can_be_read_and_come_out_the_same_again(name):
-    first, second = (every(np.random.default_rng(5))[name] for _ in range(2))
-    saved = figure_export.files(first, FACTS)
-    assert saved == figure_export.files(second, FACTS)
-    assert figure_export.png(first) == figure_export.png(second)
+    (first, table), again = (every(np.random.default_rng(5))[name] for _ in range(2))
+    saved = figure_export.files(first, table, FACTS)
+    assert saved == figure_export.files(*again, FACTS)
+    assert figure_export.png(first) == figure_export.png(again[0])
     assert ElementTree.fromstring(saved["SVG"][2]).tag.endswith("svg")
     assert saved["PDF"][2].startswith(b"%PDF-")
     assert saved["PDF"][2].rstrip().endswith(b"%%EOF")
     assert not re.search(rb"CreationDate|Date>", saved["PDF"][2] + saved["SVG"][2])
     header, *rows = csv.reader(io.StringIO(text_of(saved["CSV"])))
     content = json.loads(text_of(saved["JSON"]))
-    assert header == [str(name) for name in first.table] == list(content["columns"])
+    assert header == [str(name) for name in table] == list(content["columns"])
     assert {key: content[key] for key in FACTS} == FACTS
-    for column, name in zip(zip(*rows, strict=True), first.table, strict=True):
-        values = [None if pd.isna(value) else value for value in first.table[name].tolist()]
+    for column, name in zip(zip(*rows, strict=True), table, strict=True):
+        values = [None if pd.isna(value) else value for value in table[name].tolist()]
         assert list(column) == ["" if value is None else str(value) for value in values]
         assert content["columns"][str(name)] == values
 
@@ -148,25 +86,34 @@ def text_of(saved):
 
 
 def test_long_texts_are_packed(monkeypatch):
-    figure = every(np.random.default_rng(6))["interpolation"]
-    plain = figure_export.files(figure, FACTS)
+    figure, table = every(np.random.default_rng(6))["overview"]
+    plain = figure_export.files(figure, table, FACTS)
     monkeypatch.setattr(figure_export, "LARGE", 10)
-    packed = figure_export.files(figure, FACTS)
+    packed = figure_export.files(figure, table, FACTS)
     for name in ("CSV", "JSON"):
         assert packed[name][0] == f".{name.lower()}.gz"
         assert text_of(packed[name]) == text_of(plain[name])
 
 
 def test_an_svg_is_the_same_picture_after_rounding():
-    figure = every(np.random.default_rng(7))["distances"]
+    figure, _ = every(np.random.default_rng(7))["overview"]
     paths_of = [part.get("d") for part in ElementTree.fromstring(figure_export.svg(figure)).iter() if part.get("d")]
     numbers = [number for path in paths_of for number in re.findall(r"\d+\.(\d+)", path)]
     assert numbers
     assert max(map(len, numbers)) == 2
 
 
+def test_text_in_an_svg_is_text():
+    figure, _ = every(np.random.default_rng(7))["overview"]
+    words = [
+        part.text for part in ElementTree.fromstring(figure_export.svg(figure)).iter() if part.tag.endswith("text")
+    ]
+    assert "test accuracy (%)" in words
+    assert "eFCN" in words
+
+
 def test_a_picture_for_the_screen_keeps_its_colours():
-    figure = every(np.random.default_rng(8))["blocks"]
+    figure, _ = every(np.random.default_rng(8))["blocks"]
     image = Image.open(io.BytesIO(figure_export.png(figure)))
     exact = io.BytesIO()
     figure.savefig(exact, format="png", dpi=200)

@@ -3,11 +3,12 @@
 from math import isfinite, isinf
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from efcnbook.statistics.intervals import interval, signed
+from efcnbook.statistics.intervals import interval, signed, standard_error
 
 numbers = st.floats(-5, 5).map(lambda x: round(x, 3))
 seeds = st.lists(numbers, min_size=2, max_size=6)
@@ -45,3 +46,9 @@ def test_seeds_that_agree_to_the_last_image_decide_nothing():
 def test_intervals_in_words():
     assert interval([1.0, 2.0, 3.0]).text(10, 1, "nats") == "+20.0 [−4.8, +44.8] nats"
     assert (signed(-0.04, 1), signed(0.0, 2), signed(-0.06, 1)) == ("+0.0", "+0.00", "−0.1")
+
+
+@given(p=st.floats(0, 1), q=st.floats(0, 1), n=st.integers(1, 10**6))
+def test_standard_error_of_a_difference_is_that_of_independent_coins(p, q, n):
+    expected = np.hypot(np.sqrt(p * (1 - p) / n), np.sqrt(q * (1 - q) / n))
+    assert standard_error(n, p, q) == pytest.approx(expected)

@@ -4,12 +4,12 @@ import base64
 import io
 import re
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from PIL import Image
 
-from efcnbook import notebook
-from efcnbook.figures import plot_style
+from efcnbook import notebook, notebook_parameters
 from efcnbook.statistics import provenance
 from efcnlab.config import studies
 from efcnlab.run.study_runner import StudyResults
@@ -19,23 +19,23 @@ from pictured import columns, content, saved
 from written_notebooks import shell, shown  # noqa: F401
 
 PAGE = notebook.Page("delta", ".venv/bin/papermill notebooks/delta.ipynb out.ipynb")
+TABLE = pd.DataFrame({"x": [0, 1], "y": [1, 0]})
 
 
 def line():
-    figure, ax = plot_style.axes(size=(5, 3))
+    figure, ax = plt.subplots(figsize=(5, 3))
     ax.plot([0, 1], [1, 0])
-    figure.table = pd.DataFrame({"x": [0, 1], "y": [1, 0]})
     return figure
 
 
 def test_a_figure_is_shown_whole_and_described():
     source = notebook.Source("<br>Made so.", {"study": {"name": "digits"}, "device": "cpu"})
-    data = shown(PAGE.show, "9, left", line(), "A line", 'it "falls" < 1', source)
+    data = shown(PAGE.show, "9, left", line(), TABLE, "A line", 'it "falls" < 1', source)
     assert data["text/plain"] == 'it "falls" < 1'
     html = data["text/html"]
     assert 'alt="it &quot;falls&quot; &lt; 1"' in html
     assert '<figure id="figure-9-left"' in html
-    assert '<figcaption style="text-align: left"><b>Figure 9, left.</b> A line<br>Made so.' in html
+    assert '<figcaption style="text-align: left"><b>Figure 9, left.</b> A line<div class="figure-files">Save: ' in html
     assert 'width="500" style="max-width: 100%' in html
     picture = Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]+)", html)[1])))
     assert picture.size == (1000, 600)
@@ -44,7 +44,7 @@ def test_a_figure_is_shown_whole_and_described():
 
 def test_a_figure_is_saved_in_four_formats_with_what_was_run():
     source = notebook.Source("", {"study": {"name": "digits"}, "device": "cpu"})
-    files = saved(shown(PAGE.show, "9", line(), "A line", "it falls", source)["text/html"])
+    files = saved(shown(PAGE.show, "9", line(), TABLE, "A line", "it falls", source)["text/html"])
     assert [(name, of[0], of[1]) for name, of in files.items()] == [
         (name, f"digits-figure-9.{name.lower()}", f"Figure 9 as {name}") for name in ("SVG", "PDF", "CSV", "JSON")
     ]
@@ -70,8 +70,8 @@ def test_a_figure_is_saved_in_four_formats_with_what_was_run():
 def test_the_command_names_study_seed_and_what_is_no_default(given, options):
     defaults = {"study": "quick", "seed": 0, "root": "", "methods": ""}
     expected = f".venv/bin/papermill notebooks/delta.ipynb out.ipynb{options}"
-    assert notebook.command("delta", defaults | given, defaults) == expected
-    assert notebook.command("survival", {"folder": ""}, {"folder": ""}).endswith("survival.ipynb out.ipynb")
+    assert notebook_parameters.command("delta", defaults | given, defaults) == expected
+    assert notebook_parameters.command("survival", {"folder": ""}, {"folder": ""}).endswith("survival.ipynb out.ipynb")
 
 
 def test_sentences_and_tables_are_markdown():
@@ -84,13 +84,13 @@ def test_sentences_and_tables_are_markdown():
     ("text", "expected"), [("", ()), ("5", (5,)), (5, (5,)), ("5, 0", (5, 0)), ("[0; 5 5]", (0, 5)), ([0, 5], (0, 5))]
 )
 def test_selection_reads_lists_of_numbers(text, expected):
-    assert notebook.selection("relax time", text, (0, 5, 20)) == expected
+    assert notebook_parameters.selection("relax time", text, (0, 5, 20)) == expected
 
 
 @pytest.mark.parametrize("text", ["7", "0, 7", "zero", "-1", 5.5])
 def test_selection_names_what_is_allowed(text):
     with pytest.raises(UserError, match=r"unknown relax time .*: choose one of 0, 5, 20"):
-        notebook.selection("relax time", text, (0, 5, 20))
+        notebook_parameters.selection("relax time", text, (0, 5, 20))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_ends_of_paths_are_named(start, end, said):
 
 @pytest.mark.parametrize(("text", "numbers"), [("", ()), ("1, 2", (1, 2)), (3, (3,)), ("[4; 5]", (4, 5))])
 def test_whole_numbers_are_read_from_text(text, numbers):
-    assert notebook.whole_numbers("more_seeds", text) == numbers
+    assert notebook_parameters.whole_numbers("more_seeds", text) == numbers
 
 
 @pytest.mark.parametrize(("name", "percent"), [("vanilla-cifar10-sgd", "97.5 %"), ("alexnet-cifar100-sgd", "93.0 %")])
@@ -144,7 +144,7 @@ def test_a_figure_says_on_what_when_and_by_which_commit_it_was_computed(tmp_path
     source = notebook.source(StudyResults(FEW, store), 0)
     assert "; seed 0; CNN" in source.words
     assert source.words.endswith(
-        "all runs of this seed computed on cpu (AMD EPYC), 2026-11-24, commit <code>3d8d493</code>.</small>"
+        "all runs of this seed computed on cpu (AMD EPYC), 2026-11-24, commit <code>3d8d493</code>."
     )
     (one,) = source.facts["computed"]
     assert one["environment"]["commit"] == CLEAN
@@ -161,7 +161,7 @@ def test_of_several_seeds_every_machine_and_commit_is_named(tmp_path):
     assert "; seeds 0, 1; CNN" in source.words
     assert source.words.endswith(
         "all runs of these seeds computed on cpu (AMD EPYC) for seed 0 and cuda:1 (NVIDIA &lt;H100&gt;) for seed 1,"
-        " 2026-11-24 to 2026-11-26, commits <code>3d8d493</code> and <code>aacbed2-dirty</code>.</small>"
+        " 2026-11-24 to 2026-11-26, commits <code>3d8d493</code> and <code>aacbed2-dirty</code>."
     )
     assert [one.runs for one in provenance.of(FEW, (0, 1), store.get)] == [{0: 4}, {1: 4}]
     assert source.facts["study"]["seeds"] == [0, 1]

@@ -1,12 +1,10 @@
-"""Tables of trainings: means over seeds against their definition, and what figures and sentences make of them."""
+"""Tables of trainings: means over seeds against their definition."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from efcnbook.figures import training_curves
-from efcnbook.findings import accuracy_findings
 from efcnbook.statistics import tables
 from measured import seeds
 
@@ -54,50 +52,3 @@ def test_a_seed_that_diverged_is_not_left_out_of_a_mean():
     assert tables.diverged(table) == [3]
     assert tables.times(tables.stable(table)) == [5]
     assert tables.by_time(tables.minus(*[tables.final(table, "efcn", "delta")] * 2)) == {3: [0.0], 5: [0.0, 0.0]}
-
-
-def drawn(count):
-    """Trainings of a CNN, a standard FCN, three eFCNs and their controls, drawn at random, of so many seeds."""
-    rng = np.random.default_rng(0)
-
-    def some():
-        return [history(rng.random((6, 4)), rng.random((4, 2))) for _ in range(count)]
-
-    return seeds(
-        cnn=some(),
-        fcn=some(),
-        **{kind: {tw: some() for tw in (0, 3, 10)} for kind in ("efcn", "control")},
-    )
-
-
-def test_figures_draw_what_lies_between_the_seeds():
-    for count, bars in ((1, 0), (3, 1)):
-        table = drawn(count)
-        (ax, _) = training_curves.dynamics(table).axes
-        vertical = [line for line in ax.lines if len(set(line.get_xdata())) == 1 and len(line.get_xdata()) == 2]
-        assert len(vertical) == bars * 6
-        if bars:
-            ends = 100 * tables.final(table, "efcn")[0]
-            np.testing.assert_allclose(sorted(vertical[0].get_ydata()), [ends.min(), ends.max()])
-        left, right, _ = training_curves.distances(table).axes
-        assert len(left.collections) == len(right.collections) == bars * 3
-        assert len(training_curves.by_layer(table).axes[0].lines) == 2 + bars * 6
-        assert len(training_curves.contributions(table, 0.1).axes[0].lines) == 4 + bars * 9
-        assert len(training_curves.deviation(table).axes) == 4
-
-
-def test_sentences_say_how_many_seeds_there_were():
-    for count in (1, 3):
-        table = drawn(count)
-        sentences = " ".join(accuracy_findings.dynamics(table, 1000))
-        assert ("means over 3 seeds" in sentences) == (count == 3)
-        assert (accuracy_findings.ONE_SEED in sentences) == (count == 1)
-        assert accuracy_findings.percent(tables.best(table, "cnn").mean()) in sentences
-
-
-def test_a_mean_that_rises_to_its_end_is_said_to():
-    """The mean of each seed's own best is above a mean's end wherever one seed falls: it must not decide."""
-    falling, rising = ({"test_accuracy": values} for values in ([0.1, 0.4, 0.3], [0.1, 0.2, 0.6]))
-    one = {"test_accuracy": [0.5]}
-    table = seeds(cnn=[one, one], efcn={3: [one, one]}, control={3: [falling, rising]})
-    assert "last measurement is its best at $t_w$ = 3." in " ".join(accuracy_findings.dynamics(table, 1000))

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+import pandas as pd
+
+from efcnbook.statistics import tables
 from efcnlib.errors import enumerated
 
 ONE_SEED = "All this is one seed, which cannot tell an effect from luck in the training."
@@ -16,3 +19,12 @@ def at(times: Iterable[int]) -> str:
 def percent(fraction: float) -> str:
     """0.7349 -> "73.5 %"."""
     return f"{100 * fraction:.1f} %"
+
+
+def diverged(runs: pd.DataFrame) -> list[str]:
+    """A sentence on the eFCNs and standard FCNs among ``runs`` (`tables.tidy`) that diverged; none if none did."""
+    names = {"fcn": "the standard FCN", "control_fcn": "the standard FCN at the eFCN's rate"}
+    lost = {name: tables.diverged(runs, kind) for kind, name in names.items()}
+    words = [f"the eFCN at {at(times)}"] if (times := tables.diverged(runs)) else []
+    words += [f"{name} in {tables.in_words(seeds)}" for name, seeds in lost.items() if seeds]
+    return [f"**Diverged**, its training loss NaN: {enumerated(words)}."] if words else []
