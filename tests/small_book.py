@@ -9,8 +9,6 @@ from written_notebooks import KERNEL
 
 PROSE = """# Home
 
-See {each}`Figure 9 <curves#figure-9>`, and {each}`its page <curves>`.
-
 :::{shown} whole#figure-7
 :::
 

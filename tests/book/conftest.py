@@ -1,5 +1,6 @@
 """What the tests of several pages start from."""
 
+import matplotlib.pyplot as plt
 import pytest
 
 import claimed
@@ -9,6 +10,12 @@ from efcnlab.config import studies
 from efcnlab.run import study_runner
 from efcnlab.store.export import export_study
 from toy_runs import mounted
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_stay_open():
+    yield
+    plt.close("all")
 
 
 @pytest.fixture(scope="module")

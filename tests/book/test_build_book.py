@@ -3,15 +3,19 @@
 import shutil
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 
-from efcnbook.pages import build_book, shown_studies
-from efcnbook.pages.build_book import build, complete, configuration, contents, execute, mathjax
+from efcnbook.pages import build_book, page_parameters, shown_studies
+from efcnbook.pages.build_book import build, complete, configuration, execute, mathjax
+from efcnbook.pages.contents import contents, plain
+from efcnbook.statistics import evidence
 from efcnlab.config import studies
 from efcnlab.environment import REPOSITORY
 from efcnlab.run import coverage, study_runner
 from efcnlab.store import export, recorded_study, run_store
+from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
 from efcnlib.errors import UserError
 from written_notebooks import printed, write_notebook
 
@@ -37,24 +41,22 @@ def test_contents_repeat_the_study_part_and_single_chapters(tmp_path):
     themes = ("images", "geometry", "networks", "measures", "training", "paths", "studies", "results")
     reference = ["api", *(f"api/{name}" for name in (*themes, "commands")), "references"]
     results = ["summary", "claims", *(f"figure_{number}" for number in (3, 4, 5, 6)), "comparison"]
-    before = [
-        *(f"executed/{name}" for name in (*results, "playground", "train_here", "residual")),
-        "reading",
-        "notation",
-    ]
-    before += ["executed/explorer", "executed/tutorial", "own", "clusters"]
+    ideas = ("embedding", "playground", "train_here", "residual")
+    before = [*(f"executed/{name}" for name in (*results, *ideas)), "measures", "notation"]
+    questions = ("dynamics", "delta", "off_local", "interpolation", "curvature")
+    before += [*(f"executed/{name}" for name in questions), "executed/explorer", "executed/tutorial", "own", "clusters"]
     assert files(one) == [*before, *study, "executed/performance", "executed/survival", *reference, "executed/review"]
-    assert [part["caption"] for part in two["parts"]][4:6] == [
+    assert [part["caption"] for part in two["parts"]][5:7] == [
         "Appendix: digits",
         "Appendix: VanillaCNN 8, SGD at 0.05",
     ]
     assert "executed/quick/interpolation" in files(two)
     assert "executed/quick/curvature" not in files(two)  # the study measures none
-    assert "needs" not in yaml.safe_dump(two)
+    assert "needs" not in yaml.safe_dump(plain(two))
     path = tmp_path / "swept.json"
     path.write_text('{"like": "digits", "path_times": [], "sweep_time": 0, "sweep_channels": [3]}', "utf-8")
     swept = files(contents(template(), {"swept": str(path)}))
-    assert "executed/swept/sizes" in swept  # a relax time of 0 is one
+    assert {"executed/sizes", "executed/swept/sizes"} <= {*swept}  # a relax time of 0 is one
     assert "executed/swept/curvature" not in swept  # which is measured at no relax time
     assert "{study}" not in yaml.safe_dump(two)
 
@@ -84,6 +86,31 @@ def test_a_page_of_all_studies_is_given_them_and_follows_their_runs(tmp_path, mo
     run_store.Store().ensure(studies.load(str(small)).cnn(0), lambda attempt: run_store.Result({"epoch": [0]}))
     execute(tmp_path, toc, {"small": str(small)})
     assert out.stat().st_mtime_ns > first
+
+
+def test_a_question_is_answered_by_the_study_with_the_best_evidence():
+    store = run_store.Store(None, [REPOSITORY / "results" / name for name in (SHOWN, "vanilla-cifar10-sgd")])
+    names = ("digits", "quick", "vanilla-cifar10-sgd", SHOWN)
+    there = {name: evidence.present(found_study(name, store), store) for name in names}
+    assert page_parameters.by_evidence(there, None) == [SHOWN, "vanilla-cifar10-sgd"]  # three seeds, then one
+    assert page_parameters.by_evidence(there, "sweep_time") == [SHOWN]
+    assert page_parameters.by_evidence({name: {} for name in ("digits", "quick")}, None)[0] == "quick"
+
+
+def test_pages_of_a_question_alone_have_lessons(tmp_path, monkeypatch):
+    monkeypatch.setenv("EFCN_ROOT", str(tmp_path / "runs"))
+    (tmp_path / "notebooks").mkdir()
+    path = write_notebook(tmp_path / "notebooks" / "one.ipynb", "print(study, others)", "print('a lesson')")
+    made = nbformat.read(path, 4)
+    made.cells[-1].metadata["tags"] = ["lesson"]
+    parameters = next(cell for cell in made.cells if "parameters" in cell.metadata.get("tags", ()))
+    parameters.source += '\nothers = ""  # further studies'
+    nbformat.write(made, path)
+    toc = {"parts": [{"caption": "", "chapters": [{"file": "executed/one"}, {"file": "executed/digits/one"}]}]}
+    execute(tmp_path, toc)
+    executed = tmp_path / "book" / "executed"
+    assert printed(executed / "one.ipynb") == "digits \na lesson\n"
+    assert printed(executed / "digits" / "one.ipynb") == "digits \n"
 
 
 def test_without_npm_formulas_need_a_network_and_the_reader_is_told(tmp_path, monkeypatch, capsys):

@@ -12,6 +12,7 @@ import partly
 from efcnbook.claims import claim_list
 from efcnbook.explorer import numbers
 from efcnbook.pages import build_book
+from efcnbook.pages.contents import contents
 from efcnbook.statistics import evidence, tables
 from efcnlab.config import studies, study_rates
 from efcnlab.environment import REPOSITORY
@@ -210,7 +211,7 @@ def test_the_book_shows_a_long_study_as_far_as_it_is_recorded(results, tmp_path,
     assert build_book.complete([results]) == ["partly"]
     assert capsys.readouterr().err.endswith("partly is still being recorded: the book shows of its seeds 0\n")
     assert build_book._compute(["partly"], "cpu", None) == (["partly"], "")
-    toc = contents.contents(yaml.safe_load((REPOSITORY / "book" / "_toc.yml").read_text("utf-8")), {"partly": "partly"})
+    toc = contents(yaml.safe_load((REPOSITORY / "book" / "_toc.yml").read_text("utf-8")), {"partly": "partly"})
     pages = [Path(chapter["file"]).name for part in toc["parts"] for chapter in part["chapters"]]
     assert {"findings", "dynamics", "delta", "off_local"} <= {*pages}
     assert not {"interpolation", "curvature", "sizes"} & {*pages}

@@ -181,9 +181,36 @@ def test_figures_are_saved_from_a_page_opened_as_a_file(page, browser):
             figure.get_by_label(f"Figure 3 as {name}").click()
         assert download.value.suggested_filename == f"digits-figure-3.{name.lower()}"
         assert Path(download.value.path()).read_bytes().startswith(begins)
-    tab.get_by_role("link", name="Figure 3b", exact=True).first.click()
-    assert tab.evaluate("document.querySelector(':target').id") == "figure-3b"
     tab.context.close()
+
+
+def test_code_is_folded_below_its_figure_and_provenance_once(page, browser):
+    with opened(browser) as (tab, _):
+        tab.goto((page.parent / "executed" / "delta.html").as_uri())
+        for cell in tab.locator("div.cell.tag_hide-input").all():
+            figure, fold = cell.locator("figure").bounding_box(), cell.locator("details.hide").bounding_box()
+            assert figure["y"] + figure["height"] <= fold["y"] + 1
+        assert not tab.locator("details.hide[open]").count()
+        first = tab.locator("figure").first.bounding_box()["y"]
+        assert all(fold.bounding_box()["y"] > first for fold in tab.locator("details").all() if fold.is_visible())
+        assert tab.locator("details.made").count() == 1
+        assert "computed on" not in tab.locator("figure").first.inner_text()
+
+
+def test_a_figure_is_enlarged_by_a_tap_on_a_phone_and_dark_on_a_dark_page(page, browser):
+    context = browser.new_context(viewport={"width": PHONE, "height": 844}, has_touch=True, color_scheme="dark")
+    tab = context.new_page()
+    tab.goto((page.parent / "executed" / "delta.html").as_uri())
+    picture = tab.locator("#figure-4 img")
+    small = picture.bounding_box()["width"]
+    assert small < PHONE
+    picture.tap()
+    assert picture.bounding_box()["width"] > 1.5 * small
+    assert tab.evaluate(SCROLL_WIDTH) <= PHONE  # it is the picture's box that scrolls, not the page
+    tab.locator("#figure-4").get_by_role("button", name="Fit to the page").tap()
+    assert picture.bounding_box()["width"] == small
+    assert "invert" in picture.evaluate("image => getComputedStyle(image).filter")
+    context.close()
 
 
 def test_icons_are_drawn_and_commands_copied_without_a_network(page, browser):
@@ -193,7 +220,8 @@ def test_icons_are_drawn_and_commands_copied_without_a_network(page, browser):
     tab.goto((page.parent / "executed" / "digits" / "dynamics.html").as_uri(), wait_until="networkidle")
     fonts = "Array.from(document.fonts).filter(font => font.status == 'loaded').map(font => font.family).join()"
     assert "Font Awesome" in tab.evaluate(fonts)
-    command = tab.locator("#run-this-yourself div.highlight").last
+    tab.locator("details.made summary").click()
+    command = tab.locator("details.made div.highlight").last
     command.hover()
     command.locator("button.copybtn").click()
     tab.wait_for_timeout(200)

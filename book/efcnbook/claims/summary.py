@@ -30,6 +30,7 @@ HEADLINES = {  # what each verdict on a claim, or on a comparison, means
     },
     6: {
         HOLDS: "From some relax time the eFCN's best exceeds the CNN's best",
+        MIXED: "Whether the eFCN's best exceeds the CNN's best depends on the comparison",
         UNDECIDED: "Whether the eFCN's best exceeds the CNN's best is open",
         FAILS: "At no relax time does the eFCN's best exceed the CNN's best",
     },
