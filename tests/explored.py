@@ -80,8 +80,9 @@ def visitor(browser: Browser, folder: Path, content: str, complaint: str = "") -
 
 
 def ready(tab: Page) -> Page:
-    """Waits until all pictures are unpacked."""
+    """Waits until all pictures are unpacked, and looks at seed 0, whose numbers are those of records."""
     tab.evaluate("document.querySelector('.efcn-explorer').efcnExplorer.ready")
+    tab.evaluate("document.querySelector('.efcn-explorer').efcnExplorer.select({ seed: 0 })")
     return tab
 
 

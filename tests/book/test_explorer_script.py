@@ -145,8 +145,9 @@ def test_a_code_is_read_as_the_middle_of_its_step(ask, code, low, width):
 
 
 def test_choices_settle_on_what_there_is(ask, pack):
-    first = ask("settled", [pack], {})
-    assert first == {"study": "digits", "seed": 0, "tw": 2, "epoch": 5}
+    assert ask("settled", [pack], {}) == {"study": "digits", "seed": "mean", "tw": 2, "epoch": 5}
+    assert ask("settled", [pack], {"seed": 0}) == {"study": "digits", "seed": 0, "tw": 2, "epoch": 5}
+    assert ask("settled", [{**pack, "seeds": pack["seeds"][:1]}], {})["seed"] == 0  # which needs no mean
     wanted = {"study": "none", "seed": 4, "tw": 5, "epoch": 2.4}
     times = pack["seeds"][1]["runs"]["efcn"]["6"]["epoch"]
     assert ask("settled", [pack], wanted) == {
@@ -154,8 +155,8 @@ def test_choices_settle_on_what_there_is(ask, pack):
     }  # fmt: skip
     bare = json.loads(json.dumps(pack))
     del bare["seeds"][0]["runs"]["efcn"]["2"]
-    assert ask("settled", [bare], {"tw": 2})["epoch"] is None
-    assert ask("said", bare, {"tw": 2}) == "The eFCN of tw = 2 has not been measured yet."
+    assert ask("settled", [bare], {"tw": 2, "seed": 0})["epoch"] is None
+    assert ask("said", bare, {"tw": 2, "seed": 0}) == "The eFCN of tw = 2 has not been measured yet."
 
 
 def test_the_sentence_says_the_numbers_of_the_record(ask, pack, results):
@@ -173,3 +174,18 @@ def test_the_sentence_says_the_numbers_of_the_record(ask, pack, results):
                 rest = [efcn[name][i] for name in ("delta", "accuracy_local", "accuracy_off_local")]
                 np.testing.assert_allclose(values, 100 * np.array([accuracy, *level, *rest]), atol=0.061)
                 assert ("above" in said) == (bool(level) and difference > 0)
+                assert ", in one seed. δ is" in said
+
+
+def test_the_sentence_on_all_seeds_says_their_mean_and_how_far_leads_are_apart(ask, pack, results):
+    for tw in results.study.relax_times:
+        efcn, control = (
+            np.array([record(tw, seed).history["test_accuracy"][-1] for seed in (0, 4)])
+            for record in (results.efcn, results.control)
+        )
+        said = ask("said", pack, {"seed": "mean", "tw": tw, "epoch": 5}).replace("\u00a0%", "").replace("−", "-")
+        mean = float(re.search(r"a test accuracy of ([\d.]+)", said)[1])
+        assert mean == pytest.approx(100 * efcn.mean(), abs=0.061)
+        ends = re.search(r"; in 2 seeds from ([-+][\d.]+|0.0) to ([-+][\d.]+|0.0)\. δ is", said).groups()
+        leads = 100 * (efcn - control)
+        np.testing.assert_allclose([float(end) for end in ends], [leads.min(), leads.max()], atol=0.061)

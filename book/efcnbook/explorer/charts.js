@@ -78,6 +78,14 @@ const charts = (() => {
     return `<path class="efcn-line ${kind}" d="${path}"/>`;
   }
 
+  /** The space between two lines, where both are finite. */
+  function band(self, xs, lows, highs, kind) {
+    const there = [...xs.keys()].filter((i) => Number.isFinite(lows?.[i]) && Number.isFinite(highs?.[i]));
+    if (there.length < 2) return "";
+    const edge = (places, ys) => places.map((i) => `${self.x(xs[i])} ${self.y(ys[i])}`).join("L");
+    return `<path class="efcn-band ${kind}" d="M${edge(there, lows)}L${edge(there.reverse(), highs)}Z"/>`;
+  }
+
   function marks(self, xs, ys, shape, kind) {
     const each = xs.map((x, i) => (Number.isFinite(ys[i]) ? SHAPES[shape](self.x(x), self.y(ys[i])) : ""));
     return `<g class="efcn-marks ${kind}">${each.join("")}</g>`;
@@ -109,5 +117,5 @@ const charts = (() => {
     return { scale: arithmetic.linearScale(low, high), ticks, write };
   }
 
-  return { chart, level, line, marks, cursor, here, epochAxis, percentAxis, SHAPES };
+  return { chart, level, line, band, marks, cursor, here, epochAxis, percentAxis, SHAPES };
 })();

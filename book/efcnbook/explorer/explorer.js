@@ -5,7 +5,8 @@ const PACE = 700; // milliseconds between two measured epochs while it plays
 const ICONS = { play: "M4 2.5v11l9-5.5z", pause: "M4 3h3v10H4zM9 3h3v10H9z" };
 
 /**
- * Show `packs` in `element`; `options` may hold study, seed, tw and epoch to begin with, and onSelect(state).
+ * Show `packs` in `element`; `options` may hold study, seed, tw and epoch to begin with, onSelect(state), and share()
+ * for a button, which it answers with what to say.
  * Returns {update(packs), select({study, seed, tw, epoch}), state(), ready, unmount()}.
  */
 function mount(host, packs, options = {}) {
@@ -16,6 +17,7 @@ function mount(host, packs, options = {}) {
   const said = element("p", { class: "efcn-said", "aria-live": "polite" });
   const grid = element("div", { class: "efcn-views" });
   root.append(controls.choices, controls.sliders, said, grid);
+  if (options.share) controls.choices.append(sharing(options.share));
   host.append(root);
   const select = (choice) => { stop(); choose(choice); };
   const charted = [views.dynamics, views.course, views.layers].map((view) => view(grid, select));
@@ -125,6 +127,18 @@ function mount(host, packs, options = {}) {
   return self;
 }
 
+/** A button that shares what is looked at, and then says how that went. */
+function sharing(share) {
+  const words = "Share this view";
+  const button = element("button", { type: "button", class: "efcn-share" }, words);
+  const said = element("span", { role: "status" });
+  button.addEventListener("click", async () => {
+    said.textContent = await share();
+    setTimeout(() => { said.textContent = ""; }, 3000);
+  });
+  return element("span", { class: "efcn-sharing" }, button, said);
+}
+
 function check(packs) {
   const whole = packs?.length && packs.every((pack) => pack.seeds.length);
   if (!whole) throw new Error("no study to explore: give packs with seeds");
@@ -157,7 +171,8 @@ function makeControls(prefix) {
     },
     show(packs, { state, pack, times, place }) {
       fill(study.input, packs.map((one, i) => [i, one.study.name]), packs.indexOf(pack));
-      fill(seed.input, pack.seeds.map((one) => [one.seed, String(one.seed)]), state.seed);
+      const all = pack.seeds.length > 1 ? [[models.MEAN, `mean of ${pack.seeds.length}`]] : [];
+      fill(seed.input, [...all, ...pack.seeds.map((one) => [one.seed, String(one.seed)])], state.seed);
       const relax = pack.study.relax_times;
       tw.show(relax, relax.indexOf(state.tw), symbol("", ` = ${arithmetic.epochs(state.tw)}`));
       const moment = state.epoch === 0 ? "at the embedding" : arithmetic.after(state.epoch);
@@ -166,7 +181,9 @@ function makeControls(prefix) {
     },
     listen(on) {
       study.input.addEventListener("change", () => on.study(Number(study.input.value)));
-      seed.input.addEventListener("change", () => on.seed(Number(seed.input.value)));
+      seed.input.addEventListener("change", () => {
+        on.seed(seed.input.value === models.MEAN ? models.MEAN : Number(seed.input.value));
+      });
       tw.input.addEventListener("input", () => on.tw(tw.input.valueAsNumber));
       epoch.input.addEventListener("input", () => on.epoch(epoch.input.valueAsNumber));
       button.addEventListener("click", on.toggle);
@@ -240,7 +257,7 @@ function caption({ study, seed, state }) {
   const [train, test] = [study.train_images, study.test_images].map((count) => count.toLocaleString("en"));
   const words = [
     `: ${study.title}`,
-    `seed ${state.seed}`,
+    state.seed === models.MEAN ? "lines: mean of the seeds, bands: minimum to maximum" : `seed ${state.seed}`,
     trained(study, seed.fcn),
     `eFCN and control for ${study.relax_epochs} after the embedding`,
     `${study.channels} channels`,

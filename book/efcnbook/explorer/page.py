@@ -42,14 +42,16 @@ def style() -> str:
     return f"{_read('explorer.css')}\n{DARK} {{\n{dark}}}\n{system}"
 
 
-def html(packs: Sequence[dict]) -> str:
+def html(packs: Sequence[dict], anchor: str = "") -> str:
     """The explorer of the studies in ``packs``, see `numbers.pack`; static figures, until the script has replaced them.
 
-    UserError without a study.
+    What is looked at stands in the address of a page whose explorer has no ``anchor``, by which another page shows it;
+    there the first Tab leads to its first slider. UserError without a study.
     """
     _check(packs)
+    named = f' id="{anchor}"' if anchor else ""
     return (
-        f'<div class="efcn-explorer">\n<style>\n{style()}</style>\n'
+        f'<div class="efcn-explorer"{named}>\n<style>\n{style()}</style>\n'
         f'<div class="efcn-static">{"".join(map(static, packs))}</div>\n'
         f'<script type="application/json" class="efcn-packs">[{",".join(map(text, packs))}]</script>\n'
         f"<script>\n(() => {{\n{script()}{START}}})();\n</script>\n</div>"
@@ -58,9 +60,34 @@ def html(packs: Sequence[dict]) -> str:
 
 START = """const box = document.currentScript.parentElement;
 const packs = JSON.parse(box.querySelector(".efcn-packs").textContent);
+// A notebook has an address of its own, and of several explorers on a page the first has the page's.
+const owns = !box.id && !document.body.dataset.jpThemeLight && box === document.querySelector(".efcn-explorer");
+const options = owns ? shared() : {};
+function shared() {
+  const given = Object.fromEntries(new URLSearchParams(location.hash.replace(/^#explore[?]/, "")));
+  for (const name of ["tw", "epoch"]) if (name in given) given[name] = Number(given[name]);
+  const onSelect = (state) => history.replaceState(null, "", `#explore?${new URLSearchParams(state)}`);
+  const share = async () => {
+    onSelect(box.efcnExplorer.state());
+    try {
+      await navigator.clipboard.writeText(location.href);
+      return "its address is copied";
+    } catch {
+      return "copy the address of this page";
+    }
+  };
+  return { ...(location.hash.startsWith("#explore?") ? given : {}), onSelect, share };
+}
 try {
-  box.efcnExplorer = efcnExplorer.mount(box, packs);
+  box.efcnExplorer = efcnExplorer.mount(box, packs, options);
   box.querySelector(".efcn-static").remove();
+  if (owns && document.activeElement === document.body) { // the first Tab leads to the first slider
+    const start = box.querySelector(".efcn-sliders");
+    start.tabIndex = -1;
+    start.focus({ preventScroll: true });
+    start.blur();
+    start.removeAttribute("tabindex");
+  }
 } catch (error) { // the figure stays
   box.querySelector(".efcn-root")?.remove();
   throw error;
@@ -68,10 +95,10 @@ try {
 """
 
 
-def show(packs: Sequence[dict]) -> None:
-    """Display the explorer in a notebook, and so in its page of the book."""
+def show(packs: Sequence[dict], anchor: str = "") -> None:
+    """Display the explorer in a notebook, and so in its page of the book; ``anchor`` as for `html`."""
     names = ", ".join(pack["study"]["name"] for pack in packs)
-    display({"text/html": html(packs), "text/plain": f"The explorer of {names}, for a browser."}, raw=True)
+    display({"text/html": html(packs, anchor), "text/plain": f"The explorer of {names}, for a browser."}, raw=True)
 
 
 def static(pack: dict) -> str:

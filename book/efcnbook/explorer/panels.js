@@ -144,7 +144,7 @@ const panels = (() => {
       return `No pictures of seed ${at.state.seed}, to keep the page small: choose seed ${other.seed}.`;
     }
     const nearest = at.picture.epoch === at.state.epoch ? "" : ", the nearest that was kept";
-    return `Seed ${at.state.seed}, tw = ${at.state.tw}, ${arithmetic.after(at.picture.epoch)}${nearest}.`;
+    return `Seed ${at.seed.pictured ?? at.state.seed}, tw = ${at.state.tw}, ${arithmetic.after(at.picture.epoch)}${nearest}.`;
   }
 
   function describe(name, at, layout, codes) {
@@ -195,7 +195,7 @@ const panels = (() => {
         const { study, seed, tw } = at.state;
         const now = JSON.stringify([study, seed, tw, at.version]);
         if (now !== key) {
-          caption.textContent = `Study ${study}, seed ${seed}, tw = ${tw}: test accuracies and distances`;
+          caption.textContent = `Study ${study}, ${seed === models.MEAN ? "mean of the seeds" : `seed ${seed}`}, tw = ${tw}: test accuracies and distances`;
           body.replaceChildren(...at.times.map((_, i) => row(at, i)));
         }
         key = now;

@@ -110,7 +110,8 @@ const views = (() => {
         const dots = charts.marks(chart, cnn.epoch, cnn.test_accuracy, "dot", "efcn-red efcn-small");
         const points = cnn.epoch.length > MARKED ? "" : dots;
         const others = `<g class="efcn-faint">${relax.map((tw) => crosses(at, tw)).join("")}</g>`;
-        return charts.level(chart, best(fcn), "efcn-brown efcn-dashed") + course + points + others;
+        const band = charts.band(chart, cnn.epoch, cnn.low, cnn.high, "efcn-red");
+        return charts.level(chart, best(fcn), "efcn-brown efcn-dashed") + band + course + points + others;
       });
       const marks = [0, 0.5, 1].map((part, i) => cross(6 + 10 * i, 7, part)).join("");
       const key = `<svg width="32" height="14" aria-hidden="true">${marks}</svg>`;
@@ -148,7 +149,8 @@ const views = (() => {
 
     function frame(at, runs) {
       const top = best(at.seed.cnn);
-      const [low, high] = arithmetic.range(runs.flatMap(([, run]) => run.test_accuracy).concat(top), 0.06) ?? [0, 1];
+      const every = Object.values(at.seed.runs).flatMap((times) => Object.values(times)); // one scale for all tw
+      const [low, high] = arithmetic.range(every.flatMap((run) => run.test_accuracy).concat(top), 0.06) ?? [0, 1];
       const x = charts.epochAxis(at.study.relax_epochs, AFTER, made.clientWidth);
       const y = charts.percentAxis(Math.max(0, low - 0.01), Math.min(1, high + 0.01));
       chart.frame(x, y, () => charts.level(chart, top, "efcn-red efcn-thin"));
@@ -161,9 +163,10 @@ const views = (() => {
         times = at.times;
         const runs = at.kinds.map((kind) => [kind, at.run(kind)]).filter(([, run]) => run);
         if (stale(chart, made, at.study.name, at.seed.seed, at.state.tw, at.version)) frame(at, runs);
-        const curves = [...runs].reverse().map(([kind, { epoch, test_accuracy: accuracies }]) => {
+        const curves = [...runs].reverse().map(([kind, { epoch, test_accuracy: accuracies, low, high }]) => {
           const { css, shape } = STYLE[kind];
-          return charts.line(chart, epoch, accuracies, css) + charts.marks(chart, epoch, accuracies, shape, css);
+          const band = charts.band(chart, epoch, low, high, css.split(" ")[0]);
+          return band + charts.line(chart, epoch, accuracies, css) + charts.marks(chart, epoch, accuracies, shape, css);
         });
         const there = at.place < 0 ? "" : charts.cursor(chart, at.state.epoch);
         const here = charts.here(chart, at.state.epoch, at.value("test_accuracy"), "efcn-blue");
