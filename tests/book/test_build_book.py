@@ -79,7 +79,7 @@ def test_a_page_of_all_studies_is_given_them_and_follows_their_runs(tmp_path, mo
     toc = {"parts": [{"caption": "", "chapters": [{"file": page} for page in pages]}]}
     out = tmp_path / "book" / "executed" / "all.ipynb"
     execute(tmp_path, toc, {"small": str(small)})
-    assert printed(out) == f"digits, {small}\n"
+    assert printed(out) == f"digits, {small}\n"  # of one rank
     first = out.stat().st_mtime_ns
     execute(tmp_path, toc, {"small": str(small)})
     assert out.stat().st_mtime_ns == first
@@ -92,9 +92,14 @@ def test_a_question_is_answered_by_the_study_with_the_best_evidence():
     store = run_store.Store(None, [REPOSITORY / "results" / name for name in (SHOWN, "vanilla-cifar10-sgd")])
     names = ("digits", "quick", "vanilla-cifar10-sgd", SHOWN)
     there = {name: evidence.present(found_study(name, store), store) for name in names}
-    assert page_parameters.by_evidence(there, None) == [SHOWN, "vanilla-cifar10-sgd"]  # three seeds, then one
-    assert page_parameters.by_evidence(there, "sweep_time") == [SHOWN]
-    assert page_parameters.by_evidence({name: {} for name in ("digits", "quick")}, None)[0] == "quick"
+    assert page_parameters.ranked(there) == [SHOWN, "vanilla-cifar10-sgd", "quick", "digits"]  # three seeds, then one
+    assert page_parameters.ranked(there, "sweep_time") == [SHOWN]
+    asked = page_parameters.of_question(there, None, ("study", "seed", "more_seeds", "others"))
+    assert asked == {"study": SHOWN, "seed": 0, "more_seeds": "1, 2", "others": "vanilla-cifar10-sgd"}
+    assert page_parameters.of_question({"digits": {}, "quick": {}}, None, ("study",)) == {
+        "study": "quick",
+        "others": "",
+    }
 
 
 def test_pages_of_a_question_alone_have_lessons(tmp_path, monkeypatch):

@@ -75,11 +75,13 @@ def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType
             study = given.get(name, name)
             parameters, reads = page_parameters.of_study(study, there[study], known), sorted(there[study])
         elif "study" in known:
-            study, *others = page_parameters.by_evidence(there, needs(toc).get(page))
-            parameters = page_parameters.of_study(study, there[study], known) | {"others": ", ".join(others)}
-            reads = sorted(set().union(*(there[one] for one in (study, *others))))
+            parameters = page_parameters.of_question(there, needs(toc).get(page), known)
+            reads = sorted(set().union(*there.values()))
         elif "studies" in known:
-            parameters, reads = {"studies": ", ".join(every)}, sorted(set().union(*there.values()))
+            parameters, reads = (
+                {"studies": ", ".join(page_parameters.ranked(there))},
+                sorted(set().union(*there.values())),
+            )
         elif "data" in known:
             parameters, reads = {"data": page_parameters.kept_images(every)}, []
         else:

@@ -24,11 +24,22 @@ def of_study(name: str, there: set[str], known: Iterable[str]) -> dict[str, obje
     return {key: value for key, value in parameters.items() if key in known and value != ""}
 
 
-def by_evidence(there: Mapping[str, Mapping[str, Record]], needed: str | None) -> list[str]:
-    """Of the studies whose records are ``there`` those that have what is ``needed``, the best one first.
+def of_question(
+    there: Mapping[str, Mapping[str, Record]], needed: str | None, known: Iterable[str]
+) -> dict[str, object]:
+    """The parameters of a question's page: the best study that has what is ``needed``, and the others that do.
 
-    That is VanillaCNN trained by SGD, over several complete seeds, and then the widest. Small ones, which are there to
-    try things, are none of the others.
+    Small ones, which are there to try things, are none of the others.
+    """
+    best, *others = ranked(there, needed)
+    listed = ", ".join(name for name in others if name not in (DEFAULT, FALLBACK))
+    return of_study(best, set(there[best]), known) | {"others": listed}
+
+
+def ranked(there: Mapping[str, Mapping[str, Record]], needed: str | None = None) -> list[str]:
+    """Of the studies whose records are ``there`` those that have what is ``needed``, by what they can show.
+
+    First comes VanillaCNN trained by SGD, over several complete seeds, then the widest.
     """
     store, found = Store(None, recorded_studies()), {}
     for name, records in there.items():
@@ -37,8 +48,7 @@ def by_evidence(there: Mapping[str, Mapping[str, Record]], needed: str | None) -
             whole = [seed for seed in study.seeds if not seed_coverage(study, seed, records).missing]
             plain = study.network.architecture == "vanilla" and study.optimiser.name == "sgd"
             found[name] = (len(whole) > 1, plain, study.network.channels)
-    best, *others = sorted(found, key=found.get, reverse=True)
-    return [best, *(name for name in others if name not in (DEFAULT, FALLBACK))]
+    return sorted(found, key=found.get, reverse=True)
 
 
 def kept_images(names: Iterable[str]) -> str:
