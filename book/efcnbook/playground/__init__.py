@@ -90,7 +90,7 @@ def _geometry(size: int, kernel: int, stride: int, padding: int, channels_in: in
 def _still(geometry: ConvGeometry) -> str:
     """What stands there without JavaScript: Figure 1, as an image of lines, of one channel."""
     picture = io.BytesIO()
-    figure = weight_plots.layout(geometry)
+    figure, _ = weight_plots.layout(geometry)
     figure.savefig(picture, format="svg", metadata={"Date": None})
     data = base64.b64encode(picture.getvalue()).decode()
     width = round(figure.get_figwidth() * 96)  # CSS pixels to an inch
