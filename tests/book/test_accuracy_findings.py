@@ -125,18 +125,6 @@ def test_contributions_compare_with_local_weights_and_with_guessing():
     assert "+30.0 ± 1.5 percentage points" in lines[1]  # guessing is known without error: sqrt(.4 * .6 / 1000)
 
 
-def test_magnitudes_compare_local_with_off_local_and_see_dead_weights_move():
-    local = torch.tensor([[True, False, False, True]])
-    dead = torch.tensor([[False, False, True, True]])
-    before = torch.tensor([[0.5, 0.0, 0.0, 0.5]])
-    after = torch.tensor([[-0.5, 0.005, 0.0, 0.5]]).half()
-    lines = weight_findings.magnitudes(before, after, local, dead)
-    assert "local weights is 0.5, that of off-local ones 0.005, 2.0 orders of magnitude less" in lines[0]
-    assert "50.0 % of this block is dead. There the largest change is 0 " in lines[1]
-    after[0, 2] = 0.25
-    assert "the largest change is 0.25 " in weight_findings.magnitudes(before, after, local, dead)[1]
-
-
 def test_an_output_whose_weights_never_moved_is_told():
     start = torch.rand(3, 3)
     moved, still = [start, start, start + 1], [start, start.clone(), start.clone()]

@@ -60,7 +60,6 @@ def every(rng):
     grid = [[weights(rng, 7, 9) for _ in range(3)] for _ in range(2)]
     return curves(rng) | {
         "layout": weight_plots.layout(geometry),
-        "blocks": weight_plots.blocks([weights(rng, 7, 9), weights(rng, 7, 9)], dead, ["at first", "later"]),
         "filters": weight_plots.filters(grid, dead, ["$t_w$ = 0", "$t_w$ = 3"], ["a", "b", "c"]),
         "interpolation": path_plots.interpolation(tidy_paths(paths())),
         "departure": path_plots.departure(tidy_paths(paths())),
@@ -109,14 +108,8 @@ def test_the_overview_has_the_measurements_of_the_branches_that_it_draws():
 
 
 def test_heat_maps_tell_the_logarithms_and_leave_zeros_empty():
-    rng = np.random.default_rng(4)
-    block = weights(rng, 7, 9)
-    figure = weight_plots.blocks([block, 2 * block], torch.zeros(7, 9, dtype=torch.bool), ["a", "b"])
-    assert list(zip(figure.table["block"], figure.table["row"], strict=True)) == [
-        (t, i) for t in "ab" for i in range(7)
-    ]
-    cells = figure.table.iloc[:7, 2:].to_numpy(float)
-    for cell, w in zip(cells.flat, block.double().flatten().tolist(), strict=True):
+    block = weights(np.random.default_rng(4), 7, 9)
+    for cell, w in zip(figure_export.logarithms(block).flat, block.double().flatten().tolist(), strict=True):
         assert np.isnan(cell) == (w == 0)
         assert np.isnan(cell) or cell == pytest.approx(np.log(abs(w)), abs=0.005)
 

@@ -73,7 +73,7 @@ def test_another_rate_after_the_embedding_is_said(rate, root, tmp_path):
 @pytest.mark.parametrize(
     ("name", "parameters", "figure_count"),
     [
-        ("embedding", {"input_size": 5, "kernel": 2, "stride": 2, "padding": 1, "relax_time": 2}, 2),
+        ("embedding", {"input_size": 5, "kernel": 2, "stride": 2, "padding": 1, "relax_time": 2}, 3),
         ("findings", {}, 1),
         ("dynamics", {}, 2),
         ("delta", {}, 3),
@@ -228,8 +228,8 @@ def test_a_study_without_curvature_says_so(root, tmp_path):
     (tmp_path / "plain.json").write_text('{"like": "digits", "curvature": null}', "utf-8")
     out = tmp_path / "out.ipynb"
     parameters = {"study": str(tmp_path / "plain.json"), "root": root}
-    said, _ = words(run_here("curvature", out, parameters))
-    assert said == "- Study plain measures no curvature: give it one with its field `curvature`."
+    run_here("curvature", out, parameters)
+    assert "<b>Figure 9.</b> This study measures no curvature: give it one in `curvature`." in out.read_text("utf-8")
 
 
 @pytest.mark.parametrize(
