@@ -40,7 +40,6 @@ def every(rng):
     return {
         "overview": (overview.overview(runs), runs),
         "layout": weight_plots.layout(geometry),
-        "blocks": weight_plots.blocks([weights(rng, 7, 9), weights(rng, 7, 9)], dead, ["at first", "later"]),
         "filters": weight_plots.filters(grid, dead, ["$t_w$ = 0", "$t_w$ = 3"], ["a", "b", "c"]),
     }
 
@@ -49,12 +48,8 @@ NAMES = tuple(every(np.random.default_rng(0)))
 
 
 def test_heat_maps_tell_the_logarithms_and_leave_zeros_empty():
-    rng = np.random.default_rng(4)
-    block = weights(rng, 7, 9)
-    _, table = weight_plots.blocks([block, 2 * block], torch.zeros(7, 9, dtype=torch.bool), ["a", "b"])
-    assert list(zip(table["block"], table["row"], strict=True)) == [(t, i) for t in "ab" for i in range(7)]
-    cells = table.iloc[:7, 2:].to_numpy(float)
-    for cell, w in zip(cells.flat, block.double().flatten().tolist(), strict=True):
+    block = weights(np.random.default_rng(4), 7, 9)
+    for cell, w in zip(figure_export.logarithms(block).flat, block.double().flatten().tolist(), strict=True):
         assert np.isnan(cell) == (w == 0)
         assert np.isnan(cell) or cell == pytest.approx(np.log(abs(w)), abs=0.005)
 
@@ -113,7 +108,7 @@ def test_text_in_an_svg_is_text():
 
 
 def test_a_picture_for_the_screen_keeps_its_colours():
-    figure, _ = every(np.random.default_rng(8))["blocks"]
+    figure, _ = every(np.random.default_rng(8))["filters"]
     image = Image.open(io.BytesIO(figure_export.png(figure)))
     exact = io.BytesIO()
     figure.savefig(exact, format="png", dpi=200)

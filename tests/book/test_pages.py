@@ -73,7 +73,7 @@ def test_another_rate_after_the_embedding_is_said(rate, root, tmp_path):
 @pytest.mark.parametrize(
     ("name", "parameters", "figure_count"),
     [
-        ("embedding", {"input_size": 5, "kernel": 2, "stride": 2, "padding": 1, "relax_time": 2}, 2),
+        ("embedding", {"input_size": 5, "kernel": 2, "stride": 2, "padding": 1, "relax_time": 2}, 3),
         ("findings", {}, 1),
         ("dynamics", {}, 2),
         ("delta", {}, 3),
@@ -89,13 +89,14 @@ def test_notebooks_run_with_their_parameters(name, parameters, figure_count, roo
     pages = figures(outputs)
     assert len(pages) == figure_count
     assert_saved(pages, name)
-    command = shlex.split(outputs[-1].data["text/markdown"].removeprefix("```bash\n").removesuffix("\n```"))
+    details = outputs[-1].data["text/markdown"]
+    command = shlex.split(re.search(r"```bash\n(.*)\n```", details)[1])
     assert command[:3] == [".venv/bin/papermill", f"notebooks/{name}.ipynb", "out.ipynb"]
     expected = {"seed": 0} | study | parameters
     assert dict(zip(command[4::3], command[5::3], strict=True)) == {k: str(v) for k, v in expected.items()}
     assert all(re.search(r'<img alt="[^"]{20,}"', page) for page in pages)
-    assert "seed 0" in pages[-1]
-    assert studies.load("digits").title in pages[-1].replace("&#x27;", "'")
+    assert "seed 0" in details
+    assert studies.load("digits").title in details.replace("&#x27;", "'")
     said = [output.text for output in outputs if output.output_type == "stream"]
     assert not [text for text in said if "runs to compute" not in text]  # no warnings
     assert said or names(Path(root)) == before  # what is recorded is not computed
@@ -134,15 +135,15 @@ def test_the_explorer_runs_unattended_and_trains_nothing(root, tmp_path):
 
 
 def test_means_over_seeds_are_drawn_and_said(root, tmp_path):
-    for name in ("dynamics", "delta", "off_local", "findings", "curvature"):
+    for name in ("dynamics", "delta", "off_local", "findings"):
         out = tmp_path / f"{name}.ipynb"
         outputs = run_here(name, out, {"study": "digits", "root": root, "more_seeds": "1"})
         pages, said = figures(outputs), "".join(words(outputs))
         assert "seeds 0, 1;" in pages[-1]
-        assert any("mean of 2 seeds; " in page for page in pages) or (name in ("findings", "curvature"))
+        assert any("mean of 2 seeds; " in page for page in pages) or (name == "findings")
         assert "are means over 2 seeds" in said
         assert accuracy_findings.ONE_SEED not in said
-        assert all("mean of 2 seeds; " in page for page in pages if name in ("findings", "curvature"))
+        assert all("mean of 2 seeds; " in page for page in pages if name == "findings")
         assert "-p seed 0 -p more_seeds 1" in said
 
 
@@ -228,8 +229,8 @@ def test_a_study_without_curvature_says_so(root, tmp_path):
     (tmp_path / "plain.json").write_text('{"like": "digits", "curvature": null}', "utf-8")
     out = tmp_path / "out.ipynb"
     parameters = {"study": str(tmp_path / "plain.json"), "root": root}
-    said, _ = words(run_here("curvature", out, parameters))
-    assert said == "- Study plain measures no curvature: give it one with its field `curvature`."
+    run_here("curvature", out, parameters)
+    assert "<b>Figure 9.</b> This study measures no curvature: give it one in `curvature`." in out.read_text("utf-8")
 
 
 @pytest.mark.parametrize(

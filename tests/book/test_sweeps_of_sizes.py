@@ -1,21 +1,18 @@
 """Studies that vary the network's width or the number of training images at one relax time, and what they show."""
 
 import json
+from math import isnan, nan
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from command_line import efcn_here
-from drawn_curves import assert_labelled, legend
-from efcnbook.figures import training_curves
-from efcnbook.findings import sweep_findings
+from efcnbook.statistics import sweeps
+from efcnbook.statistics.intervals import interval
 from efcnlab.config import studies
 from efcnlab.run import compute_estimate, schedule, status, study_runner
 from efcnlab.store import export, recorded_study
-from efcnlab.store.run_store import Store, key_of
+from efcnlab.store.run_store import Result, Store, key_of
 from efcnlib.errors import UserError
-from measured import seeds
 from pictured import columns, saved
 from run_here import run_here
 from small_studies import tiny
@@ -167,126 +164,116 @@ def test_paths_do_not_stand_in_the_way_of_few_images():
 # What it shows
 
 
-def histories(*accuracies):
-    """Histories of one size, each given as its accuracies."""
-    return [{"test_accuracy": list(each)} for each in accuracies]
+def test_the_table_has_the_best_of_the_cnn_and_the_last_of_the_others(done):
+    table = sweeps.of_results([done])
+    assert list(zip(table["varied"], table["size"], strict=True)) == [
+        *(("channels", size) for size in (2, 3, 5)),
+        *(("train", size) for size in (80, 200)),
+    ]
+    for row in table.itertuples():
+        of = done.variant(**{row.varied: row.size})
+        accuracy = {kind: of.relaxed(kind, 2, 0).history["test_accuracy"] for kind in ("control", "efcn")}
+        assert (row.tw, row.seed, row.cnn) == (2, 0, max(of.cnn(0).history["test_accuracy"]))
+        assert (row.control, row.efcn) == (accuracy["control"][-1], accuracy["efcn"][-1])
+        assert row.lead == row.efcn - row.control
 
 
-CNN = {2: histories((0.5, 0.62, 0.6), (0.5, 0.66, 0.6)), 8: histories((0.6, 0.7), (0.6, 0.74))}
-CONTROL = {2: histories((0.9, 0.6), (0.9, 0.62)), 8: histories((0.9, 0.73), (0.9, 0.71))}
-EFCN = {2: histories((0.95, 0.68), (0.1, 0.72)), 8: histories((0.1, 0.72), (0.1, 0.73))}
+def test_a_seed_without_a_sweep_has_no_rows(done):
+    plain = study_runner.StudyResults(tiny(relax_times=(0, 2), path_times=()), done.store)
+    assert sweeps.of_results([plain]).empty
+    assert len(sweeps.of_results([plain, done])) == 5
 
 
-def swept(cnn, control, efcn):
-    """The table of these histories by size."""
-    by_size = {size: {"cnn": cnn[size], "control": {5: control[size]}, "efcn": {5: efcn[size]}} for size in cnn}
-    return pd.concat([seeds(**kinds).assign(size=size) for size, kinds in by_size.items()], ignore_index=True)
+def test_the_times_chosen_by_accuracy_are_those_of_a_preset():
+    assert all(studies.PRESETS[name].sweep_time == tw for name, tw in sweeps.CHOSEN)
 
 
-SWEPT = swept(CNN, CONTROL, EFCN)
+def led(store, study, leads, root):
+    """A store in which the eFCN has these leads over its control, by the number of channels one for each seed."""
+    made = Store(root)
+    for run in studies.runs(study):
+        record = store.get(key_of(run))
+        history = dict(record.history)
+        if run.kind in ("efcn", "control") and run.tw == study.sweep_time:
+            lead = leads[run.network.channels][run.seed] if run.kind == "efcn" else 0
+            history["test_accuracy"] = [*history["test_accuracy"][:-1], 0.5 + lead]
+            history["train_loss"] = [*history["train_loss"][:-1], nan if isnan(lead) else 1.0]
+        result = Result(history, record.arrays, {}, {**record.info, "seconds": 1.0})
+        made.ensure(run, lambda _, result=result: result)
+    return made
 
 
-def test_the_figure_draws_best_and_last_with_means_and_ranges():
-    figure = training_curves.sweep(SWEPT, "channels")
-    assert_labelled(figure)
-    assert legend(figure) == ["CNN, best", "control, last", "eFCN, last"]
-    ax = figure.axes[0]
-    assert ax.get_xscale() == "log"
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["2", "8"]
-    expected = (([64, 72], [2, 2]), ([61, 72], [1, 1]), ([70, 72.5], [2, 0.5]))
-    for container, (mean, half) in zip(ax.containers, expected, strict=True):
-        line, _, (bars,) = container
-        np.testing.assert_allclose(line.get_ydata(), mean)
-        np.testing.assert_allclose(line.get_xdata(), [2, 8], rtol=0.03)
-        np.testing.assert_allclose([np.ptp(segment[:, 1]) / 2 for segment in bars.get_segments()], half)
-
-
-def test_sentences_follow_from_the_numbers():
-    beats, exceeds, size, ranges = sweep_findings.sweep(SWEPT, 1000, "channels")
-    assert beats.endswith(
-        "above with 2 (70.0 % and 61.0 %) channels; within two standard errors with 8 (72.5 % and 72.0 %) channels."
-    )
-    assert "above with 2 (70.0 % and 64.0 %) channels; within two standard errors with 8 (72.5 % and 72.0 %)" in exceeds
-    error = 100 * np.sqrt((0.7 * 0.3 + 0.61 * 0.39) / 1000)
-    assert f"largest with 2 channels, +9.0 ± {error:.1f} percentage points, and smallest with 8, +0.5 ± 2.0" in size
-    assert size.endswith(": more than two standard errors apart.")
-    assert ranges == (
-        "Over 2 seeds the lead goes from +8.0 to +10.0 with 2; −1.0 to +2.0 with 8 channels, in percentage points."
-    )
-    few = sweep_findings.sweep(SWEPT, 50, "channels")
-    assert few[0].endswith("within two standard errors with 2 (70.0 % and 61.0 %), 8 (72.5 % and 72.0 %) channels.")
-    assert few[2].endswith(": within two standard errors apart.")
-    turned = sweep_findings.sweep(swept(CNN, EFCN, CONTROL), 1000, "channels")
-    assert "below with 2 (61.0 % and 70.0 %) channels" in turned[0]
-
-
-def test_one_seed_is_said_to_be_one_and_thousands_are_legible():
-    one = SWEPT[SWEPT["seed"] == 0].assign(size=5000 * SWEPT["size"])
-    *lines, last = sweep_findings.sweep(one, 1000, "training images")
-    assert "one seed" in last
-    assert "above with 10,000 (68.0 % and 60.0 %) training images" in lines[0]
-    labels = training_curves.sweep(one, "training images").axes[0].get_xticklabels()
-    assert [label.get_text() for label in labels] == ["10,000", "40,000"]
-
-
-def test_what_a_sweep_leaves_out_is_computed_from_the_study():
-    (plain,) = sweep_findings.limits(tiny(**SWEEP))
-    assert plain == (
-        "Sweeps train the plain control only, the CNN resumed: a lead here is none over an eLCN or a lowered rate."
-    )
-    (more,) = sweep_findings.limits(tiny(**SWEEP, controls=("control", "lowered", "elcn")))
-    assert more.startswith(plain)
-    assert more.endswith("Figure 3c has those of the study's own size, at each $t_w$.")
-
-
-@pytest.mark.parametrize("name", [name for name, study in studies.PRESETS.items() if study.sweep_time is not None])
-def test_how_the_swept_time_was_chosen_is_said_where_it_was_by_accuracy(name):
-    study, words = studies.PRESETS[name], "was chosen because the study's own eFCNs of its first two seeds"
-    assert any(words in line for line in sweep_findings.limits(study)) == (name == "vanilla-cifar10-narrow")
-    other = study.model_copy(update={"sweep_time": study.relax_times[1]})
-    assert not any(words in line for line in sweep_findings.limits(other))
-
-
-def test_a_real_sweep_is_drawn_and_told(done):
-    runs = sweep_findings.variants([done], "channels", done.study.sweep_channels)
-    assert_labelled(training_curves.sweep(runs, "channels"))
-    assert len(sweep_findings.sweep(runs, 100, "channels")) == 4
-
-
-def shown(study, root, folder):
+def shown(study, root, folder, **given):
     """The figures and the words of the page for ``study``, whose runs are in ``root``."""
     path = folder / "mine.json"
     path.write_text(study.model_dump_json(), "utf-8")
-    given = {"study": str(path), "root": str(root)}
-    data = [o.data for o in run_here("sizes", folder / "out.ipynb", given) if "data" in o]
+    outputs = run_here("sizes", folder / "out.ipynb", {"study": str(path), "root": str(root)} | given)
+    data = [o.data for o in outputs if "data" in o]
     return [of["text/html"] for of in data if "text/html" in of], [of.get("text/markdown", "") for of in data]
 
 
-def test_the_page_shows_and_tells_both_sweeps_and_computes_nothing(done, tmp_path):
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """A study of three seeds that varies the channels alone, and its store."""
+    study = tiny(**SWEEP | {"sweep_train": (), "standard_fcn": False, "seeds": (0, 1, 2)})
+    return study, study_runner.run_study(study, Store(tmp_path_factory.mktemp("three")), progress=False).store
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "said"),
+    [
+        ((0.08, 0.09, 0.1), (0.01, 0.0, 0.01), "**The lead shrinks with the number of channels**: "),
+        ((0.01, 0.0, 0.01), (0.08, 0.09, 0.1), "**The lead grows with the number of channels**: "),
+        ((0.0, 0.1, 0.2), (0.01, 0.0, 0.01), "**That the lead depends on the number of channels is open**: "),
+    ],
+)
+def test_whether_the_lead_goes_with_size_is_judged_within_seeds(least, most, said, three, tmp_path):
+    study, store = three
+    made = led(store, study, {2: least, 3: (0, 0, 0), 5: most}, tmp_path / "runs")
+    (figure, images), words = shown(study, made.root, tmp_path, more_seeds="1, 2")
+    text = "the eFCN's last accuracy minus its control's is {} with 2, and {} channels."
+    ends = (interval(leads).text(100, 1, "points") for leads in (least, most))
+    assert words[0] == said + text.replace("{} channels", "{} with 5 channels").format(*ends)
+    assert "with Student’s 95 % intervals" in figure
+    assert "This study varies no training images." in images
+
+
+def test_what_diverged_is_left_out_and_said_to_be(three, tmp_path):
+    study, store = three
+    made = led(store, study, {2: (0.1, nan, 0.1), 3: (0, 0, 0), 5: (0.1, 0.1, 0)}, tmp_path / "runs")
+    (figure, _), words = shown(study, made.root, tmp_path, more_seeds="1, 2")
+    assert "- Left out are seeds that diverged, with 2." in words
+    assert "with 2," not in words[0]  # which compares sizes that every seed has
+    header, *rows = columns(saved(figure)["CSV"])
+    assert [row[:4] for row in rows if row[header.index("lead")] == ""] == [["channels", "2", "2", "1"]]
+
+
+def test_the_page_shows_both_sweeps_and_computes_nothing(done, tmp_path):
     before = names(done.store.root)
-    (channels, images), (limits, *words) = shown(done.study, done.store.root, tmp_path)
+    (channels, images), words = shown(done.study, done.store.root, tmp_path)
     assert names(done.store.root) == before
     assert '<figure id="figure-10"' in channels
     assert '<figure id="figure-10b"' in images
-    assert limits.startswith("- Sweeps train the plain control only")
-    assert "Does the eFCN beat its control?" in words[1]
-    assert "5 (" in words[1]
-    assert "200 training images" in words[3]
-    for page, name, sizes in ((channels, "channels", (2, 3, 5)), (images, "train", (80, 200))):
+    assert "(one seed)" in words[0]
+    assert "one seed" in channels
+    assert words[1].endswith(" with 200 training images.")
+    for page, name in ((channels, "channels"), (images, "train")):
         header, *rows = columns(saved(page)["CSV"])
-        assert header == ["size", "kind", "tw", "seed", "epoch", "test_accuracy"]
-        for size in sizes:
-            of = done.variant(**{name: size})
-            for kind, record in (("cnn", of.cnn(0)), ("control", of.control(2, 0)), ("efcn", of.efcn(2, 0))):
-                told = [float(row[-1]) for row in rows if row[:2] == [str(size), kind]]
-                assert told == record.history["test_accuracy"]
+        assert header == sweeps.COLUMNS
+        told = sweeps.of_results([done])
+        assert [float(row[-1]) for row in rows] == told.loc[told["varied"] == name, "lead"].tolist()
+
+
+def test_the_time_that_was_chosen_by_accuracy_is_said_to_be(done, tmp_path, monkeypatch):
+    said = "was chosen for the test accuracy that eFCNs of the first two seeds had"
+    assert said not in "".join(shown(done.study, done.store.root, tmp_path)[1])
+    monkeypatch.setattr(sweeps, "CHOSEN", {(done.study.name, 2)})
+    assert f"$t_w$ = 2 {said}" in "".join(shown(done.study, done.store.root, tmp_path)[1])
 
 
 def test_the_page_says_what_is_not_varied(done, tmp_path):
-    one = done.study.model_copy(update={"sweep_train": ()})
-    (_, images), _ = shown(one, done.store.root, tmp_path)
-    assert "varies no training images" in images
     none = tiny(relax_times=(0, 2), path_times=())
     figures, words = shown(none, done.store.root, tmp_path)
-    assert figures == []
-    assert words[0].startswith("- Study digits varies no size: give it a `sweep_time`")
+    assert "This study varies no channels." in figures[0]
+    assert "This study varies no training images." in figures[1]
+    assert "points" not in "".join(words)

@@ -52,7 +52,7 @@ def test_dead_weights_read_padding_or_are_not_read():
 
 
 def test_layout_colours_each_entry_as_in_the_filter():
-    figure = weight_plots.layout(square(4, 3))
+    figure, table = weight_plots.layout(square(4, 3))
     figure.draw_without_rendering()
     filter_, matrix = (panel(figure, name).images[0].get_array() for name in ("filter", "matrix"))
     entries = weight_plots.embedded_block(square(4, 3), torch.arange(1.0, 10).view(3, 3)).numpy().astype(int)
@@ -62,17 +62,19 @@ def test_layout_colours_each_entry_as_in_the_filter():
         np.testing.assert_array_equal(matrix[y, x], expected)
     assert [text.get_text() for text in panel(figure, "matrix").texts] == [str(e) for e in entries.flatten() if e]
     assert not panel(figure, "matrix").patches
+    assert table["filter_entry"].tolist() == entries.flatten().tolist()
 
 
 def test_layout_hatches_exactly_the_dead_columns():
     geometry = square(4, 3, padding=1)
-    figure = weight_plots.layout(geometry)
+    figure, table = weight_plots.layout(geometry)
     hatched = np.zeros(geometry.rows.padded**2, bool)
     for patch in panel(figure, "matrix").patches:
         assert patch.get_hatch()
         assert patch.get_height() == geometry.out[0] ** 2
         hatched[round(patch.get_x() + 0.5) : round(patch.get_x() + patch.get_width() + 0.5)] = True
     np.testing.assert_array_equal(hatched, weight_plots.dead_block(geometry)[0])
+    np.testing.assert_array_equal(table["dead"], weight_plots.dead_block(geometry).flatten())
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["off-local: zero at first", "dead: reads padding"]
 
@@ -95,26 +97,20 @@ def test_colours_tell_zero_dead_and_small_apart():
     np.testing.assert_array_equal(rgba[1, 1], weight_plots.COLOURS(0.0))
 
 
-def test_blocks_and_filters_share_one_scale():
+def test_filters_are_a_grid_of_one_scale():
     geometry = square(6, 3, padding=1)
-    weight = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
-    before, dead = weight_plots.embedded_block(geometry, weight), weight_plots.dead_block(geometry)
-    after = (before + 0.01 * ~dead).half()
-    figure = weight_plots.blocks([before, after], dead, ["before", "after"])
-    top, bottom = (ax for ax in figure.axes if ax.images)
-    assert [ax.get_title(loc="left") for ax in (top, bottom)] == ["before", "after"]
-    local = (before != 0).numpy()
-    for ax in (top, bottom):  # the dead part looks the same before and after, off-local weights do not
-        grey = (ax.images[0].get_array() == to_rgba(weight_plots.DEAD)).all(-1)
-        np.testing.assert_array_equal(grey, dead.numpy() & ~local)
-    assert not (bottom.images[0].get_array() == to_rgba(weight_plots.ZERO)).all(-1).any()
-    rows = [[block[0].view(8, 8) for block in (before, after)]] * 3
-    grid = weight_plots.filters(rows, dead[0].view(8, 8), ["a", "b", "c"], ["x", "y"])
+    before, dead = weight_plots.embedded_block(geometry, torch.ones(3, 3)), weight_plots.dead_block(geometry)
+    rows = [[block[0].view(8, 8) for block in (before, before + 0.01 * ~dead)]] * 3
+    grid, table = weight_plots.filters(rows, dead[0].view(8, 8), ["a", "b", "c"], ["x", "y"])
     pictures = [ax for ax in grid.axes if ax.images]
     assert len(pictures) == 6
     assert [ax.get_ylabel() for ax in pictures[::2]] == ["a", "b", "c"]
     assert [ax.get_title() for ax in pictures[:2]] == ["x", "y"]
-
-
-def test_a_block_of_zeros_alone_is_drawn():
-    weight_plots.blocks([torch.zeros(2, 4)], torch.zeros(2, 4, dtype=torch.bool), ["nothing"]).draw_without_rendering()
+    assert len(table) == 6 * 8
+    one, other = (picture.images[0].get_array() for picture in pictures[:2])
+    grey = (one == to_rgba(weight_plots.DEAD)).all(-1)
+    np.testing.assert_array_equal(
+        grey, (dead[0] & (before[0] == 0)).view(8, 8)
+    )  # where the filter is, dead ones keep it
+    local = (before[0] != 0).view(8, 8).numpy()
+    np.testing.assert_array_equal(one[local & dead[0].view(8, 8).numpy()], other[local & dead[0].view(8, 8).numpy()])

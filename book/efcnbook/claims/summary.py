@@ -16,6 +16,10 @@ from efcnlib.errors import enumerated
 STORY = (1, 4, "over control", "over elcn", 7, 8, 10)  # the findings that are told, in their order
 HEADLINES = {  # what each verdict on a claim, or on a comparison, means
     1: {HOLDS: "A trained CNN becomes a fully-connected network exactly", FAILS: "The rewriting is not exact"},
+    3: {
+        HOLDS: "Off-local weights that read padding stay exactly zero",
+        FAILS: "Off-local weights that read padding do not stay zero",
+    },
     4: {
         HOLDS: "Training on without the constraints improves the accuracy at every relax time",
         MIXED: "Training on without the constraints improves the accuracy, though not surely at every relax time",
@@ -77,6 +81,7 @@ HEADLINES = {  # what each verdict on a claim, or on a comparison, means
         FAILS: "No network between CNN and eFCN is better than both",
     },
 }
+NUMBERS = {1: "relative error", 3: "after three steps of training the largest is"}  # of findings that have no effects
 
 
 def reference(by_study: Findings) -> Study | None:
@@ -129,7 +134,7 @@ def _shown(found: Sequence[Finding], key: int | str) -> Finding | None:
 def _number(one: Finding) -> str:
     """The effect that stands for a finding, with its interval; where they differ, which relax times say what."""
     if one.effects is None or one.shown is None or one.interval is None:
-        return f"relative error {one.number}"
+        return f"{NUMBERS[one.claim]} {one.number}"
     sides = f"; {one.sides}" if one.verdict == MIXED else ""
     return f"{one.scale.text(one.interval)} {_where(one.shown)}{sides}"
 

@@ -86,20 +86,6 @@ def layout(geometry: ConvGeometry) -> tuple[Figure, pd.DataFrame]:
     return figure, pd.DataFrame(rows, columns=["output_pixel", "input_pixel", "filter_entry", "dead"])
 
 
-def blocks(weights: Sequence[Tensor], dead: Tensor, titles: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
-    """Figure 2: ln|w| of a block [outputs, padded inputs] at several times, one below the other."""
-    figure = plt.figure(figsize=(7, 1 + 2.9 * len(weights)))
-    axs = figure.subplots(len(weights), 1, sharex=True, squeeze=False)[:, 0]
-    norm = _norm(weights)
-    for ax, block, title in zip(axs, weights, titles, strict=True):
-        _magnitudes(ax, block, dead, norm)
-        ax.set_title(title, fontsize=10, loc="left")
-        ax.set(ylabel="output pixel")
-    axs[-1].set(xlabel="input pixel with padding, row by row")
-    _bar(figure, axs, norm)
-    return figure, _logarithms({(title,): block for title, block in zip(titles, weights, strict=True)}, ["block"])
-
-
 def filters(
     weights: Sequence[Sequence[Tensor]], dead: Tensor, rows: Sequence[str], columns: Sequence[str]
 ) -> tuple[Figure, pd.DataFrame]:

@@ -10,6 +10,7 @@ import io
 import json
 from importlib import resources
 
+import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
 
@@ -90,8 +91,9 @@ def _geometry(size: int, kernel: int, stride: int, padding: int, channels_in: in
 def _still(geometry: ConvGeometry) -> str:
     """What stands there without JavaScript: Figure 1, as an image of lines, of one channel."""
     picture = io.BytesIO()
-    figure = weight_plots.layout(geometry)
+    figure, _ = weight_plots.layout(geometry)
     figure.savefig(picture, format="svg", metadata={"Date": None})
+    plt.close(figure)
     data = base64.b64encode(picture.getvalue()).decode()
     width = round(figure.get_figwidth() * 96)  # CSS pixels to an inch
     return f'<img class="efcn-still" width="{width}" alt="{_alt(geometry)}" src="data:image/svg+xml;base64,{data}">'

@@ -3,7 +3,7 @@
 Columns as in `tables.tidy`, of the kinds "efcn" and "fcn", whose start is a random one; ``moment`` is 0, then 1. The
 k-th eigenvalue of the Hessian is ``eigenvalues_k``, within ``residuals_k``; those of its restriction to local and to
 off-local weights begin with ``local_`` and ``off_local_``. Of the squared gradient, ``share_PART`` falls on a part of
-the weights; of the squared top eigenvector, ``top_PART``.
+the weights; of the squared top eigenvector, ``top_PART``. ``train_loss`` is that over the images of the curvature.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,11 @@ TOP = "eigenvalues_1"
 
 
 def of_results(results: Sequence[StudyResults]) -> pd.DataFrame:
-    """The table of a study's curvature runs; ``results`` are of one seed each."""
+    """The table of a study's curvature runs, empty where it has none; ``results`` are of one seed each."""
     networks = {("efcn", tw, one.seed): (one, tw) for one in results for tw in one.study.curvature_run_times}
-    networks |= {("fcn", None, one.seed): (one, None) for one in results}
-    return with_shares(tidy({key: one.curvature(tw, one.seed).history for key, (one, tw) in networks.items()}))
+    networks |= {("fcn", None, one.seed): (one, None) for one in results if one.study.curvature_run_times}
+    found = tidy({key: one.curvature(tw, one.seed).history for key, (one, tw) in networks.items()})
+    return with_shares(found.rename(columns={"loss": "train_loss"})) if networks else found
 
 
 def with_shares(table: pd.DataFrame) -> pd.DataFrame:
