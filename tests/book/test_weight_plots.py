@@ -95,22 +95,3 @@ def test_colours_tell_zero_dead_and_small_apart():
     for y, x in ((0, 1), (0, 2), (1, 2)):  # dead but not zero, negative, above the scale
         np.testing.assert_array_equal(rgba[y, x], weight_plots.COLOURS(1.0))
     np.testing.assert_array_equal(rgba[1, 1], weight_plots.COLOURS(0.0))
-
-
-def test_filters_are_a_grid_of_one_scale():
-    geometry = square(6, 3, padding=1)
-    before, dead = weight_plots.embedded_block(geometry, torch.ones(3, 3)), weight_plots.dead_block(geometry)
-    rows = [[block[0].view(8, 8) for block in (before, before + 0.01 * ~dead)]] * 3
-    grid, table = weight_plots.filters(rows, dead[0].view(8, 8), ["a", "b", "c"], ["x", "y"])
-    pictures = [ax for ax in grid.axes if ax.images]
-    assert len(pictures) == 6
-    assert [ax.get_ylabel() for ax in pictures[::2]] == ["a", "b", "c"]
-    assert [ax.get_title() for ax in pictures[:2]] == ["x", "y"]
-    assert len(table) == 6 * 8
-    one, other = (picture.images[0].get_array() for picture in pictures[:2])
-    grey = (one == to_rgba(weight_plots.DEAD)).all(-1)
-    np.testing.assert_array_equal(
-        grey, (dead[0] & (before[0] == 0)).view(8, 8)
-    )  # where the filter is, dead ones keep it
-    local = (before[0] != 0).view(8, 8).numpy()
-    np.testing.assert_array_equal(one[local & dead[0].view(8, 8).numpy()], other[local & dead[0].view(8, 8).numpy()])
