@@ -19,7 +19,8 @@ ROOMS = {
     "efcnlib": "errors settings resumable memory geometry data networks kernels projection embedding metrics training "
     "landscape",
     "efcnlab": "arguments console environment data config store run cli",
-    "efcnbook": "statistics figures notebook findings claims explorer playground training_page pages command",
+    "efcnbook": "statistics figures claims notebook_parameters notebook findings explorer playground training_page "
+    "pages command",
     "efcnbench": "cost_model published_loop published_string variants correctness timing kernel_timing "
     "path_timing precision_agreement subjects command",
 }

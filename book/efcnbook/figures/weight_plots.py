@@ -7,7 +7,6 @@ counted row by row over the image.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import matplotlib as mpl
@@ -16,13 +15,11 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
-from efcnbook.figures.figure_export import logarithms
 from efcnlib.embedding import write_filter
 from efcnlib.errors import UserError
 from efcnlib.geometry import ConvGeometry
@@ -86,12 +83,6 @@ def layout(geometry: ConvGeometry) -> tuple[Figure, pd.DataFrame]:
     return figure, pd.DataFrame(rows, columns=["output_pixel", "input_pixel", "filter_entry", "dead"])
 
 
-def _logarithms(weights: Mapping[tuple, Tensor], names: Sequence[str]) -> pd.DataFrame:
-    """ln|w| of matrices, a row for each of their rows: which matrix (by ``names``), which row, its values."""
-    tables = {key: pd.DataFrame(logarithms(of)) for key, of in weights.items()}
-    return pd.concat(tables, names=[*names, "row"]).reset_index()
-
-
 def colours(weights: Tensor, dead: Tensor, norm: Normalize) -> np.ndarray:
     """RGBA of each weight by ln|w|; weights that are exactly zero are white, or grey where they are dead."""
     w = np.abs(weights.double().numpy())
@@ -104,29 +95,6 @@ def colours(weights: Tensor, dead: Tensor, norm: Normalize) -> np.ndarray:
 
 def _one_channel(geometry: ConvGeometry) -> ConvGeometry:
     return replace(geometry, c_in=1, c_out=1, groups=1)
-
-
-def _norm(weights: Sequence[Tensor]) -> Normalize:
-    """One scale for all: from the smallest but a hundredth of the weights that are not zero, to the largest."""
-    every = torch.cat([weight.double().abs().flatten() for weight in weights])
-    logarithms = every[every > 0].log().numpy()
-    low, high = np.quantile(logarithms, [0.01, 1]) if logarithms.size else (-1, 0)
-    return Normalize(low, max(high, low + 1e-9), clip=True)
-
-
-def _magnitudes(ax: Axes, weights: Tensor, dead: Tensor, norm: Normalize) -> None:
-    # Mixing colours, not numbers, where cells are smaller than the screen's: the diagonals stay whole.
-    ax.grid(visible=False)
-    ax.imshow(colours(weights, dead, norm), aspect="auto" if weights.shape[0] < weights.shape[1] else "equal")
-
-
-def _bar(figure: Figure, axs: Sequence[Axes], norm: Normalize) -> None:
-    figure.colorbar(ScalarMappable(norm, COLOURS), ax=axs, label="ln |w|", extend="min", pad=0.02)
-    legend = [
-        Patch(facecolor=ZERO, edgecolor="0.5", label="zero so far"),
-        Patch(facecolor=DEAD, edgecolor="0.5", label="dead: always zero"),
-    ]
-    figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
 
 
 def _entry_colours(entries: np.ndarray) -> np.ndarray:
