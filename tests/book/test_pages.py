@@ -97,7 +97,7 @@ def test_notebooks_run_with_their_parameters(name, parameters, figure_count, roo
     assert all(re.search(r'<img alt="[^"]{20,}"', page) for page in pages)
     assert "seed 0" in details
     assert studies.load("digits").title in details.replace("&#x27;", "'")
-    said = [output.text for output in outputs if output.output_type == "stream"]
+    said = [output.text for output in outputs if output.get("name") == "stderr"]
     assert not [text for text in said if "runs to compute" not in text]  # no warnings
     assert said or names(Path(root)) == before  # what is recorded is not computed
 
