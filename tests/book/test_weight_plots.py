@@ -5,11 +5,15 @@ import pytest
 import torch
 from matplotlib.colors import Normalize, to_rgba
 
+from efcnbook import notebook
 from efcnbook.figures import weight_plots
+from efcnlab.run import study_runner
 from efcnlib import networks
 from efcnlib.errors import UserError
 from efcnlib.geometry import Axis, ConvGeometry
 from efcnlib.networks.architectures import architecture
+from pictured import columns, saved
+from run_here import run_here
 
 
 def square(size, kernel, stride=1, padding=0):
@@ -95,3 +99,24 @@ def test_colours_tell_zero_dead_and_small_apart():
     for y, x in ((0, 1), (0, 2), (1, 2)):  # dead but not zero, negative, above the scale
         np.testing.assert_array_equal(rgba[y, x], weight_plots.COLOURS(1.0))
     np.testing.assert_array_equal(rgba[1, 1], weight_plots.COLOURS(0.0))
+
+
+def test_the_matrices_of_the_embedding_are_those_of_the_records(root, tmp_path):
+    given = {"study": "digits", "root": root, "relax_time": 5}
+    data = [o.data for o in run_here("embedding", tmp_path / "out.ipynb", given) if "data" in o]
+    header, *rows = columns(saved([of["text/html"] for of in data if "text/html" in of][-1])["CSV"])
+    assert header[:2] == ["block", "row"]
+    results = study_runner.load_results("digits", 0, root)
+    after = results.efcn(5, 0).arrays["block"].double().abs().numpy()
+    cells = np.array([[float(cell or "-inf") for cell in row[2:]] for row in rows])
+    before, trained = np.split(cells, 2)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(trained, np.log(after), atol=0.006)
+    local, dead = np.isfinite(before), weight_plots.dead_block(notebook.layers(results.study)[0].geometry).numpy()
+    assert local.sum() == 9 * len(after)  # the filter, 3 x 3, at every place of the output
+    np.testing.assert_allclose(before[dead & local], trained[dead & local], atol=0.011)  # which is where it is dead too
+    assert (after[dead & ~local] == 0).all()
+    said = "".join(of.get("text/markdown", "") for of in data)
+    ours, theirs = (np.median(after[of & ~dead]) for of in (local, ~local))
+    assert f"the median |w| is {ours:.2g} of local and {theirs:.2g} of off-local weights, " in said
+    assert f"{dead.mean():.1%} dead; there the largest change is 0." in said
