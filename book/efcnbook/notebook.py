@@ -110,16 +110,19 @@ class Page:
         )
         display({"text/html": text, "text/plain": reason}, raw=True)
 
-    def others(self, names: str, draw: Callable[["Page"], Figure], root: str = "") -> None:
+    def others(self, names: str, draw: Callable[["Page"], Figure | None], root: str = "") -> None:
         """Display the figure that ``draw`` makes of a page, small, for each of the other studies ``names``.
 
-        ``names`` are separated by commas; what is recorded of them is drawn, and nothing computed.
+        ``names`` are separated by commas; what is recorded of them is drawn, and nothing computed. A study of which
+        there is nothing to draw, None, is left out.
         """
         store, small = Store(root or default_root(), recorded_studies()), []
         studies = [found_study(name.strip(), store) for name in names.split(",") if name.strip()]
         readable = short_names(studies)
         for study in studies:
             figure = draw(Page(self.name, "", tuple(evidence.shown_results(study, store)), store))
+            if figure is None:
+                continue
             link = f'<a href="{study.name}/{self.name}.html">{html.escape(readable[study])}</a>'
             small.append(framed(figure, link, f"The same figure for {study.title}.", colours=64))
             plt.close(figure)
