@@ -95,7 +95,7 @@ def test_colours_tell_zero_dead_and_small_apart():
     np.testing.assert_array_equal(rgba[1, 1], weight_plots.COLOURS(0.0))
 
 
-def test_blocks_and_filters_share_one_scale():
+def test_blocks_share_one_scale():
     geometry = square(6, 3, padding=1)
     weight = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
     before, dead = weight_plots.embedded_block(geometry, weight), weight_plots.dead_block(geometry)
@@ -108,12 +108,6 @@ def test_blocks_and_filters_share_one_scale():
         grey = (ax.images[0].get_array() == to_rgba(weight_plots.DEAD)).all(-1)
         np.testing.assert_array_equal(grey, dead.numpy() & ~local)
     assert not (bottom.images[0].get_array() == to_rgba(weight_plots.ZERO)).all(-1).any()
-    rows = [[block[0].view(8, 8) for block in (before, after)]] * 3
-    grid = weight_plots.filters(rows, dead[0].view(8, 8), ["a", "b", "c"], ["x", "y"])
-    pictures = [ax for ax in grid.axes if ax.images]
-    assert len(pictures) == 6
-    assert [ax.get_ylabel() for ax in pictures[::2]] == ["a", "b", "c"]
-    assert [ax.get_title() for ax in pictures[:2]] == ["x", "y"]
 
 
 def test_a_block_of_zeros_alone_is_drawn():

@@ -100,26 +100,6 @@ def blocks(weights: Sequence[Tensor], dead: Tensor, titles: Sequence[str]) -> tu
     return figure, _logarithms({(title,): block for title, block in zip(titles, weights, strict=True)}, ["block"])
 
 
-def filters(
-    weights: Sequence[Sequence[Tensor]], dead: Tensor, rows: Sequence[str], columns: Sequence[str]
-) -> tuple[Figure, pd.DataFrame]:
-    """Figure 5, left: ln|w| of eFCN "filters" [h_padded, w_padded], a grid of them with its labels."""
-    figure = plt.figure(figsize=(7, 0.8 + 1.85 * len(rows)))
-    axs = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
-    norm = _norm([weight for row in weights for weight in row])
-    for i, row in enumerate(weights):
-        for j, weight in enumerate(row):
-            _magnitudes(axs[i, j], weight, dead, norm)
-            axs[i, j].set(xticks=[], yticks=[])
-        axs[i, 0].set_ylabel(rows[i])
-    for ax, title in zip(axs[0], columns, strict=True):
-        ax.set_title(title, fontsize=10)
-    _bar(figure, axs, norm)
-    names = [(row.replace("$t_w$", "tw"), column) for row in rows for column in columns]
-    every = [weight for row in weights for weight in row]
-    return figure, _logarithms(dict(zip(names, every, strict=True)), ["efcn", "time"])
-
-
 def _logarithms(weights: Mapping[tuple, Tensor], names: Sequence[str]) -> pd.DataFrame:
     """ln|w| of matrices, a row for each of their rows: which matrix (by ``names``), which row, its values."""
     tables = {key: pd.DataFrame(logarithms(of)) for key, of in weights.items()}
