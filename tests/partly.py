@@ -4,11 +4,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from claimed import INFO
 from efcnbook import notebook
-from efcnbook.figures.figure_export import DataFigure, Source
 from efcnlab.config.studies import Study
 from efcnlab.config.study_rates import rate_searches
 from efcnlab.environment import REPOSITORY
@@ -66,11 +67,16 @@ def recorded(folder: Path, labels: set[str]) -> tuple[Study, Store]:
 
 
 def page(name: str, monkeypatch: pytest.MonkeyPatch, **parameters: object) -> SimpleNamespace:
-    """What the notebook NAME shows with ``parameters``: figures and captions by number, words. Nothing is computed."""
-    figures, captions, words, html = {}, {}, [], []
+    """What the notebook NAME shows with ``parameters``: figures with their tables and captions by number, and words.
 
-    def show(page: notebook.Page, number: str, figure: DataFigure, caption: str, alt: str, source: Source) -> None:
-        figures[number], captions[number] = figure, caption + source.words
+    Nothing is computed.
+    """
+    figures, tables, captions, words, html = {}, {}, {}, [], []
+
+    def show(
+        page: notebook.Page, number: str, figure: Figure, table: pd.DataFrame, caption: str, *_: object, **__: object
+    ) -> None:
+        figures[number], tables[number], captions[number] = figure, table, caption
 
     def display(what: object, raw: bool = False) -> None:
         words.append(what["text/plain"] if raw else what.data)
@@ -88,4 +94,6 @@ def page(name: str, monkeypatch: pytest.MonkeyPatch, **parameters: object) -> Si
                 if "parameters" in cell.metadata.get("tags", ()):
                     assert parameters.keys() <= space.keys()
                     space |= parameters
-    return SimpleNamespace(figures=figures, captions=captions, words="\n".join(words), html="".join(html))
+    return SimpleNamespace(
+        figures=figures, tables=tables, captions=captions, words="\n".join(words), html="".join(html)
+    )

@@ -78,7 +78,7 @@ def test_another_rate_after_the_embedding_is_said(rate, root, tmp_path):
         ("dynamics", {}, 2),
         ("delta", {}, 3),
         ("off_local", {"relax_times": "5", "output": "centre"}, 2),
-        ("interpolation", {"relax_times": 2, "methods": "string", "others": "none"}, 4),
+        ("interpolation", {"relax_times": 2, "methods": "string", "further": "none"}, 4),
         ("curvature", {}, 3),
     ],
 )

@@ -98,7 +98,7 @@ def test_every_page_shows_what_there_is_and_trains_nothing(name, part, monkeypat
         "dynamics": {"3", "3b", "3c"},
         "delta": {"4", "4b", "4c"},
         "off_local": {"5, left", "5, right"},
-        "interpolation": {"6", "6b", "6c", "6h"},
+        "interpolation": {"6", "6b", "6c", "6d"},
     }
     assert set(page.figures) == expected.get(name, set())
 

@@ -1,4 +1,4 @@
-"""Paths to the controls beside those to the eFCN: tables that tell them apart, a grey line, one sentence."""
+"""Paths to the controls beside those to the eFCN: tables that tell them apart, and a page that shows both."""
 
 import shutil
 
@@ -7,14 +7,11 @@ import pandas as pd
 import pytest
 
 import partly
-from drawn_paths import ALPHA, legend, panels
-from drawn_paths import paths as drawn
-from efcnbook.figures import path_plots
-from efcnbook.findings import path_findings
+from drawn_paths import legend, panels
 from efcnbook.statistics import evidence, path_profiles
+from efcnbook.statistics.intervals import interval
 from efcnlab.run import study_results, study_runner
 from efcnlab.store.run_store import Store, key_of
-from measured import paths as tidy
 from small_paths import tiny
 
 STUDY = tiny(
@@ -91,57 +88,33 @@ def test_the_evidence_of_claims_has_the_efcns_alone(store):
     assert len(gathered.paths) == 2 * 2 * 2 * 5  # seeds, times, methods, points
 
 
-def beside(times=(0, 3), seeds=1):
-    given = {tw: {"linear": of["linear"]} for tw, of in drawn(("linear",), seeds, times).items()}
-    return given, tidy(given).assign(kind="control")
-
-
-def test_the_control_is_a_thin_grey_line_where_it_is_there():
-    own = tidy(drawn())
-    given, control = beside()
-    figure = path_plots.interpolation(own, beside=control)
-    colour, label = path_plots.BESIDE
-    for number, tw in enumerate((0, 3, 6, 24)):
-        for row, name, factor in ((0, "train_loss", 1), (4, "test_accuracy", 100)):
-            lines = [line for line in panels(figure)[row + number].lines if line.get_color() == colour]
-            assert len(lines) == (tw in given)
-            for line in lines:
-                np.testing.assert_allclose(line.get_ydata(), factor * np.array(given[tw]["linear"][0][name]))
-                assert line.get_xdata().tolist() == ALPHA
-                assert line.get_linewidth() == 1
-    assert legend(figure)[-1] == label
-    assert figure.table["kind"].value_counts().to_dict() == {"efcn": 4 * 3 * 5, "control": 2 * 5}
-    for none in (None, control[:0]):
-        without = path_plots.interpolation(own, beside=none)
-        assert label not in legend(without)
-        assert "kind" not in without.table
-
-
-def test_one_sentence_compares_both_gains():
-    own = {"alpha": [0, 0.5, 1], "held_accuracy": [0.5, 0.5, 0.5], "report_accuracy": [0.5, 0.625, 0.5]}
-    less = own | {"report_accuracy": [0.5, 0.5625, 0.5]}
-    paths = tidy({0: {"linear": [own, own]}, 5: {"linear": [less, less]}})
-    control = tidy({0: {"linear": [less, own]}, 5: {"linear": [own]}, 9: {"linear": [own]}}).assign(kind="control")
-    (sentence,) = path_findings.gain_beside(paths, control)
-    assert "At 1 of 2 relax times" in sentence
-    assert "points, means over 1 to 2 seeds, to the eFCN and to the control" in sentence
-    assert "+12.50 and +9.38 ($t_w$ = 0), +6.25 and +12.50 ($t_w$ = 5)." in sentence
-    level = own | {"report_accuracy": [0.1 + 0.2, 0.3, 0.3]}  # a gain of -6e-17
-    assert "+0.00 and +12.50" in path_findings.gain_beside(tidy({5: {"linear": [level]}}), control)[0]
-    assert path_findings.gain_beside(paths, control[:0]) == []
-    assert path_findings.gain_beside(paths.assign(method="string"), control) == []
-    assert path_findings.gain_beside(paths, control[control["tw"] == 9]) == []
-
-
 def test_the_page_shows_both(part, monkeypatch, tmp_path):
     file = tmp_path / "beside.json"
     file.write_text(STUDY.model_copy(update={"name": "beside"}).model_dump_json(), "utf-8")
     given = {"study": str(file), "root": str(part.root)}
     page = partly.page("interpolation", monkeypatch, **given, more_seeds="1")
-    assert "linear path to the control" in legend(page.figures["6"])
-    assert "Thin grey: the linear path from the CNN to the control" in page.captions["6"]
-    assert page.words.count("Is the gain larger than on the linear path to the control?") == 1
-    assert "means over 1 to 2 seeds, to the eFCN and to the control" in page.words
-    only = partly.page("interpolation", monkeypatch, **given, methods="output", others="none")
+    control = path_profiles.of_results(available(part), ["linear"], ["control"])
+    assert legend(page.figures["6"])[-1] == "linear path to the control"
+    assert "Thin grey: from the CNN to the CNN trained on as the eFCN is" in page.captions["6"]
+    rows = page.tables["6"]
+    drawn = rows[rows["method"] == "control"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(drawn.drop(columns="method"), control[drawn.columns].drop(columns="method"))
+    own = path_profiles.of_results(available(part), STUDY.path_methods)
+    pd.testing.assert_frame_equal(rows[rows["method"] != "control"], own[rows.columns])
+    for number, tw in enumerate((0, 2)):  # lines of the mean, thin and grey
+        for row, name, factor in ((0, "train_loss", 1), (1, "test_accuracy", 100)):
+            (line,) = [line for line in panels(page.figures["6"])[2 * row + number].lines if line.get_color() == "0.6"]
+            expected = factor * control[control["tw"] == tw].groupby("alpha")[name].mean()
+            np.testing.assert_allclose(line.get_ydata(), expected)
+            assert line.get_linewidth() == 1
+    gains = path_profiles.profiles(path_profiles.of_results(available(part), ["linear"], ["efcn", "control"]))["gain"]
+    both = gains.unstack("kind").dropna()
+    lead = interval((both["efcn"] - both["control"]).groupby("seed").mean().tolist())
+    assert (
+        f"needs no freedom beyond the CNN's: {lead.text(100, 1, 'points')}, on average over $t_w$ = 0 and 2."
+        in page.words
+    )
+    only = partly.page("interpolation", monkeypatch, **given, methods="output", further="none")
     assert "Thin grey" not in only.captions["6"]
-    assert "to the control?" not in only.words
+    assert "to the control" not in only.words
+    assert set(only.tables["6"]["method"]) == {"output"}

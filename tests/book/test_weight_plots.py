@@ -52,7 +52,7 @@ def test_dead_weights_read_padding_or_are_not_read():
 
 
 def test_layout_colours_each_entry_as_in_the_filter():
-    figure = weight_plots.layout(square(4, 3))
+    figure, _ = weight_plots.layout(square(4, 3))
     figure.draw_without_rendering()
     filter_, matrix = (panel(figure, name).images[0].get_array() for name in ("filter", "matrix"))
     entries = weight_plots.embedded_block(square(4, 3), torch.arange(1.0, 10).view(3, 3)).numpy().astype(int)
@@ -66,7 +66,7 @@ def test_layout_colours_each_entry_as_in_the_filter():
 
 def test_layout_hatches_exactly_the_dead_columns():
     geometry = square(4, 3, padding=1)
-    figure = weight_plots.layout(geometry)
+    figure, _ = weight_plots.layout(geometry)
     hatched = np.zeros(geometry.rows.padded**2, bool)
     for patch in panel(figure, "matrix").patches:
         assert patch.get_hatch()
@@ -100,7 +100,7 @@ def test_blocks_share_one_scale():
     weight = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
     before, dead = weight_plots.embedded_block(geometry, weight), weight_plots.dead_block(geometry)
     after = (before + 0.01 * ~dead).half()
-    figure = weight_plots.blocks([before, after], dead, ["before", "after"])
+    figure, _ = weight_plots.blocks([before, after], dead, ["before", "after"])
     top, bottom = (ax for ax in figure.axes if ax.images)
     assert [ax.get_title(loc="left") for ax in (top, bottom)] == ["before", "after"]
     local = (before != 0).numpy()
@@ -111,4 +111,5 @@ def test_blocks_share_one_scale():
 
 
 def test_a_block_of_zeros_alone_is_drawn():
-    weight_plots.blocks([torch.zeros(2, 4)], torch.zeros(2, 4, dtype=torch.bool), ["nothing"]).draw_without_rendering()
+    figure, _ = weight_plots.blocks([torch.zeros(2, 4)], torch.zeros(2, 4, dtype=torch.bool), ["nothing"])
+    figure.draw_without_rendering()
