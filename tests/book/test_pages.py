@@ -30,6 +30,13 @@ def words(outputs):
     return [o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})]
 
 
+def details(outputs):
+    """What the details at the end of a page say of its runs, and the command that they give."""
+    text = outputs[-1].data["text/markdown"]
+    command = re.search(r"```bash\n(.*)\n```", text, re.DOTALL)[1]
+    return text.replace("&#x27;", "'"), shlex.split(command)
+
+
 def assert_saved(pages, name):
     """Every figure has a number and an anchor of its own, and saves four files that can be read."""
     anchors = [re.search(r'<figure id="(figure-[\w-]+)"', page)[1] for page in pages]
@@ -89,14 +96,14 @@ def test_notebooks_run_with_their_parameters(name, parameters, figure_count, roo
     pages = figures(outputs)
     assert len(pages) == figure_count
     assert_saved(pages, name)
-    command = shlex.split(outputs[-1].data["text/markdown"].removeprefix("```bash\n").removesuffix("\n```"))
+    made, command = details(outputs)
     assert command[:3] == [".venv/bin/papermill", f"notebooks/{name}.ipynb", "out.ipynb"]
     expected = {"seed": 0} | study | parameters
     assert dict(zip(command[4::3], command[5::3], strict=True)) == {k: str(v) for k, v in expected.items()}
     assert all(re.search(r'<img alt="[^"]{20,}"', page) for page in pages)
-    assert "seed 0" in pages[-1]
-    assert studies.load("digits").title in pages[-1].replace("&#x27;", "'")
-    said = [output.text for output in outputs if output.output_type == "stream"]
+    assert "seed 0" in made
+    assert studies.load("digits").title in made
+    said = [output.text for output in outputs if output.get("name") == "stderr"]
     assert not [text for text in said if "runs to compute" not in text]  # no warnings
     assert said or names(Path(root)) == before  # what is recorded is not computed
 
@@ -181,23 +188,21 @@ def test_pages_of_all_studies_compute_nothing(name, root, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "times", "epochs"),
+    ("given", "times", "epochs", "words"),
     [
-        ({}, [0, 5, 20], ["just after embedding", "after 3 epochs", "after 10 epochs"]),
-        ({"moments": "1"}, [0, 5, 20], ["after 1 epoch"]),
-        ({"relax_times": "2, 0", "moments": "10, 0"}, [2, 0], ["after 10 epochs", "just after embedding"]),
+        ({}, [0, 5, 20], [0, 3, 10], ["just after embedding", "after 3 epochs", "after 10 epochs"]),
+        ({"moments": "1"}, [0, 5, 20], [1], ["after 1 epoch"]),
+        ({"relax_times": "2, 0", "moments": "10, 0"}, [2, 0], [10, 0], ["after 10 epochs", "just after embedding"]),
     ],
 )
-def test_filters_are_those_of_chosen_moments(given, times, epochs, root, tmp_path):
+def test_filters_are_those_of_chosen_moments(given, times, epochs, words, root, tmp_path):
     out = tmp_path / "out.ipynb"
     outputs = run_here("off_local", out, {"study": "digits", "root": root} | given)
-    page = figures(outputs)[0]
-    assert f"= {', '.join(map(str, times))} (rows), {', '.join(epochs)} (columns)" in page
+    page = figures(outputs)[1]
+    assert f"= {', '.join(map(str, times))} (rows), {', '.join(words)} (columns)" in page
     rows = columns(saved(page)["CSV"])[1:]
-    assert list(dict.fromkeys((row[0], row[1]) for row in rows)) == [
-        (f"tw = {tw}", at) for tw in times for at in epochs
-    ]
-    assert not any("No weight of this output moved" in o.get("data", {}).get("text/markdown", "") for o in outputs)
+    assert list(dict.fromkeys((row[0], row[1]) for row in rows)) == [(f"{tw}", f"{at}") for tw in times for at in epochs]
+    assert "none of them moved" not in page
 
 
 def test_filters_are_the_supplements_where_these_are_recorded(root, tmp_path):
@@ -212,16 +217,17 @@ def test_filters_are_the_supplements_where_these_are_recorded(root, tmp_path):
 
 def test_paths_between_other_ends_and_over_seeds_are_computed(root, tmp_path):
     out, here = tmp_path / "out.ipynb", str(tmp_path / "runs")
-    ends = {"start": "efcn 0", "more_seeds": 1, "methods": "linear", "others": "none"}
+    ends = {"start": "efcn 0", "more_seeds": 1, "methods": "linear", "further": "none"}
     outputs = run_here("interpolation", out, {"study": "digits", "root": here} | ends)
     pages = figures(outputs)
     assert len(pages) == 3  # Figure 6, distances, planes
-    assert "For each of 3 relax times" in pages[0]  # not from the eFCN of 0 to itself
+    assert "for 3 relax times" in pages[0]  # not from the eFCN of 0 to itself
     assert "From eFCN(0) (α = 0) to eFCN (α = 1)" in pages[0]
-    assert all("seeds 0, 1" in page for page in pages)
-    assert all("bands: one standard deviation of the seeds to each side" in page for page in pages[:2])
+    assert "seeds 0, 1;" in details(outputs)[0]
+    assert all("Lines: mean of 2 seeds; bands: minimum to maximum" in page for page in pages[:2])
     assert "Of the first seed." in pages[2]
-    assert "All are means over 2 seeds" in "".join(words(outputs))
+    assert "with 95 % intervals over seeds" in "".join(words(outputs))
+    assert "claim" not in "".join(words(outputs))
 
 
 def test_a_study_without_curvature_says_so(root, tmp_path):
