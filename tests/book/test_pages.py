@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import nbformat
 import pytest
 
-from efcnbook.findings import accuracy_findings
 from efcnbook.pages.execution import run_notebook
+from efcnbook.statistics import wording
 from efcnlab import environment
 from efcnlab.config import studies
 from efcnlab.environment import REPOSITORY
@@ -145,11 +145,9 @@ def test_means_over_seeds_are_drawn_and_said(root, tmp_path):
         out = tmp_path / f"{name}.ipynb"
         outputs = run_here(name, out, {"study": "digits", "root": root, "more_seeds": "1"})
         pages, said = figures(outputs), "".join(words(outputs))
-        assert "seeds 0, 1;" in pages[-1]
-        assert any("mean of 2 seeds; " in page for page in pages) or (name in ("findings", "curvature"))
-        assert "are means over 2 seeds" in said
-        assert accuracy_findings.ONE_SEED not in said
-        assert all("mean of 2 seeds; " in page for page in pages if name in ("findings", "curvature"))
+        assert "seeds 0, 1;" in details(outputs)[0]
+        assert any("mean of 2 seeds; " in page for page in pages)
+        assert wording.ONE_SEED not in said
         assert "-p seed 0 -p more_seeds 1" in said
 
 
@@ -201,7 +199,9 @@ def test_filters_are_those_of_chosen_moments(given, times, epochs, words, root, 
     page = figures(outputs)[1]
     assert f"= {', '.join(map(str, times))} (rows), {', '.join(words)} (columns)" in page
     rows = columns(saved(page)["CSV"])[1:]
-    assert list(dict.fromkeys((row[0], row[1]) for row in rows)) == [(f"{tw}", f"{at}") for tw in times for at in epochs]
+    assert list(dict.fromkeys((row[0], row[1]) for row in rows)) == [
+        (f"{tw}", f"{at}") for tw in times for at in epochs
+    ]
     assert "none of them moved" not in page
 
 

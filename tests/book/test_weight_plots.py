@@ -6,6 +6,7 @@ import torch
 from matplotlib.colors import Normalize, to_rgba
 
 from efcnbook.figures import weight_plots
+from efcnbook.findings import weight_findings
 from efcnlib import networks
 from efcnlib.errors import UserError
 from efcnlib.geometry import Axis, ConvGeometry
@@ -113,3 +114,15 @@ def test_blocks_share_one_scale():
 def test_a_block_of_zeros_alone_is_drawn():
     figure, _ = weight_plots.blocks([torch.zeros(2, 4)], torch.zeros(2, 4, dtype=torch.bool), ["nothing"])
     figure.draw_without_rendering()
+
+
+def test_magnitudes_compare_local_with_off_local_and_see_dead_weights_move():
+    local = torch.tensor([[True, False, False, True]])
+    dead = torch.tensor([[False, False, True, True]])
+    before = torch.tensor([[0.5, 0.0, 0.0, 0.5]])
+    after = torch.tensor([[-0.5, 0.005, 0.0, 0.5]]).half()
+    lines = weight_findings.magnitudes(before, after, local, dead)
+    assert "local weights is 0.5, that of off-local ones 0.005, 2.0 orders of magnitude less" in lines[0]
+    assert "50.0 % of this block is dead. There the largest change is 0 " in lines[1]
+    after[0, 2] = 0.25
+    assert "the largest change is 0.25 " in weight_findings.magnitudes(before, after, local, dead)[1]
