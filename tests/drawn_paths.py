@@ -1,23 +1,4 @@
-"""Random paths, and what can be read from figures of them."""
-
-import numpy as np
-
-TIMES = (0, 3, 6, 24)
-ALPHA = [0, 0.25, 0.5, 0.75, 1]
-
-
-def history(rng, method="linear"):
-    names = ["train_loss", "test_accuracy", "held_accuracy", "report_accuracy"]
-    names += [] if method == "output" else ["delta", "sharing"]
-    rows = {name: rng.random(5).tolist() for name in names}
-    for values in rows.values():  # every method has the same ends
-        values[0], values[-1] = 0.3, 0.6
-    return {"alpha": ALPHA} | rows
-
-
-def paths(methods=("linear", "string", "output"), seeds=1, times=TIMES):
-    rng = np.random.default_rng(0)
-    return {tw: {m: [history(rng, m) for _ in range(seeds)] for m in methods} for tw in times}
+"""What can be read from figures."""
 
 
 def panels(figure):

@@ -9,6 +9,7 @@ import nbformat
 import pytest
 
 from efcnbook.pages.execution import run_notebook
+from efcnbook.statistics import wording
 from efcnlab import environment
 from efcnlab.config import studies
 from efcnlab.environment import REPOSITORY
@@ -144,9 +145,9 @@ def test_means_over_seeds_are_drawn_and_said(root, tmp_path):
         out = tmp_path / f"{name}.ipynb"
         outputs = run_here(name, out, {"study": "digits", "root": root, "more_seeds": "1"})
         pages, said = figures(outputs), "".join(words(outputs))
+        assert "seeds 0, 1;" in details(outputs)[0]
         assert any("mean of 2 seeds; " in page for page in pages)
-        assert "; seeds 0, 1;" in said
-        assert "(one seed)" not in said
+        assert wording.ONE_SEED not in said
         assert "-p seed 0 -p more_seeds 1" in said
 
 

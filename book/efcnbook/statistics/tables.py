@@ -169,9 +169,7 @@ def at_end(runs: pd.DataFrame, kind: str, name: str = "test_accuracy") -> pd.Dat
 def extent(groups: pd.api.typing.SeriesGroupBy) -> pd.DataFrame:
     """Mean, minimum and maximum of each group; NaN where one of its values is, so that no seed drops out unseen."""
     found = pd.DataFrame({name: getattr(groups, name)(skipna=False) for name in ("mean", "min", "max")})
-    return found.assign(
-        mean=found["mean"].clip(found["min"], found["max"])
-    )  # rounding takes that of equals out of them
+    return found.assign(mean=found["mean"].clip(found["min"], found["max"]))  # which rounding may put outside
 
 
 def mean(values: pd.Series | pd.DataFrame) -> pd.Series | pd.DataFrame:
