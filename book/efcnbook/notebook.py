@@ -123,7 +123,7 @@ class Page:
             figure = draw(Page(self.name, "", tuple(evidence.shown_results(study, store)), store))
             if figure is None:
                 continue
-            link = f'<a href="{study.name}/{self.name}.html">{html.escape(readable[study])}</a>'
+            link = f'<a href="{study.name}/{self.name}.html">{wording.escaped(readable[study])}</a>'
             small.append(framed(figure, link, f"The same figure for {study.title}.", colours=64))
             plt.close(figure)
         if small:
@@ -244,7 +244,7 @@ def source(results: study_runner.StudyResults, *seeds: int) -> Source:
     listed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     these = f"{'recorded ' if study.long else ''}runs of {'these seeds' if len(seeds) > 1 else 'this seed'}"
     words = (
-        f"Study <b>{study.name}</b>: {html.escape(study.title)}; {listed}; {_trained(results.study)},"
+        f"Study <b>{study.name}</b>: {wording.escaped(study.title)}; {listed}; {_trained(results.study)},"
         f" eFCN and control for {study.relax_epochs} after the embedding;"
         f" {study.network.description}, {study.data.train_images:,} training and {study.data.test_images:,} test images"
         f"{study.options_description and ', '}{study.options_description}; all {these}"

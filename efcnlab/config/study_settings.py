@@ -56,7 +56,7 @@ class StudySettings(Frozen):
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)  # of folders too
-    title: str = Field(max_length=200)  # for captions: what was trained on what
+    title: str = Field(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$", max_length=200)  # what was trained on what
     network: Network
     data: Dataset
     optimiser: Optimiser

@@ -1,10 +1,16 @@
 """Phrases that pages share: relax times listed, what diverged."""
 
+import re
 from math import nan
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from efcnbook.statistics import wording
+from efcnlab.config import studies
+from efcnlib.errors import UserError
 from measured import seeds
 
 
@@ -25,3 +31,24 @@ def test_what_diverged_is_named():
         "**Diverged**, its training loss NaN: the eFCN at $t_w$ = 0, the standard FCN in seed 1 and the standard FCN at"
         " the eFCN's rate in seeds 0 and 1."
     ]
+
+
+PRINTABLE = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp", "Zs")), min_size=1)
+
+
+@given(PRINTABLE)
+def test_a_strangers_text_is_text_in_markdown_and_in_tables(text):
+    markdown = MarkdownIt("commonmark").enable("table")
+    (block,) = [token for token in markdown.parse(f"Study: {wording.escaped(text)}.") if token.type == "inline"]
+    assert {token.type for token in block.children} <= {"text", "text_special"}
+    assert "".join(token.content for token in block.children) == f"Study: {text}."
+    cells = markdown.render(f"| a | b |\n| - | - |\n| {wording.escaped(text)} | 1 |")
+    assert len(re.findall("<td>", cells)) == 2
+    assert "<" not in wording.escaped(text)
+
+
+@pytest.mark.parametrize("title", ["a\nb", "a\x1b[31mb", "a\u2028b", "a\x00b", "a\x7fb"])
+def test_control_characters_in_a_title_are_refused_in_a_line(title):
+    with pytest.raises(UserError, match="title") as caught:
+        studies.load("digits", title=title)
+    assert len(str(caught.value).splitlines()) == 1

@@ -1,6 +1,5 @@
 """A page for each claim, as Markdown: what the paper says and does not, and what every study has on it."""
 
-import html
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from efcnbook.claims.grid import Findings
 from efcnbook.claims.rules import RULES, last_change
 from efcnbook.statistics.evidence import Evidence
 from efcnbook.statistics.provenance import line
+from efcnbook.statistics.wording import escaped
 from efcnlab.config.studies import Study
 from efcnlib.errors import enumerated
 
@@ -36,7 +36,7 @@ def page(number: int, by_study: Findings) -> str:
         if not of_claim(found, number):
             continue
         lines += [f"## {names[study]}", ""]
-        lines += [f"**{verdict(found, number)}** · {html.escape(study.title)}{_figure(study, number)}", ""]
+        lines += [f"**{verdict(found, number)}** · {escaped(study.title)}{_figure(study, number)}", ""]
         lines += _block(grid.parts(found, number) + grid.placebo_rows(found, number))
     if not any(of_claim(found, number) for found in by_study.values()):
         lines += ["No study in this book tests it.", ""]
@@ -68,7 +68,7 @@ def setting(evidence: Evidence) -> list[str]:
     """A row on what a study is: name, title, seeds, epochs, where and when it was computed."""
     study = evidence.study
     numbers = [", ".join(map(str, evidence.seeds)), str(study.epochs), str(study.relax_epochs)]
-    return [study.name, html.escape(study.title), *numbers, line(evidence.origins)]
+    return [study.name, escaped(study.title), *numbers, line(evidence.origins)]
 
 
 def _figure(study: Study, number: int) -> str:

@@ -6,7 +6,6 @@ taken within a seed.
 
 import string
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from efcnbook.statistics import evidence, path_profiles, provenance
 from efcnbook.statistics.evidence import Evidence
 from efcnbook.statistics.intervals import interval, signed
 from efcnbook.statistics.tables import best, by_time, final, first, in_words, mean, minus, of_kind, tidy
+from efcnbook.statistics.wording import escaped
 from efcnlab.config import study_rates
 from efcnlab.config.studies import PRESETS, Study
 from efcnlab.environment import default_root
@@ -116,7 +116,7 @@ def show(
         page.without(number, "No study of the paper's size is recorded yet.")
         return
     if absent:
-        caption += f" {escape('; '.join(absent))}: {NOT_YET}."
+        caption += f" {escaped('; '.join(absent))}: {NOT_YET}."
     page.show(number, figure, table, caption, alt, source(of))
 
 
@@ -129,9 +129,9 @@ def source(of: Sequence[Evidence]) -> Source:
 
 def described(of: Sequence[Evidence]) -> str:
     """How many seeds stand behind a figure, and what they lack, for its caption."""
-    parts = [f"{escape(one.study.title)}: {in_words(one.seeds)}." for one in of]
-    parts += [f"{escape(one.study.title)}: no eFCN is recorded yet." for one in of if not one.times]
-    return " ".join([*parts, *(escape(seed.summary) for one in of for seed in one.incomplete)])
+    parts = [f"{escaped(one.study.title)}: {in_words(one.seeds)}." for one in of]
+    parts += [f"{escaped(one.study.title)}: no eFCN is recorded yet." for one in of if not one.times]
+    return " ".join([*parts, *(escaped(seed.summary) for one in of for seed in one.incomplete)])
 
 
 def compare(*rows: tuple[str, str, str]) -> None:
@@ -143,20 +143,20 @@ def each(of: Sequence[Evidence], template: str) -> str:
     """``template`` for each study, with its `Facts`; the study is named where there are several."""
     lines = [string.Formatter().vformat(template, (one,), Facts(one)) for one in of]
     if len(of) > 1:
-        lines = [f"{one.study.title}: {line}" for one, line in zip(of, lines, strict=True)]
+        lines = [f"{escaped(one.study.title)}: {line}" for one, line in zip(of, lines, strict=True)]
     return "<br>".join(lines) or NOT_YET
 
 
 def still_missing(absent: Sequence[str]) -> str:
     """Which studies are not there yet, as the reason for a difference."""
-    return f"{'; '.join(absent)}: {NOT_YET}" if absent else ""
+    return f"{escaped('; '.join(absent))}: {NOT_YET}" if absent else ""
 
 
 def findings(one: Evidence) -> list[str]:
     """What Figure 3 says of a study: sentences with one number each."""
     facts, study = Facts(one), one.study
     sentences = [
-        f"**{study.title}**, {in_words(one.seeds)}: the CNN's best test accuracy in {study.epochs} epochs is"
+        f"**{escaped(study.title)}**, {in_words(one.seeds)}: the CNN's best test accuracy in {study.epochs} epochs is"
         f" {100 * best(one.runs, 'cnn').mean():.1f} %.",
     ]
     if not one.times:
@@ -263,6 +263,7 @@ def _listed(values: Sequence[int]) -> str:
 
 
 FACTS = {
+    "title": lambda one: escaped(one.study.title),
     "times": lambda one: _listed(one.times),
     "fcn": _fcn,
     "improved": lambda one: _over(one, first(one.runs, "efcn")),

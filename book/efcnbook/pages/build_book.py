@@ -67,7 +67,9 @@ def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType
     """
     waiting, pages, store = [], executed(toc), Store(None, recorded_studies())
     every = dict.fromkeys(given.get(name, name) for name in pages.values() if name)
-    there = {name: evidence.present(found_study(name, store), store) for name in every}
+    settings = {name: found_study(name, store) for name in every}
+    there = {name: evidence.present(study, store) for name, study in settings.items()}
+    described = [study.model_dump_json() for study in settings.values()]  # a title, say, is part of no run's key
     for page, name in pages.items():
         notebook = source / "notebooks" / f"{Path(page).name}.ipynb"
         known = parameters_of(notebook)
@@ -86,7 +88,7 @@ def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType
             parameters, reads = {"data": page_parameters.kept_images(every)}, []
         else:
             parameters, reads = {}, _recorded(source)
-        inputs = inputs_of(notebook, parameters, reads)
+        inputs = inputs_of(notebook, parameters, [*reads, *described])
         out = source / "book" / f"{page}.ipynb"
         if not is_current(out, inputs):
             waiting.append(Job(notebook, out, parameters, inputs, lessons=not name))

@@ -16,6 +16,17 @@ def at(times: Iterable[int]) -> str:
     return f"$t_w$ = {listed}" if listed else "no $t_w$"
 
 
+def escaped(text: str) -> str:
+    """A text that others have written, such as a study's title, so that Markdown, tables and HTML show it as it is.
+
+    >>> from efcnbook.statistics.wording import escaped
+    >>> escaped("a | b <i>"), escaped("VanillaCNN, 8 channels")
+    ('a &#124; b &#60;i&#62;', 'VanillaCNN, 8 channels')
+    """
+    plain = " ,.;:()+-/%'"  # besides letters and numbers: what is no markup anywhere within a line
+    return "".join(sign if sign.isalnum() or sign in plain else f"&#{ord(sign)};" for sign in text)
+
+
 def percent(fraction: float) -> str:
     """0.7349 -> "73.5 %"."""
     return f"{100 * fraction:.1f} %"
