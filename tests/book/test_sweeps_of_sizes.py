@@ -277,3 +277,12 @@ def test_the_page_says_what_is_not_varied(done, tmp_path):
     assert "This study varies no channels." in figures[0]
     assert "This study varies no training images." in figures[1]
     assert "points" not in "".join(words)
+
+
+def test_only_studies_with_a_sweep_are_drawn_small(done, tmp_path):
+    plain = tiny(relax_times=(0, 2), path_times=()).model_copy(update={"name": "plain"})
+    (tmp_path / "plain.json").write_text(plain.model_dump_json(), "utf-8")
+    others = f"{tmp_path / 'plain.json'}, {tmp_path / 'mine.json'}"
+    (*_, small), _ = shown(done.study, done.store.root, tmp_path, others=others)
+    assert 'href="digits/sizes.html"' in small
+    assert small.count("<figure") == 1
