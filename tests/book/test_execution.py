@@ -31,7 +31,7 @@ def test_runs_with_the_parameters_in_this_python_and_without_widgets(tmp_path, m
     run_notebook(notebook, out, {"seed": 3}, inputs)
     assert printed(out) == f"digits 3 a root {sys.executable}\n"
     given = next(cell for cell in nbformat.read(out, 4).cells if "seed = 3" in cell.source)
-    assert "hide-input" in given.metadata.tags  # folded away in the book
+    assert "remove-input" in given.metadata.tags  # hidden in the book
     assert "widget" not in out.read_text()
     assert is_current(out, inputs)
     assert [file.name for file in out.parent.iterdir()] == ["a.ipynb"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from efcnbook import notebook
+from efcnbook import notebook_parameters
 from efcnlab import cli
 from efcnlab.config import studies
 from efcnlab.config.studies import Study
@@ -139,7 +139,7 @@ def test_any_parameter_of_a_preset(field, value):
 @given(likely)
 def test_any_selection_of_a_notebook(value):
     try:
-        assert set(notebook.selection("relax time", value, (0, 5, 20))) <= {0, 5, 20}
+        assert set(notebook_parameters.selection("relax time", value, (0, 5, 20))) <= {0, 5, 20}
     except UserError as error:
         refused(error)
 
