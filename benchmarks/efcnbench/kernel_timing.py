@@ -1,4 +1,4 @@
-"""Each kernel against plain PyTorch doing the same, by turns, on the layers of one network. On a GPU only."""
+"""Each kernel against plain PyTorch doing the same, in turn, on the layers of one network. On a GPU only."""
 
 from collections.abc import Callable
 

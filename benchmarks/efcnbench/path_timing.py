@@ -1,4 +1,4 @@
-"""Timing the string and its evaluation against a straightforward loop, by turns, gated by float64.
+"""Timing the string and its evaluation against a straightforward loop, in turn, checked against float64.
 
 Steps and evaluations are timed apart, on as few of either as a block allows; what a whole string of the `quick` study
 takes is their sum at that study's numbers of steps and images.

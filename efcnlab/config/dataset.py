@@ -1,4 +1,4 @@
-"""The images of a study as plain data: a set by name, or a file of one's own by its SHA-256."""
+"""The images of a study as plain data: a set by name, or a custom file by its SHA-256."""
 
 from typing import Annotated, Literal
 
@@ -21,7 +21,7 @@ class DatasetContents(Frozen):
 
 
 class Dataset(Frozen):
-    """A data set by name or from a file of one's own, and how many of its first images are used; None: all.
+    """A data set by name or from a custom file, and how many of its first images are used; None: all.
 
     The file is known by its SHA-256. Where it is (``file``) is no part of a run: studies know, runs do not. What it
     ``holds`` is written down, so that a recorded study can be drawn without it; ``efcn data FILE`` prints all three.

@@ -232,7 +232,7 @@ def layer_spec(layer: Layer, classes: int) -> architectures.Layer:
 
 
 class Network(Frozen):
-    """An architecture by name and its channel count (64 is the paper's), or ``layers`` of one's own and neither.
+    """An architecture by name and its channel count (64 is the paper's), or custom ``layers`` and neither.
 
     >>> from efcnlab.config.network import Network
     >>> Network(architecture="vanilla").description, len(Network(architecture="vanilla").specs(classes=10))

@@ -1,4 +1,4 @@
-"""A data set of one's own: one safetensors file, verified whenever it is read.
+"""A custom data set: one safetensors file, verified whenever it is read.
 
     train_x, test_x    images, uint8 or floating-point, [n, channels, height, width]
     train_y, test_y    their classes, whole numbers from 0 on, [n]

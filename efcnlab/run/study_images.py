@@ -1,4 +1,4 @@
-"""The images that a study trains on: a known set by its name, or a file of one's own by its SHA-256."""
+"""The images that a study trains on: a known set by its name, or a custom file by its SHA-256."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ def load_images(data: Dataset, where: str | Path | None = None) -> Images:
 def image_location(data: Dataset, data_root: str | Path | None = None) -> str | None:
     """Where `load_images` finds the images: the file as given, else one of its name in a folder.
 
-    :param data: A known set, or a file of one's own.
+    :param data: A known set, or a custom file.
     :param data_root: That folder; None: EFCN_DATA. For a known set it is what is returned.
 
     >>> from efcnlab.run.study_images import Dataset, image_location

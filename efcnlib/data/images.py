@@ -12,7 +12,7 @@ from efcnlib.errors import UserError, at_least
 class Images:
     """A verified data set on the CPU, in official order: x uint8 [n, channels, height, width], y int64 [n].
 
-    Pixels run from 0 to 255, those of ``digits`` from 0 to 16. One of one's own
+    Pixels run from 0 to 255, those of ``digits`` from 0 to 16. A custom set
     (`efcnlab.data.own_images`) may be float32.
 
     >>> from efcnlab.data.datasets import load

@@ -97,7 +97,7 @@ def _draws_nothing(module: nn.Module) -> bool:
 
 
 def dropout(layer: nn.Module, input: Tensor, generator: torch.Generator) -> Tensor:
-    """Dropout with a generator of one's own: PyTorch's layer takes none."""
+    """Dropout with a given generator: PyTorch's layer takes none."""
     if not layer.training:
         return input
     if torch._C._current_graph_task_id() != -1:
