@@ -47,8 +47,8 @@ def test_contents_repeat_the_study_part_and_single_chapters(tmp_path):
     before += [*(f"executed/{name}" for name in questions), "executed/explorer", "executed/tutorial", "own", "clusters"]
     assert files(one) == [*before, *study, "executed/performance", "executed/survival", *reference, "executed/review"]
     assert [part["caption"] for part in two["parts"]][5:7] == [
-        "Appendix: digits",
-        "Appendix: VanillaCNN 8, SGD at 0.05",
+        "Appendix: digits (smoke test)",
+        "Appendix: VanillaCNN 8, SGD at 0.05 (smoke test)",
     ]
     assert "executed/quick/interpolation" in files(two)
     assert "executed/quick/curvature" not in files(two)  # the study measures none

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from efcnbook.claims.grid import short_names
-from efcnbook.pages.shown_studies import has, shown
+from efcnbook.pages.shown_studies import DEFAULT, FALLBACK, has, shown
 from efcnlab.config import studies
 from efcnlab.environment import recorded_studies
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
@@ -32,11 +32,11 @@ def contents(template: dict, given: Mapping[str, str]) -> dict:
 
 
 def readable(given: Mapping[str, str]) -> dict[str, str]:
-    """How readers know the studies ``given``, by name: "VanillaCNN 16, SGD at 0.03"."""
+    """How readers know the studies ``given``, by name: "VanillaCNN 16, SGD at 0.03"; a small one is a smoke test."""
     store = Store(None, recorded_studies())
-    return {
-        study.name: name for study, name in short_names([found_study(path, store) for path in given.values()]).items()
-    }
+    names = short_names([found_study(path, store) for path in given.values()])
+    small = {DEFAULT: " (smoke test)", FALLBACK: " (smoke test)"}
+    return {study.name: name + small.get(study.name, "") for study, name in names.items()}
 
 
 def executed(toc: dict) -> dict[str, str | None]:
