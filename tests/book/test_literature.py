@@ -48,7 +48,7 @@ def test_numbers_of_the_figures():
     numbers = literature.numbers(evidence("quick", 0.5))
     assert set(numbers) == {2, 3, 4, 5}  # there are no paths
     assert "the CNN's best is 50.0 % (one seed)" in numbers[3]
-    assert "49.0 % ($t_w$ = 0), 49.0 % (3)" in numbers[3]
+    assert "49.0 % ($t_w$ = 0), 49.0 % (6)" in numbers[3]
     assert "δ ends at 25.0 % ($t_w$ = 0)" in numbers[4]
     assert "local weights alone end with 40.0 %" in numbers[5]
 

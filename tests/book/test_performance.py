@@ -48,7 +48,9 @@ def results(folder):
     return performance.recorded(folder)
 
 
-def drawn(figure):
+def drawn(made):
+    figure, table = made
+    assert len(table)
     figure.draw_without_rendering()
     for ax in figure.axes:
         assert ax.get_xlabel()

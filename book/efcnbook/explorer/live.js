@@ -33,13 +33,14 @@ function render({ model, el }) {
   el.efcnExplorer = explorer;
   // The notebook's other explorer shows less than this one: live.css folds it as long as this one is there.
   let notebook = null;
-  const placed = new ResizeObserver(() => { // when it is put into the notebook, some time after it is made
-    notebook ??= el.closest(".jp-NotebookPanel");
-    notebook?.classList.add("efcn-live");
-  });
-  placed.observe(el);
+  const placing = setInterval(() => { // it is put into the notebook some time after it is made, and no event says when
+    notebook = el.closest(".jp-NotebookPanel");
+    if (!notebook) return;
+    notebook.classList.add("efcn-live");
+    clearInterval(placing);
+  }, 100);
   return () => {
-    placed.disconnect();
+    clearInterval(placing);
     notebook?.classList.remove("efcn-live");
     model.off("change:packs change:growing", update);
     model.off("change:selection", select);

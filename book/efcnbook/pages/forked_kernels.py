@@ -106,11 +106,14 @@ def _kernel(
     import torch
     from ipykernel.kernelapp import IPKernelApp
 
-    matplotlib.use(environment.get("MPLBACKEND", INLINE))  # which is read when Matplotlib is imported, before the fork
     gc.freeze()  # what was imported stays: no collection looks through it again
     if threads:
         torch.set_num_threads(threads)
-    IPKernelApp.launch_instance(argv=list(arguments))
+    kernel = IPKernelApp.instance()
+    kernel.initialize(list(arguments))
+    # The variable is read when Matplotlib is imported, before the fork; the inline backend looks for the kernel's shell.
+    matplotlib.use(environment.get("MPLBACKEND", INLINE))
+    kernel.start()
 
 
 def _end_with_parent() -> None:
