@@ -21,7 +21,7 @@ KEYS = {  # as they were before there were any settings
 
 @pytest.mark.parametrize(("name", "tw"), KEYS)
 def test_keys_are_what_they_were(name, tw):
-    study = load(name)
+    study = load(name, path_times=(tw,))
     runs = {"cnn": study.cnn(0), "efcn": study.relaxed("efcn", tw, 0), "path": study.path("string", tw, 0)}
     assert {kind: key_of(run) for kind, run in runs.items()} == KEYS[name, tw]
 
