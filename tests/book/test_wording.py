@@ -1,5 +1,6 @@
 """Phrases that pages share: relax times listed, what diverged."""
 
+import html
 from math import nan
 
 import pytest
