@@ -32,10 +32,13 @@ def initial_network(run: Training, store: Store, device: str = "cpu") -> nn.Sequ
 def converted_cnn(network: nn.Sequential, run: Training) -> nn.Sequential:
     """What a CNN becomes in a run: a dense network, a local one, or itself.
 
+    >>> import torch
     >>> from efcnlab.run.run_networks import converted_cnn
     >>> from efcnlab.config.studies import load
+    >>> from efcnlib import networks
     >>> run = load("digits").relaxed("efcn", tw=5, seed=0)
-    >>> converted_cnn(run.uninitialised_cnn(), run)[0]
+    >>> cnn = networks.initialise(run.uninitialised_cnn(), torch.Generator().manual_seed(0))
+    >>> converted_cnn(cnn, run)[0]
     DenseConv(64 -> 294, live)
     """
     if run.kind in DENSE:

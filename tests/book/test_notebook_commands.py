@@ -45,7 +45,9 @@ def test_the_command_of_a_page_makes_the_same_page_and_is_strict(root, tmp_path)
     assert "seed 1;" in again.read_text("utf-8")
     done = papermill(command.replace("-p seed", "-p sede"), tmp_path / "wrong.ipynb")
     assert done.returncode != 0
-    assert "unknown parameter of this notebook 'sede': choose one of study, seed, more_seeds, root" in done.stderr
+    assert (
+        "unknown parameter of this notebook 'sede': choose one of study, seed, more_seeds, others, root" in done.stderr
+    )
 
 
 def test_the_tutorial_shows_the_library_alone_in_ten_cells(tmp_path):

@@ -24,7 +24,6 @@ PRELOAD = (
     *(f"matplotlib.backends.backend_{name}" for name in ("agg", "pdf", "svg")),
 )
 PROCESSES.set_forkserver_preload(list(PRELOAD))
-INLINE = "module://matplotlib_inline.backend_inline"
 
 
 class ForkedKernel(AsyncKernelManager):
@@ -102,7 +101,6 @@ def _kernel(
     os.chdir(folder)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    import matplotlib
     import torch
     from ipykernel.kernelapp import IPKernelApp
 
@@ -111,8 +109,7 @@ def _kernel(
         torch.set_num_threads(threads)
     kernel = IPKernelApp.instance()
     kernel.initialize(list(arguments))
-    # The variable is read when Matplotlib is imported, before the fork; the inline backend looks for the kernel's shell.
-    matplotlib.use(environment.get("MPLBACKEND", INLINE))
+    kernel.shell.enable_matplotlib("inline")  # Matplotlib chose a backend when it was imported, before the fork
     kernel.start()
 
 
