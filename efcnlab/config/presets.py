@@ -117,7 +117,7 @@ PRESETS = (
         epochs=24,
         relax_epochs=8,
         relax_times=(0, 6, 24),
-        path_times=(0, 24),
+        path_times=(24,),
         path_methods=("linear", "string", "output"),
         string=StringSettings(points=7, steps=30),
         plane=PlaneSettings(size=13),
