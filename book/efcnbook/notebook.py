@@ -100,7 +100,6 @@ class Page:
         ]
         words = f'<b>Figure {number}.</b> {caption}<div class="figure-files">Save: {", ".join(links)}</div>'
         display({"text/html": framed(figure, words, alt, anchor=anchor), "text/plain": alt}, raw=True)
-        plt.close(figure)
 
     def without(self, number: str, reason: str) -> None:
         """Say in place of a figure why there is none, where links to it lead."""
@@ -125,7 +124,6 @@ class Page:
                 continue
             link = f'<a href="{study.name}/{self.name}.html">{wording.escaped(readable[study])}</a>'
             small.append(framed(figure, link, f"The same figure for {study.title}.", colours=64))
-            plt.close(figure)
         if small:
             show_html(f'<div class="other-studies">{"".join(small)}</div>', "the same figure for other studies")
 
@@ -146,8 +144,12 @@ def _anchor(number: str) -> str:
 
 
 def framed(figure: Figure, caption: str, alt: str, colours: int = 256, anchor: str = "") -> str:
-    """The HTML of a figure that needs no other file, in ``colours`` of its own; ``anchor`` is what links lead to."""
+    """The HTML of a figure that needs no other file, in ``colours`` of its own; ``anchor`` is what links lead to.
+
+    The figure is closed: a notebook would show what is left open once more.
+    """
     data = base64.b64encode(figure_export.png(figure, colours)).decode()
+    plt.close(figure)
     width = round(figure.get_figwidth() * figure.dpi)
     named = f' id="{anchor}"' if anchor else ""
     return (

@@ -7,6 +7,7 @@ taken within a seed.
 import string
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -113,6 +114,7 @@ def show(
 ) -> None:
     """Display a figure of recorded studies; why there is none, where nothing is recorded."""
     if not of:
+        plt.close(figure)
         page.without(number, "No study of the paper's size is recorded yet.")
         return
     if absent:
