@@ -92,11 +92,15 @@ def test_a_question_is_answered_by_the_study_with_the_best_evidence():
     store = run_store.Store(None, [REPOSITORY / "results" / name for name in (SHOWN, "vanilla-cifar10-sgd")])
     names = ("digits", "quick", "vanilla-cifar10-sgd", SHOWN)
     there = {name: evidence.present(found_study(name, store), store) for name in names}
-    assert page_parameters.ranked(there) == [SHOWN, "vanilla-cifar10-sgd", "quick", "digits"]  # three seeds, then one
-    assert page_parameters.ranked(there, "sweep_time") == [SHOWN]
-    asked = page_parameters.of_question(there, None, ("study", "seed", "more_seeds", "others"))
+    order, known = page_parameters.ranked(there), ("study", "seed", "more_seeds", "others")
+    assert list(order) == [SHOWN, "vanilla-cifar10-sgd", "quick", "digits"]  # three seeds, then one
+    swept = page_parameters.of_question(order, there, "sweep_time", known)
+    assert (swept["study"], swept["others"]) == (SHOWN, "")
+    asked = page_parameters.of_question(order, there, None, known)
     assert asked == {"study": SHOWN, "seed": 0, "more_seeds": "1, 2", "others": "vanilla-cifar10-sgd"}
-    assert page_parameters.of_question({"digits": {}, "quick": {}}, None, ("study",)) == {
+    small = {"digits": {}, "quick": {}}
+    order = page_parameters.ranked(small)
+    assert page_parameters.of_question(order, small, None, ("study",)) == {
         "study": "quick",
         "others": "",
     }

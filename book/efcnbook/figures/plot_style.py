@@ -18,7 +18,6 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 plt.style.use(Path(__file__).with_name("efcn.mplstyle"))
 
 RED, BROWN, BLUE, ORANGE, GREEN, PURPLE = "#CC3311", "#8C510A", "#0072B2", "#E69F00", "#009E73", "#CC79A7"
-SERIES = ((BLUE, "o", "-"), (RED, "s", "--"), (GREEN, "^", "-."), (PURPLE, "D", ":"), (ORANGE, "v", "-"))
 TIME_COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0, 0.88, 256)))  # its last yellows fade on white
 ACCURACY = "test accuracy (%)"
 TW = "relax time $t_w$ (epochs)"

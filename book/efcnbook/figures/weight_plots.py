@@ -1,6 +1,4 @@
-"""Figures of weight matrices: where a convolution's weights go, and how large they are. No I/O here either.
-
-The table of a heat map holds ln|w|, a row for each of its rows.
+"""Weight matrices as pictures: where a convolution's weights go, and the colours of how large they are. No I/O.
 
 A block is the part of a padded matrix that belongs to one input and one output channel: [outputs, padded inputs], both
 counted row by row over the image.

@@ -69,7 +69,7 @@ def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType
     every = dict.fromkeys(given.get(name, name) for name in pages.values() if name)
     settings = {name: found_study(name, store) for name in every}
     there = {name: evidence.present(study, store) for name, study in settings.items()}
-    described = [study.model_dump_json() for study in settings.values()]  # a title, say, is part of no run's key
+    order = page_parameters.ranked(there)
     for page, name in pages.items():
         notebook = source / "notebooks" / f"{Path(page).name}.ipynb"
         known = parameters_of(notebook)
@@ -77,18 +77,17 @@ def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType
             study = given.get(name, name)
             parameters, reads = page_parameters.of_study(study, there[study], known), sorted(there[study])
         elif "study" in known:
-            parameters = page_parameters.of_question(there, needs(toc).get(page), known)
+            parameters = page_parameters.of_question(order, there, needs(toc).get(page), known)
             reads = sorted(set().union(*there.values()))
         elif "studies" in known:
-            parameters, reads = (
-                {"studies": ", ".join(page_parameters.ranked(there))},
-                sorted(set().union(*there.values())),
-            )
+            parameters, reads = {"studies": ", ".join(order)}, sorted(set().union(*there.values()))
         elif "data" in known:
             parameters, reads = {"data": page_parameters.kept_images(every)}, []
         else:
             parameters, reads = {}, _recorded(source)
-        inputs = inputs_of(notebook, parameters, [*reads, *described])
+        described = [settings[given.get(name, name)]] if name else settings.values()
+        titles = [study.model_dump_json() for study in described]  # a title is part of no run's key
+        inputs = inputs_of(notebook, parameters, [*reads, *titles])
         out = source / "book" / f"{page}.ipynb"
         if not is_current(out, inputs):
             waiting.append(Job(notebook, out, parameters, inputs, lessons=not name))

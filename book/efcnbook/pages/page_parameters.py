@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from efcnbook.pages.shown_studies import DEFAULT, FALLBACK, has, shown
+from efcnlab.config.studies import Study
 from efcnlab.data.datasets import cache_file
 from efcnlab.environment import recorded_studies
 from efcnlab.run.coverage import seed_coverage, shown_seeds
@@ -25,30 +26,32 @@ def of_study(name: str, there: set[str], known: Iterable[str]) -> dict[str, obje
 
 
 def of_question(
-    there: Mapping[str, Mapping[str, Record]], needed: str | None, known: Iterable[str]
+    order: Mapping[str, Study | None],
+    there: Mapping[str, Mapping[str, Record]],
+    needed: str | None,
+    known: Iterable[str],
 ) -> dict[str, object]:
-    """The parameters of a question's page: the best study that has what is ``needed``, and the others that do.
+    """The parameters of a question's page: the first study of the ``order`` that has what is ``needed``, and others.
 
     Small ones, which are there to try things, are none of the others.
     """
-    best, *others = ranked(there, needed)
+    best, *others = (name for name, study in order.items() if needed is None or has(study, needed))
     listed = ", ".join(name for name in others if name not in (DEFAULT, FALLBACK))
     return of_study(best, set(there[best]), known) | {"others": listed}
 
 
-def ranked(there: Mapping[str, Mapping[str, Record]], needed: str | None = None) -> list[str]:
-    """Of the studies whose records are ``there`` those that have what is ``needed``, by what they can show.
+def ranked(there: Mapping[str, Mapping[str, Record]]) -> dict[str, Study | None]:
+    """The studies whose records are ``there``, as far as pages show them, by what they can show.
 
     First comes VanillaCNN trained by SGD, over several complete seeds, then the widest.
     """
     store, found = Store(None, recorded_studies()), {}
     for name, records in there.items():
         study = found_study(name, store)
-        if needed is None or has(shown(study, store), needed):
-            whole = [seed for seed in study.seeds if not seed_coverage(study, seed, records).missing]
-            plain = study.network.architecture == "vanilla" and study.optimiser.name == "sgd"
-            found[name] = (len(whole) > 1, plain, study.network.channels)
-    return sorted(found, key=found.get, reverse=True)
+        whole = [seed for seed in study.seeds if not seed_coverage(study, seed, records).missing]
+        plain = study.network.architecture == "vanilla" and study.optimiser.name == "sgd"
+        found[name] = (len(whole) > 1, plain, study.network.channels), shown(study, store)
+    return {name: found[name][1] for name in sorted(found, key=lambda name: found[name][0], reverse=True)}
 
 
 def kept_images(names: Iterable[str]) -> str:
