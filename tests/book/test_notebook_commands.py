@@ -24,6 +24,17 @@ def test_notebooks_begin_with_a_title_and_commented_parameters(path):
         assert isinstance(ast.literal_eval(value), str | int), name
 
 
+def test_a_figure_is_drawn_in_at_most_25_lines():
+    lengths = {}
+    for path in (REPOSITORY / "notebooks").glob("*.ipynb"):
+        for cell in nbformat.read(path, 4).cells:
+            if cell.cell_type == "code":
+                functions = [node for node in ast.parse(cell.source).body if isinstance(node, ast.FunctionDef)]
+                lengths |= {(path.stem, one.name): one.end_lineno - one.lineno + 1 for one in functions}
+    assert ("delta", "figure_4") in lengths
+    assert {name: lines for name, lines in lengths.items() if lines > 25} == {}
+
+
 def papermill(command, out):
     """Run a command line that a page shows, with this Python and into ``out``."""
     _, path, _, *options = shlex.split(command)

@@ -100,7 +100,8 @@ def test_the_page_shows_both(part, monkeypatch, tmp_path):
     drawn = rows[rows["method"] == "control"].reset_index(drop=True)
     pd.testing.assert_frame_equal(drawn.drop(columns="method"), control[drawn.columns].drop(columns="method"))
     own = path_profiles.of_results(available(part), STUDY.path_methods)
-    pd.testing.assert_frame_equal(rows[rows["method"] != "control"], own[rows.columns])
+    drawn = rows[rows["method"] != "control"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(drawn, own[rows.columns])
     for number, tw in enumerate((0, 2)):  # lines of the mean, thin and grey
         for row, name, factor in ((0, "train_loss", 1), (1, "test_accuracy", 100)):
             (line,) = [line for line in panels(page.figures["6"])[2 * row + number].lines if line.get_color() == "0.6"]
