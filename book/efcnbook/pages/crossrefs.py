@@ -61,7 +61,7 @@ class SamePage(SphinxTransform):
         names = self.env.config.study_names
         if folder != "executed" or len(rest) < 2:
             return
-        next(self.document.findall(nodes.title)).append(nodes.Text(f": {names.get(rest[0], rest[0])}"))
+        next(self.document.findall(nodes.title)).append(nodes.Text(f" – {names.get(rest[0], rest[0])}"))
         if len(others) < 2:
             return
         line = nodes.paragraph("", "This page for: ", classes=["same-page"])
