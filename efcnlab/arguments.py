@@ -21,6 +21,20 @@ StoreFolder = Annotated[
     str | None, option("DIR", "folder where runs are kept; else $EFCN_ROOT, else runs/ in the clone")
 ]
 DataRoot = Annotated[str | None, option("DIR", "folder with the images as torchvision lays them out; else $EFCN_DATA")]
+ImagesSource = Annotated[
+    Positional[str],
+    option(
+        "IMAGES",
+        "cifar10, cifar100, digits; or of your own a folder with a folder of pictures for each class (those perhaps in"
+        " train/ and test/), or a .npz, .pt, .parquet, .arrow or .safetensors file",
+    ),
+]
+ImagesFile = Annotated[str | None, option("FILE", "the .safetensors file that is made; else named for IMAGES")]
+ImageSize = Annotated[str | None, option("N|RxC", "rows and columns to resize images to, 32, 24x32; else as they are")]
+Channels = Annotated[int | None, option("N", "1, grey, or 3, colours; else as the images are")]
+HeldOut = Annotated[float | None, option("X", "part of each class to test with, if images are not divided; else 0.2")]
+LabelColumn = Annotated[str | None, option("NAME", "column of a table that holds the labels; else found by its name")]
+StarterStudy = Annotated[str | None, option("FILE", "also write a small study of these images, for two cores")]
 Device = Annotated[str, option("DEVICE", "where to compute: cpu, cuda, cuda:1; without it: cpu")]
 RunDevice = Annotated[str | None, option("DEVICE", "cpu, cuda, cuda:1; else cpu, or with ray the GPUs there are")]
 ComputeUnasked = Annotated[FlagCreatePairsOff[bool], option(None, "compute a long study without being asked")]

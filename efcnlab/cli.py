@@ -14,13 +14,19 @@ from tyro.conf import FlagCreatePairsOff, Positional
 
 from efcnlab.arguments import (
     Address,
+    Channels,
     ComputeUnasked,
     DataRoot,
     Delay,
     Device,
     Executor,
     GpusPerRun,
+    HeldOut,
+    ImagesFile,
+    ImageSize,
+    ImagesSource,
     Kernel,
+    LabelColumn,
     ListedStudies,
     Precision,
     RecordedFolders,
@@ -28,6 +34,7 @@ from efcnlab.arguments import (
     ResultsFolder,
     RunDevice,
     Seeds,
+    StarterStudy,
     StoreFolder,
     StudyName,
     Threads,
@@ -45,19 +52,32 @@ app = tyro.extras.SubcommandApp()
 
 @app.command
 def data(
-    name: Annotated[Positional[str], option("NAME", "cifar10, cifar100, digits, or a .safetensors file of your own")],
+    images: ImagesSource,
     data_root: DataRoot = None,
+    out: ImagesFile = None,
+    size: ImageSize = None,
+    channels: Channels = None,
+    held_out: HeldOut = None,
+    label: LabelColumn = None,
+    study: StarterStudy = None,
 ) -> None:
     """Fetch a set of images, verify it, and show what it holds and where it is kept.
 
-    Of a file of your own, show what makes a study file train on it.
+    Of your own, make the one file that studies train on, with a picture of the first images beside it, and show what a
+    study file says of it.
     """
     from efcnlab.data import datasets
-    from efcnlab.run import study_images
+    from efcnlab.run import image_import
+    from efcnlib.errors import UserError
 
-    if name.endswith(".safetensors"):
-        print(study_images.study_file_entry(Path(name)))
+    options = {"out": out, "size": size, "channels": channels, "held_out": held_out, "label": label, "study": study}
+    given = [name for name, value in options.items() if value is not None]
+    if images not in datasets.NAMES:
+        image_import.import_images(images, **options)
         return
+    if given:
+        raise UserError(f"--{given[0].replace('_', '-')} is for images of your own, not for {images}")
+    name = images
     loaded = datasets.load(name, data_root)
     for part, x, y in (("train", loaded.train_x, loaded.train_y), ("test", loaded.test_x, loaded.test_y)):
         means = x.double().mean((0, 2, 3)) / (16 if name == "digits" else 255)

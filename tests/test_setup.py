@@ -20,7 +20,7 @@ EXTRAS = {
 }
 LIBRARY = [Requirement(text) for text in PROJECT["dependencies"]]
 RUNTIME = [*LIBRARY, *EXTRAS["lab"], *EXTRAS["book"]]
-EXTRA = EXTRAS["ray"]  # imported only where it is asked for
+EXTRA = [*EXTRAS["ray"], *EXTRAS["tables"]]  # imported only where they are asked for
 DEVELOPMENT = [*EXTRAS["dev"], *EXTRA]
 # What efcnlib imports of the extra "lab": data sets are fetched, and kernels written, with it.
 OPTIONAL = {

@@ -2,10 +2,12 @@
 
 import base64
 import html
+import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -20,8 +22,10 @@ from efcnbook.figures import figure_export
 from efcnbook.notebook_parameters import whole_numbers
 from efcnbook.statistics import evidence, provenance, tables, wording
 from efcnlab.config.studies import Study
+from efcnlab.data import own_images
+from efcnlab.data.contact_sheet import contact_sheet
 from efcnlab.environment import default_root, recorded_studies
-from efcnlab.run import study_runner
+from efcnlab.run import study_images, study_runner
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
 from efcnlab.store.run_store import Record, Store
 from efcnlib import networks
@@ -126,6 +130,18 @@ class Page:
             small.append(framed(figure, link, f"The same figure for {study.title}.", colours=64))
         if small:
             show_html(f'<div class="other-studies">{"".join(small)}</div>', "the same figure for other studies")
+
+    def images(self) -> None:
+        """Display the first images of a custom data set with their classes; nothing of a known set, or without it."""
+        where = study_images.image_location(self.study.data)
+        if self.study.data.sha256 is None or where is None or not Path(where).exists():
+            return
+        loaded = study_images.load_images(self.study.data, where)
+        sheet, stream = contact_sheet(loaded, own_images.class_names(Path(where).read_bytes())), io.BytesIO()
+        sheet.save(stream, "png")
+        alt = "The first training images, and below them the first test images, each with its class."
+        picture = f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}">'
+        show_html(f"<figure>{picture}<figcaption>{alt}</figcaption></figure>", alt)
 
     def details(self, *sources: Source) -> None:
         """Display, folded, what was run and the command that runs this page again, in a block to be copied from."""

@@ -209,11 +209,12 @@ def _check_times(study: StudySettings) -> None:
 
 
 def _check_batches(study: StudySettings) -> None:
-    """ValueError for a batch larger than the training images."""
-    on_paths = (study.string.batch, study.band.batch, study.chain.batch) if study.path_times else ()
-    for batch in (study.batch, *on_paths):
+    """ValueError for a batch in use that is larger than the training images."""
+    used = [name for name in ("string", "band", "chain") if study.path_times and name in study.path_methods]
+    batches = {"batch": study.batch} | {f"{name}.batch": getattr(study, name).batch for name in used}
+    for name, batch in batches.items():
         if batch > study.data.train_images:
-            raise ValueError(f"batch {shortened(batch)} is larger than the {study.data.train_images} training images")
+            raise ValueError(f"{name} {shortened(batch)} is larger than the {study.data.train_images} training images")
 
 
 def _check_optimisers(study: StudySettings) -> None:

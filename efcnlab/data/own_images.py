@@ -3,10 +3,12 @@
     train_x, test_x    images, uint8 or floating-point, [n, channels, height, width]
     train_y, test_y    their classes, whole numbers from 0 on, [n]
 
-A study names it by its SHA-256, which ``efcn data FILE`` prints.
+Its metadata may say what the classes are called. A study names it by its SHA-256, which ``efcn data FILE`` prints.
 """
 
 import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import safetensors.torch
@@ -14,12 +16,14 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from efcnlib.data.images import Images
+from efcnlab.data.pixels import channels_last
+from efcnlib.data.images import Images, channel_statistics
 from efcnlib.errors import UserError, choice, dtype_name
 
 PARTS = ("train_x", "train_y", "test_x", "test_y")
 PIXELS = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LABELS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+APART = 10  # how many times the standard deviation of training and test images may differ
 
 
 def read(path: Path, sha256: str | None = None) -> Images:
@@ -40,6 +44,11 @@ def read(path: Path, sha256: str | None = None) -> Images:
     except (OSError, ValueError) as error:
         advice = "put the file there, or its folder into EFCN_DATA"
         raise UserError(f"images {path}: {getattr(error, 'strerror', None) or error}; {advice}") from None
+    return decoded(content, path, sha256)
+
+
+def decoded(content: bytes, path: Path, sha256: str | None = None) -> Images:
+    """The same of what is in a file; ``path`` names it."""
     if sha256 not in (None, found := hashlib.sha256(content).hexdigest()):
         raise UserError(f"images {path} have SHA-256 {found}, not {sha256}: it is another file, or damaged")
     try:
@@ -47,13 +56,24 @@ def read(path: Path, sha256: str | None = None) -> Images:
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"images {path} are no safetensors file: {str(error).splitlines()[0][:200]}") from None
     try:
-        return Images(path.name, **_checked(arrays))
+        return Images(path.name, **check(arrays))
     except UserError as error:
         raise UserError(f"images {path}: {error}") from None
 
 
-def _checked(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The four tensors, float32 or uint8, and int64, once all is checked that could make a training fail."""
+def check(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The four tensors of a file, as they are trained on.
+
+    :param arrays: By their names, as in a file.
+    :returns: Images float32 or uint8, classes int64.
+    :raises UserError: For what would make a training fail, or train on nonsense.
+
+    >>> import torch
+    >>> from efcnlab.data.own_images import check
+    >>> x, y = torch.rand(2, 1, 8, 8, dtype=torch.float64), torch.tensor([0, 1], dtype=torch.uint8)
+    >>> {name: array.dtype for name, array in check(dict(train_x=x, train_y=y, test_x=x, test_y=y)).items()}
+    {'train_x': torch.float32, 'train_y': torch.int64, 'test_x': torch.float32, 'test_y': torch.int64}
+    """
     for name in PARTS:
         if name not in arrays:
             raise UserError(f"{name} is missing: a file holds {', '.join(PARTS)}")
@@ -67,13 +87,18 @@ def _checked(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
             raise UserError(f"{part}_x has {len(x)} images and {part}_y {len(y)} labels: give one for each")
     if (one := list(result["train_x"].shape[1:])) != (other := list(result["test_x"].shape[1:])):
         raise UserError(f"train_x has images of shape {one}, test_x of {other}: give them the same")
+    if (one := dtype_name(arrays["train_x"].dtype)) != (other := dtype_name(arrays["test_x"].dtype)):
+        raise UserError(f"train_x holds {one}, test_x {other}: give both the same type, on the same scale")
     _check_classes(result["train_y"], result["test_y"])
+    _check_scale(result["train_x"], result["test_x"])
     return result
 
 
 def _pixels(name: str, x: Tensor) -> Tensor:
     if x.ndim != 4 or 0 in x.shape:
         raise UserError(f"{name} has shape {list(x.shape)}: give [n, channels, height, width], none of them 0")
+    if channels_last(x.shape):
+        raise UserError(f"{name} has shape {list(x.shape)}, channels last: give [n, channels, height, width]")
     if x.dtype not in PIXELS:
         raise UserError(f"{name} holds {dtype_name(x.dtype)}: give {', '.join(map(dtype_name, PIXELS))}")
     if x.dtype == torch.uint8:
@@ -103,3 +128,95 @@ def _check_classes(train: Tensor, test: Tensor) -> None:
     strange = [label for label in test.unique().tolist() if not 0 <= label < len(there)]
     if strange:
         raise UserError(f"test_y has label {strange[0]}, train_y only 0 to {len(there) - 1}")
+
+
+def _check_scale(train: Tensor, test: Tensor) -> None:
+    (_, deviation), (_, other) = channel_statistics(train), channel_statistics(test)
+    if not deviation.all():
+        channel = int((deviation == 0).nonzero()[0])
+        raise UserError(f"channel {channel} of train_x is the same everywhere: leave it out")
+    one, two = float(deviation.square().mean().sqrt()), float(other.square().mean().sqrt())
+    if two and not one / APART <= two <= one * APART:
+        raise UserError(f"train_x has standard deviation {one:.3g}, test_x {two:.3g}: give both on the same scale")
+
+
+def is_sorted(y: Tensor) -> bool:
+    """Whether images stand class by class: less than half as many neighbours differ as in a random order.
+
+    :param y: Their classes, integers [n].
+
+    >>> import torch
+    >>> from efcnlab.data.own_images import is_sorted
+    >>> y = torch.arange(100) // 10
+    >>> is_sorted(y), is_sorted(y[torch.randperm(100)])
+    (True, False)
+    """
+    share = y.unique(return_counts=True)[1].double() / len(y)
+    expected = (len(y) - 1) * (1 - float(share.square().sum()))
+    return int((y[1:] != y[:-1]).sum()) < expected / 2
+
+
+def suspicions(images: Images) -> list[str]:
+    """What may be wrong with images, a sentence each; no reason to refuse them.
+
+    :param images: As `read` gives them.
+
+    >>> import torch
+    >>> from efcnlab.data.own_images import Images, suspicions
+    >>> x, y = torch.rand(8, 1, 4, 4), torch.arange(8) % 2
+    >>> suspicions(Images("mine", x, y, x[:2], y[:2]))
+    ['2 of 2 test images are training images too']
+    """
+    found = []
+    known = {image.numpy().tobytes() for image in images.train_x}
+    if again := sum(image.numpy().tobytes() in known for image in images.test_x):
+        found.append(f"{again} of {len(images.test_x)} test images are training images too")
+    for part, y in (("train", images.train_y), ("test", images.test_y)):
+        if is_sorted(y):
+            found.append(f"the {part} images are in the order of their classes: shuffle them before they are saved")
+    if untested := sorted({*images.train_y.tolist()} - {*images.test_y.tolist()}):
+        found.append(f"no test image is of class {', '.join(map(str, untested[:5]))}")
+    if _looks_scrambled(images.train_x):
+        found.append(
+            "the pixels look as if channels came last in memory: save numpy.ascontiguousarray of a transposed array,"
+            " and compare the pictures"
+        )
+    return found
+
+
+def _looks_scrambled(x: Tensor) -> bool:
+    """Whether rows differ much more from the next than they do where the same numbers are read as channels last."""
+    _, channels, height, width = x.shape
+    if channels not in (3, 4) or min(height, width) < 4:
+        return False
+    x = x[:1000].float()
+    other = x.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+    as_is, as_last = (float(of.diff(dim=2).abs().mean()) for of in (x, other))
+    return as_last < 0.7 * as_is
+
+
+def encoded_names(names: Sequence[str]) -> str:
+    """The names of the classes as a file's metadata hold them, under ``classes``."""
+    return json.dumps(list(names))
+
+
+def class_names(content: bytes) -> tuple[str, ...] | None:
+    """What the classes 0, 1, ... are called; None where the file does not say.
+
+    :param content: Of a file that `read` takes.
+
+    >>> import torch
+    >>> from efcnlab.data.image_conversion import ConvertedImages
+    >>> from efcnlab.data.own_images import class_names
+    >>> x, y = torch.rand(2, 1, 4, 4), torch.tensor([0, 1])
+    >>> arrays = {"train_x": x, "train_y": y, "test_x": x / 2, "test_y": y.clone()}
+    >>> class_names(ConvertedImages(arrays, ("cat", "dog")).encoded())
+    ('cat', 'dog')
+    """
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    try:
+        names = json.loads(header.get("__metadata__", {}).get("classes", "null"))
+    except ValueError:
+        return None
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if is_list else None

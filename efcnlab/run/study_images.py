@@ -1,7 +1,6 @@
 """The images that a study trains on: a known set by its name, or a custom file by its SHA-256."""
 
 import hashlib
-import json
 import os
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from pydantic import ValidationError
 
 from efcnlab.config.dataset import Dataset, DatasetContents
 from efcnlab.data import datasets
-from efcnlab.data.own_images import read
+from efcnlab.data.own_images import decoded, read
 from efcnlib.data.images import Images
 from efcnlib.errors import UserError
 
@@ -19,14 +18,25 @@ def load_images(data: Dataset, where: str | Path | None = None) -> Images:
 
     :param data: A known set, or a file by its SHA-256 and what it holds.
     :param where: The file; for a known set its folder, or None, see `efcnlab.data.datasets.load`.
-    :raises UserError: For a file that is another one, or cannot be read, and a set that cannot be had.
+    :raises UserError: For a file that is another one, or cannot be read, a set that cannot be had, and a class of which
+        there is none among the images in use.
 
     >>> from efcnlab.run.study_images import Dataset, load_images
     >>> load_images(Dataset(name="digits")).shape
     (1, 8, 8)
     """
-    if data.sha256 is None:
-        return datasets.load(data.name, where)
+    loaded = datasets.load(data.name, where) if data.sha256 is None else _load_file(data, where)
+    parts = (("training", data.train, loaded.train_y), ("test", data.test, loaded.test_y))
+    for part, count, y in parts:
+        if count is not None and (absent := sorted({*y.tolist()} - {*y[:count].tolist()})):
+            raise UserError(
+                f"the first {count} {part} images of {loaded.name} are none of class {absent[0]}: take more, or a file"
+                " in which they are shuffled"
+            )
+    return loaded
+
+
+def _load_file(data: Dataset, where: str | Path | None) -> Images:
     if where is None:
         raise UserError(f"the study says not where its images are: give data a file, the one of SHA-256 {data.sha256}")
     loaded = read(Path(where), data.sha256)
@@ -69,20 +79,21 @@ def dataset_contents(loaded: Images) -> DatasetContents:
         raise UserError(f"{first['loc'][0]} {first['input']} is not allowed: {first['msg'].lower()}") from None
 
 
-def study_file_entry(path: Path) -> str:
-    """What a study file says to train on the images in a file, laid out as ``efcn show`` does it.
+def study_file_data(file: Path, content: bytes) -> dict[str, object]:
+    """What a study file says under ``data`` to train on the images in a file.
 
-    >>> import torch
+    :param file: Its place.
+    :param content: What is in it, see `efcnlab.data.own_images`.
+    :raises UserError: For images that cannot be trained on.
+
     >>> from pathlib import Path
-    >>> from safetensors.torch import save_file
+    >>> import torch
+    >>> from safetensors.torch import save
     >>> x, y = torch.arange(64, dtype=torch.uint8).view(4, 1, 4, 4), torch.tensor([0, 1, 0, 1])
-    >>> path = Path("mine.safetensors")
-    >>> save_file({"train_x": x, "train_y": y, "test_x": x + 1, "test_y": y.clone()}, path)
-    >>> from efcnlab.run.study_images import study_file_entry
-    >>> study_file_entry(path).count("sha256")
-    1
+    >>> content = save({"train_x": x, "train_y": y, "test_x": x + 1, "test_y": y.clone()})
+    >>> from efcnlab.run.study_images import study_file_data
+    >>> study_file_data(Path("mine.safetensors"), content)["holds"]
+    {'train': 4, 'test': 4, 'shape': [1, 4, 4], 'classes': 2}
     """
-    content = {"file": str(path), "sha256": hashlib.sha256(path.expanduser().read_bytes()).hexdigest()}
-    content["holds"] = dataset_contents(read(path, content["sha256"])).model_dump(mode="json")
-    lines = ",\n".join(f'  "{name}": {json.dumps(value)}' for name, value in content.items())
-    return f' "data": {{\n{lines}\n }}'
+    holds = dataset_contents(decoded(content, file)).model_dump(mode="json")
+    return {"file": str(file), "sha256": hashlib.sha256(content).hexdigest(), "holds": holds}

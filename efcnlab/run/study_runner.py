@@ -111,8 +111,8 @@ def run_study(
 
     def compute_all(study: Study, runs: Sequence[Run]) -> None:
         todo = prepare_runs(study, runs, store, device=device, engine=context.engine, progress=progress)
-        if todo:
-            context.splits(study.data.without_file)  # fetched and loaded before the clock starts, with a bar of its own
+        for data in dict.fromkeys(run.training.data for run in todo):
+            context.splits(data)  # fetched, checked and loaded before the clock starts, with a bar of its own
         with using_threads(threads), ProgressBar(todo, show=progress) as bar:
             run_in_this_process(todo, context, together, bar)
 

@@ -126,11 +126,11 @@ def test_the_page_is_run_as_written(said):
     assert len([line for line in status if " done " in line]) == 13
 
 
-def test_what_the_study_file_says_of_the_images_is_what_was_printed(said):
-    printed = said[".venv/bin/efcn data patches.safetensors"].rstrip()
-    study = next(text for _, name, text in BLOCKS if name == "patches.json")
-    assert f"{printed},\n" in study
-    assert json.loads("{" + printed + "}")["data"] == json.loads(study)["data"]
+def test_the_command_for_images_makes_what_the_page_says(said, clone):
+    assert "efcn run patches.json" in said[".venv/bin/efcn data patches --study patches.json"]
+    data = json.loads("{" + said[".venv/bin/efcn data smaller.safetensors"] + "}")["data"]
+    assert data["holds"] == {"train": 1664, "test": 416, "shape": [3, 8, 8], "classes": 2}
+    assert {file.name for file in clone.glob("patches.*")} >= {"patches.safetensors", "patches.png", "patches.json"}
 
 
 def test_the_networks_learn_and_are_the_same_function(said, clone):
@@ -150,6 +150,7 @@ def test_the_networks_learn_and_are_the_same_function(said, clone):
 def test_the_book_shows_the_study(said, clone):
     page = clone / "build" / "html" / "executed" / "patches" / "dynamics.html"
     text = page.read_text("utf-8")
-    assert "own layers, convolutions of 6, 8 channels, 1,600 training and 480 test images" in text
-    assert "which photograph a patch is from" in text
+    assert "own layers, convolutions of 8, 8 channels, 1,664 training and 416 test images" in text
+    assert "images of patches" in text
+    assert "The first training images, and below them the first test images" in text
     assert (clone / "patches.ipynb").exists()

@@ -198,7 +198,7 @@ def test_what_cannot_be_trained_on_gets_one_line(changes, words, tmp_path, capsy
     path = tmp_path / "bad.safetensors"
     safetensors.torch.save_file({part: array.clone() for part, array in arrays.items() if array is not None}, path)
     with pytest.raises(UserError, match=rf"^(?=[^\n]*\Z).*{words}"):
-        study_images.study_file_entry(path)
+        data_of(path)
     assert cli.main(["data", str(path)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 
@@ -247,14 +247,6 @@ def test_each_channel_is_normalised_over_the_images_in_use(tmp_path_factory, dty
     assert train.y.tolist() == y[:-1].tolist()
     held = path_run.path_splits(run, train, test, "cpu", content["file"])["held"]
     torch.testing.assert_close(held.x.double(), (reference[-1:] - mean) / deviation, rtol=1e-5, atol=1e-4)
-
-
-def test_a_channel_that_never_changes_is_told_before_anything_is_trained(tmp_path):
-    x = torch.cat([datasets.load("digits").train_x, torch.full_like(datasets.load("digits").train_x, 3)], 1)
-    path = written(tmp_path, train_x=x, test_x=x[:360].clone())
-    study = studies.load("digits", data=data_of(path))
-    with pytest.raises(UserError, match=r"channel 1 of the 1437 training images of mine\.safetensors is 3 everywhere"):
-        study_runner.run_study(study, Store(tmp_path / "runs"), progress=False)
 
 
 @pytest.mark.parametrize(

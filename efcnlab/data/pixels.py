@@ -1,0 +1,143 @@
+"""Pictures and arrays as tensors [n, channels, height, width]: decoded, resized, grey or in colours."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from tqdm import tqdm
+
+from efcnlib import memory
+from efcnlib.errors import UserError, dtype_name
+
+Size = tuple[int, int]  # rows, columns
+Picture = Path | bytes | Image.Image | Tensor | np.ndarray  # a file, its bytes, or what is in it
+GREY = ("1", "L", "LA", "La")
+COLOURS = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+LUMINANCE = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)  # of red, green and blue (ITU-R BT.601)
+
+
+def of_array(x: np.ndarray, size: Size | None, channels: int | None, notes: list[str]) -> Tensor:
+    """The images of an array [n, height, width], [n, channels, height, width] or [n, height, width, channels].
+
+    ``notes`` gets a sentence where channels came last. Raises UserError for another shape or type.
+    """
+    if x.ndim not in (3, 4):
+        raise UserError(
+            f"the images have shape {list(x.shape)}: give [n, height, width] or [n, channels, height, width]"
+        )
+    pixels = _numbers(torch.from_numpy(np.ascontiguousarray(x)))
+    if pixels.ndim == 3:
+        pixels = pixels.unsqueeze(1)
+    elif channels_last(pixels.shape):
+        said = "the channels came last, and were moved to the front"
+        notes += [said] if said not in notes else []
+        pixels = pixels.permute(0, 3, 1, 2)
+    coloured = _coloured(pixels, channels)
+    if size is None:
+        return coloured
+    return torch.stack([_resized(x, size) for x in tqdm(coloured, desc="resizing", delay=1, leave=False)])
+
+
+def of_pictures(pictures: Sequence[tuple[Picture, object]], size: Size | None, channels: int) -> Tensor:
+    """The same of pictures, each with what names it in errors; UserError if one cannot be read or has another size."""
+    made: list[Tensor] = []
+    for source, origin in tqdm(pictures, desc="reading images", delay=1, leave=False):
+        x = _resized(_coloured(_decoded(source, origin), channels), size)
+        if not made:
+            need = len(pictures) * x.nbytes
+            memory.check_memory(f"{len(pictures)} images", need, torch.device("cpu"), "fewer, or a smaller --size")
+        elif x.shape != made[0].shape:
+            (_, h, w), (_, height, width) = x.shape, made[0].shape
+            raise UserError(f"picture {origin} has {h}x{w} pixels, {pictures[0][1]} {height}x{width}: give a --size")
+        made.append(x)
+    return torch.stack(made)
+
+
+def channels_of(source: Picture, origin: object) -> int:
+    """1 for a grey picture, 3 for one in colours; a file is not decoded."""
+    if isinstance(source, Tensor | np.ndarray):
+        return len(_decoded(source, origin))
+    return 1 if _opened(source, origin).mode in GREY else 3
+
+
+def channels_last(shape: Sequence[int]) -> bool:
+    """Whether images [n, a, b, c] are surely [n, height, width, channels].
+
+    A network would take them for images of 1, 3 or 4 columns, with as many channels as these have rows.
+    """
+    _, rows, columns, last = shape
+    return min(rows, columns) > 4 and (last in (3, 4) or (last == 1 and rows == columns))
+
+
+def _opened(source: Path | bytes | Image.Image, origin: object) -> Image.Image:
+    if isinstance(source, Image.Image):
+        return source
+    try:
+        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"picture {origin} cannot be read: {str(error).splitlines()[0][:200]}") from None
+    if image.mode not in GREY + COLOURS:
+        raise UserError(f"picture {origin} has pixels of mode {image.mode}: save it with 8 bits a channel")
+    return image
+
+
+def _decoded(source: Picture, origin: object) -> Tensor:
+    """[channels, height, width], as the picture is meant to be seen."""
+    if isinstance(source, Tensor | np.ndarray):
+        x = _numbers(torch.as_tensor(source))
+        if x.ndim not in (2, 3):
+            raise UserError(
+                f"picture {origin} has shape {list(x.shape)}: give [height, width] or [channels, height, width]"
+            )
+        if x.ndim == 2:
+            return x.unsqueeze(0)
+        return x.permute(2, 0, 1) if channels_last((1, *x.shape)) else x
+    image = _opened(source, origin)
+    try:
+        turned = ImageOps.exif_transpose(image).convert("L" if image.mode in GREY else "RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"picture {origin} is damaged: {str(error).splitlines()[0][:200]}") from None
+    x = torch.from_numpy(np.array(turned))
+    return x.unsqueeze(0) if x.ndim == 2 else x.permute(2, 0, 1)
+
+
+def _numbers(x: Tensor) -> Tensor:
+    """Whole numbers from 0 to 255 as uint8, whatever type they came in."""
+    if x.is_floating_point() or x.dtype in (torch.uint8, torch.bool):
+        return x
+    low, high = (int(x.min()), int(x.max())) if x.numel() else (0, 0)
+    if low < 0 or high > 255:
+        raise UserError(f"the images hold {dtype_name(x.dtype)} from {low} to {high}: give 0 to 255, or floats")
+    return x.to(torch.uint8)
+
+
+def _coloured(x: Tensor, channels: int | None) -> Tensor:
+    """Images [..., channels, height, width] with so many channels; None: with their own."""
+    there = x.shape[-3]
+    if channels in (None, there):
+        return x
+    if there == 1:
+        return x.repeat_interleave(channels, -3)
+    if there not in (3, 4):
+        raise UserError(f"the images have {there} channels, which are no colours: leave out --channels")
+    grey = (x[..., :3, :, :].float() * LUMINANCE).sum(-3, keepdim=True)
+    wanted = grey if channels == 1 else x[..., :3, :, :].float()
+    return _like(wanted, x)
+
+
+def _resized(x: Tensor, size: Size | None) -> Tensor:
+    """One image [channels, height, width]: its largest middle of that ratio, scaled bilinearly without aliasing."""
+    if size is None or x.shape[-2:] == size:
+        return x
+    planes = x.numpy() if x.dtype == torch.uint8 else x.float().numpy()
+    scaled = [ImageOps.fit(Image.fromarray(plane), size[::-1], Image.Resampling.BILINEAR) for plane in planes]
+    return torch.from_numpy(np.stack(scaled)).to(x.dtype)
+
+
+def _like(made: Tensor, x: Tensor) -> Tensor:
+    """Numbers made of ``x`` in its type."""
+    return made if x.is_floating_point() else made.round().clamp(0, 255).to(x.dtype)

@@ -1,0 +1,105 @@
+"""``efcn data`` of one's own images: the file that studies train on, a picture of it, what a study says of it."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from efcnlab.data import datasets, image_conversion, own_images
+from efcnlab.data.contact_sheet import contact_sheet
+from efcnlab.data.image_files import READERS
+from efcnlab.run.starter_study import starter_study, study_file
+from efcnlab.run.study_images import study_file_data
+from efcnlib.data.images import Images
+from efcnlib.errors import UserError, shortened
+
+
+def import_images(
+    images: str,
+    *,
+    out: str | None = None,
+    size: str | None = None,
+    channels: int | None = None,
+    held_out: float | None = None,
+    label: str | None = None,
+    study: str | None = None,
+) -> None:
+    """Make the file, its contact sheet and perhaps a study file; print what a study says of the images.
+
+    :param images: A folder or file, see `image_files.read_parts`. A .safetensors file without further options is
+        checked, and stays as it is.
+    :param out: The .safetensors file; None: named for ``images``, in the current folder.
+    :param size: "32" or "24x32", rows and columns. For ``channels``, ``held_out``, ``label``:
+        `image_conversion.convert`.
+    :param study: The study file to write; None: none.
+    :raises UserError: One line, before anything is written, for what cannot be read, or trained on.
+    """
+    source = Path(images).expanduser()
+    if not source.exists():
+        known = f"{', '.join(datasets.NAMES)}, or a folder or file of your own, {', '.join(READERS)}"
+        raise UserError(f"unknown data set {shortened(images)}, and no such file: choose one of {known}")
+    changed = {"size": _size(size), "channels": channels, "held_out": held_out, "label": label}
+    notes: tuple[str, ...] = ()
+    if source.suffix == ".safetensors" and out is None and not any(value is not None for value in changed.values()):
+        file, content = source, source.read_bytes()
+    else:
+        file = Path(out).expanduser() if out else Path(f"{source.resolve().stem}.safetensors")
+        if file.suffix != ".safetensors":
+            raise UserError(f"--out {file} is not allowed: give a name that ends in .safetensors")
+        converted = image_conversion.convert(source, **changed)
+        content, notes = converted.encoded(), converted.notes
+    loaded, names = own_images.decoded(content, file), own_images.class_names(content)
+    made, sheet = {file: content}, file.with_suffix(".png")
+    data = study_file_data(file, content)
+    if study is not None:
+        written = Path(study if study.endswith(".json") else f"{study}.json")
+        data["file"] = os.path.relpath(file, written.parent)
+        made[written] = study_file(starter_study(loaded, data)).encode()
+    _write(made)
+    contact_sheet(loaded, names).save(sheet)
+    _describe(file, loaded, names, notes)
+    _say(f"{sheet}: the first images with their classes; look whether they are right")
+    if study is None:
+        lines = ",\n".join(f'  "{name}": {json.dumps(value)}' for name, value in data.items())
+        print(f' "data": {{\n{lines}\n }}')
+    else:
+        print(f"{written}: efcn run {written} trains it, efcn book {written} makes its pages")
+
+
+def _write(made: dict[Path, bytes]) -> None:
+    """Write files whole, and none if one is there that holds something else."""
+    for file, content in made.items():
+        if file.exists() and file.read_bytes() != content:
+            raise UserError(f"{file} is there already and holds something else: give another name, or remove it")
+    for file, content in made.items():
+        partial = file.with_name(f".{file.name}.partial")
+        try:
+            partial.write_bytes(content)
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _describe(file: Path, loaded: Images, names: tuple[str, ...] | None, notes: tuple[str, ...]) -> None:
+    listed = f" ({', '.join(names[:10])}{', ...' if len(names) > 10 else ''})" if names else ""
+    counts = f"{len(loaded.train_y)} training and {len(loaded.test_y)} test images"
+    _say(f"{file}: {counts} of {'x'.join(map(str, loaded.shape))}, {loaded.classes} classes{listed}")
+    for note in (*notes, *(f"warning: {suspicion}" for suspicion in own_images.suspicions(loaded))):
+        _say(f"  {note}")
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", text)
+    size = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not all(1 <= side <= 4096 for side in size):
+        raise UserError(f"--size {shortened(text)} is not allowed: give pixels, such as 32 or 24x32")
+    return size
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)
