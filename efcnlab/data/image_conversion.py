@@ -120,6 +120,8 @@ def _divided(parts: dict[str, Part], held_out: float | None, notes: list[str]) -
     if whole is None:
         raise UserError(f"there are {' and '.join(parts)} images, and none to train on")
     for part in parts.values():
+        if not len(part.labels):
+            raise UserError("there are no images in it")
         if len(part.images) != len(part.labels):
             raise UserError(f"there are {len(part.images)} images and {len(part.labels)} labels: give one for each")
     tested = "test" if "test" in parts else "validation"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import safetensors.numpy
+import safetensors.torch
 import torch
 from PIL import Image
 from safetensors import SafetensorError
@@ -27,6 +27,7 @@ SPLITS = {
 IMAGES = ("x", "image", "images", "img", "imgs", "data", "pixels")
 LABELS = ("y", "label", "labels", "target", "targets", "class", "fine_label")
 TABLES = (".parquet", ".arrow")
+UNREADABLE = (SafetensorError, zipfile.BadZipFile)  # what damaged files raise, beside Python's own errors
 
 
 class Part(NamedTuple):
@@ -63,7 +64,7 @@ def read_parts(path: Path, label: str | None = None) -> dict[str, Part]:
         if path.suffix.lower() not in READERS:
             raise UserError(f"images {path}: give a folder with a folder for each class, or {', '.join(READERS)}")
         return READERS[path.suffix.lower()](path, label)
-    except (OSError, ValueError, RuntimeError, SafetensorError, zipfile.BadZipFile, EOFError, KeyError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, LookupError, EOFError, *UNREADABLE) as error:
         reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"images {path}: {reason[:200]}") from None
 
@@ -89,6 +90,8 @@ def _pictures(path: Path) -> Part:
     classes = _folders(path)
     if not classes:
         raise UserError(f"images {path}: it holds no folder: give one for each class, as in {path.name}/cat/1.png")
+    if stray := sorted(file.name for file in path.iterdir() if file.suffix.lower() in kinds and file.is_file()):
+        raise UserError(f"images {path}: {stray[0]} is in no class's folder: move it there, or away")
     for folder in classes:
         found = sorted(
             file
@@ -123,7 +126,10 @@ def _arrays(arrays: dict[str, np.ndarray], path: Path) -> dict[str, Part]:
 
 
 def _npz(path: Path, label: str | None) -> dict[str, Part]:
-    with np.load(path, allow_pickle=False) as arrays:
+    arrays = np.load(path, allow_pickle=False)
+    if isinstance(arrays, np.ndarray):
+        raise UserError(f"images {path}: it holds one array without a name: save images and labels with numpy.savez")
+    with arrays:
         return _arrays({name: arrays[name] for name in arrays.files}, path)
 
 
@@ -135,7 +141,7 @@ def _torch(path: Path, label: str | None) -> dict[str, Part]:
             f"images {path}: it is damaged, or holds more than tensors, which could run code when it is read: save a"
             " dictionary of tensors, train_x, train_y, test_x and test_y"
         ) from None
-    return _arrays({name: tensor.numpy() for name, tensor in _tensors(content)}, path)
+    return _arrays({name: _as_array(tensor) for name, tensor in _tensors(content)}, path)
 
 
 def _tensors(content: object, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
@@ -150,8 +156,12 @@ def _tensors(content: object, name: str = "") -> Iterator[tuple[str, torch.Tenso
             yield from _tensors(value, f"{name}_{key}")
 
 
+def _as_array(tensor: torch.Tensor) -> np.ndarray:
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()  # of which NumPy has none
+
+
 def _safetensors(path: Path, label: str | None) -> dict[str, Part]:
-    return _arrays(safetensors.numpy.load(path.read_bytes()), path)
+    return _arrays({name: _as_array(x) for name, x in safetensors.torch.load(path.read_bytes()).items()}, path)
 
 
 def _tables(files: Sequence[Path], path: Path, label: str | None) -> dict[str, Part]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from efcnlib import memory
-from efcnlib.errors import UserError, dtype_name
+from efcnlib.errors import UserError
 
 Size = tuple[int, int]  # rows, columns
 Picture = Path | bytes | Image.Image | Tensor | np.ndarray  # a file, its bytes, or what is in it
@@ -29,7 +29,7 @@ def of_array(x: np.ndarray, size: Size | None, channels: int | None, notes: list
         raise UserError(
             f"the images have shape {list(x.shape)}: give [n, height, width] or [n, channels, height, width]"
         )
-    pixels = _numbers(torch.from_numpy(np.ascontiguousarray(x)))
+    pixels = _numbers(x)
     if pixels.ndim == 3:
         pixels = pixels.unsqueeze(1)
     elif channels_last(pixels.shape):
@@ -88,7 +88,7 @@ def _opened(source: Path | bytes | Image.Image, origin: object) -> Image.Image:
 def _decoded(source: Picture, origin: object) -> Tensor:
     """[channels, height, width], as the picture is meant to be seen."""
     if isinstance(source, Tensor | np.ndarray):
-        x = _numbers(torch.as_tensor(source))
+        x = _numbers(np.asarray(source))
         if x.ndim not in (2, 3):
             raise UserError(
                 f"picture {origin} has shape {list(x.shape)}: give [height, width] or [channels, height, width]"
@@ -105,14 +105,16 @@ def _decoded(source: Picture, origin: object) -> Tensor:
     return x.unsqueeze(0) if x.ndim == 2 else x.permute(2, 0, 1)
 
 
-def _numbers(x: Tensor) -> Tensor:
-    """Whole numbers from 0 to 255 as uint8, whatever type they came in."""
-    if x.is_floating_point() or x.dtype in (torch.uint8, torch.bool):
-        return x
-    low, high = (int(x.min()), int(x.max())) if x.numel() else (0, 0)
-    if low < 0 or high > 255:
-        raise UserError(f"the images hold {dtype_name(x.dtype)} from {low} to {high}: give 0 to 255, or floats")
-    return x.to(torch.uint8)
+def _numbers(x: np.ndarray) -> Tensor:
+    """Floats as they are, and whole numbers from 0 to 255 as uint8, whatever type they came in."""
+    if x.dtype.kind in "iu" and x.size:
+        low, high = int(x.min()), int(x.max())
+        if low < 0 or high > 255:
+            raise UserError(f"the images hold {x.dtype} from {low} to {high}: give 0 to 255, or floats")
+        x = x.astype(np.uint8, copy=False)
+    if x.dtype.kind not in "iufb":
+        raise UserError(f"the images hold {x.dtype}: give uint8, or floats")
+    return torch.from_numpy(np.ascontiguousarray(x))
 
 
 def _coloured(x: Tensor, channels: int | None) -> Tensor:

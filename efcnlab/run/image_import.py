@@ -1,5 +1,6 @@
 """``efcn data`` of one's own images: the file that studies train on, a picture of it, what a study says of it."""
 
+import io
 import json
 import os
 import re
@@ -42,26 +43,33 @@ def import_images(
         known = f"{', '.join(datasets.NAMES)}, or a folder or file of your own, {', '.join(READERS)}"
         raise UserError(f"unknown data set {shortened(images)}, and no such file: choose one of {known}")
     changed = {"size": _size(size), "channels": channels, "held_out": held_out, "label": label}
-    notes: tuple[str, ...] = ()
-    if source.suffix == ".safetensors" and out is None and not any(value is not None for value in changed.values()):
-        file, content = source, source.read_bytes()
+    as_is = source.suffix == ".safetensors" and out is None and not any(value is not None for value in changed.values())
+    file = source if as_is else Path(out).expanduser() if out else Path(f"{source.resolve().stem}.safetensors")
+    if file.suffix != ".safetensors":
+        raise UserError(f"--out {file} is not allowed: give a name that ends in .safetensors")
+    if as_is:
+        content, notes = source.read_bytes(), ()
     else:
-        file = Path(out).expanduser() if out else Path(f"{source.resolve().stem}.safetensors")
-        if file.suffix != ".safetensors":
-            raise UserError(f"--out {file} is not allowed: give a name that ends in .safetensors")
         converted = image_conversion.convert(source, **changed)
         content, notes = converted.encoded(), converted.notes
     loaded, names = own_images.decoded(content, file), own_images.class_names(content)
-    made, sheet = {file: content}, file.with_suffix(".png")
     data = study_file_data(file, content)
+    stream = io.BytesIO()
+    contact_sheet(loaded, names).save(stream, "png")
+    made = {file: content, file.with_suffix(".png"): stream.getvalue()}
     if study is not None:
         written = Path(study if study.endswith(".json") else f"{study}.json")
         data["file"] = os.path.relpath(file, written.parent)
-        made[written] = study_file(starter_study(loaded, data)).encode()
-    _write(made)
-    contact_sheet(loaded, names).save(sheet)
+        made[written] = study_file(written.stem, starter_study(loaded, data)).encode()
+    try:
+        _write(made)
+        picture = "the first images with their classes; look whether they are right"
+    except OSError as error:  # a file that is only checked may lie where nothing can be written
+        if not as_is or study is not None:
+            raise
+        picture = f"not written ({error.strerror})"
     _describe(file, loaded, names, notes)
-    _say(f"{sheet}: the first images with their classes; look whether they are right")
+    _say(f"{file.with_suffix('.png')}: {picture}")
     if study is None:
         lines = ",\n".join(f'  "{name}": {json.dumps(value)}' for name, value in data.items())
         print(f' "data": {{\n{lines}\n }}')
@@ -70,11 +78,14 @@ def import_images(
 
 
 def _write(made: dict[Path, bytes]) -> None:
-    """Write files whole, and none if one is there that holds something else."""
-    for file, content in made.items():
-        if file.exists() and file.read_bytes() != content:
+    """Write files whole, and none if one is there that holds something else, or has no folder."""
+    todo = {file: content for file, content in made.items() if not file.exists() or file.read_bytes() != content}
+    for file in todo:
+        if file.exists():
             raise UserError(f"{file} is there already and holds something else: give another name, or remove it")
-    for file, content in made.items():
+        if not file.parent.is_dir():
+            raise UserError(f"{file}: there is no folder {file.parent}: make it, or give another name")
+    for file, content in todo.items():
         partial = file.with_name(f".{file.name}.partial")
         try:
             partial.write_bytes(content)
@@ -84,7 +95,8 @@ def _write(made: dict[Path, bytes]) -> None:
 
 
 def _describe(file: Path, loaded: Images, names: tuple[str, ...] | None, notes: tuple[str, ...]) -> None:
-    listed = f" ({', '.join(names[:10])}{', ...' if len(names) > 10 else ''})" if names else ""
+    shown = [name if name.isprintable() else repr(name) for name in names or ()]
+    listed = f" ({', '.join(shown[:10])}{', ...' if len(shown) > 10 else ''})" if names else ""
     counts = f"{len(loaded.train_y)} training and {len(loaded.test_y)} test images"
     _say(f"{file}: {counts} of {'x'.join(map(str, loaded.shape))}, {loaded.classes} classes{listed}")
     for note in (*notes, *(f"warning: {suspicion}" for suspicion in own_images.suspicions(loaded))):

@@ -51,7 +51,6 @@ def starter_study(images: Images, data: dict[str, object]) -> dict[str, object]:
     epochs = min(MOST_EPOCHS, max(6, -(-STEPS * batch // train) // 3 * 3))
     return {
         "like": "digits",
-        "title": f"images of {images.name.removesuffix('.safetensors')}",
         "data": data | few,
         "network": {"layers": layers},
         "optimiser": {"lr": 0.05},
@@ -66,8 +65,9 @@ def starter_study(images: Images, data: dict[str, object]) -> dict[str, object]:
     }
 
 
-def study_file(fields: dict[str, object]) -> str:
-    """A study file's text, a line for each of its ``fields``; UserError where they are no study."""
-    studies.load(str(fields["like"]), **{name: value for name, value in fields.items() if name != "like"})
-    lines = ",\n".join(f' "{name}": {json.dumps(value)}' for name, value in fields.items())
+def study_file(name: str, fields: dict[str, object]) -> str:
+    """The text of the study file NAME.json, a line for each of its ``fields``; UserError where they are no study."""
+    like, *changes = fields.items()
+    studies.load(like[1], name=name, **dict(changes))
+    lines = ",\n".join(f' "{field}": {json.dumps(value)}' for field, value in fields.items())
     return f"{{\n{lines}\n}}\n"

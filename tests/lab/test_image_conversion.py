@@ -217,6 +217,10 @@ def one_picture(folder):
         file.unlink()
 
 
+def stray(folder):
+    (folder / "red" / "000.png").rename(folder / "a.png")
+
+
 def only_in_test(folder):
     (folder / "train").mkdir()
     (folder / "test").mkdir()
@@ -234,6 +238,7 @@ def only_in_test(folder):
         (no_classes, "it holds no folder: give one for each class"),
         (one_class, "train_y has one class alone"),
         (one_picture, "class red has one image alone"),
+        (stray, r"a\.png is in no class's folder: move it there, or away"),
         (only_in_test, "test images are of class 'red', of which there is no training image"),
     ],
 )
@@ -273,6 +278,9 @@ NESTED = np.empty(2, object)
         ),
         ({**DIVIDED, "x_test": X[8:, :8]}, r"train_x has images of shape \[3, 12, 16\], test_x of \[3, 8, 16\]"),
         ({"x": X * 0, "y": Y}, "channel 0 of train_x is the same everywhere"),
+        ({"x": X[:0], "y": Y[:0]}, "there are no images in it"),
+        ({"x": X * 1j, "y": Y}, "the images hold complex128: give uint8, or floats"),
+        ({"x": X.astype(np.uint16) * 99, "y": Y}, "the images hold uint16 from 0 to [0-9]+: give 0 to 255"),
         ({"x": np.zeros((10, 5)), "y": Y}, r"the images have shape \[8, 5\]: give"),
     ],
 )
@@ -282,14 +290,19 @@ def test_arrays_that_cannot_be_trained_on_get_one_line(arrays, words, tmp_path):
         convert(tmp_path / "a.npz")
 
 
-def test_a_file_that_would_run_code_is_not_read(tmp_path):
+def test_a_file_that_would_run_code_or_is_damaged_is_not_read(tmp_path):
     class Bomb:
         def __reduce__(self):
             return (open, (str(tmp_path / "exploded"), "w"))
 
     torch.save({"x": Bomb()}, tmp_path / "a.pt")
     np.savez(tmp_path / "b.npz", x=np.array([Bomb()], object), y=Y)
-    for name in ("a.pt", "b.npz"):
-        with pytest.raises(UserError):
+    np.save(tmp_path / "c.npy", X)
+    (tmp_path / "c.npy").rename(tmp_path / "c.npz")
+    (tmp_path / "d.parquet").write_bytes(b"PAR1 and no table")
+    (tmp_path / "e.arrow").write_bytes(b"")
+    (tmp_path / "f.safetensors").write_bytes(b"")
+    for name in ("a.pt", "b.npz", "c.npz", "d.parquet", "e.arrow", "f.safetensors"):
+        with pytest.raises(UserError, match=rf"^(?=[^\n]*\Z)images .*{name}: "):
             convert(tmp_path / name)
     assert not (tmp_path / "exploded").exists()
