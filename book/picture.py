@@ -8,15 +8,16 @@ from pathlib import Path
 
 from efcnbook.figures import figure_export, overview
 from efcnbook.statistics import evidence, tables
-from efcnlab.environment import REPOSITORY, default_root, recorded_studies
+from efcnlab.environment import REPOSITORY, default_root
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
+from efcnlab.store.recorded_study import readable_studies
 from efcnlab.store.run_store import Store
 from efcnlib.errors import UserError
 
 
 def main(study: str = "vanilla-cifar10-narrow", out: str = str(REPOSITORY / "book" / "point.svg")) -> None:
     """Draw it, on white: to be read on a dark page too."""
-    store = Store(default_root(), recorded_studies())
+    store = Store(default_root(), readable_studies())
     results = evidence.shown_results(found_study(study, store), store)
     Path(out).write_bytes(figure_export.svg(overview.overview(tables.trainings(results))))
 

@@ -208,8 +208,8 @@ def import_(folders: RecordedFolders, root: StoreFolder = None) -> None:
     from efcnlab.store import recorded_study
 
     store = _store(root)
-    for folder in folders:
-        done = recorded_study.import_study(Path(folder), store)
+    for folder in [Path(folder) for folder in folders] or recorded_study.readable_studies():
+        done = recorded_study.import_study(folder, store)
         others = f"{done.already_present} were there, {done.damaged} are damaged and left out"
         print(f"{folder}: {done.new} runs imported, {others}")
 
@@ -223,22 +223,27 @@ def verify(
     data_root: DataRoot = None,
 ) -> None:
     """Check recorded studies against their digests, and runs drawn from them by training them again."""
-    from efcnlab.environment import recorded_studies
     from efcnlab.run.recompute import recompute_runs as train_again
     from efcnlab.store import recorded_study
     from efcnlib.errors import UserError, at_least
 
     at_least(0, recompute=recompute)
-    wrong, chosen = 0, [Path(folder) for folder in folders] or recorded_studies()
+    wrong, chosen = 0, [Path(folder) for folder in folders] or recorded_study.recorded_studies()
     if not chosen:
         print("no study is recorded: efcn export records one")
     for folder in chosen:
-        index, problems = recorded_study.read_index(folder), recorded_study.verify_study(folder)
+        try:
+            index, problems = recorded_study.read_index(folder), recorded_study.verify_study(folder)
+        except UserError as unreadable:
+            print(unreadable, file=sys.stderr)
+            wrong += 1
+            continue
         for problem in problems:
             print(f"{folder}: {problem}", file=sys.stderr)
         wrong += len(problems)
         print(f"{folder}: {len(index.runs)} runs, {len(problems) or 'nothing'} wrong, recorded {index.date}")
-        for comparison in train_again(folder, recompute, seed=seed, device=device, data_root=data_root):
+        drawn = 0 if recorded_study.UNKNOWN in problems else recompute
+        for comparison in train_again(folder, drawn, seed=seed, device=device, data_root=data_root):
             verdict = "same" if comparison.same else "close" if comparison.close else "DIFFERENT"
             print(f"  {comparison.label:<28} {verdict:<10} {comparison.description}")
             wrong += not comparison.same and not comparison.close
@@ -259,10 +264,10 @@ def _found(name: str, store: object, precision: str | None = None) -> object:
 
 
 def _store(root: str | None) -> object:
-    from efcnlab.environment import recorded_studies
+    from efcnlab.store.recorded_study import readable_studies
     from efcnlab.store.run_store import Store
 
-    return Store(root, recorded_studies())
+    return Store(root, readable_studies())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -35,21 +35,17 @@ def default_root() -> Path:
     return Path(platformdirs.user_data_dir("efcnlib", appauthor=False)) / "runs"
 
 
-def recorded_studies() -> list[Path]:
-    """Folders with recorded studies, which are only read: those in EFCN_RESULTS, else in results/ in the clone.
+def results_folder() -> Path:
+    """Folder of what is recorded, studies above all, which is only read: EFCN_RESULTS, else results/ in the clone.
 
     >>> import os
-    >>> from pathlib import Path
-    >>> from efcnlab.environment import recorded_studies
+    >>> from efcnlab.environment import results_folder
     >>> os.environ["EFCN_RESULTS"] = "recorded"
-    >>> Path("recorded", "quick").mkdir(parents=True)
-    >>> Path("recorded", "quick", "study.json").touch()
-    >>> [folder.name for folder in recorded_studies()]
-    ['quick']
+    >>> results_folder().as_posix()
+    'recorded'
     """
     chosen = os.environ.get("EFCN_RESULTS")
-    folder = Path(chosen).expanduser() if chosen else REPOSITORY / "results"
-    return sorted(manifest.parent for manifest in folder.glob("*/study.json"))
+    return Path(chosen).expanduser() if chosen else REPOSITORY / "results"
 
 
 def describe_environment() -> dict[str, str | int | list[str] | None]:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from efcnlab.environment import recorded_studies
+from efcnlab.store.recorded_study import readable_studies
 from efcnlab.store.run_store import Store
 
 CHECKPOINT_INTERVAL = 90.0  # seconds between checkpoints: a run takes less, and AlexNet's CNN keeps gigabytes
@@ -29,7 +29,7 @@ class WorkFolder:
     @property
     def store(self) -> Store:
         """The run store; what is recorded in results/ is not computed again."""
-        return Store(self.root / "runs", recorded_studies(), checkpoint_interval=CHECKPOINT_INTERVAL)
+        return Store(self.root / "runs", readable_studies(), checkpoint_interval=CHECKPOINT_INTERVAL)
 
     @property
     def log(self) -> Path:

@@ -24,9 +24,10 @@ from efcnbook.statistics import evidence, provenance, tables, wording
 from efcnlab.config.studies import Study
 from efcnlab.data import own_images
 from efcnlab.data.contact_sheet import contact_sheet
-from efcnlab.environment import default_root, recorded_studies
+from efcnlab.environment import default_root
 from efcnlab.run import study_images, study_runner
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
+from efcnlab.store.recorded_study import readable_studies
 from efcnlab.store.run_store import Record, Store
 from efcnlib import networks
 from efcnlib.errors import UserError
@@ -119,7 +120,7 @@ class Page:
         ``names`` are separated by commas; what is recorded of them is drawn, and nothing computed. A study of which
         there is nothing to draw, None, is left out.
         """
-        store, small = Store(root or default_root(), recorded_studies()), []
+        store, small = Store(root or default_root(), readable_studies()), []
         studies = [found_study(name.strip(), store) for name in names.split(",") if name.strip()]
         readable = short_names(studies)
         for study in studies:
@@ -191,7 +192,7 @@ def load(name: str, study: str, seed: int, more_seeds: object = "", root: str = 
     asked = (seed, *whole_numbers("more_seeds", more_seeds))
     every = tuple(study_runner.load_results(study, each, root or None, **changes) for each in asked)
     say(*(one.coverage.summary for one in every if one.missing))
-    return Page(name, command, every, Store(root or default_root(), recorded_studies()))
+    return Page(name, command, every, Store(root or default_root(), readable_studies()))
 
 
 def say(*sentences: str) -> None:
@@ -242,7 +243,7 @@ def picture(record: Record, name: str) -> Tensor:
 
 def found(study: str, root: str, /, **changes: object) -> Study:
     """The study, with the learning rates that its recorded runs have chosen."""
-    return found_study(study, Store(root or None, recorded_studies()), **changes)
+    return found_study(study, Store(root or None, readable_studies()), **changes)
 
 
 def layers(study: Study) -> list[networks.TracedLayer]:

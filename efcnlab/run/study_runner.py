@@ -12,7 +12,7 @@ from efcnlab.config import studies
 from efcnlab.config.studies import Run, Study, Training
 from efcnlab.config.study_rates import rate_searches
 from efcnlab.config.study_subsets import single_seed_study
-from efcnlab.environment import bf16_speedup, recorded_studies
+from efcnlab.environment import bf16_speedup
 from efcnlab.run import disk_estimate, schedule, study_images, time_estimate
 from efcnlab.run.execute import compute_run, compute_side_by_side, device_memory_needed
 from efcnlab.run.progress import ProgressBar
@@ -22,6 +22,7 @@ from efcnlab.store import files
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
 from efcnlab.store.chosen_rates import with_chosen_rates
 from efcnlab.store.cnn_checkpoints import cnn_optimiser_state
+from efcnlab.store.recorded_study import readable_studies
 from efcnlab.store.run_lock import Attempt
 from efcnlab.store.run_store import Result, RunBusyError, RunState, Store, default_root, key_of
 from efcnlib import memory
@@ -50,7 +51,7 @@ def load_results(study: str, seed: int, root: str | None = None, /, **changes: o
     >>> efcn["epoch"], efcn["delta"][0], efcn["delta"][1] > 0
     ([0, 1], 0.0, True)
     """
-    store = Store(root or default_root(), recorded_studies())
+    store = Store(root or default_root(), readable_studies())
     seed = studies.load(study, seeds=(seed,), **changes).seeds[0]  # as a number, even if it was given as text
     whole = found_study(study, store, **changes)
     if whole.long:

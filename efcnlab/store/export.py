@@ -7,6 +7,7 @@ Large pictures are most of a record's bytes, and every seed's look alike: those 
 whole blocks that of its last relax time. No page draws those of a sweep's variants. Numbers are kept for all.
 """
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -92,7 +93,7 @@ def export_study(study: Study, store: Store, out: Path, command: str, partial: b
             )
             files.write_sealed(made / INDEX, index)
             target, old = out / study.name, Path(scratch) / "old"
-            if target.exists():
+            if os.path.lexists(target):
                 target.rename(old)
             made.chmod(0o755)
             made.rename(target)

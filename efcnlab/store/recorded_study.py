@@ -4,8 +4,11 @@
 - ``results/<study>/<key>/``: a run, as in the run store
 """
 
+import functools
 import shutil
 import tempfile
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +17,7 @@ from pydantic import BaseModel, JsonValue
 
 from efcnlab.config import studies
 from efcnlab.config.studies import Run, Study
+from efcnlab.environment import results_folder
 from efcnlab.store import files
 from efcnlab.store.files import UNREADABLE, DamageError, Digest
 from efcnlab.store.run_folder import ARRAYS, MANIFEST, RECORD, SCHEMA_VERSION, WEIGHTS, read_record
@@ -22,6 +26,9 @@ from efcnlib.errors import UserError
 
 INDEX = "study.json"
 PARTS = (RECORD, ARRAYS, WEIGHTS, MANIFEST)
+OTHER_RECORDS = ("performance", "survival")  # folders beside the studies: of `efcn bench` and of `make chaos`
+UNKNOWN = f"{INDEX} holds a study that this version cannot read: use the version of its commit"
+LEFT_OUT = "is left out"  # how the warning of `readable_studies` goes on behind the folder
 
 
 class RecordedRun(BaseModel):
@@ -45,6 +52,51 @@ class StudyIndex(BaseModel):
     missing: list[str]
 
 
+def recorded_studies() -> list[Path]:
+    """What stands in the folder of results where recorded studies do, readable or not.
+
+    >>> import os
+    >>> from pathlib import Path
+    >>> from efcnlab.store.recorded_study import recorded_studies
+    >>> os.environ["EFCN_RESULTS"] = "recorded"
+    >>> for name in ("quick", "performance"):
+    ...     Path("recorded", name).mkdir(parents=True)
+    >>> [folder.name for folder in recorded_studies()]
+    ['quick']
+    """
+    folder = results_folder()
+    paths = sorted(folder.iterdir()) if folder.is_dir() else ()
+    return [path for path in paths if path.name not in OTHER_RECORDS and not path.name.startswith(".")]
+
+
+def readable_studies(folders: Iterable[Path] | None = None) -> dict[Path, StudyIndex]:
+    """The recorded studies that this version can read, by folder; a warning names each that is left out, and why.
+
+    :param folders: Where they may be; None: `recorded_studies`.
+
+    >>> import warnings
+    >>> from pathlib import Path
+    >>> from efcnlab.store.recorded_study import readable_studies
+    >>> with warnings.catch_warnings(record=True) as warned:
+    ...     readable_studies([Path("none")]), [str(warning.message) for warning in warned]
+    ({}, ['none is left out: it is no folder'])
+    """
+    found = {}
+    for folder in recorded_studies() if folders is None else folders:
+        try:
+            found[folder] = read_index(folder)
+            indexed_study(found[folder])
+        except UserError as error:
+            found.pop(folder, None)
+            _warn_once(f"{folder} {LEFT_OUT}: {str(error).removeprefix(f'{folder} is no recorded study: ')}")
+    return found
+
+
+@functools.cache
+def _warn_once(line: str) -> None:
+    warnings.warn(line, stacklevel=3)
+
+
 def read_index(folder: Path) -> StudyIndex:
     """The index of a recorded study.
 
@@ -59,6 +111,10 @@ def read_index(folder: Path) -> StudyIndex:
     ('efcn run vanilla-cifar10-sgd-published', ['cnn seed=0', 'learning rate of control seed=0'])
     """
     try:
+        if not folder.is_dir():
+            raise DamageError("it is no folder")
+        if not (folder / INDEX).is_file():
+            raise DamageError(f"it has no {INDEX}")
         return files.read_sealed(StudyIndex, folder / INDEX)
     except UNREADABLE as error:
         raise UserError(f"{folder} is no recorded study: {files.short_reason(error)}") from None
@@ -75,8 +131,8 @@ def indexed_study(index: StudyIndex) -> Study:
     """
     try:
         return Study.model_validate(index.study)
-    except ValueError:
-        raise UserError(f"{INDEX} holds a study that this version cannot read: use the version of its commit") from None
+    except (ValueError, UserError):
+        raise UserError(UNKNOWN) from None
 
 
 def indexed_runs(index: StudyIndex) -> dict[str, Run]:
@@ -120,9 +176,9 @@ def verify_study(folder: Path) -> list[str]:
         if not path.is_dir() and path not in listed
     ]
     try:
-        labels = {key_of(run): run.label for run in studies.runs(Study.model_validate(index.study))}
-    except ValueError:
-        return [*found, f"{INDEX} holds a study that this version cannot read"]
+        labels = {key_of(run): run.label for run in studies.runs(indexed_study(index))}
+    except UserError as error:
+        return [*found, str(error)]
     unknown = [(key, run.label) for key, run in index.runs.items() if key not in labels]
     lacking = [(k, label) for k, label in labels.items() if k not in index.runs and label not in index.missing]
     found += [f"{label} ({key[:12]}) is no run of the study" for key, label in unknown]

@@ -14,9 +14,10 @@ from ipywidgets import HTML, BoundedIntText, Button, FloatProgress, HBox, Layout
 from efcnbook.explorer import numbers, page
 from efcnbook.explorer.relax_times import with_times
 from efcnbook.explorer.training import LiveTraining, Stand
-from efcnlab.environment import default_root, recorded_studies
+from efcnlab.environment import default_root
 from efcnlab.run import study_runner
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
+from efcnlab.store.recorded_study import readable_studies
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError, choice
 
@@ -32,7 +33,7 @@ def explorer(packs: Sequence[dict], name: str, seed: int = 0, root: str | None =
     ``device``. Called again with the same study, it gives the same widget: its training goes on meanwhile. UserError
     for a study that is not shown, a seed that is not recorded, and a device that is not there.
     """
-    store = Store(root or default_root(), recorded_studies())
+    store = Store(root or default_root(), readable_studies())
     whole = found_study(name, store)
     names = [pack["study"]["name"] for pack in packs]
     if whole.name not in names:

@@ -17,13 +17,13 @@ from torch import Tensor
 from efcnbook import notebook
 from efcnbook.explorer.pictures import FIRST, LEVELS, Dead, Scale, coded, deflated, scale_of, thinned
 from efcnbook.statistics import evidence
-from efcnlab import environment
 from efcnlab.config import studies
 from efcnlab.config.studies import Study
 from efcnlab.run import study_runner
 from efcnlab.run.coverage import seed_coverage
 from efcnlab.run.study_results import History
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
+from efcnlab.store.recorded_study import readable_studies
 from efcnlab.store.run_store import Store, default_root
 from efcnlib.errors import UserError
 from efcnlib.geometry import ConvGeometry
@@ -58,7 +58,7 @@ def load(name: str, root: str | None = None, /, **changes: object) -> dict:
     Of a long study nothing is computed.
     """
     whole = studies.load(name, **changes)
-    store = Store(root or default_root(), environment.recorded_studies())
+    store = Store(root or default_root(), readable_studies())
     if not whole.long:
         study_runner.run_study(studies.load(name, **changes | {"seeds": whole.seeds[:1]}), store)
     found = recorded(study_runner.StudyResults(found_study(name, store, **changes), store))

@@ -24,9 +24,9 @@ from efcnbook.statistics.wording import escaped
 from efcnlab.config import study_rates
 from efcnlab.config.studies import PRESETS, Study
 from efcnlab.environment import default_root
-from efcnlab.environment import recorded_studies as recorded_folders
 from efcnlab.run.study_results import History
 from efcnlab.store.chosen_rates import load_with_chosen_rates
+from efcnlab.store.recorded_study import readable_studies
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 
@@ -46,7 +46,7 @@ def recorded(names: str = "", root: str | None = None, efcns: bool = False) -> t
     listed = [name.strip() for name in names.split(",") if name.strip()]
     if listed:
         return evidence.several(names, root), []
-    store, shown, absent = Store(root or default_root(), recorded_folders()), [], []
+    store, shown, absent = Store(root or default_root(), readable_studies()), [], []
     for name in PAPER_SIZE:
         there = [_gathered(f"{name}{length}", store) for length in ("-100", "")]
         there = [one for one in there if one and (one.times or not efcns)]
@@ -79,7 +79,7 @@ def _cnn_alone(study: Study, store: Store) -> Evidence | None:
 
 def rate_searches(one: Evidence, root: str | None = None) -> list[tuple[str, History]]:
     """The recorded runs by which a study's learning rates after the embedding are chosen: whose, and the history."""
-    store = Store(root or default_root(), recorded_folders())
+    store = Store(root or default_root(), readable_studies())
     whole = one.coverage[0].full_study if one.coverage else one.study
     records = {search: store.get(key_of(search)) for search in study_rates.rate_searches(whole)}
     names = {"efcn": "eFCN", "control": "control"}
@@ -88,7 +88,7 @@ def rate_searches(one: Evidence, root: str | None = None) -> list[tuple[str, His
 
 def diverged_at_published_rate(root: str | None = None) -> list[str]:
     """A sentence on the CNN at the published code's learning rate, if it is recorded and its train loss became NaN."""
-    store = Store(root or default_root(), recorded_folders())
+    store = Store(root or default_root(), readable_studies())
     study = PRESETS[PUBLISHED]
     record = store.get(key_of(study.cnn(study.seeds[0])))
     cnn = tidy({("cnn", None, 0): record.history}) if record else tidy({})
@@ -188,7 +188,7 @@ def filters(one: Evidence, times: Sequence[int], epochs: Sequence[int], root: st
 
     Where a study lacks one of ``times``, or of ``epochs``, its own first, middle and last are taken.
     """
-    store = Store(root or default_root(), recorded_folders())
+    store = Store(root or default_root(), readable_studies())
     times, epochs, measured = _shown_moments(one, times, epochs)
     records = {tw: store.get(key_of(one.study.relaxed("efcn", tw, one.seeds[0]))) for tw in times}
     pictures: list[Tensor] = [notebook.picture(record, "filters")[:, 0] for record in records.values()]

@@ -21,8 +21,9 @@ from efcnbook.statistics import evidence
 from efcnlab.config import studies
 from efcnlab.data import npm
 from efcnlab.data.datasets import Unavailable
-from efcnlab.environment import REPOSITORY, recorded_studies
+from efcnlab.environment import REPOSITORY
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
+from efcnlab.store.recorded_study import readable_studies
 from efcnlab.store.run_store import Store
 from efcnlib.errors import UserError
 
@@ -65,7 +66,7 @@ def execute(source: Path, toc: dict, given: Mapping[str, str] = MappingProxyType
     parameter ``data`` the first data set of theirs that is at hand; else it reads what is recorded in results/.
     ``given`` names the files of studies that come from one.
     """
-    waiting, pages, store = [], executed(toc), Store(None, recorded_studies())
+    waiting, pages, store = [], executed(toc), Store(None, readable_studies())
     every = dict.fromkeys(given.get(name, name) for name in pages.values() if name)
     settings = {name: found_study(name, store) for name in every}
     there = {name: evidence.present(study, store) for name, study in settings.items()}
@@ -169,7 +170,7 @@ def mathjax(out: Path) -> Path | None:
 
 def _compute(names: Sequence[str], device: str, data_root: str | None) -> tuple[Sequence[str], str]:
     """Make sure that what pages show of the studies is there; returns these, and what to say on every page."""
-    others = [] if names else complete(recorded_studies())
+    others = [] if names else complete(readable_studies())
     try:
         for name in names or [DEFAULT]:
             ensure(studies.load(name), device, data_root)

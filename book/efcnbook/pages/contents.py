@@ -9,8 +9,8 @@ import yaml
 from efcnbook.claims.grid import short_names
 from efcnbook.pages.shown_studies import DEFAULT, FALLBACK, has, shown
 from efcnlab.config import studies
-from efcnlab.environment import recorded_studies
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
+from efcnlab.store.recorded_study import readable_studies
 from efcnlab.store.run_store import Store
 
 
@@ -20,7 +20,7 @@ def contents(template: dict, given: Mapping[str, str]) -> dict:
     A part whose caption holds it is repeated as a whole; elsewhere single chapters are. A chapter that ``needs`` an
     attribute of its study is left out where that is None or empty; of a long study, of what is recorded of it.
     """
-    parts, store, names = [], Store(None, recorded_studies()), readable(given)
+    parts, store, names = [], Store(None, readable_studies()), readable(given)
     there = {name: shown(found_study(path, store), store) for name, path in given.items()}
     for part in template["parts"]:
         for whole in _for_each(part, given) if "{study}" in part["caption"] else [part]:
@@ -33,7 +33,7 @@ def contents(template: dict, given: Mapping[str, str]) -> dict:
 
 def readable(given: Mapping[str, str]) -> dict[str, str]:
     """How readers know the studies ``given``, by name: "VanillaCNN 16, SGD at 0.03"; a small one is a smoke test."""
-    store = Store(None, recorded_studies())
+    store = Store(None, readable_studies())
     names = short_names([found_study(path, store) for path in given.values()])
     small = {DEFAULT: " (smoke test)", FALLBACK: " (smoke test)"}
     return {study.name: name + small.get(study.name, "") for study, name in names.items()}

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -104,6 +105,9 @@ def _kernel(
     import torch
     from ipykernel.kernelapp import IPKernelApp
 
+    from efcnlab.store.recorded_study import LEFT_OUT
+
+    warnings.filterwarnings("ignore", f".* {LEFT_OUT}: ")  # the build has named them, and pages need not
     gc.freeze()  # what was imported stays: no collection looks through it again
     if threads:
         torch.set_num_threads(threads)

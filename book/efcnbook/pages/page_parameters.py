@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from efcnbook.pages.shown_studies import DEFAULT, FALLBACK, has, shown
 from efcnlab.config.studies import Study
 from efcnlab.data.datasets import cache_file
-from efcnlab.environment import recorded_studies
 from efcnlab.run.coverage import seed_coverage, shown_seeds
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
+from efcnlab.store.recorded_study import readable_studies
 from efcnlab.store.run_store import Record, Store
 
 
@@ -17,7 +17,7 @@ def of_study(name: str, there: set[str], known: Iterable[str]) -> dict[str, obje
     A page shows the study's first seed, and where it can the means over all seeds whose runs are ``there``; of a long
     study the first of those with something to show, and the others.
     """
-    study = found_study(name, Store(None, recorded_studies()))
+    study = found_study(name, Store(None, readable_studies()))
     seeds = shown_seeds(study, there)
     first = seeds[0] if study.long and seeds else study.seeds[0]
     others = [seed for seed in seeds if seed != first]
@@ -45,7 +45,7 @@ def ranked(there: Mapping[str, Mapping[str, Record]]) -> dict[str, Study | None]
 
     First comes VanillaCNN trained by SGD, over several complete seeds, then the widest.
     """
-    store, found = Store(None, recorded_studies()), {}
+    store, found = Store(None, readable_studies()), {}
     for name, records in there.items():
         study = found_study(name, store)
         whole = [seed for seed in study.seeds if not seed_coverage(study, seed, records).missing]
@@ -56,5 +56,5 @@ def ranked(there: Mapping[str, Mapping[str, Record]]) -> dict[str, Study | None]
 
 def kept_images(names: Iterable[str]) -> str:
     """The data set of the first study whose images are at hand; else that which needs no download."""
-    sets = (found_study(name, Store(None, recorded_studies())).data.name for name in names)
+    sets = (found_study(name, Store(None, readable_studies())).data.name for name in names)
     return next((name for name in sets if name and cache_file(name).exists()), FALLBACK)

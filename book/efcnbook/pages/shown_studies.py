@@ -7,11 +7,10 @@ from pathlib import Path
 from efcnbook.statistics import evidence
 from efcnlab.config import studies
 from efcnlab.config.study_rates import with_learning_rates
-from efcnlab.environment import recorded_studies
 from efcnlab.run import study_runner
 from efcnlab.run.coverage import seed_coverage, shown_seeds
-from efcnlab.store import recorded_study
 from efcnlab.store.chosen_rates import with_chosen_rates
+from efcnlab.store.recorded_study import indexed_study, readable_studies, verify_study
 from efcnlab.store.run_store import Store
 from efcnlib.errors import UserError
 
@@ -26,9 +25,8 @@ def complete(folders: Iterable[Path]) -> list[str]:
     study of that name.
     """
     names = []
-    for folder in folders:
-        index, problems = recorded_study.read_index(folder), recorded_study.verify_study(folder)
-        study = studies.Study.model_validate(index.study)
+    for folder, index in readable_studies(folders).items():
+        study, problems = indexed_study(index), verify_study(folder)
         seeds, first = shown_seeds(study, index.runs), study.seeds[0]
         lost = seed_coverage(study, first, index.runs).missing
         if not problems and not is_preset(study):
@@ -47,7 +45,7 @@ def complete(folders: Iterable[Path]) -> list[str]:
 
 def ensure(study: studies.Study, device: str, data_root: str | None) -> None:
     """Compute what is missing of a study; of a long one nothing: UserError if there is nothing to show of it."""
-    store = Store(None, recorded_studies())
+    store = Store(None, readable_studies())
     if not study.long:
         study_runner.run_study(study, store, device=device, data_root=data_root)
     elif shown(with_chosen_rates(study, store), store) is None:

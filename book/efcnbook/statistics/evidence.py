@@ -11,11 +11,11 @@ from efcnbook.statistics.provenance import Origin
 from efcnlab.config import studies
 from efcnlab.config.runs import CONTROLS
 from efcnlab.config.studies import Study
-from efcnlab.environment import default_root, recorded_studies
+from efcnlab.environment import default_root
 from efcnlab.run.coverage import SeedCoverage, seed_coverage, shown_seeds
 from efcnlab.run.study_results import StudyResults
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
-from efcnlab.store.recorded_study import read_index
+from efcnlab.store.recorded_study import indexed_study, readable_studies
 from efcnlab.store.run_store import Record, Store, key_of
 from efcnlib.errors import UserError
 
@@ -118,11 +118,10 @@ def several(names: str, root: str | None = None) -> list[Evidence]:
 
     Of those that are recorded, one without a seed that the book can show is left out: it is still being recorded.
     """
-    store = Store(root or default_root(), recorded_studies())
+    store = Store(root or default_root(), readable_studies())
     listed = [found_study(name.strip(), store) for name in names.split(",") if name.strip()]
     if not listed:
-        indices = [read_index(folder) for folder in recorded_studies()]
-        found = [(Study.model_validate(index.study), index.runs) for index in indices]
+        found = [(indexed_study(index), index.runs) for index in readable_studies().values()]
         listed = [study for study, runs in found if shown_seeds(study, runs)]
     if not listed:
         raise UserError("no study is recorded: efcn export records one, or name one that was computed")
