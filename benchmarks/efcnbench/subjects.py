@@ -16,7 +16,7 @@ from efcnlab.config import studies
 from efcnlab.config.validation import Frozen
 from efcnlab.data import datasets
 from efcnlab.environment import REPOSITORY, default_root
-from efcnlab.run import study_runner
+from efcnlab.run.run_context import check_device
 from efcnlab.store.run_store import Store
 from efcnlib.data.images import Images
 from efcnlib.errors import UserError, choice
@@ -67,7 +67,7 @@ def run_benchmark(
 ) -> Path:
     """Measure ``subject`` and write its file, whole or not at all; returns it. UserError."""
     choice("subject", subject, SUBJECTS)
-    study_runner.check_device(device)
+    check_device(device)
     place = torch.device(device)
     options = options.on(place, subject)
     if subject == "kernels" and place.type != "cuda":

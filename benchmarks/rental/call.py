@@ -15,7 +15,7 @@ from filelock import Timeout
 from efcnlab.config import studies
 from efcnlab.config.studies import Study
 from efcnlab.environment import REPOSITORY
-from efcnlab.run import study_runner
+from efcnlab.run.run_context import check_device
 from efcnlab.store.run_store import key_of
 from rental import pieces, work_folder, worker
 from rental.agenda import Agenda, has_images, with_rates_if_chosen
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, began: float) -> int:
     base = WorkFolder(options.base or work_folder.default_folder())
     base.root.mkdir(parents=True, exist_ok=True)
     named = chosen_studies(options.studies)
-    study_runner.check_device(options.device)
+    check_device(options.device)
     torch.set_num_threads(1)  # what trains does so in other processes
     for piece in options.carried:
         os.environ["EFCN_OFFLINE"] = "1"  # what was carried cannot be fetched

@@ -4,7 +4,7 @@ import base64
 import html
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +19,11 @@ from efcnbook import notebook_parameters
 from efcnbook.claims import claim_list, summary
 from efcnbook.claims.grid import short_names
 from efcnbook.figures import figure_export
-from efcnbook.notebook_parameters import whole_numbers
+from efcnbook.notebook_parameters import selection
 from efcnbook.statistics import evidence, provenance, tables, wording
+from efcnlab.config import studies
 from efcnlab.config.studies import Study
+from efcnlab.config.study_subsets import KINDS
 from efcnlab.data import own_images
 from efcnlab.data.contact_sheet import contact_sheet
 from efcnlab.environment import default_root
@@ -48,13 +50,15 @@ class Source:
 class Page:
     """A notebook that is running: ``command`` runs it again with the parameters that it has been given.
 
-    ``results`` are those of the study it shows, one for each seed; none on a page that belongs to no study.
+    ``results`` are those of the study it shows, one for each seed; none on a page that belongs to no study. ``kinds``
+    are those of the runs that it draws, of `study_subsets.KINDS`.
     """
 
     name: str
     command: str
     results: tuple[study_runner.StudyResults, ...] = ()
     store: Store | None = None
+    kinds: Collection[str] = KINDS
 
     @property
     def study(self) -> Study:
@@ -63,8 +67,8 @@ class Page:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """All trainings, a row a measurement (`tables.tidy`)."""
-        return tables.trainings(self.results)
+        """All trainings that it draws, a row a measurement (`tables.tidy`)."""
+        return tables.trainings(self.results, self.kinds)
 
     @property
     def seeds(self) -> list[int]:
@@ -80,10 +84,11 @@ class Page:
         """Display what the verdicts on ``claims`` mean in this study, one sentence each, and what diverged."""
         study = self.results[0].full_study.model_copy(update={"seeds": tuple(self.seeds)})
         judge = claim_list.findings if {1, 3} & set(claims) else claim_list.from_records
-        found = judge(evidence.gather(study, self.store))
+        there = evidence.gather(study, self.store)
+        found = judge(there)
         lines = [said for claim in claims if (said := summary.answer(found, claim))]
         lines = lines or ["None of this can be tested in this study yet."]
-        display(Markdown("\n\n".join([*lines, *wording.diverged(self.runs)])))
+        display(Markdown("\n\n".join([*lines, *wording.diverged(there.runs)])))
 
     def show(
         self, number: str, figure: Figure, table: pd.DataFrame, caption: str, alt: str, source: Source | None = None
@@ -124,7 +129,7 @@ class Page:
         studies = [found_study(name.strip(), store) for name in names.split(",") if name.strip()]
         readable = short_names(studies)
         for study in studies:
-            figure = draw(Page(self.name, "", tuple(evidence.shown_results(study, store)), store))
+            figure = draw(Page(self.name, "", tuple(evidence.shown_results(study, store)), store, self.kinds))
             if figure is None:
                 continue
             link = f'<a href="{study.name}/{self.name}.html">{wording.escaped(readable[study])}</a>'
@@ -182,17 +187,30 @@ def page(name: str) -> Page:
     return Page(name, notebook_parameters.given(name))
 
 
-def load(name: str, study: str, seed: int, more_seeds: object = "", root: str = "", /, **changes: object) -> Page:
+def load(
+    name: str,
+    study: str,
+    seed: int,
+    more_seeds: object = "",
+    root: str = "",
+    /,
+    kinds: Collection[str] = KINDS,
+    times: Collection[int] | None = None,
+    **changes: object,
+) -> Page:
     """The running notebook NAME.ipynb with what it shows of a study, of ``seed`` and then each of ``more_seeds``.
 
-    Runs that are missing of a small study are computed; of a long one, which are is said. ``changes`` are settings of
-    the study. UserError.
+    Of a small study, runs of these ``kinds`` and from these relax ``times`` are computed where they are missing, and
+    what they need; of a long one, which are missing is said. ``changes`` are settings of the study. UserError, before
+    anything is computed.
     """
     command = notebook_parameters.given(name)
-    asked = (seed, *whole_numbers("more_seeds", more_seeds))
-    every = tuple(study_runner.load_results(study, each, root or None, **changes) for each in asked)
+    whole = studies.load(study, **changes)
+    asked = selection(f"seed of study {whole.name}", f"{seed} {more_seeds}", whole.seeds)
+    chosen = {"kinds": kinds, "times": times, **changes}
+    every = tuple(study_runner.load_results(study, each, root or None, **chosen) for each in asked)
     say(*(one.coverage.summary for one in every if one.missing))
-    return Page(name, command, every, Store(root or default_root(), readable_studies()))
+    return Page(name, command, every, Store(root or default_root(), readable_studies()), kinds)
 
 
 def say(*sentences: str) -> None:

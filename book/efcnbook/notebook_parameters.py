@@ -9,8 +9,9 @@ from pathlib import Path
 
 from IPython import get_ipython
 
+from efcnlab.config import studies
 from efcnlab.environment import REPOSITORY
-from efcnlib.errors import UserError, choice
+from efcnlib.errors import choice
 
 ALWAYS = ("study", "studies", "seed")  # parameters that a command line names even if they are the defaults
 
@@ -18,19 +19,25 @@ ALWAYS = ("study", "studies", "seed")  # parameters that a command line names ev
 def given(name: str) -> str:
     """The command that runs the notebook NAME.ipynb as it is running now; UserError for a parameter it does not have.
 
-    papermill itself would only warn of one.
+    So it is for other studies that are none. papermill itself would only warn of one.
     """
     strict()
     defaults = _parameters(REPOSITORY / "notebooks" / f"{name}.ipynb")
     space = get_ipython().user_ns if get_ipython() else {}
-    return command(name, {key: space.get(key, value) for key, value in defaults.items()}, defaults)
+    values = {key: space.get(key, value) for key, value in defaults.items()}
+    for other in filter(None, map(str.strip, str(values.get("others", "")).split(","))):
+        studies.load(other)  # or UserError, before anything is computed
+    return command(name, values, defaults)
 
 
 def command(name: str, given: Mapping[str, object], defaults: Mapping[str, object]) -> str:
-    """The line that runs a notebook with the parameters ``given``: those named in `ALWAYS`, and what is no default."""
+    """The line that runs a notebook with the parameters ``given``: those named in `ALWAYS`, and what is no default.
+
+    Without its option papermill would not show what a notebook says of how long it will take.
+    """
     named = {key: value for key, value in given.items() if key in ALWAYS or value != defaults[key]}
     options = "".join(f" -p {key} {shlex.quote(str(value))}" for key, value in named.items())
-    return f".venv/bin/papermill notebooks/{name}.ipynb out.ipynb{options}"
+    return f".venv/bin/papermill --log-output notebooks/{name}.ipynb out.ipynb{options}"
 
 
 def _parameters(path: Path) -> dict[str, object]:
@@ -50,15 +57,6 @@ def selection(what: str, text: object, allowed: Sequence[object]) -> tuple:
     for name in names:
         choice(what, name, by_name)
     return tuple(by_name[name] for name in names)
-
-
-def whole_numbers(what: str, text: object) -> tuple[int, ...]:
-    """The whole numbers that ``text`` lists, as in "1, 2"; UserError naming ``what`` for anything else."""
-    words = re.findall(r"[^\s,;()\[\]'\"]+", str(text))
-    for word in words:
-        if not word.isdecimal():
-            raise UserError(f"{what} {word!r} is not allowed: give whole numbers of at least 0, as in 1, 2")
-    return tuple(map(int, words))
 
 
 def strict() -> None:

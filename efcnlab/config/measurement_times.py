@@ -3,6 +3,11 @@
 import numpy as np
 
 
+def measured_epochs(epochs: int, measurements: int | str) -> tuple[int, ...]:
+    """The epochs after which a training is measured: `log_spaced` ones, or with "all" each; epoch 0 among them."""
+    return tuple(range(epochs + 1)) if measurements == "all" else log_spaced(epochs, measurements)
+
+
 def log_spaced(epochs: int, points: int) -> tuple[int, ...]:
     r"""Epoch 0 and :math:`\lfloor E^{i / (n - 1)} \rfloor`, i = 0, ..., n - 1: evenly spaced in the logarithm.
 

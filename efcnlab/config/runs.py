@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from efcnlab.config.dataset import Dataset
-from efcnlab.config.measurement_times import log_spaced
+from efcnlab.config.measurement_times import measured_epochs
 from efcnlab.config.network import Network
 from efcnlab.config.path_methods import (
     METHODS,
@@ -128,9 +128,7 @@ class Training(Frozen):
     @property
     def measured_epochs(self) -> tuple[int, ...]:
         """The epochs after which it is measured, epoch 0 among them."""
-        if self.measurements == "all":
-            return tuple(range(self.epochs + 1))
-        return log_spaced(self.epochs, self.measurements)
+        return measured_epochs(self.epochs, self.measurements)
 
     @property
     def training(self) -> "Training":

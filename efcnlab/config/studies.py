@@ -4,6 +4,7 @@ What a run is stands in `efcnlab.config.runs`, a study in ``study``, the presets
 """
 
 import difflib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from efcnlab.config.network import Network
 from efcnlab.config.runs import CurvatureRun, CurvatureSettings, PathRun, Training
 from efcnlab.config.study import Run, Study
 from efcnlab.config.study_rates import rate_searches
-from efcnlab.config.study_subsets import sweep_runs
+from efcnlab.config.study_subsets import runs_by_kind
 from efcnlab.config.validation import read_json, validated
 from efcnlib.errors import UserError, choice, shortened
 
@@ -50,31 +51,25 @@ def runs(study: Study, seeds: Sequence[int] | None = None) -> list[Run]:
     for seed in seeds:
         choice(f"seed of study {study.name}", seed, study.seeds)
     result: dict[Run, None] = {}
+    sweeps: list[Run] = []
     for seed in seeds:
-        result[study.cnn(seed)] = None
+        by_kind = {kind: [run for _, run in found] for kind, found in runs_by_kind(study, seed).items()}
+        result |= dict.fromkeys(by_kind.pop("cnn"))
         if seed == study.seeds[0]:
             result |= dict.fromkeys(rate_searches(study))
-        if study.standard_fcn:
-            result[study.fcn(seed)] = None
+        result |= dict.fromkeys(by_kind.pop("fcn"))
         if not study.has_learning_rates:
             continue
-        for tw in study.times("efcn"):
-            result |= dict.fromkeys([study.relaxed("efcn", tw, seed), study.relaxed("control", tw, seed)])
-        for kind in study.controls:
-            result |= dict.fromkeys(study.relaxed(kind, tw, seed) for tw in study.times(kind))
-        if study.fcn_control:
-            result[study.control_fcn(seed)] = None
-        paths = [*((method, tw, "efcn") for method, tw in study.paths), *study.control_paths]
-        for method, tw, kind in sorted(paths, key=lambda path: path[1]):  # the eFCN's, then the controls', at each time
-            path = study.path(method, tw, seed, kind)
-            for end in path.parents:  # of another seed, perhaps
-                result |= dict.fromkeys([*end.parents, end])
-            result[path] = None
-        if study.curvature_run_times:
-            result |= dict.fromkeys(study.curvature_run(tw, seed) for tw in (None, *study.curvature_run_times))
-    for seed in seeds if study.has_learning_rates else ():
-        result |= dict.fromkeys(sweep_runs(study, seed))
-    return list(result)
+        sweeps += by_kind.pop("sweep")
+        last = [by_kind.pop(kind) for kind in ("control_fcn", "paths", "curvature")]
+        for pair in zip(by_kind.pop("efcn"), by_kind.pop("control"), strict=True):
+            result |= dict.fromkeys(pair)
+        for run in itertools.chain(*by_kind.values(), *last):  # the other controls first
+            if isinstance(run, PathRun):
+                for end in run.parents:  # of another seed, perhaps
+                    result |= dict.fromkeys([*end.parents, end])
+            result[run] = None
+    return list(result | dict.fromkeys(sweeps))
 
 
 PRESETS: dict[str, Study] = {fields["name"]: Study(**fields) for fields in presets.PRESETS}

@@ -1,10 +1,14 @@
-"""A study cut down to one seed, or to the runs that are recorded; and the runs of its sweep over sizes."""
+"""A study cut down to one seed, to runs of some kinds, or to those that are recorded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from efcnlab.config.runs import CONTROLS
 from efcnlab.config.study import Run, Study
 from efcnlab.config.study_settings import RELAXED
 from efcnlab.config.validation import validated
+
+TRAININGS = ("cnn", "fcn", "control_fcn", "efcn", *CONTROLS)
+KINDS = (*TRAININGS, "paths", "curvature", "sweep")  # of what a page can draw
 
 
 def single_seed_study(study: Study, seed: int) -> Study:
@@ -68,6 +72,40 @@ def study_of_recorded_runs(study: Study, seed: int, is_recorded: Callable[[Run],
         "seeds": (seed,),
     }
     return validated(Study, fields)
+
+
+def runs_of_kinds(study: Study, seed: int, kinds: Collection[str], times: Collection[int] | None = None) -> list[Run]:
+    """Those of a seed's runs that are of some kinds, without what they start from.
+
+    :param study: Before its learning rates are chosen, only its CNN and standard FCN are known.
+    :param seed: One of its seeds.
+    :param kinds: Among ``KINDS``; a study need not have them all.
+    :param times: Relax times; None: all, and what has none.
+
+    >>> from efcnlab.config.study_subsets import runs_of_kinds
+    >>> from efcnlab.config.studies import load
+    >>> [run.label for run in runs_of_kinds(load("digits"), 0, ("efcn", "control"), times=(20,))]
+    ['efcn tw=20 seed=0', 'control tw=20 seed=0']
+    """
+    by_kind = runs_by_kind(study, seed)
+    return [run for kind in kinds for tw, run in by_kind.get(kind, ()) if times is None or tw in times]
+
+
+def runs_by_kind(study: Study, seed: int) -> dict[str, list[tuple[int | None, Run]]]:
+    """A seed's runs by their kind, one of ``KINDS``, each with its relax time."""
+    found = {"cnn": [(None, study.cnn(seed))], "fcn": [(None, study.fcn(seed))] if study.standard_fcn else []}
+    if not study.has_learning_rates:
+        return found
+    found["control_fcn"] = [(None, study.control_fcn(seed))] if study.fcn_control else []
+    for kind in ("efcn", *study.controls):
+        found[kind] = [(tw, study.relaxed(kind, tw, seed)) for tw in study.times(kind)]
+    paths = [*((method, tw, "efcn") for method, tw in study.paths), *study.control_paths]
+    paths.sort(key=lambda path: path[1])  # the eFCN's, then the controls', at each time
+    found["paths"] = [(tw, study.path(method, tw, seed, kind)) for method, tw, kind in paths]
+    curved = (None, *study.curvature_run_times) if study.curvature_run_times else ()
+    found["curvature"] = [(tw, study.curvature_run(tw, seed)) for tw in curved]
+    found["sweep"] = [(study.sweep_time, run) for run in sweep_runs(study, seed)]
+    return found
 
 
 def sweep_runs(study: Study, seed: int) -> list[Run]:

@@ -1,6 +1,7 @@
 """A progress bar over a study's runs."""
 
 import math
+import os
 import sys
 
 from efcnlab.config.studies import Run
@@ -14,7 +15,10 @@ class ProgressBar:
     """A bar over runs' estimated work, so that its time left is an estimate and not a count of runs."""
 
     def __init__(self, runs: list[Run], show: bool):
-        from tqdm.auto import tqdm  # here, as the import decides which bar it is: a kernel is one after its fork alone
+        if "JPY_SESSION_NAME" in os.environ:  # somebody looks at the notebook; papermill passes on what is text alone
+            from tqdm.auto import tqdm  # here, as the import decides which bar it is: a kernel is one after its fork
+        else:
+            from tqdm import tqdm
 
         self.costs = {run: compute_estimate.compute_cost(run) for run in runs}
         self.parts = dict.fromkeys(runs, 0.0)
@@ -22,7 +26,8 @@ class ProgressBar:
         self.what = ""
         layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, about {remaining} left"
         show = show and bool(runs)
-        often = 1 if sys.stderr.isatty() or "ipykernel" in sys.modules else 30  # seconds; a log need not grow so fast
+        seen = sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
+        often = 1 if seen else 5 if "ipykernel" in sys.modules else 30  # seconds; a log need not grow so fast
         self.bar = tqdm(total=MARKS, bar_format=layout, disable=not show, smoothing=0.1, mininterval=often)
 
     def __enter__(self) -> "ProgressBar":

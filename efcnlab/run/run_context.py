@@ -8,6 +8,7 @@ from efcnlab.config.studies import Dataset
 from efcnlab.run import study_images
 from efcnlab.store.run_store import Store
 from efcnlib.data.images import Split, to_device
+from efcnlib.errors import UserError
 from efcnlib.training.engine import Engine
 
 
@@ -45,3 +46,21 @@ class RunContext:
         if torch.device(self.device).type != "cuda":
             return None
         return torch.cuda.Stream(self.device) if new else torch.cuda.current_stream(self.device)
+
+
+def check_device(device: str) -> None:
+    """Make sure that PyTorch can compute on a device.
+
+    :param device: "cpu", "cuda", "cuda:1".
+    :raises UserError: Where it is not here; it names those that are.
+
+    >>> from efcnlab.run.run_context import check_device
+    >>> check_device("cpu")
+    >>> check_device("gpu")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: device 'gpu' is not here: choose one of cpu...
+    """
+    found = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if device not in found and not (device == "cuda" and len(found) > 1):
+        raise UserError(f"device {device!r} is not here: choose one of {', '.join(found)}")

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import torch
 from tqdm import tqdm
@@ -11,12 +11,12 @@ from tqdm import tqdm
 from efcnlab.config import studies
 from efcnlab.config.studies import Run, Study, Training
 from efcnlab.config.study_rates import rate_searches
-from efcnlab.config.study_subsets import single_seed_study
+from efcnlab.config.study_subsets import KINDS, runs_of_kinds, single_seed_study
 from efcnlab.environment import bf16_speedup
 from efcnlab.run import disk_estimate, schedule, study_images, time_estimate
 from efcnlab.run.execute import compute_run, compute_side_by_side, device_memory_needed
 from efcnlab.run.progress import ProgressBar
-from efcnlab.run.run_context import RunContext
+from efcnlab.run.run_context import RunContext, check_device
 from efcnlab.run.study_results import StudyResults, available_results
 from efcnlab.store import files
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
@@ -26,23 +26,33 @@ from efcnlab.store.recorded_study import readable_studies
 from efcnlab.store.run_lock import Attempt
 from efcnlab.store.run_store import Result, RunBusyError, RunState, Store, default_root, key_of
 from efcnlib import memory
-from efcnlib.errors import UserError, at_least
+from efcnlib.errors import UserError, at_least, choice
 from efcnlib.training.engine import Engine
 from efcnlib.training.engine import check_supported as check_engine
 
 LOOK_INTERVAL = 0.5  # seconds between two looks at runs that other processes compute
 
 
-def load_results(study: str, seed: int, root: str | None = None, /, **changes: object) -> StudyResults:
-    """What a notebook reads: the records of a study with one seed, computed here if they are missing.
+def load_results(
+    study: str,
+    seed: int,
+    root: str | None = None,
+    /,
+    kinds: Collection[str] = KINDS,
+    times: Collection[int] | None = None,
+    **changes: object,
+) -> StudyResults:
+    """What a notebook reads: the records of one seed of a study, those it draws computed here if they are missing.
 
     Of a long study nothing is computed: what there is of that seed is returned.
 
     :param study: As for `studies.load`, and so are ``changes``.
-    :param seed: Of a long study one of its own, else any.
+    :param seed: One of the study's.
     :param root: The run store's folder; None: `environment.default_root`. Recorded studies are read where it lacks a
         run.
-    :raises UserError: Where there is nothing of a long study's seed, and as for `run_study`.
+    :param kinds: Of what is drawn, and with ``times`` from which relax times, as in `study_subsets.runs_of_kinds`.
+    :raises UserError: For a seed that the study does not have, where there is nothing of a long study's, and as for
+        `run_study`.
 
     >>> from efcnlab.run.study_runner import load_results
     >>> few = {"relax_times": (0,), "path_times": (), "epochs": 1, "relax_epochs": 1, "measurements": 2}
@@ -52,14 +62,15 @@ def load_results(study: str, seed: int, root: str | None = None, /, **changes: o
     ([0, 1], 0.0, True)
     """
     store = Store(root or default_root(), readable_studies())
-    seed = studies.load(study, seeds=(seed,), **changes).seeds[0]  # as a number, even if it was given as text
+    seed = studies.load(study, **changes | {"seeds": (seed,)}).seeds[0]  # as a number, even if it was given as text
     whole = found_study(study, store, **changes)
+    choice(f"seed of study {whole.name}", seed, whole.seeds)
     if whole.long:
         return available_results(whole, seed, store)
     if not whole.has_learning_rates:  # the first seed's searches decide for all
-        run_study(single_seed_study(whole, whole.seeds[0]), store)
+        run_study(single_seed_study(whole, whole.seeds[0]), store, only=rate_searches)
         whole = with_chosen_rates(whole, store)
-    return run_study(single_seed_study(whole, seed), store)
+    return run_study(single_seed_study(whole, seed), store, only=lambda one: runs_of_kinds(one, seed, kinds, times))
 
 
 def run_study(
@@ -70,6 +81,7 @@ def run_study(
     data_root: str | None = None,
     yes: bool = False,
     seeds: Sequence[int] | None = None,
+    only: Callable[[Study], Sequence[Run]] | None = None,
     engine: Engine | None = None,
     together: int = 1,
     threads: int | None = None,
@@ -87,6 +99,7 @@ def run_study(
     :param data_root: Folder of the images, see `study_images.image_location`.
     :param yes: Compute a long study without asking.
     :param seeds: Those to compute; None: all.
+    :param only: Which of the study's runs to compute, with what they start from; None: all those of ``seeds``.
     :param engine: How steps are computed; None: the default, for a long study with the delay that is fastest.
     :param together: How many eFCNs of different relax times are trained side by side, which may pay on a GPU.
     :param threads: Processor cores for each run; None: PyTorch's own choice, all.
@@ -111,13 +124,15 @@ def run_study(
     context = RunContext(store, device, study_images.image_location(study.data, data_root), engine or Engine())
 
     def compute_all(study: Study, runs: Sequence[Run]) -> None:
-        todo = prepare_runs(study, runs, store, device=device, engine=context.engine, progress=progress)
+        with using_threads(threads):
+            how = {"device": device, "engine": context.engine, "progress": progress, "timed": not study.long}
+            todo = prepare_runs(study, runs, store, **how)
         for data in dict.fromkeys(run.training.data for run in todo):
             context.splits(data)  # fetched, checked and loaded before the clock starts, with a bar of its own
         with using_threads(threads), ProgressBar(todo, show=progress) as bar:
             run_in_this_process(todo, context, together, bar)
 
-    return run_rate_searches_first(study, store, compute_all, seeds)
+    return run_rate_searches_first(study, store, compute_all, seeds, only)
 
 
 def run_rate_searches_first(
@@ -125,17 +140,19 @@ def run_rate_searches_first(
     store: Store,
     compute_all: Callable[[Study, Sequence[Run]], None],
     seeds: Sequence[int] | None = None,
+    only: Callable[[Study], Sequence[Run]] | None = None,
 ) -> StudyResults:
     """Compute a study's runs by ``compute_all``; first, where learning rates are searched, those that search them.
 
-    ``seeds``: as in `studies.runs`.
+    ``seeds`` and ``only``: as in `run_study`.
     """
-    studies.runs(study, seeds)  # or UserError, before anything is computed
+    wanted = only or (lambda study: studies.runs(study, seeds))
+    wanted(study)  # or UserError, before anything is computed
     study = with_chosen_rates(study, store)
     if not study.has_learning_rates:
         compute_all(study, rate_searches(study))
         study = with_chosen_rates(study, store)
-    compute_all(study, studies.runs(study, seeds))
+    compute_all(study, wanted(study))
     return StudyResults(study, store)
 
 
@@ -149,10 +166,11 @@ def prepare_runs(
     progress: bool = True,
     workers: int = 1,
     check: bool = True,
+    timed: bool = False,
 ) -> list[Run]:
     """Those of ``runs`` that are to be computed, once all is checked that can be, and what they will take was said.
 
-    Without ``check`` the device is left unchecked: it is elsewhere.
+    Without ``check`` the device is left unchecked: it is elsewhere. Where it is ``timed``, how long they take is said.
     """
     todo = schedule.missing_runs(runs, store)
     if not todo:
@@ -168,7 +186,12 @@ def prepare_runs(
     files.check_free_space(store.root, need, f"study {study.name}")
     if progress:
         count = f"{len(todo)} of {len({*todo, *runs})} runs to compute"
-        _say(f"{study.name}: {count}, {files.format_bytes(need)} of disk at the most")
+        took = (
+            f", about {time_estimate.measured_duration(todo, device, engine)} on this machine (measured)"
+            if timed
+            else ""
+        )
+        _say(f"{study.name}: {count}{took}, {files.format_bytes(need)} of disk at the most")
     again = [run.label for run in todo if store.get(key_of(run)) is not None]
     if again:
         _say(f"{study.name}: for their weights, which were cleaned away, {', '.join(again)} are computed again")
@@ -254,24 +277,6 @@ def using_threads(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def check_device(device: str) -> None:
-    """Make sure that PyTorch can compute on a device.
-
-    :param device: "cpu", "cuda", "cuda:1".
-    :raises UserError: Where it is not here; it names those that are.
-
-    >>> from efcnlab.run.study_runner import check_device
-    >>> check_device("cpu")
-    >>> check_device("gpu")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-        ...
-    efcnlib.errors.UserError: device 'gpu' is not here: choose one of cpu...
-    """
-    found = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if device not in found and not (device == "cuda" and len(found) > 1):
-        raise UserError(f"device {device!r} is not here: choose one of {', '.join(found)}")
 
 
 def run_states(study: Study, store: Store) -> dict[Run, RunState]:

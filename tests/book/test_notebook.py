@@ -18,7 +18,7 @@ from efcnlib.errors import UserError
 from pictured import columns, content, saved
 from written_notebooks import shell, shown  # noqa: F401
 
-PAGE = notebook.Page("delta", ".venv/bin/papermill notebooks/delta.ipynb out.ipynb")
+PAGE = notebook.Page("delta", ".venv/bin/papermill --log-output notebooks/delta.ipynb out.ipynb")
 TABLE = pd.DataFrame({"x": [0, 1], "y": [1, 0]})
 
 
@@ -69,7 +69,7 @@ def test_a_figure_is_saved_in_four_formats_with_what_was_run():
 )
 def test_the_command_names_study_seed_and_what_is_no_default(given, options):
     defaults = {"study": "quick", "seed": 0, "root": "", "methods": ""}
-    expected = f".venv/bin/papermill notebooks/delta.ipynb out.ipynb{options}"
+    expected = f".venv/bin/papermill --log-output notebooks/delta.ipynb out.ipynb{options}"
     assert notebook_parameters.command("delta", defaults | given, defaults) == expected
     assert notebook_parameters.command("survival", {"folder": ""}, {"folder": ""}).endswith("survival.ipynb out.ipynb")
 
@@ -105,11 +105,6 @@ def test_selection_names_what_is_allowed(text):
 )
 def test_ends_of_paths_are_named(start, end, said):
     assert notebook.ends(studies.load("digits", path_start=start, path_end=end)) == said
-
-
-@pytest.mark.parametrize(("text", "numbers"), [("", ()), ("1, 2", (1, 2)), (3, (3,)), ("[4; 5]", (4, 5))])
-def test_whole_numbers_are_read_from_text(text, numbers):
-    assert notebook_parameters.whole_numbers("more_seeds", text) == numbers
 
 
 @pytest.mark.parametrize(("name", "percent"), [("vanilla-cifar10-sgd", "97.5 %"), ("alexnet-cifar100-sgd", "93.0 %")])

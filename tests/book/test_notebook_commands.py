@@ -37,8 +37,9 @@ def test_a_figure_is_drawn_in_at_most_25_lines():
 
 def papermill(command, out):
     """Run a command line that a page shows, with this Python and into ``out``."""
-    _, path, _, *options = shlex.split(command)
-    program = [sys.executable, "-m", "papermill", path, str(out), *options]
+    _, *words = shlex.split(command)
+    words[words.index("out.ipynb")] = str(out)
+    program = [sys.executable, "-m", "papermill", *words]
     return subprocess.run(program, cwd=REPOSITORY, capture_output=True, text=True)
 
 
@@ -47,8 +48,9 @@ def test_the_command_of_a_page_makes_the_same_page_and_is_strict(root, tmp_path)
         cells = nbformat.read(path, 4).cells
         return [output.data for cell in cells for output in cell.get("outputs", []) if output.output_type != "stream"]
 
-    first, again = tmp_path / "first.ipynb", tmp_path / "again.ipynb"
-    run_notebook(REPOSITORY / "notebooks" / "dynamics.ipynb", first, {"study": "digits", "root": root, "seed": 1})
+    first, again, study = (tmp_path / name for name in ("first.ipynb", "again.ipynb", "digits.json"))
+    study.write_text('{"like": "digits", "seeds": [0, 1]}')
+    run_notebook(REPOSITORY / "notebooks" / "dynamics.ipynb", first, {"study": str(study), "root": root, "seed": 1})
     command = re.search(r"```bash\n(.+)\n```", markup(first)[-1]["text/markdown"])[1]
     done = papermill(command, again)
     assert done.returncode == 0, done.stderr

@@ -58,6 +58,13 @@ def assert_saved(pages, name):
         assert len(page) < 2_000_000
 
 
+def two_seeds(folder: Path) -> str:
+    """A file of the study digits with a second seed."""
+    file = folder / "digits.json"
+    file.write_text('{"like": "digits", "seeds": [0, 1]}', "utf-8")
+    return str(file)
+
+
 def test_a_study_without_paths_says_so(root, tmp_path):
     pathless, out = tmp_path / "pathless.json", tmp_path / "out.ipynb"
     pathless.write_text(studies.load("digits", path_times=()).model_copy(update={"name": "pathless"}).model_dump_json())
@@ -96,9 +103,9 @@ def test_notebooks_run_with_their_parameters(name, parameters, figure_count, roo
     assert len(pages) == figure_count
     assert_saved(pages, name)
     made, command = details(outputs)
-    assert command[:3] == [".venv/bin/papermill", f"notebooks/{name}.ipynb", "out.ipynb"]
+    assert command[:4] == [".venv/bin/papermill", "--log-output", f"notebooks/{name}.ipynb", "out.ipynb"]
     expected = {"seed": 0} | study | parameters
-    assert dict(zip(command[4::3], command[5::3], strict=True)) == {k: str(v) for k, v in expected.items()}
+    assert dict(zip(command[5::3], command[6::3], strict=True)) == {k: str(v) for k, v in expected.items()}
     assert all(re.search(r'<img alt="[^"]{20,}"', page) for page in pages)
     assert "seed 0" in made
     assert studies.load("digits").title in made
@@ -142,7 +149,7 @@ def test_the_explorer_runs_unattended_and_trains_nothing(root, tmp_path):
 def test_means_over_seeds_are_drawn_and_said(root, tmp_path):
     for name in ("dynamics", "delta", "off_local", "findings"):
         out = tmp_path / f"{name}.ipynb"
-        outputs = run_here(name, out, {"study": "digits", "root": root, "more_seeds": "1"})
+        outputs = run_here(name, out, {"study": two_seeds(tmp_path), "root": root, "more_seeds": "1"})
         pages, said = figures(outputs), "".join(words(outputs))
         assert "seeds 0, 1;" in details(outputs)[0]
         assert any("mean of 2 seeds; " in page for page in pages)
@@ -152,7 +159,7 @@ def test_means_over_seeds_are_drawn_and_said(root, tmp_path):
 
 def test_the_environment_of_every_seed_is_listed(root, tmp_path):
     out = tmp_path / "out.ipynb"
-    given = {"study": "digits", "root": root, "more_seeds": "1"}
+    given = {"study": two_seeds(tmp_path), "root": root, "more_seeds": "1"}
     study, listed, machines, *_ = words(run_here("environment", out, given))
     assert "| `seeds` | <code>(0, 1)</code> |" in study
     runs = len(studies.runs(studies.load("digits", seeds=(0,))))
@@ -217,7 +224,7 @@ def test_filters_are_the_supplements_where_these_are_recorded(root, tmp_path):
 def test_paths_between_other_ends_and_over_seeds_are_computed(root, tmp_path):
     out, here = tmp_path / "out.ipynb", str(tmp_path / "runs")
     ends = {"start": "efcn 0", "more_seeds": 1, "methods": "linear", "further": "none"}
-    outputs = run_here("interpolation", out, {"study": "digits", "root": here} | ends)
+    outputs = run_here("interpolation", out, {"study": two_seeds(tmp_path), "root": here} | ends)
     pages = figures(outputs)
     assert len(pages) == 3  # Figure 6, distances, planes
     assert "for 3 relax times" in pages[0]  # not from the eFCN of 0 to itself
@@ -241,22 +248,22 @@ def test_a_study_without_curvature_says_so(root, tmp_path):
     ("name", "parameters", "message"),
     [
         ("dynamics", {"study": "digit"}, "unknown study 'digit': choose one of quick, digits"),
-        ("delta", {"seed": -1}, "seeds"),
+        ("delta", {"seed": -1}, "unknown seed of study digits '-1': choose one of 0"),
         ("embedding", {"kernel": 7}, "kernel 7"),
-        ("embedding", {"relax_time": 3}, "unknown relax time of study digits 3: choose one of 0, 2, 5, 20"),
+        ("embedding", {"relax_time": 3}, "unknown relax time '3': choose one of 0, 2, 5, 20"),
         ("off_local", {"output": "edge"}, "unknown output 'edge': choose one of corner, centre"),
         ("off_local", {"moments": "0, 4"}, "unknown measured epoch after the embedding '4': choose one of 0, 1, 2, 3"),
         (
             "interpolation",
             {"methods": "linear, spline"},
-            "unknown method 'spline': choose one of linear, curvilinear, string, band, bezier, polygon, output",
+            "unknown method of study digits 'spline': choose one of linear, curvilinear, string, band, bezier, polygon",
         ),
         ("interpolation", {"end": "mlp"}, "a path's end 'mlp' is not known: give cnn, fcn, efcn"),
-        ("interpolation", {"more_seeds": "one"}, "more_seeds 'one' is not allowed: give whole numbers"),
+        ("interpolation", {"more_seeds": "one"}, "unknown seed of study digits 'one': choose one of 0"),
         ("interpolation", {"relax_times": 3}, "unknown relax time '3': choose one of 0, 2, 5, 20"),
         ("explorer", {"studies": "digits, digit"}, "unknown study 'digit': choose one of quick, digits"),
         ("explorer", {"studies": ""}, "no study to explore: name one at least, as in quick, digits"),
-        ("explorer", {"live_study": "quick"}, "live study quick is not among those shown: choose one of digits"),
+        ("explorer", {"live_study": "quick"}, "unknown live study 'quick': choose one of digits"),
         ("explorer", {"live_seed": 7}, "unknown seed of study digits 7: choose one of 0"),
         ("explorer", {"device": "tpu"}, "device 'tpu' is not here: choose one of cpu"),
     ],
@@ -270,7 +277,7 @@ def test_notebooks_answer_bad_parameters_in_a_line(name, parameters, message, ro
 
 def test_a_kernel_answers_bad_parameters_in_a_line_too(root, tmp_path):
     path, given = REPOSITORY / "notebooks" / "delta.ipynb", {"study": "digits", "root": root, "seed": -1}
-    with pytest.raises(UserError, match="seeds") as caught:
+    with pytest.raises(UserError, match="unknown seed of study digits '-1'") as caught:
         run_notebook(path, tmp_path / "out.ipynb", given)
     assert len(str(caught.value).splitlines()) == 1
     assert "Error" not in str(caught.value)

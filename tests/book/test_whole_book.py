@@ -225,6 +225,6 @@ def test_icons_are_drawn_and_commands_copied_without_a_network(page, browser):
     command.hover()
     command.locator("button.copybtn").click()
     tab.wait_for_timeout(200)
-    expected = ".venv/bin/papermill notebooks/dynamics.ipynb out.ipynb -p study digits -p seed 0"
+    expected = ".venv/bin/papermill --log-output notebooks/dynamics.ipynb out.ipynb -p study digits -p seed 0"
     assert tab.evaluate("navigator.clipboard.readText()").strip() == expected
     context.close()

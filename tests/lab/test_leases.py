@@ -164,16 +164,31 @@ def elsewhere() -> list[str]:
     pytest.skip("not allowed to start processes under another host name here")
 
 
-def test_a_command_killed_on_another_machine_is_finished_here(tmp_path, monkeypatch):
-    study, root = tiny(epochs=100, **FEW), tmp_path / "runs"
-    (tmp_path / "study.json").write_text(study.model_dump_json())
-    arguments = ["run", str(tmp_path / "study.json"), "--root", str(root), "--threads", "1"]
+def by_command(file: str, root: Path) -> None:
+    """What `efcn run` does."""
+    assert cli.main(["run", file, "--root", str(root), "--threads", "1"]) == 0
+
+
+def by_notebook(file: str, root: Path) -> None:
+    """What a notebook does, and with the same `run_study` the book's build."""
+    study_runner.load_results(file, 0, str(root))
+
+
+@pytest.mark.parametrize("finish", [by_command, by_notebook])
+def test_a_run_killed_on_another_machine_is_finished_here(finish, tmp_path, monkeypatch, capfd):
+    study, root, file = tiny(epochs=100, **FEW), tmp_path / "runs", tmp_path / "study.json"
+    file.write_text(study.model_dump_json())
+    arguments = ["run", str(file), "--root", str(root), "--threads", "1"]
     process = subprocess.Popen([*elsewhere(), sys.executable, "-c", COMMAND, *arguments], stderr=subprocess.DEVNULL)
     wait_for(root / f"{key_of(study.cnn(0))}.progress")
     process.kill()
     process.wait()
-    assert "host=nodeb\n" in lock_file(root, key_of(study.cnn(0))).read_text()
+    lock = lock_file(root, key_of(study.cnn(0)))
+    assert "host=nodeb\n" in lock.read_text()
     monkeypatch.setitem(Store.__init__.__kwdefaults__, "lease", SHORT)
-    assert cli.main(arguments) == 0
+    finish(str(file), root)
+    said = capfd.readouterr().err
+    assert "waiting for cnn seed=0, which is computed by process" in said
+    assert f"its lock: {lock})" in said
     assert {state.name for state in study_runner.run_states(study, Store(root)).values()} == {"done"}
     assert Store(root).get(key_of(study.cnn(0))).info["attempts"] == 2

@@ -19,6 +19,7 @@ from efcnbook.explorer.pictures import FIRST, LEVELS, Dead, Scale, coded, deflat
 from efcnbook.statistics import evidence
 from efcnlab.config import studies
 from efcnlab.config.studies import Study
+from efcnlab.config.study_subsets import TRAININGS
 from efcnlab.run import study_runner
 from efcnlab.run.coverage import seed_coverage
 from efcnlab.run.study_results import History
@@ -60,7 +61,7 @@ def load(name: str, root: str | None = None, /, **changes: object) -> dict:
     whole = studies.load(name, **changes)
     store = Store(root or default_root(), readable_studies())
     if not whole.long:
-        study_runner.run_study(studies.load(name, **changes | {"seeds": whole.seeds[:1]}), store)
+        study_runner.load_results(name, whole.seeds[0], str(store.root), kinds=TRAININGS, **changes)
     found = recorded(study_runner.StudyResults(found_study(name, store, **changes), store))
     times = sorted({tw for one in found.values() for tw in one.study.relax_times})
     shown = next(iter(found.values())).full_study.model_copy(update={"relax_times": tuple(times)})

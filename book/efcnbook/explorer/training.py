@@ -17,8 +17,8 @@ from efcnlab.config.studies import Study
 from efcnlab.config.studies import Training as Run
 from efcnlab.run import compute_estimate, disk_estimate, schedule, time_estimate
 from efcnlab.run.execute import compute_run
-from efcnlab.run.run_context import RunContext
-from efcnlab.run.study_runner import check_device, readable_memory_errors
+from efcnlab.run.run_context import RunContext, check_device
+from efcnlab.run.study_runner import readable_memory_errors
 from efcnlab.store import files
 from efcnlab.store.run_lock import Attempt
 from efcnlab.store.run_store import Result, RunBusyError, Store, key_of

@@ -62,6 +62,8 @@ def of(study: Study, seeds: Sequence[int], get: Callable[[str], Record | None]) 
 
 def line(found: Sequence[Origin]) -> str:
     """HTML of a line: which machines computed the runs (if several, of which seeds), when, from which commits."""
+    if not found:
+        return "still to be computed"
     machines: dict[str, set[int]] = {}
     for one in found:
         machines.setdefault(html.escape(one.machine), set()).update(one.runs)

@@ -5,12 +5,13 @@ Columns: ``kind`` ("cnn", "fcn", "control_fcn", "efcn", or a control's name), ``
 each layer has a column for each, as in ``delta_layer_1``. A quantity that a kind does not have is NaN.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from efcnlab.config.runs import CONTROLS, CORRECT
+from efcnlab.config.study_subsets import KINDS
 from efcnlab.run.study_results import History, StudyResults
 from efcnlab.store.run_store import Record
 from efcnlib.errors import enumerated
@@ -46,8 +47,8 @@ def _measurements(history: History, kind: str, tw: int | None, seed: int) -> pd.
     return pd.DataFrame({"kind": kind, "tw": times, "seed": seed, "epoch": history["epoch"]} | columns)
 
 
-def trainings(results: Iterable[StudyResults]) -> pd.DataFrame:
-    """The table of all trainings of a study, as far as they are there; ``results`` are of one seed each.
+def trainings(results: Iterable[StudyResults], kinds: Collection[str] = KINDS) -> pd.DataFrame:
+    """The table of a study's trainings of some kinds, as far as they are there; ``results`` are of one seed each.
 
     >>> from efcnlab.run.study_runner import load_results
     >>> from efcnbook.statistics.tables import trainings
@@ -56,7 +57,7 @@ def trainings(results: Iterable[StudyResults]) -> pd.DataFrame:
     >>> runs.groupby("kind")["epoch"].agg(list).to_dict()
     {'cnn': [0, 1], 'control': [0, 1], 'efcn': [0, 1], 'fcn': [0, 1]}
     """
-    return tidy({run: record.history for run, record in _records(results).items()})
+    return tidy({run: record.history for run, record in _records(results, kinds).items()})
 
 
 def correct_answers(results: Iterable[StudyResults]) -> dict[tuple[str, int | None, int], np.ndarray]:
@@ -66,21 +67,19 @@ def correct_answers(results: Iterable[StudyResults]) -> dict[tuple[str, int | No
     """
     results = list(results)
     images = results[0].study.data.test_images if results else 0
-    packed = {run: record.arrays.get(CORRECT) for run, record in _records(results).items()}
+    packed = {run: record.arrays.get(CORRECT) for run, record in _records(results, KINDS).items()}
     return {run: np.unpackbits(of.numpy(), count=images).astype(bool) for run, of in packed.items() if of is not None}
 
 
-def _records(results: Iterable[StudyResults]) -> dict[tuple[str, int | None, int], Record]:
+def _records(results: Iterable[StudyResults], kinds: Collection[str]) -> dict[tuple[str, int | None, int], Record]:
     found = {}
     for one in results:
         seed, study = one.seed, one.study
-        records = {("cnn", None): one.cnn(seed)}
-        if study.standard_fcn:
-            records["fcn", None] = one.fcn(seed)
-        if study.fcn_control:
-            records["control_fcn", None] = one.control_fcn(seed)
-        kinds = ("efcn", *study.controls)
-        records |= {(kind, tw): one.relaxed(kind, tw, seed) for kind in kinds for tw in one.times(kind)}
+        at_random = {"cnn": one.cnn, "fcn": one.fcn, "control_fcn": one.control_fcn}
+        there = {"cnn": True, "fcn": study.standard_fcn, "control_fcn": study.fcn_control}
+        records = {(kind, None): get(seed) for kind, get in at_random.items() if there[kind] and kind in kinds}
+        relaxed = [kind for kind in ("efcn", *study.controls) if kind in kinds]
+        records |= {(kind, tw): one.relaxed(kind, tw, seed) for kind in relaxed for tw in one.times(kind)}
         found |= {(*key, seed): record for key, record in records.items()}
     return found
 
