@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from efcnlab.environment import expanded
 from efcnlib.data.images import Images
 from efcnlib.errors import UserError, choice, dtype_name
 
@@ -36,7 +37,7 @@ def read(path: Path, sha256: str | None = None) -> Images:
     (1, 4, 4)
     """
     try:
-        content = path.expanduser().read_bytes()
+        content = expanded(path).read_bytes()
     except (OSError, ValueError) as error:
         advice = "put the file there, or its folder into EFCN_DATA"
         raise UserError(f"images {path}: {getattr(error, 'strerror', None) or error}; {advice}") from None

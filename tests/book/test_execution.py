@@ -8,6 +8,7 @@ import sys
 import nbformat
 import pytest
 
+from efcnbook.pages import execution
 from efcnbook.pages.execution import Job, inputs_of, is_current, run_notebook, run_notebooks
 from efcnlab.run.study_runner import using_threads
 from efcnlib.errors import UserError
@@ -86,6 +87,7 @@ def jobs(folder, *codes):
 def test_notebooks_run_side_by_side_and_share_the_threads(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     told = "import torch\nprint(torch.get_num_threads())"
+    monkeypatch.setattr(execution, "available_cores", lambda: 4)
     with using_threads(4):
         run_notebooks(jobs(tmp_path, f"open('a', 'w'); wait('b'); {told}", f"open('b', 'w'); wait('a'); {told}"))
     assert [printed(tmp_path / "out" / f"{number}.ipynb") for number in (0, 1)] == ["2\n", "2\n"]

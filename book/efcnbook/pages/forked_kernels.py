@@ -1,4 +1,7 @@
-"""Kernels forked from a process that has imported what pages import, most of what a short notebook's time is."""
+"""Kernels forked from a process that has imported what pages import, most of what a short notebook's time is.
+
+Where a system cannot fork, as Windows, each kernel imports that by itself.
+"""
 
 import gc
 import multiprocessing
@@ -16,14 +19,16 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 from traitlets import default
 
-PROCESSES = multiprocessing.get_context("forkserver")
+CAN_FORK = "forkserver" in multiprocessing.get_all_start_methods()
+PROCESSES = multiprocessing.get_context("forkserver" if CAN_FORK else "spawn")
 PRELOAD = (
     "ipykernel.kernelapp",
     "efcnbook.notebook",
     "efcnbook.claims.claim_list",
     *(f"matplotlib.backends.backend_{name}" for name in ("agg", "pdf", "svg")),
 )
-PROCESSES.set_forkserver_preload(list(PRELOAD))
+if CAN_FORK:
+    PROCESSES.set_forkserver_preload(list(PRELOAD))
 
 
 class ForkedKernel(AsyncKernelManager):
@@ -66,7 +71,9 @@ class _Forks(LocalProvisioner):
         process = PROCESSES.Process(target=_kernel, args=given, name=ForkedKernel.__name__, daemon=True)
         process.start()
         self.process = _AsPopen(process)
-        self.pid = self.pgid = process.pid  # it leads a group, of what its notebook starts
+        self.pid = process.pid
+        if CAN_FORK:
+            self.pgid = process.pid  # it leads a group, of what its notebook starts
         return self.connection_info
 
 
@@ -94,7 +101,8 @@ def _kernel(
     arguments: Sequence[str], said: str, threads: int | None, environment: Mapping[str, str], folder: Path
 ) -> None:
     """Be the kernel, in the environment of the process that asked for it, as long as that process lives."""
-    os.setsid()
+    if CAN_FORK:
+        os.setsid()
     os.dup2(os.open(said, os.O_WRONLY | os.O_APPEND), 2)
     os.environ.clear()
     os.environ.update(environment)
@@ -115,4 +123,6 @@ def _kernel(
 
 def _end_with_parent() -> None:
     multiprocessing.parent_process().join()
-    os.killpg(0, signal.SIGKILL)
+    if CAN_FORK:
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
