@@ -147,7 +147,7 @@ def test_a_user_without_a_home_works_in_given_folders_or_is_told_what_to_set(tmp
     study.write_text(tiny(relax_times=(0,), path_times=(), epochs=1, relax_epochs=1).model_dump_json(), "utf-8")
     root = str(tmp_path / "runs")
     calls = [
-        ["run", str(study), "--root", root],
+        ["run", str(study), "--root", root, "--threads", "1"],
         ["status", str(study), "--root", root],
         ["data", "digits"],
         ["data", "cifar10"],
