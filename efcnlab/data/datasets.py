@@ -177,7 +177,7 @@ def _lock(file: Path) -> contextlib.AbstractContextManager:
     try:
         return lock.acquire(timeout=0)
     except Timeout:
-        _tell(f"waiting for another process that fetches {file.stem}")
+        _tell(f"waiting for another process that fetches {file.stem} (its lock: {lock.lock_file})")
         return lock.acquire()
 
 
