@@ -4,12 +4,12 @@ import errno
 import fcntl
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from efcnlab.data import datasets
-from efcnlab.store import files
 from efcnlab.store.leases import free_if_silent
 from efcnlab.store.run_lock import checkpoint_folder
 from efcnlab.store.run_store import Store
@@ -40,7 +40,7 @@ def failing(monkeypatch, call, number, times, ending=""):
 def test_an_error_at_any_step_is_overcome_or_one_line_and_leaves_nothing_half_made(
     tmp_path, monkeypatch, call, ending, number
 ):
-    monkeypatch.setattr(files.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     with monkeypatch.context() as patch:
         left = failing(patch, call, number, 1, ending)
         told = ""
@@ -58,7 +58,7 @@ def test_an_error_at_any_step_is_overcome_or_one_line_and_leaves_nothing_half_ma
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
 def test_a_file_that_is_out_of_reach_for_a_moment_is_not_damaged(tmp_path, monkeypatch, number):
     Store(tmp_path).ensure(CONFIG, result)
-    monkeypatch.setattr(files.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     true, left = Path.read_bytes, [2]
 
     def answer(path):

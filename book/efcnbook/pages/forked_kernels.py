@@ -1,12 +1,13 @@
 """Kernels forked from a process that has imported what pages import, most of what a short notebook's time is.
 
-Where a system cannot fork, as Windows, each kernel imports that by itself.
+Where no process can be forked, as on Windows, or not safely, as on macOS, each kernel imports that by itself.
 """
 
 import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from multiprocessing.process import BaseProcess
@@ -19,7 +20,8 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 from traitlets import default
 
-CAN_FORK = "forkserver" in multiprocessing.get_all_start_methods()
+CAN_FORK = hasattr(os, "fork") and sys.platform != "darwin"
+HAS_GROUPS = hasattr(os, "setsid")  # of processes, which end together
 PROCESSES = multiprocessing.get_context("forkserver" if CAN_FORK else "spawn")
 PRELOAD = (
     "ipykernel.kernelapp",
@@ -72,7 +74,7 @@ class _Forks(LocalProvisioner):
         process.start()
         self.process = _AsPopen(process)
         self.pid = process.pid
-        if CAN_FORK:
+        if HAS_GROUPS:
             self.pgid = process.pid  # it leads a group, of what its notebook starts
         return self.connection_info
 
@@ -101,7 +103,7 @@ def _kernel(
     arguments: Sequence[str], said: str, threads: int | None, environment: Mapping[str, str], folder: Path
 ) -> None:
     """Be the kernel, in the environment of the process that asked for it, as long as that process lives."""
-    if CAN_FORK:
+    if HAS_GROUPS:
         os.setsid()
     os.dup2(os.open(said, os.O_WRONLY | os.O_APPEND), 2)
     os.environ.clear()
@@ -123,6 +125,6 @@ def _kernel(
 
 def _end_with_parent() -> None:
     multiprocessing.parent_process().join()
-    if CAN_FORK:
+    if HAS_GROUPS:
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
