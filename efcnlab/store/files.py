@@ -124,7 +124,7 @@ def write_sealed(path: Path, manifest: BaseModel) -> None:
     flush_to_disk(path.parent)  # what it lists comes first, on the disk too
     content = manifest.model_dump(mode="json")
     text = json.dumps(content | {"seal": sha256(content)}, indent=1, ensure_ascii=False) + "\n"
-    write_whole(path, lambda partial: partial.write_text(text, "utf-8"))
+    write_whole(path, lambda partial: partial.write_bytes(text.encode()))  # the same on Windows
     flush_to_disk(path.parent)
 
 
