@@ -179,19 +179,20 @@ def readable_disk_errors(root: Path) -> Iterator[None]:
         raise UserError(f"cannot write in {root} ({short_reason(error)}): {ADVICE}") from error
 
 
-def check_free_space(root: Path, need: int, what: str) -> None:
+def check_free_space(root: Path, need: int, what: str, advice: str = ADVICE) -> None:
     """Make sure that something fits on the disk, with some to spare.
 
     :param root: The folder it goes into, which may be still to be made.
     :param need: Its bytes.
     :param what: Its name for people.
+    :param advice: What to do if it does not fit.
     :raises UserError: If it does not.
     """
     usage = shutil.disk_usage(next((place for place in (root, *root.absolute().parents) if place.is_dir()), "."))
     free = max(0, usage.free - min(int(SPARE[0] * usage.total), SPARE[1]))
     if need > free:
         raise UserError(
-            f"{what} needs {format_bytes(need)} in {root}, where {format_bytes(free)} are left to use: {ADVICE}"
+            f"{what} needs {format_bytes(need)} in {root}, where {format_bytes(free)} are left to use: {advice}"
         )
 
 
