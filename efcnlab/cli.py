@@ -83,8 +83,11 @@ def data(
         means = x.double().mean((0, 2, 3)) / (16 if name == "digits" else 255)
         print(f"{part}: {len(y)} images {tuple(x.shape[1:])}, channel means {' '.join(f'{m:.8f}' for m in means)}")
     print(f"{loaded.classes} classes, verified by SHA-256 {datasets.DIGESTS[name]}")
-    file = datasets.cache_file(name)
-    print(f"kept in {file}" if file.exists() else "not kept: it is read from its source each time")
+    try:
+        file = datasets.cache_file(name)
+    except UserError:  # a user without a home folder
+        file = None
+    print(f"kept in {file}" if file and file.exists() else "not kept: it is read from its source each time")
 
 
 @app.command

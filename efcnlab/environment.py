@@ -1,5 +1,6 @@
 """Where results are computed and kept: this machine and its software, in words, and the folder of the run store."""
 
+import contextlib
 import functools
 import importlib.metadata
 import os
@@ -7,13 +8,15 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy
 import platformdirs
 import torch
 
+from efcnlib import memory
+from efcnlib.errors import UserError
 from efcnlib.kernels.precision import available_precisions, matmul_precision
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -29,10 +32,61 @@ def default_root() -> Path:
     '/data/runs'
     """
     if chosen := os.environ.get("EFCN_ROOT"):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     if (REPOSITORY / "notebooks").is_dir():
         return REPOSITORY / "runs"
-    return Path(platformdirs.user_data_dir("efcnlib", appauthor=False)) / "runs"
+    return users_folder(platformdirs.user_data_dir, "EFCN_ROOT") / "runs"
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with the folder that a ``~`` at its beginning stands for.
+
+    :raises UserError: Where there is no such folder, as for a user id without an entry in a container.
+
+    >>> from efcnlab.environment import expanded
+    >>> expanded("~nobody-of-this-name/runs")
+    Traceback (most recent call last):
+        ...
+    efcnlib.errors.UserError: ~nobody-of-this-name/runs: no such home folder here; give a path without ~, or set HOME
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: no such home folder here; give a path without ~, or set HOME") from None
+
+
+def users_folder(find: Callable[..., str], variable: str) -> Path:
+    """A user's folder for what we keep.
+
+    :param find: One of platformdirs' functions, such as ``user_cache_dir``.
+    :param variable: Of the environment, for the user who has no home folder.
+    :raises UserError: For such a user; it names the variable.
+
+    >>> import platformdirs
+    >>> from efcnlab.environment import users_folder
+    >>> users_folder(platformdirs.user_cache_dir, "EFCN_CACHE").name
+    'efcnlib'
+    """
+    try:
+        return Path(find("efcnlib", appauthor=False)).expanduser()
+    except RuntimeError:
+        raise UserError(f"this user has no home folder: set {variable} to a folder that can be written") from None
+
+
+def check_home(what: str) -> None:
+    """Make sure that this user has a home folder.
+
+    :param what: Who needs it, in the plural.
+    :raises UserError: For a user id without an entry, as in a container, unless HOME is set.
+
+    >>> from efcnlab.environment import check_home
+    >>> check_home("notebooks") is None
+    True
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        raise UserError(f"{what} need a home folder: set HOME to a folder that can be written") from None
 
 
 def results_folder() -> Path:
@@ -45,7 +99,7 @@ def results_folder() -> Path:
     'recorded'
     """
     chosen = os.environ.get("EFCN_RESULTS")
-    return Path(chosen).expanduser() if chosen else REPOSITORY / "results"
+    return expanded(chosen) if chosen else REPOSITORY / "results"
 
 
 def describe_environment() -> dict[str, str | int | list[str] | None]:
@@ -98,6 +152,27 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
+
+
+def available_cores(system: Path = Path("/")) -> int:
+    """Processor cores that this process may use: by its affinity, by its container's quota, by its Slurm task.
+
+    :param system: Folder with ``proc`` and ``sys``.
+
+    >>> from efcnlab.environment import available_cores
+    >>> available_cores() >= 1
+    True
+    """
+    has_affinity = hasattr(os, "sched_getaffinity")  # as on Linux
+    bounds = [float(len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1)]
+    task = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    bounds += [float(task)] if task.isdecimal() else []
+    for group in memory.control_groups("cpu", system):
+        for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+            with contextlib.suppress(OSError, ValueError):  # there is none: "max", or no such file
+                quota, period = " ".join((group / name).read_text("ascii") for name in names).split()
+                bounds += [int(quota) / int(period)] if int(quota) > 0 else []
+    return max(1, int(min(bounds)))
 
 
 @functools.cache

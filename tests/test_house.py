@@ -115,6 +115,33 @@ assert not [name for name in efcnlib.__all__ if not hasattr(efcnlib, name)]
     assert done.returncode == 0, done.stderr
 
 
+def without_encoding(source: str) -> list[int]:
+    """The lines that open a file as text in the encoding of the machine, which Windows has another one of."""
+    found = []
+    for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
+        name = ast.unparse(call.func).rpartition(".")
+        words = [*call.args, *(word.value for word in call.keywords)]
+        modes = [word.value for word in words if re.fullmatch("'[rwax][bt+]*'", ast.unparse(word))]
+        is_text = {
+            "read_text": not call.args,
+            "write_text": len(call.args) < 2,
+            "open": not any("b" in mode for mode in modes) and (modes or not name[0] or not call.args),
+            "NamedTemporaryFile": any("b" not in mode for mode in modes),
+        }.get(name[2])
+        if is_text and name[0] != "tarfile" and "encoding" not in [word.arg for word in call.keywords]:
+            found.append(call.lineno)
+    return found
+
+
+def test_every_text_file_has_an_encoding():
+    files = [*MODULES.values(), *(ROOT / "benchmarks").rglob("*.py")]
+    assert {file.name: lines for file in files if (lines := without_encoding(file.read_text("utf-8")))} == {}
+    wrong = "open(f)\np.open()\np.open('w')\np.read_text()\np.write_text(t)\nNamedTemporaryFile('w')"
+    assert without_encoding(wrong) == [1, 2, 3, 4, 5, 6]
+    right = "open(f, 'rb')\nImage.open(f)\np.open('w', encoding=e)\np.read_text('utf-8')\np.write_text(t, 'utf-8')"
+    assert without_encoding(right) == []
+
+
 def test_tests_import_helpers_never_other_tests():
     imports = re.compile(r"^\s*(?:from|import) (test_\w+)", re.MULTILINE)
     files = (ROOT / "tests").rglob("*.py")

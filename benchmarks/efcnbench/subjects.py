@@ -254,7 +254,9 @@ def _check_place(path: Path) -> None:
 
 def _write(path: Path, result: Mapping) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", suffix=".json", delete=False) as stream:
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=".", suffix=".json", delete=False
+    ) as stream:
         json.dump(result, stream, indent=1)
         stream.write("\n")
     os.chmod(stream.name, 0o644)

@@ -109,7 +109,7 @@ class Workers:
             if before is not None and before.returncode not in (0, worker.FAILED):
                 output_end = output.read_text("utf-8", errors="replace")[-worker.MOST :]
                 self.base.say(f"worker {number} ended with {before.returncode}: {output_end}")
-            with output.open("w") as out:
+            with output.open("w", encoding="utf-8") as out:
                 command = [*self.command, "--number", str(number)]
                 self.started[number] = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
 
@@ -152,7 +152,7 @@ def _test(base: WorkFolder) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", "pytest", "-q", "-n", "4", "-p", "rental.failure_log", "-p", "no:cacheprovider"]
     command += ["--confcutdir", "tests/lib/kernels", *TESTS]  # tests/conftest.py needs a browser
-    with (base.root / "pytest.txt").open("w") as out:
+    with (base.root / "pytest.txt").open("w", encoding="utf-8") as out:
         subprocess.Popen(
             command,
             cwd=REPOSITORY,

@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from efcnlab.data import sources
 from efcnlab.data.sources import Arrays, Source
+from efcnlab.environment import expanded, users_folder
 from efcnlib.data.images import Images
 from efcnlib.errors import UserError, choice
 
@@ -70,11 +71,17 @@ def load(name: str, data_root: str | Path | None = None, cache: str | Path | Non
             return _verified(name, sources.digits())
         except ValueError as error:
             raise Unavailable(f"digits cannot be taken from scikit-learn: {error}; reinstall it") from error
-    folder = data_root or os.environ.get("EFCN_DATA")
-    file = cache_file(name, cache)
-    kept: Source = f"cache {file}", lambda: safetensors.torch.load(file.read_bytes())
+    chosen, tried = data_root or os.environ.get("EFCN_DATA"), []
+    folder = expanded(chosen) if chosen else None
     local: list[Source] = [(f"folder {folder}", lambda: sources.folder(name, folder))] if folder else []
-    tried: list[str] = []
+    try:
+        file = cache_file(name, cache)
+    except UserError as homeless:  # whoever has the images needs no cache
+        if images := _search(name, local, tried):
+            _tell(f"{name} is not kept: {homeless}")
+            return images
+        raise
+    kept: Source = f"cache {file}", lambda: safetensors.torch.load(file.read_bytes())
     images = _search(name, [*local, kept], tried)
     if images is not None and file.exists():
         return images
@@ -93,12 +100,15 @@ def load(name: str, data_root: str | Path | None = None, cache: str | Path | Non
 def cache_file(name: str, cache: str | Path | None = None) -> Path:
     """Where ``load`` keeps a verified data set; ``digits``, which scikit-learn brings along, is not kept.
 
+    :raises UserError: For a user without a home folder, unless ``cache`` or EFCN_CACHE say where.
+
     >>> from efcnlab.data.datasets import cache_file
     >>> cache_file("cifar10", "/data/cache").as_posix()
     '/data/cache/cifar10.safetensors'
     """
-    cache = cache or os.environ.get("EFCN_CACHE") or platformdirs.user_cache_dir("efcnlib", appauthor=False)
-    return Path(cache).expanduser() / f"{name}.safetensors"
+    chosen = cache or os.environ.get("EFCN_CACHE")
+    folder = expanded(chosen) if chosen else users_folder(platformdirs.user_cache_dir, "EFCN_CACHE")
+    return folder / f"{name}.safetensors"
 
 
 def _search(name: str, candidates: list[Source], tried: list[str]) -> Images | None:
@@ -167,7 +177,7 @@ def _lock(file: Path) -> contextlib.AbstractContextManager:
     try:
         return lock.acquire(timeout=0)
     except Timeout:
-        _tell(f"waiting for another process that fetches {file.stem}")
+        _tell(f"waiting for another process that fetches {file.stem} (its lock: {lock.lock_file})")
         return lock.acquire()
 
 

@@ -54,8 +54,9 @@ def pack(name: str, version: str, folder: Path, size: int | None = None) -> Path
         try:
             _wait(process, package, folder, size)
         finally:
-            if process.poll() is None:
+            if process.poll() is None and hasattr(os, "killpg"):
                 os.killpg(process.pid, signal.SIGKILL)
+            process.kill()  # where there are no groups; else it is dead already
     if process.returncode:
         raise _failure(package, folder)
     return _unpack(package, folder)

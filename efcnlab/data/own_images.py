@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from efcnlab.data.pixels import channels_last
+from efcnlab.environment import expanded
 from efcnlib.data.images import Images, channel_statistics
 from efcnlib.errors import UserError, choice, dtype_name
 
@@ -40,7 +41,7 @@ def read(path: Path, sha256: str | None = None) -> Images:
     (1, 4, 4)
     """
     try:
-        content = path.expanduser().read_bytes()
+        content = expanded(path).read_bytes()
     except (OSError, ValueError) as error:
         advice = "put the file there, or its folder into EFCN_DATA"
         raise UserError(f"images {path}: {getattr(error, 'strerror', None) or error}; {advice}") from None

@@ -53,7 +53,7 @@ def folder(name: str, root: str | Path) -> Arrays:
         return _torchvision(name, root)
     except RuntimeError:
         official = _torchvision_class(name)
-        base = Path(root).expanduser() / official.base_folder
+        base = Path(root) / official.base_folder
         files = [*official.train_list, *official.test_list, (official.meta["filename"], official.meta["md5"])]
         damaged = [file for file, md5 in files if not check_integrity(base / file, md5)]
         raise ValueError(f"missing or damaged in {official.base_folder}: {', '.join(damaged)}") from None

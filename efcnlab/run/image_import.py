@@ -12,6 +12,7 @@ from tqdm import tqdm
 from efcnlab.data import datasets, image_conversion, own_images
 from efcnlab.data.contact_sheet import contact_sheet
 from efcnlab.data.image_files import READERS
+from efcnlab.environment import expanded
 from efcnlab.run.starter_study import starter_study, study_file
 from efcnlab.run.study_images import study_file_data
 from efcnlib.data.images import Images
@@ -38,13 +39,13 @@ def import_images(
     :param study: The study file to write; None: none.
     :raises UserError: One line, before anything is written, for what cannot be read, or trained on.
     """
-    source = Path(images).expanduser()
+    source = expanded(images)
     if not source.exists():
         known = f"{', '.join(datasets.NAMES)}, or a folder or file of your own, {', '.join(READERS)}"
         raise UserError(f"unknown data set {shortened(images)}, and no such file: choose one of {known}")
     changed = {"size": _size(size), "channels": channels, "held_out": held_out, "label": label}
     as_is = source.suffix == ".safetensors" and out is None and not any(value is not None for value in changed.values())
-    file = source if as_is else Path(out).expanduser() if out else Path(f"{source.resolve().stem}.safetensors")
+    file = source if as_is else expanded(out) if out else Path(f"{source.resolve().stem}.safetensors")
     if file.suffix != ".safetensors":
         raise UserError(f"--out {file} is not allowed: give a name that ends in .safetensors")
     if as_is:

@@ -3,6 +3,7 @@
 import math
 import os
 import sys
+import time
 
 from efcnlab.config.studies import Run
 from efcnlab.run import compute_estimate
@@ -29,6 +30,8 @@ class ProgressBar:
         seen = sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
         often = 1 if seen else 5 if "ipykernel" in sys.modules else 30  # seconds; a log need not grow so fast
         self.bar = tqdm(total=MARKS, bar_format=layout, disable=not show, smoothing=0.1, mininterval=often)
+        self.bar._time = time.monotonic  # tqdm's own clock jumps when that of the machine is set
+        self.bar.start_t = self.bar.last_print_t = time.monotonic()
 
     def __enter__(self) -> "ProgressBar":
         return self

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from efcnlab.config.studies import Run, Study
 from efcnlab.config.validation import Frozen
 from efcnlab.console import plain_warnings
+from efcnlab.environment import available_cores, check_home
 from efcnlab.run import schedule, study_images, time_estimate
 from efcnlab.run.execute import compute_run
 from efcnlab.run.progress import ProgressBar
@@ -45,6 +46,7 @@ from efcnlib.errors import UserError, choice
 from efcnlib.training.engine import Engine
 
 RETRIES = 3  # of a run whose process or node died
+STARTS = 3  # of Ray, which gives up after half a minute
 START = "started"  # the line with which each attempt begins its part of a run's log
 
 
@@ -141,22 +143,35 @@ def ray_connection(cluster: Cluster) -> Iterator[ModuleType]:
     """Ray's module, connected; what was started here is ended again."""
     if importlib.util.find_spec("ray") is None:
         raise UserError("the engine ray is not installed: pip install 'efcnlib[ray]', or take --engine local")
+    check_home("Ray's processes")
     if cluster.address not in (None, "auto"):
         _knock(cluster.address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
-    options = {"include_dashboard": False} if cluster.address is None else {"address": cluster.address}
-    try:
-        ray.init(log_to_driver=False, logging_level="ERROR", **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"at {cluster.address}" if cluster.address else "on this machine"
-        raise UserError(f"no Ray cluster {where}: {str(error).splitlines()[0]}") from error
+    _connect(ray, cluster.address)
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _connect(ray: ModuleType, address: str | None) -> None:
+    """Start Ray, or join a cluster. UserError if it does not start, on a slow machine after STARTS attempts."""
+    where = f"at {address}" if address else "on this machine"
+    here = {"include_dashboard": False, "num_cpus": available_cores()}
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(log_to_driver=False, logging_level="ERROR", **({"address": address} if address else here))
+            return
+        except Exception as error:
+            ray.shutdown()  # of what has started
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            if type(error) is not Exception or not left:  # all have a class but that of a start that was too slow
+                advice = "; RAY_TMPDIR names the folder it works in" if isinstance(error, OSError) else ""
+                raise UserError(f"no Ray cluster {where}: {reason}{advice}") from error
+            tqdm.write(f"Ray is slow to start {where}, another attempt follows: {reason}", file=sys.stderr)
 
 
 def _knock(address: str) -> None:

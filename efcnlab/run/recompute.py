@@ -13,7 +13,7 @@ from torch import Tensor
 from efcnlab.config.learning_rates import RateSearch, chosen_rate
 from efcnlab.config.studies import CurvatureRun, Run
 from efcnlab.config.validation import validated
-from efcnlab.run import schedule, study_images, study_runner
+from efcnlab.run import disk_estimate, schedule, study_images, study_runner
 from efcnlab.run.progress import ProgressBar
 from efcnlab.run.run_context import RunContext
 from efcnlab.store import files
@@ -70,6 +70,9 @@ def recompute_runs(
         _provide([runs[key] for key in drawn], recorded, again)
         context = RunContext(again, device, study_images.image_location(indexed_study(index).data, data_root))
         todo = schedule.missing_runs([runs[key] for key in drawn], again)
+        need = disk_estimate.peak_disk(todo)
+        advice = "make room there, or choose another folder with TMPDIR"
+        files.check_free_space(again.root, need, "training again", advice)
         infos = [recorded.get(key).info for key in drawn]
         threads = {info["environment"].get("threads") for info in infos}
         with (

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from efcnlab.config.dataset import Dataset, DatasetContents
 from efcnlab.data import datasets
 from efcnlab.data.own_images import decoded, read
+from efcnlab.environment import expanded
 from efcnlib.data.images import Images
 from efcnlib.errors import UserError
 
@@ -59,8 +60,8 @@ def image_location(data: Dataset, data_root: str | Path | None = None) -> str | 
     if data.sha256 is None or data.file is None:
         return None if data_root is None else str(data_root)
     folder = data_root or os.environ.get("EFCN_DATA")
-    moved = Path(folder).expanduser() / Path(data.file).name if folder else None
-    given = Path(data.file).expanduser()
+    moved = expanded(folder) / Path(data.file).name if folder else None
+    given = expanded(data.file)
     return str(moved if moved is not None and not given.exists() else given)
 
 

@@ -12,7 +12,7 @@ from efcnlab.config import studies
 from efcnlab.config.studies import Run, Study, Training
 from efcnlab.config.study_rates import rate_searches
 from efcnlab.config.study_subsets import KINDS, runs_of_kinds, single_seed_study
-from efcnlab.environment import bf16_speedup
+from efcnlab.environment import available_cores, bf16_speedup
 from efcnlab.run import disk_estimate, schedule, study_images, time_estimate
 from efcnlab.run.execute import compute_run, compute_side_by_side, device_memory_needed
 from efcnlab.run.progress import ProgressBar
@@ -102,7 +102,7 @@ def run_study(
     :param only: Which of the study's runs to compute, with what they start from; None: all those of ``seeds``.
     :param engine: How steps are computed; None: the default, for a long study with the delay that is fastest.
     :param together: How many eFCNs of different relax times are trained side by side, which may pay on a GPU.
-    :param threads: Processor cores for each run; None: PyTorch's own choice, all.
+    :param threads: Processor cores for each run; None: all that this process may use.
     :param progress: Show a bar on stderr.
     :raises UserError: If the answer is no or nobody can be asked, for an unknown or absent device, a precision or an
         engine that the device cannot do, too little memory or disk, and whatever data, disk or a run have to say.
@@ -262,16 +262,17 @@ def readable_memory_errors(run: Run) -> Iterator[None]:
 def using_threads(threads: int | None) -> Iterator[None]:
     """Compute with so many processor cores: their number decides how sums are rounded.
 
+    :param threads: None: as many as PyTorch takes, but no more than this process may use.
+
     >>> from efcnlab.run.study_runner import torch, using_threads
     >>> with using_threads(2):
     ...     torch.get_num_threads()
     2
     """
-    if threads is None:
-        yield
-        return
-    at_least(1, threads=threads)
     before = torch.get_num_threads()
+    if threads is None:
+        threads = min(before, available_cores())
+    at_least(1, threads=threads)
     torch.set_num_threads(threads)
     try:
         yield

@@ -4,6 +4,7 @@ state-<n>.safetensors  tensors, and the numbers beside them as JSON in a tensor 
 checkpoint.json        sealed: which state counts, its digest, how far the run was, how long it had taken
 """
 
+import contextlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ def save(folder: Path, key: str, saved: Checkpoint) -> None:
         files.write_sealed(folder / MANIFEST, manifest)
         for path in folder.iterdir():
             if path.name not in (MANIFEST, _state(folder, number).name):
-                path.unlink()
+                with contextlib.suppress(OSError):  # NFS and Windows keep what somebody still reads: the next one goes
+                    path.unlink()
 
 
 def load(folder: Path, key: str) -> Checkpoint | None:

@@ -5,13 +5,15 @@ written after them: it is the commit point. It carries a digest of itself, its s
 """
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +28,8 @@ from efcnlib.errors import UserError
 
 PARTIAL = ".tmp"  # starts the name of unfinished files, safetensors' own among them
 SPARE = 0.01, 500_000_000  # of a disk that is left free: a share of its size, and bytes, whichever is less
+PASSING = errno.EIO, errno.ESTALE, errno.ETIMEDOUT  # of a network file system that lost touch with a file for a moment
+IN_USE = *PASSING, errno.EACCES, errno.EBUSY  # also of Windows, where nobody can replace a file that another one reads
 ADVICE = "make room there, or choose another folder with EFCN_ROOT"
 
 
@@ -34,6 +38,7 @@ class DamageError(ValueError):
 
 
 Model = TypeVar("Model", bound=BaseModel)
+T = TypeVar("T")
 UNREADABLE = (OSError, ValueError, SafetensorError)  # what reading something damaged raises
 
 
@@ -42,6 +47,18 @@ class Digest(BaseModel):
 
     bytes: int
     sha256: str
+
+
+def patiently(work: Callable[[], T], passing: Sequence[int] = PASSING) -> T:
+    """What ``work`` returns, which is tried again for a second while it raises one of the errors ``passing``."""
+    for seconds in (0.1, 0.3, 0.6):
+        try:
+            return work()
+        except OSError as error:
+            if error.errno not in passing:
+                raise
+            time.sleep(seconds)
+    return work()
 
 
 def digest_of(path: Path) -> Digest:
@@ -107,7 +124,7 @@ def write_sealed(path: Path, manifest: BaseModel) -> None:
     flush_to_disk(path.parent)  # what it lists comes first, on the disk too
     content = manifest.model_dump(mode="json")
     text = json.dumps(content | {"seal": sha256(content)}, indent=1, ensure_ascii=False) + "\n"
-    write_whole(path, lambda partial: partial.write_text(text, "utf-8"))
+    write_whole(path, lambda partial: partial.write_bytes(text.encode()))  # the same on Windows
     flush_to_disk(path.parent)
 
 
@@ -119,7 +136,7 @@ def write_whole(path: Path, make: Callable[[Path], object]) -> Digest:
         flush_to_disk(partial)
         partial.chmod(0o644)  # safetensors makes files that only their owner can read
         digest = digest_of(partial)
-        os.replace(partial, path)
+        patiently(lambda: os.replace(partial, path), IN_USE)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -139,10 +156,16 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> Digest:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Wait until a file, or the names in a folder, are on the disk; Windows and some file systems do so with none."""
+    on_windows, is_folder = os.name == "nt", path.is_dir()
+    if on_windows and is_folder:
+        return
+    descriptor = os.open(path, os.O_RDWR if on_windows else os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not is_folder or error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 
@@ -156,19 +179,20 @@ def readable_disk_errors(root: Path) -> Iterator[None]:
         raise UserError(f"cannot write in {root} ({short_reason(error)}): {ADVICE}") from error
 
 
-def check_free_space(root: Path, need: int, what: str) -> None:
+def check_free_space(root: Path, need: int, what: str, advice: str = ADVICE) -> None:
     """Make sure that something fits on the disk, with some to spare.
 
     :param root: The folder it goes into, which may be still to be made.
     :param need: Its bytes.
     :param what: Its name for people.
+    :param advice: What to do if it does not fit.
     :raises UserError: If it does not.
     """
     usage = shutil.disk_usage(next((place for place in (root, *root.absolute().parents) if place.is_dir()), "."))
     free = max(0, usage.free - min(int(SPARE[0] * usage.total), SPARE[1]))
     if need > free:
         raise UserError(
-            f"{what} needs {format_bytes(need)} in {root}, where {format_bytes(free)} are left to use: {ADVICE}"
+            f"{what} needs {format_bytes(need)} in {root}, where {format_bytes(free)} are left to use: {advice}"
         )
 
 

@@ -8,6 +8,7 @@ would take runs away from processes that live.
 """
 
 import contextlib
+import errno
 import math
 import os
 import secrets
@@ -61,12 +62,15 @@ def free_if_silent(lock: Path, seconds: float) -> None:
     if look is None or look.silent < seconds:
         return
     aside = lock.with_name(f"{files.PARTIAL}-{secrets.token_hex(8)}-{lock.name}")
-    with contextlib.suppress(FileNotFoundError):  # another process was faster
+    try:
         lock.rename(aside)
         if _stamp(aside)[:2] != look.stamp[:2]:  # renewed, or taken by another process, in this very moment
             with contextlib.suppress(OSError):  # if it cannot go back, its holder notices that its lease is lost
                 os.link(aside, lock)
         aside.unlink()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESTALE):  # another process was faster, as NFS may say it
+            raise
 
 
 def is_held(lock: Path, seconds: float) -> bool:
@@ -104,7 +108,7 @@ def _stamp(lock: Path) -> tuple[int, int, int]:
 
     The file is opened, since NFS may tell the times of one that is not from memory.
     """
-    descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK)
+    descriptor = os.open(lock, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         found = os.fstat(descriptor)
     finally:

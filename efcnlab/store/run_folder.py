@@ -99,7 +99,7 @@ def commit_run(folder: Path, label: str, config: BaseModel, result: Result) -> N
             if before is None:
                 _clear(folder)
                 folder.mkdir(exist_ok=True)
-                made = {RECORD: files.write_whole(folder / RECORD, lambda path: path.write_text(content, "utf-8"))}
+                made = {RECORD: files.write_whole(folder / RECORD, lambda path: path.write_bytes(content.encode()))}
                 made |= {name: files.write_tensors(folder / name, tensors) for name, tensors in parts.items()}
             else:
                 made = before.files | {WEIGHTS: _regained(folder, before, content, result)}
@@ -170,7 +170,7 @@ def _regained(folder: Path, before: Manifest, content: str, result: Result) -> D
     """Write the weights of a run whose record is there; UserError if the record came out otherwise this time."""
     partial = folder / f"{PARTIAL}-again"
     try:
-        record = files.write_whole(partial, lambda path: path.write_text(content, "utf-8"))
+        record = files.write_whole(partial, lambda path: path.write_bytes(content.encode()))
         if record != before.files[RECORD]:
             raise UserError(
                 f"{before.label} comes out differently here than its record in {folder}, so its weights cannot be had"

@@ -122,8 +122,10 @@ class Attempt:
 
     def remove_progress(self) -> None:
         """Remove the note of who computes it."""
-        with contextlib.suppress(OSError):
-            progress_file(self.root, self.key).unlink()
+        file = progress_file(self.root, self.key)
+        for path in (file, _partial(file)):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def _load(self) -> Checkpoint | None:
         try:
@@ -139,10 +141,11 @@ class Attempt:
         self.last_note = time.monotonic()
         self.progress.part, self.progress.seconds = part, round(self.seconds, 1)
         file = progress_file(self.root, self.key)
-        partial = file.with_name(f"{files.PARTIAL}-{file.name}")
+        partial = _partial(file)
         with files.readable_disk_errors(self.root):
             partial.write_text(self.progress.model_dump_json(), "utf-8")
-            os.replace(partial, file)
+            with contextlib.suppress(PermissionError):  # on Windows while somebody reads it: the next note follows
+                os.replace(partial, file)
 
 
 def checkpoint_folder(root: Path, key: str) -> Path:
@@ -157,6 +160,10 @@ def checkpoint_folder(root: Path, key: str) -> Path:
 def progress_file(root: Path, key: str) -> Path:
     """Where the process that computes a run says how far it is."""
     return root / f"{key}.progress"
+
+
+def _partial(file: Path) -> Path:
+    return file.with_name(f"{files.PARTIAL}-{file.name}")
 
 
 def read_progress(root: Path, key: str) -> Progress | None:

@@ -135,7 +135,7 @@ class RunReader:
     def _read_own(self, key: str, read: Callable[[Path, str], T | None], locked: bool) -> T | None:
         folder = self.root / key
         try:
-            return read(folder, key)
+            return files.patiently(lambda: read(folder, key))
         except UNREADABLE as error:
             damage = error
         if locked:

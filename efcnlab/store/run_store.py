@@ -12,7 +12,7 @@ from filelock import Timeout
 from pydantic import BaseModel
 from tqdm import tqdm
 
-from efcnlab.environment import default_root, describe_environment
+from efcnlab.environment import default_root, describe_environment, expanded
 from efcnlab.store import files, leases
 from efcnlab.store.files import short_name
 from efcnlab.store.leases import LEASE, lease_on, lock_file
@@ -57,8 +57,8 @@ class Store(RunReader):
         checkpoint_interval: float = CHECKPOINT_INTERVAL,
         lease: float = LEASE,
     ):
-        own = default_root() if root is None else Path(root).expanduser()
-        super().__init__(own, tuple(Path(fallback).expanduser() for fallback in fallbacks), lease)
+        own = default_root() if root is None else expanded(root)
+        super().__init__(own, tuple(map(expanded, fallbacks)), lease)
         self.checkpoint_interval = checkpoint_interval
 
     def ensure(self, config: BaseModel, compute: Callable[[Attempt], Result]) -> Record:

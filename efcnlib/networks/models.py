@@ -150,9 +150,7 @@ def convolutions(network: nn.Module) -> list[tuple[str, DenseConv]]:
 
 
 def replaced(
-    network: nn.Module,
-    geometries: Mapping[str, ConvGeometry],
-    make: Callable[[nn.Module, ConvGeometry], nn.Module],
+    network: nn.Module, geometries: Mapping[str, ConvGeometry], make: Callable[[nn.Module, ConvGeometry], nn.Module]
 ) -> nn.Module:
     """A copy of ``network`` with ``make(convolution, geometry)`` for each convolution by its dotted name.
 

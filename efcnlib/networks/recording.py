@@ -15,14 +15,7 @@ from efcnlib.errors import UserError
 from efcnlib.geometry import ConvGeometry
 from efcnlib.networks.chains import chain_layers, is_chain
 from efcnlib.networks.locally_connected import LocalConv
-from efcnlib.networks.tracing import (
-    BATCH_NORM,
-    CONVOLUTIONS,
-    TracedLayer,
-    conv_geometry,
-    label,
-    with_live_outputs,
-)
+from efcnlib.networks.tracing import BATCH_NORM, CONVOLUTIONS, TracedLayer, conv_geometry, label, with_live_outputs
 
 IMAGES = 3  # of a run
 OWN = ("forward", "_conv_forward", "__call__")

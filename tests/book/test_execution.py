@@ -3,11 +3,13 @@
 import json
 import multiprocessing
 import os
+import subprocess
 import sys
 
 import nbformat
 import pytest
 
+from efcnbook.pages import execution
 from efcnbook.pages.execution import Job, inputs_of, is_current, run_notebook, run_notebooks
 from efcnlab.run.study_runner import using_threads
 from efcnlib.errors import UserError
@@ -35,6 +37,32 @@ def test_runs_with_the_parameters_in_this_python_and_without_widgets(tmp_path, m
     assert "widget" not in out.read_text()
     assert is_current(out, inputs)
     assert [file.name for file in out.parent.iterdir()] == ["a.ipynb"]
+
+
+WITHOUT_FORK = """
+import os, sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    for name in ("fork", "forkpty", "setsid", "killpg"):
+        delattr(os, name)
+    from efcnbook.pages import execution, forked_kernels
+    execution.run_notebook(Path(sys.argv[1]), Path(sys.argv[2]), {"seed": 4}, threads=1)
+    print(forked_kernels.PROCESSES.get_start_method())
+"""
+
+
+def test_notebooks_run_where_no_process_can_be_forked(tmp_path):
+    """As on Windows; a file, since what starts afresh imports the program again."""
+    program = tmp_path / "program.py"
+    program.write_text(WITHOUT_FORK, "utf-8")
+    told = "import os, torch\nprint(seed, torch.get_num_threads(), os.getcwd())\nimport matplotlib.pyplot"
+    notebook = write_notebook(tmp_path / "a.ipynb", told)
+    given = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, program, notebook, tmp_path / "out.ipynb"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=given)
+    assert done.stdout == "spawn\n", done.stderr
+    assert printed(tmp_path / "out.ipynb") == f"4 1 {tmp_path}\n"
 
 
 def test_unknown_parameter_is_named_with_the_known_ones(tmp_path):
@@ -86,6 +114,7 @@ def jobs(folder, *codes):
 def test_notebooks_run_side_by_side_and_share_the_threads(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     told = "import torch\nprint(torch.get_num_threads())"
+    monkeypatch.setattr(execution, "available_cores", lambda: 4)
     with using_threads(4):
         run_notebooks(jobs(tmp_path, f"open('a', 'w'); wait('b'); {told}", f"open('b', 'w'); wait('a'); {told}"))
     assert [printed(tmp_path / "out" / f"{number}.ipynb") for number in (0, 1)] == ["2\n", "2\n"]

@@ -143,6 +143,12 @@ def test_weights_that_are_many_bytes_are_not_recorded(done, tmp_path, monkeypatc
     assert not list(folder.rglob("weights.safetensors"))
 
 
+def test_a_small_tmpdir_is_told_before_a_run_is_trained_again(recorded, monkeypatch):
+    monkeypatch.setattr(recompute.disk_estimate, "peak_disk", lambda runs: 10**18)
+    with pytest.raises(UserError, match=r"^training again needs .* choose another folder with TMPDIR$"):
+        recompute.recompute_runs(recorded, 1)
+
+
 def test_a_run_is_trained_again_from_recorded_weights(recorded, monkeypatch):
     trained, compute_all = [], study_runner.run_in_this_process
     monkeypatch.setattr(

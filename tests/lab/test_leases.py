@@ -96,6 +96,18 @@ def test_the_status_says_when_a_lease_is_free_and_takes_nothing(tmp_path):
     assert names(tmp_path) == {lock.name}
 
 
+@pytest.mark.parametrize("jump", [86400, -86400])
+def test_a_clock_that_is_set_frees_the_dead_in_time_and_robs_nobody(tmp_path, monkeypatch, jump):
+    lock, day = left(tmp_path), time.time() + jump
+    os.utime(lock, (day, day))  # as a machine wrote it whose clock is set otherwise
+    start, true = time.monotonic(), time.time
+    assert Store(tmp_path, lease=SHORT).state(KEY).name == "running"
+    monkeypatch.setattr(time, "time", lambda: true() + jump)
+    assert Store(tmp_path, lease=SHORT).state(KEY).name == "running"
+    assert Store(tmp_path, lease=SHORT).ensure(CONFIG, result).history == result().history
+    assert SHORT < time.monotonic() - start < 3 * SHORT
+
+
 def test_the_status_knows_the_dead_of_this_machine_and_takes_nothing(tmp_path):
     process = PROCESSES.Process(target=compute_for_ever, args=(tmp_path,))
     process.start()

@@ -188,6 +188,44 @@ def test_mistakes_get_one_line(arguments, told, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+class SlowRay:
+    """A Ray whose first attempts to start take too long, as it says it then, or all of them."""
+
+    def __init__(self, slow: int, error: type[Exception] = Exception):
+        self.slow, self.error, self.asked, self.ended = slow, error, [], 0
+
+    def init(self, **options: object) -> None:
+        self.asked.append(options)
+        if len(self.asked) <= self.slow:
+            raise self.error("The current node timed out during startup.\nMore lines of it")
+
+    def shutdown(self) -> None:
+        self.ended += 1
+
+
+def test_a_slow_start_is_waited_for_and_told_in_a_line(capfd, monkeypatch):
+    monkeypatch.setattr(ray_cluster, "available_cores", lambda: 3)
+    slow = SlowRay(2)
+    ray_cluster._connect(slow, None)
+    assert [options["num_cpus"] for options in slow.asked] == [3, 3, 3]
+    assert slow.ended == 2
+    told = "Ray is slow to start on this machine, another attempt follows: The current node timed out during startup."
+    assert capfd.readouterr().err.splitlines() == [told, told]
+
+
+@pytest.mark.parametrize(("error", "attempts"), [(Exception, ray_cluster.STARTS), (ConnectionError, 1), (OSError, 1)])
+def test_a_start_that_fails_in_the_end_is_one_line(error, attempts):
+    slow = SlowRay(99, error)
+    with pytest.raises(
+        UserError, match=r"^no Ray cluster at head:1: The current node timed out during startup\."
+    ) as told:
+        ray_cluster._connect(slow, "head:1")
+    assert len(slow.asked) == slow.ended == attempts
+    assert slow.asked[0]["address"] == "head:1"
+    assert "num_cpus" not in slow.asked[0]
+    assert "\n" not in str(told.value)
+
+
 def test_more_than_any_node_has_is_refused(nodes, tmp_path):
     with pytest.raises(UserError, match=r"no node of the cluster can take a run of 2 threads and 0 GPUs: it has 2 CPU"):
         ray_cluster.run_study_on_ray(SMALL, Store(tmp_path), Cluster(address=nodes.address, threads=2), progress=False)

@@ -3,6 +3,7 @@
 import io
 import re
 import sys
+import time
 import warnings
 
 import pytest
@@ -224,3 +225,16 @@ def test_the_bar_ends_at_its_end_however_the_sums_are_rounded(seed, monkeypatch)
 )
 def test_durations(seconds, words):
     assert time_estimate.format_duration(seconds) == words
+
+
+@pytest.mark.parametrize("jump", [86400.0, -86400.0])
+def test_a_clock_that_is_set_changes_no_progress(monkeypatch, jump):
+    shift = [0.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: time.time() + shift[0])
+    run = tiny().cnn(0)
+    with ProgressBar([run], show=True) as bar:
+        bar.bar.mininterval = 0.0
+        shift[0] = jump
+        bar.update(run, 0.5)
+        assert bar.bar.last_print_n == bar.bar.n > 0
+        assert 0 <= bar.bar.format_dict["elapsed"] < 10

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from efcnlab.environment import REPOSITORY
+from efcnlab.environment import REPOSITORY, expanded
 from efcnlib.errors import UserError
 
 FOLDER = REPOSITORY / "results" / "survival"
@@ -18,7 +18,7 @@ def recorded(folder: str | Path | None = None) -> list[dict]:
 
     UserError for a folder without any, and for a file that is not one of ours.
     """
-    folder = Path(folder or FOLDER).expanduser()
+    folder = expanded(folder or FOLDER)
     results = []
     for path in sorted(folder.glob("*.json")):
         try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from efcnbook.notebook import Source
-from efcnlab.environment import REPOSITORY
+from efcnlab.environment import REPOSITORY, expanded
 from efcnlib.errors import UserError
 
 FOLDER = REPOSITORY / "results" / "performance"
@@ -17,7 +17,7 @@ def recorded(folder: str | Path | None = None) -> dict[str, dict]:
 
     UserError for a folder without any, and for a file that is not one of ours.
     """
-    folder = Path(folder or FOLDER).expanduser()
+    folder = expanded(folder or FOLDER)
     results = {}
     for path in sorted(folder.glob("*.json")):
         try:

@@ -21,7 +21,7 @@ from efcnbook.statistics import evidence
 from efcnlab.config import studies
 from efcnlab.data import npm
 from efcnlab.data.datasets import Unavailable
-from efcnlab.environment import REPOSITORY
+from efcnlab.environment import REPOSITORY, check_home
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
 from efcnlab.store.recorded_study import readable_studies
 from efcnlab.store.run_store import Store
@@ -48,6 +48,7 @@ def build(
     """
     if not (source / "book" / "_toc.yml").exists():
         raise UserError(f"no book/_toc.yml in {source}: the book is built from a clone of the repository")
+    check_home("notebooks")
     names, notice = _compute(names, device, data_root)
     template = yaml.safe_load((source / "book" / "_toc.yml").read_text("utf-8"))
     given = {studies.load(name).name: name for name in names}  # a study file's name is not the study's

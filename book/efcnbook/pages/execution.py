@@ -25,6 +25,7 @@ import efcnbook
 import efcnlab
 import efcnlib
 from efcnbook.pages import forked_kernels
+from efcnlab.environment import available_cores, check_home
 from efcnlib.errors import UserError, choice
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -47,7 +48,7 @@ def run_notebooks(jobs: Sequence[Job]) -> None:
     When one fails, those that were begun are run to their end, and the UserError of the first of ``jobs`` that failed
     is raised. An interrupt ends them at once, and leaves those that were finished.
     """
-    cores = torch.get_num_threads()
+    cores = min(torch.get_num_threads(), available_cores())
     beside = max(1, min(cores, MOST, len(jobs)))
     pool = ThreadPoolExecutor(beside)
     running = [pool.submit(run_notebook, *job, threads=max(1, cores // beside)) for job in jobs]
@@ -86,11 +87,14 @@ def run_notebook(
     UserError for a parameter that the notebook does not have, and when the notebook fails: ``out`` is then as it was,
     and the failed copy lies beside it as NAME.failed.ipynb.
     """
+    check_home("notebooks")
     _check(path, parameters)
     out.parent.mkdir(parents=True, exist_ok=True)
     failed = out.with_suffix(".failed.ipynb")
     partial = out.with_name(f".{out.stem}.{os.getpid()}.ipynb")
-    with tempfile.NamedTemporaryFile() as said:
+    with tempfile.TemporaryDirectory(prefix=".said-", dir=out.parent) as scratch:
+        said = Path(scratch) / "stderr"
+        said.touch()
         try:
             notebook = papermill.execute_notebook(
                 path,
@@ -99,7 +103,7 @@ def run_notebook(
                 kernel_name="python3",
                 language="python",
                 kernel_manager_class=type(
-                    "Kernel", (forked_kernels.ForkedKernel,), {"said": said.name, "threads": threads}
+                    "Kernel", (forked_kernels.ForkedKernel,), {"said": str(said), "threads": threads}
                 ),
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # a kernel stopped by Ctrl-C logs tracebacks
                 progress_bar=False,
@@ -116,7 +120,7 @@ def run_notebook(
             os.replace(partial, failed)
             raise UserError(f"notebook {path.name}: {_message(error)} (failed copy: {failed})") from error
         except RuntimeError as error:
-            sys.stderr.write(said.read().decode("utf-8", "replace"))  # why it died, if it said so
+            sys.stderr.write(said.read_text("utf-8", "replace"))  # why it died, if it said so
             if not isinstance(error, DeadKernelError):
                 raise
             raise UserError(f"notebook {path.name}: its Python process was killed; is there enough memory?") from error

@@ -1,9 +1,13 @@
-"""Kernels forked from a process that has imported what pages import, most of what a short notebook's time is."""
+"""Kernels forked from a process that has imported what pages import, most of what a short notebook's time is.
+
+Where no process can be forked, as on Windows, or not safely, as on macOS, each kernel imports that by itself.
+"""
 
 import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,14 +21,17 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 from traitlets import default
 
-PROCESSES = multiprocessing.get_context("forkserver")
+CAN_FORK = hasattr(os, "fork") and sys.platform != "darwin"
+HAS_GROUPS = hasattr(os, "setsid")  # of processes, which end together
+PROCESSES = multiprocessing.get_context("forkserver" if CAN_FORK else "spawn")
 PRELOAD = (
     "ipykernel.kernelapp",
     "efcnbook.notebook",
     "efcnbook.claims.claim_list",
     *(f"matplotlib.backends.backend_{name}" for name in ("agg", "pdf", "svg")),
 )
-PROCESSES.set_forkserver_preload(list(PRELOAD))
+if CAN_FORK:
+    PROCESSES.set_forkserver_preload(list(PRELOAD))
 
 
 class ForkedKernel(AsyncKernelManager):
@@ -67,7 +74,9 @@ class _Forks(LocalProvisioner):
         process = PROCESSES.Process(target=_kernel, args=given, name=ForkedKernel.__name__, daemon=True)
         process.start()
         self.process = _AsPopen(process)
-        self.pid = self.pgid = process.pid  # it leads a group, of what its notebook starts
+        self.pid = process.pid
+        if HAS_GROUPS:
+            self.pgid = process.pid  # it leads a group, of what its notebook starts
         return self.connection_info
 
 
@@ -95,7 +104,8 @@ def _kernel(
     arguments: Sequence[str], said: str, threads: int | None, environment: Mapping[str, str], folder: Path
 ) -> None:
     """Be the kernel, in the environment of the process that asked for it, as long as that process lives."""
-    os.setsid()
+    if HAS_GROUPS:
+        os.setsid()
     os.dup2(os.open(said, os.O_WRONLY | os.O_APPEND), 2)
     os.environ.clear()
     os.environ.update(environment)
@@ -119,4 +129,6 @@ def _kernel(
 
 def _end_with_parent() -> None:
     multiprocessing.parent_process().join()
-    os.killpg(0, signal.SIGKILL)
+    if HAS_GROUPS:
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
