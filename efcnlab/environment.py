@@ -14,9 +14,23 @@ import numpy
 import platformdirs
 import torch
 
+from efcnlib.errors import UserError
 from efcnlib.kernels.precision import available_precisions, matmul_precision
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as a user gave it, ``~`` written out; UserError for a user who has no home folder here.
+
+    >>> from efcnlab.environment import user_path
+    >>> user_path("/data/runs").as_posix()
+    '/data/runs'
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(f"{text}: that user has no home folder here, give the whole path") from None
 
 
 def default_root() -> Path:
@@ -29,7 +43,7 @@ def default_root() -> Path:
     '/data/runs'
     """
     if chosen := os.environ.get("EFCN_ROOT"):
-        return Path(chosen).expanduser()
+        return user_path(chosen)
     if (REPOSITORY / "notebooks").is_dir():
         return REPOSITORY / "runs"
     return Path(platformdirs.user_data_dir("efcnlib", appauthor=False)) / "runs"
@@ -48,7 +62,7 @@ def recorded_studies() -> list[Path]:
     ['quick']
     """
     chosen = os.environ.get("EFCN_RESULTS")
-    folder = Path(chosen).expanduser() if chosen else REPOSITORY / "results"
+    folder = user_path(chosen) if chosen else REPOSITORY / "results"
     return sorted(manifest.parent for manifest in folder.glob("*/study.json"))
 
 

@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from efcnlab.data import sources
 from efcnlab.data.sources import Arrays, Source
+from efcnlab.environment import user_path
 from efcnlib.data.images import Images
 from efcnlib.errors import UserError, choice
 
@@ -98,7 +99,7 @@ def cache_file(name: str, cache: str | Path | None = None) -> Path:
     '/data/cache/cifar10.safetensors'
     """
     cache = cache or os.environ.get("EFCN_CACHE") or platformdirs.user_cache_dir("efcnlib", appauthor=False)
-    return Path(cache).expanduser() / f"{name}.safetensors"
+    return user_path(cache) / f"{name}.safetensors"
 
 
 def _search(name: str, candidates: list[Source], tried: list[str]) -> Images | None:
@@ -158,7 +159,7 @@ def _workplace(file: Path) -> Iterator[tuple[Path, bool]]:
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            advice = "make some, or choose another folder with EFCN_CACHE"
+            advice = f"make some, or choose another folder with {'EFCN_CACHE' if is_writable else 'TMPDIR'}"
             raise UserError(f"no room in {folder.parent} to fetch {file.stem}: {advice}") from error
 
 

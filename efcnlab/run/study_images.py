@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from efcnlab.config.dataset import Dataset, DatasetContents
 from efcnlab.data import datasets
 from efcnlab.data.own_images import read
+from efcnlab.environment import user_path
 from efcnlib.data.images import Images
 from efcnlib.errors import UserError
 
@@ -49,8 +50,8 @@ def image_location(data: Dataset, data_root: str | Path | None = None) -> str | 
     if data.sha256 is None or data.file is None:
         return None if data_root is None else str(data_root)
     folder = data_root or os.environ.get("EFCN_DATA")
-    moved = Path(folder).expanduser() / Path(data.file).name if folder else None
-    given = Path(data.file).expanduser()
+    moved = user_path(folder) / Path(data.file).name if folder else None
+    given = user_path(data.file)
     return str(moved if moved is not None and not given.exists() else given)
 
 
@@ -82,7 +83,8 @@ def study_file_entry(path: Path) -> str:
     >>> study_file_entry(path).count("sha256")
     1
     """
-    content = {"file": str(path), "sha256": hashlib.sha256(path.expanduser().read_bytes()).hexdigest()}
-    content["holds"] = dataset_contents(read(path, content["sha256"])).model_dump(mode="json")
+    loaded = read(path)
+    content = {"file": str(path), "sha256": hashlib.sha256(user_path(path).read_bytes()).hexdigest()}
+    content["holds"] = dataset_contents(loaded).model_dump(mode="json")
     lines = ",\n".join(f'  "{name}": {json.dumps(value)}' for name, value in content.items())
     return f' "data": {{\n{lines}\n }}'

@@ -12,7 +12,7 @@ from filelock import Timeout
 from pydantic import BaseModel
 from tqdm import tqdm
 
-from efcnlab.environment import default_root, describe_environment
+from efcnlab.environment import default_root, describe_environment, user_path
 from efcnlab.store import files, leases
 from efcnlab.store.files import short_name
 from efcnlab.store.leases import LEASE, lease_on, lock_file
@@ -57,8 +57,8 @@ class Store(RunReader):
         checkpoint_interval: float = CHECKPOINT_INTERVAL,
         lease: float = LEASE,
     ):
-        own = default_root() if root is None else Path(root).expanduser()
-        super().__init__(own, tuple(Path(fallback).expanduser() for fallback in fallbacks), lease)
+        own = default_root() if root is None else user_path(root)
+        super().__init__(own, tuple(map(user_path, fallbacks)), lease)
         self.checkpoint_interval = checkpoint_interval
 
     def ensure(self, config: BaseModel, compute: Callable[[Attempt], Result]) -> Record:
