@@ -1,7 +1,6 @@
 """What the notebooks share: a page with its study's results, figures to link to and to save, sentences, tables."""
 
 import base64
-import html
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from efcnbook.claims.grid import short_names
 from efcnbook.figures import figure_export
 from efcnbook.notebook_parameters import whole_numbers
 from efcnbook.statistics import evidence, provenance, tables, wording
+from efcnbook.statistics.wording import escaped
 from efcnlab.config.studies import Study
 from efcnlab.environment import default_root, recorded_studies
 from efcnlab.run import study_runner
@@ -105,7 +105,7 @@ class Page:
         """Say in place of a figure why there is none, where links to it lead."""
         text = (
             f'<figure id="{_anchor(number)}" style="margin: 1em 0"><figcaption style="text-align: left">'
-            f"<b>Figure {number}.</b> {html.escape(reason)}</figcaption></figure>"
+            f"<b>Figure {number}.</b> {escaped(reason)}</figcaption></figure>"
         )
         display({"text/html": text, "text/plain": reason}, raw=True)
 
@@ -122,7 +122,7 @@ class Page:
             figure = draw(Page(self.name, "", tuple(evidence.shown_results(study, store)), store))
             if figure is None:
                 continue
-            link = f'<a href="{study.name}/{self.name}.html">{wording.escaped(readable[study])}</a>'
+            link = f'<a href="{study.name}/{self.name}.html">{escaped(readable[study])}</a>'
             small.append(framed(figure, link, f"The same figure for {study.title}.", colours=64))
         if small:
             show_html(f'<div class="other-studies">{"".join(small)}</div>', "the same figure for other studies")
@@ -154,7 +154,7 @@ def framed(figure: Figure, caption: str, alt: str, colours: int = 256, anchor: s
     named = f' id="{anchor}"' if anchor else ""
     return (
         f'<figure{named} style="margin: 1em 0; max-width: {width}px">'
-        f'<div class="picture"><img alt="{html.escape(alt)}" width="{width}" style="max-width: 100%; height: auto"'
+        f'<div class="picture"><img alt="{escaped(alt)}" width="{width}" style="max-width: 100%; height: auto"'
         f' src="data:image/png;base64,{data}"></div>'
         f'<figcaption style="text-align: left">{caption}</figcaption></figure>'
     )
@@ -246,7 +246,7 @@ def source(results: study_runner.StudyResults, *seeds: int) -> Source:
     listed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     these = f"{'recorded ' if study.long else ''}runs of {'these seeds' if len(seeds) > 1 else 'this seed'}"
     words = (
-        f"Study <b>{study.name}</b>: {wording.escaped(study.title)}; {listed}; {_trained(results.study)},"
+        f"Study <b>{study.name}</b>: {escaped(study.title)}; {listed}; {_trained(results.study)},"
         f" eFCN and control for {study.relax_epochs} after the embedding;"
         f" {study.network.description}, {study.data.train_images:,} training and {study.data.test_images:,} test images"
         f"{study.options_description and ', '}{study.options_description}; all {these}"
