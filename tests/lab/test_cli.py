@@ -10,7 +10,6 @@ import time
 import pytest
 
 from command_line import COMMAND, efcn
-from small_studies import TINY
 
 COMMANDS = ("data", "run", "book", "bench", "status", "show", "gc", "export", "import", "verify")
 
@@ -55,12 +54,16 @@ def test_help_needs_no_particular_encoding(encoding):
 
 def test_a_study_is_shown_and_a_bar_drawn_in_any_encoding(tmp_path):
     ascii_only = os.environ | {"PYTHONIOENCODING": "ascii", "EFCN_ROOT": str(tmp_path / "runs")}
-    (tmp_path / "mine.json").write_text(
-        json.dumps(
-            {"like": "digits", "title": "Größe \N{FULL MOON SYMBOL}"} | TINY | {"path_times": [], "curvature": None}
-        ),
-        "utf-8",
-    )
+    few = {
+        "relax_times": (0,),
+        "path_times": (),
+        "curvature": None,
+        "standard_fcn": False,
+        "epochs": 1,
+        "relax_epochs": 1,
+    }
+    named = {"like": "digits", "title": "Größe \N{FULL MOON SYMBOL}"}
+    (tmp_path / "mine.json").write_text(json.dumps(named | few), "utf-8")
     script = "import sys; from efcnlab.cli import main; sys.exit(any(main(one.split()) for one in sys.argv[1:]))"
     commands = ("show mine.json", "run mine.json --threads 1", "status mine.json")
     done = subprocess.run(
