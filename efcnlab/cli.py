@@ -1,9 +1,10 @@
 """The command `efcn`: thin commands over the library, which is imported only when a command needs it.
 
-Exit codes: 0, done; 2, a mistake the user can mend, told in one line; 130, interrupted.
+Exit codes: 0, done; 2, a mistake the user can mend, told in one line; 130, interrupted; 141, who read the output left.
 """
 
 import importlib
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ from efcnlab.arguments import (
     Together,
     option,
 )
-from efcnlab.console import plain_warnings
+from efcnlab.console import plain_warnings, print_anywhere, printable, reader_is_gone
 
 ABOUT = """Embed a trained CNN exactly in a fully-connected network, and keep training it.
 
@@ -153,7 +154,7 @@ def status(studies: ListedStudies = (), root: StoreFolder = None) -> None:
 @app.command
 def show(study: StudyName, precision: Precision = None) -> None:
     """Print a study as JSON: a file with it, changed, is a study of your own."""
-    print(_study(study, precision).model_dump_json(indent=1))
+    print(json.dumps(_study(study, precision).model_dump(mode="json"), indent=1))  # in ASCII, for every terminal
 
 
 @app.command
@@ -190,7 +191,7 @@ def export(
     partial: Annotated[FlagCreatePairsOff[bool], option(None, "also if some runs are not done")] = False,
 ) -> None:
     """Write the records of a study, without weights, into results/, sealed; from there every figure can be drawn."""
-    from efcnlab.environment import REPOSITORY
+    from efcnlab.environment import REPOSITORY, expanded
     from efcnlab.store import export as exports
     from efcnlab.store import recorded_study
     from efcnlab.store.files import format_bytes
@@ -199,7 +200,7 @@ def export(
     config = _found(study, store, precision)
     command = f"efcn run {study if study == config.name else 'study.json'}"
     command += f" --precision {precision}" if precision else ""
-    folder = exports.export_study(config, store, Path(out) if out else REPOSITORY / "results", command, partial)
+    folder = exports.export_study(config, store, expanded(out) if out else REPOSITORY / "results", command, partial)
     index = recorded_study.read_index(folder)
     total = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"{config.name}: {len(index.runs)} runs recorded in {folder}, {format_bytes(total)}")
@@ -214,7 +215,7 @@ def import_(folders: RecordedFolders, root: StoreFolder = None) -> None:
     for folder in [Path(folder) for folder in folders] or recorded_study.readable_studies():
         done = recorded_study.import_study(folder, store)
         others = f"{done.already_present} were there, {done.damaged} are damaged and left out"
-        print(f"{folder}: {done.new} runs imported, {others}")
+        print(f"{printable(folder)}: {done.new} runs imported, {others}")
 
 
 @app.command
@@ -226,32 +227,9 @@ def verify(
     data_root: DataRoot = None,
 ) -> None:
     """Check recorded studies against their digests, and runs drawn from them by training them again."""
-    from efcnlab.run.recompute import recompute_runs as train_again
-    from efcnlab.store import recorded_study
-    from efcnlib.errors import UserError, at_least
+    from efcnlab.run.verification import verify_and_tell
 
-    at_least(0, recompute=recompute)
-    wrong, chosen = 0, [Path(folder) for folder in folders] or recorded_study.recorded_studies()
-    if not chosen:
-        print("no study is recorded: efcn export records one")
-    for folder in chosen:
-        try:
-            index, problems = recorded_study.read_index(folder), recorded_study.verify_study(folder)
-        except UserError as unreadable:
-            print(unreadable, file=sys.stderr)
-            wrong += 1
-            continue
-        for problem in problems:
-            print(f"{folder}: {problem}", file=sys.stderr)
-        wrong += len(problems)
-        print(f"{folder}: {len(index.runs)} runs, {len(problems) or 'nothing'} wrong, recorded {index.date}")
-        drawn = 0 if recorded_study.UNKNOWN in problems else recompute
-        for comparison in train_again(folder, drawn, seed=seed, device=device, data_root=data_root):
-            verdict = "same" if comparison.same else "close" if comparison.close else "DIFFERENT"
-            print(f"  {comparison.label:<28} {verdict:<10} {comparison.description}")
-            wrong += not comparison.same and not comparison.close
-    if wrong:
-        raise UserError(f"{wrong} mistakes in recorded studies, listed above")
+    verify_and_tell([Path(folder) for folder in folders], recompute, seed=seed, device=device, data_root=data_root)
 
 
 def _study(name: str, precision: str | None = None) -> object:
@@ -279,9 +257,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: Behind ``efcn``; None: those of the process.
     :returns: The exit code.
     """
+    print_anywhere()
     try:
         with plain_warnings():
             app.cli(prog="efcn", description=ABOUT, args=arguments)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        reader_is_gone()
+        return 141  # as a shell says of what SIGPIPE ended
     except KeyboardInterrupt:
         print("\ninterrupted: finished runs are kept, and how far others were", file=sys.stderr)
         return 130
@@ -290,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         if not isinstance(mistake, UserError | OSError):  # a full disk, an unwritable folder: it names the file
             raise
-        print(f"efcn: {mistake}", file=sys.stderr)
+        print(f"efcn: {printable(mistake)}", file=sys.stderr)
         return 2
     return 0
 

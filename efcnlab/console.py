@@ -1,10 +1,34 @@
-"""What a terminal shows of warnings. Loads nothing heavy: the command `efcn` starts with it."""
+"""What a terminal shows. Loads nothing heavy: the command `efcn` starts with it."""
 
 import contextlib
+import io
+import os
 import sys
 import warnings
 from collections.abc import Iterator
 from typing import TextIO
+
+
+def printable(text: object) -> str:
+    r"""A text that others may have written, on one line, its control characters as Python writes them.
+
+    >>> from efcnlab.console import printable
+    >>> printable("a\x1b[2J\nb")
+    'a\\x1b[2J\\nb'
+    """
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(text))
+
+
+def print_anywhere() -> None:
+    """Let stdout and stderr show what their encoding lacks as a question mark, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def reader_is_gone() -> None:
+    """Leave stdout closed by its reader, as `| head` does, without a word when the interpreter flushes it once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
@@ -20,5 +44,5 @@ def plain_warnings(stream: TextIO | None = None) -> Iterator[None]:
     warning: a run is damaged
     """
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=stream or sys.stderr)
+        warnings.showwarning = lambda message, *_: print(f"warning: {printable(message)}", file=stream or sys.stderr)
         yield

@@ -1,13 +1,10 @@
 """What the notebooks share: a page with its study's results, figures to link to and to save, sentences, tables."""
 
 import base64
-import html
-import io
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -19,15 +16,15 @@ from efcnbook import notebook_parameters
 from efcnbook.claims import claim_list, summary
 from efcnbook.claims.grid import short_names
 from efcnbook.figures import figure_export
+from efcnbook.figures.first_images import first_images
 from efcnbook.notebook_parameters import selection
 from efcnbook.statistics import evidence, provenance, tables, wording
+from efcnbook.statistics.wording import escaped
 from efcnlab.config import studies
 from efcnlab.config.studies import Study
 from efcnlab.config.study_subsets import KINDS
-from efcnlab.data import own_images
-from efcnlab.data.contact_sheet import contact_sheet
 from efcnlab.environment import default_root
-from efcnlab.run import study_images, study_runner
+from efcnlab.run import study_runner
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
 from efcnlab.store.recorded_study import readable_studies
 from efcnlab.store.run_store import Record, Store
@@ -115,7 +112,7 @@ class Page:
         """Say in place of a figure why there is none, where links to it lead."""
         text = (
             f'<figure id="{_anchor(number)}" style="margin: 1em 0"><figcaption style="text-align: left">'
-            f"<b>Figure {number}.</b> {html.escape(reason)}</figcaption></figure>"
+            f"<b>Figure {number}.</b> {escaped(reason)}</figcaption></figure>"
         )
         display({"text/html": text, "text/plain": reason}, raw=True)
 
@@ -132,22 +129,15 @@ class Page:
             figure = draw(Page(self.name, "", tuple(evidence.shown_results(study, store)), store, self.kinds))
             if figure is None:
                 continue
-            link = f'<a href="{study.name}/{self.name}.html">{wording.escaped(readable[study])}</a>'
+            link = f'<a href="{study.name}/{self.name}.html">{escaped(readable[study])}</a>'
             small.append(framed(figure, link, f"The same figure for {study.title}.", colours=64))
         if small:
             show_html(f'<div class="other-studies">{"".join(small)}</div>', "the same figure for other studies")
 
     def images(self) -> None:
         """Display the first images of a custom data set with their classes; nothing of a known set, or without it."""
-        where = study_images.image_location(self.study.data)
-        if self.study.data.sha256 is None or where is None or not Path(where).exists():
-            return
-        loaded = study_images.load_images(self.study.data, where)
-        sheet, stream = contact_sheet(loaded, own_images.class_names(Path(where).read_bytes())), io.BytesIO()
-        sheet.save(stream, "png")
-        alt = "The first training images, and below them the first test images, each with its class."
-        picture = f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}">'
-        show_html(f"<figure>{picture}<figcaption>{alt}</figcaption></figure>", alt)
+        if sheet := first_images(self.study.data):
+            show_html(*sheet)
 
     def details(self, *sources: Source) -> None:
         """Display, folded, what was run and the command that runs this page again, in a block to be copied from."""
@@ -176,7 +166,7 @@ def framed(figure: Figure, caption: str, alt: str, colours: int = 256, anchor: s
     named = f' id="{anchor}"' if anchor else ""
     return (
         f'<figure{named} style="margin: 1em 0; max-width: {width}px">'
-        f'<div class="picture"><img alt="{html.escape(alt)}" width="{width}" style="max-width: 100%; height: auto"'
+        f'<div class="picture"><img alt="{escaped(alt)}" width="{width}" style="max-width: 100%; height: auto"'
         f' src="data:image/png;base64,{data}"></div>'
         f'<figcaption style="text-align: left">{caption}</figcaption></figure>'
     )
@@ -281,7 +271,7 @@ def source(results: study_runner.StudyResults, *seeds: int) -> Source:
     listed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     these = f"{'recorded ' if study.long else ''}runs of {'these seeds' if len(seeds) > 1 else 'this seed'}"
     words = (
-        f"Study <b>{study.name}</b>: {wording.escaped(study.title)}; {listed}; {_trained(results.study)},"
+        f"Study <b>{study.name}</b>: {escaped(study.title)}; {listed}; {_trained(results.study)},"
         f" eFCN and control for {study.relax_epochs} after the embedding;"
         f" {study.network.description}, {study.data.train_images:,} training and {study.data.test_images:,} test images"
         f"{study.options_description and ', '}{study.options_description}; all {these}"

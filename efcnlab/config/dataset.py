@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from efcnlab.config.validation import Frozen, absent
+from efcnlab.config.validation import Frozen, Text, absent
 from efcnlab.data import datasets
 from efcnlib.errors import shortened
 
@@ -33,11 +33,11 @@ class Dataset(Frozen):
     """
 
     name: Literal[datasets.NAMES] | None = Field(None, exclude_if=absent)
-    file: str | None = Field(None, min_length=1, max_length=1000, exclude_if=absent)
+    file: Text | None = Field(None, min_length=1, exclude_if=absent)
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", exclude_if=absent)
     holds: DatasetContents | None = Field(None, exclude_if=absent)
-    train: int | None = Field(None, ge=1)
-    test: int | None = Field(None, ge=1)
+    train: int | None = Field(None, ge=1, le=10**9)
+    test: int | None = Field(None, ge=1, le=10**9)
 
     @model_validator(mode="before")
     @classmethod

@@ -29,8 +29,8 @@ class RateRule(Frozen):
     80
     """
 
-    rates: tuple[Rate, ...] = Field(min_length=1)
-    steps: int = Field(80, ge=1)
+    rates: tuple[Rate, ...] = Field(min_length=1, max_length=100)
+    steps: int = Field(80, ge=1, le=1_000_000)
 
     @field_validator("rates")
     @classmethod

@@ -26,11 +26,11 @@ class StringSettings(Frozen):
     "published" ``springs`` pull one point after the other, unscaled by the step size: marginal at k = 1.
     """
 
-    points: int = Field(21, ge=3)
+    points: int = Field(21, ge=3, le=1000)
     stiffness: float = Field(1.0, ge=0)
     lr: float = Field(0.02, gt=0, le=100)
-    steps: int = Field(100, ge=1)
-    batch: int = Field(250, ge=1)
+    steps: int = Field(100, ge=1, le=1_000_000)
+    batch: int = Field(250, ge=1, le=10**9)
     springs: Literal[SPRINGS] = "implicit"
     rest: StoppingCriterion | None = OptionalRest
 
@@ -42,14 +42,14 @@ class BandSettings(Frozen):
     by ``threshold`` times the range over the path. With ``rest`` a cycle ends when the pivots have stopped moving.
     """
 
-    points: int = Field(11, ge=3)
+    points: int = Field(11, ge=3, le=1000)
     lr: float = Field(0.02, gt=0, le=100)
-    steps: int = Field(50, ge=1)
-    cycles: int = Field(2, ge=1)
-    batch: int = Field(250, ge=1)
+    steps: int = Field(50, ge=1, le=1_000_000)
+    cycles: int = Field(2, ge=1, le=1000)
+    batch: int = Field(250, ge=1, le=10**9)
     tangent: Literal[TANGENTS] = "improved"
     threshold: float = Field(0.2, gt=0)
-    most: int = Field(21, ge=3)
+    most: int = Field(21, ge=3, le=1000)
     rest: StoppingCriterion | None = OptionalRest
 
 
@@ -61,11 +61,11 @@ class TrainedCurveSettings(Frozen):
     5
     """
 
-    bends: int = Field(1, ge=1)
+    bends: int = Field(1, ge=1, le=1000)
     lr: float = Field(0.005, gt=0, le=100)
     momentum: float = Field(0.9, ge=0, lt=1)
-    steps: int = Field(200, ge=1)
-    batch: int = Field(250, ge=1)
+    steps: int = Field(200, ge=1, le=1_000_000)
+    batch: int = Field(250, ge=1, le=10**9)
 
     @property
     def points(self) -> int:
@@ -76,5 +76,5 @@ class TrainedCurveSettings(Frozen):
 class PlaneSettings(Frozen):
     """A grid of ``size`` x ``size`` points on which the loss over the first training ``images`` is measured."""
 
-    size: int = Field(25, ge=3)
-    images: int = Field(1000, ge=1)
+    size: int = Field(25, ge=3, le=1000)
+    images: int = Field(1000, ge=1, le=10**9)

@@ -42,7 +42,8 @@ CONVOLUTIONAL = ("cnn", "control", "lowered")  # trained as CNNs
 SwitchedOff = Field(False, exclude_if=operator.not_)
 
 
-Measurements = Annotated[int, Field(ge=2)] | Literal["all"]  # log-spaced epochs of a training, or each of them
+# Log-spaced epochs of a training, or each of them.
+Measurements = Annotated[int, Field(ge=2, le=100_000)] | Literal["all"]
 
 
 class Evaluation(Frozen):
@@ -58,7 +59,7 @@ class Evaluation(Frozen):
     """
 
     own_precision: bool = False
-    stride: int = Field(1, ge=1)
+    stride: int = Field(1, ge=1, le=10**9)
 
     def precision_for(self, training: "Training") -> str:
         """That of matrix products when a training's network is measured."""
@@ -207,7 +208,7 @@ class PathRun(Frozen):
 class CurvatureSettings(Frozen):
     """How curvature is measured: over the first training ``images``, by so many Lanczos ``steps``; ``count`` values."""
 
-    images: int = Field(1000, ge=1)
+    images: int = Field(1000, ge=1, le=10**9)
     steps: int = Field(25, ge=1, le=1000)
     count: int = Field(5, ge=1)  # of the largest eigenvalues are kept
 

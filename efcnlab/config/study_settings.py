@@ -16,14 +16,14 @@ from efcnlab.config.path_methods import (
     TrainedCurveSettings,
 )
 from efcnlab.config.runs import CONTROLS, CurvatureSettings, Evaluation, Measurements
-from efcnlab.config.validation import Frozen
-from efcnlib.errors import shortened
+from efcnlab.config.validation import ONE_LINE, Frozen
 from efcnlib.kernels.precision import PRECISIONS
 from efcnlib.training.optimisers import Optimiser
 
 Epoch = Annotated[int, Field(le=100_000)]
 Seed = Annotated[int, Field(lt=2**31)]
 Size = Annotated[int, Field(ge=1)]
+MOST_RUNS = 10_000  # of a study, about: `efcn status` looks at each
 # The methods whose paths are relaxed, and the settings that say how.
 RELAXED = {"string": "string", "band": "band", "bezier": "chain", "polygon": "chain"}
 
@@ -56,7 +56,7 @@ class StudySettings(Frozen):
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)  # of folders too
-    title: str = Field(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$", max_length=200)  # what was trained on what
+    title: str = Field(pattern=ONE_LINE, max_length=200)  # what was trained on what
     network: Network
     data: Dataset
     optimiser: Optimiser
@@ -68,7 +68,7 @@ class StudySettings(Frozen):
     epochs: int = Field(ge=1, le=100_000)  # of the CNN and, unless `fcn_epochs` says otherwise, of the standard FCN
     fcn_epochs: int | None = Field(None, ge=1, le=100_000)
     relax_epochs: int = Field(ge=1, le=100_000)  # after embedding, of the control too
-    relax_times: tuple[Epoch, ...] = Field(min_length=1)  # tw, epochs of the CNN
+    relax_times: tuple[Epoch, ...] = Field(min_length=1, max_length=1000)  # tw, epochs of the CNN
     first: tuple[Epoch, ...] = ()  # relax times whose runs come before the others', in this order
     controls: tuple[Literal[CONTROLS], ...] = ("control",)  # beside the eFCN, at each tw or at some
     control_times: ControlTimes = ControlTimes()
@@ -83,7 +83,7 @@ class StudySettings(Frozen):
     # Controls to which straight paths lead from the CNN, beside those to the eFCN.
     path_controls: tuple[Literal[CONTROLS], ...] = ()
     path_control_times: tuple[Epoch, ...] | None = None  # path times with those; None: all
-    path_points: int = Field(61, ge=3)  # values of alpha
+    path_points: int = Field(61, ge=3, le=10_000)  # values of alpha
     string: StringSettings = StringSettings()
     band: BandSettings = BandSettings()
     chain: TrainedCurveSettings = TrainedCurveSettings()
@@ -91,15 +91,15 @@ class StudySettings(Frozen):
     curvature: CurvatureSettings | None = None  # of the loss around some eFCNs and the standard FCN; None: not measured
     curvature_times: tuple[Epoch, ...] | None = None  # these tw; None: the path times
     sweep_time: int | None = None  # a relax time at which sizes are varied, one at a time: see `variant`
-    sweep_channels: tuple[Size, ...] = ()
-    sweep_train: tuple[Size, ...] = ()  # training images, the first so many
-    batch: int = Field(250, ge=1)  # images
+    sweep_channels: tuple[Size, ...] = Field((), max_length=100)
+    sweep_train: tuple[Size, ...] = Field((), max_length=100)  # training images, the first so many
+    batch: int = Field(250, ge=1, le=10**9)  # images
     shuffle: bool = True  # False: the published order, the same every epoch
     augment: bool = False  # training images moved and mirrored, each anew in every epoch
     measurements: Measurements = 20  # log-spaced epochs with a full measurement
     cnn_measurements: Measurements | None = None  # of the CNN; None: as the others
     evaluation: Evaluation | None = None  # how networks are measured; None: in float32, on all images
-    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1, max_length=1000)
     # Whether `efcn run` tells how long it will take, and asks, before it begins; "needs_gpu" in older recorded studies.
     long: bool = Field(False, validation_alias=AliasChoices("long", "needs_gpu"))
 
@@ -135,6 +135,7 @@ class StudySettings(Frozen):
     def _fits_together(self) -> "StudySettings":
         _check_times(self)
         _check_batches(self)
+        _check_count(self)
         smallest_batch = self.data.train_images % self.batch or self.batch
         check_fits(self.network.specs(self.data.classes), self.data.shape, smallest_batch)
         _check_optimisers(self)
@@ -209,12 +210,22 @@ def _check_times(study: StudySettings) -> None:
 
 
 def _check_batches(study: StudySettings) -> None:
-    """ValueError for a batch in use that is larger than the training images."""
-    used = [name for name in ("string", "band", "chain") if study.path_times and name in study.path_methods]
-    batches = {"batch": study.batch} | {f"{name}.batch": getattr(study, name).batch for name in used}
-    for name, batch in batches.items():
+    """ValueError for a batch larger than the training images."""
+    used = {RELAXED[method] for method, _ in study.paths if method in RELAXED}
+    on_paths = {f"{name}.batch": getattr(study, name).batch for name in sorted(used)}
+    for field, batch in {"batch": study.batch, **on_paths}.items():
         if batch > study.data.train_images:
-            raise ValueError(f"{name} {shortened(batch)} is larger than the {study.data.train_images} training images")
+            raise ValueError(f"{field} {batch} is larger than the {study.data.train_images} training images")
+
+
+def _check_count(study: StudySettings) -> None:
+    """ValueError for more runs than can be listed in seconds."""
+    each = sum(len(study.times(kind)) for kind in ("efcn", *study.controls)) + len(study.paths)
+    each += len(study.control_paths) + len(study.curvature_run_times)
+    each += 3 * (len(study.sweep_channels) + len(study.sweep_train))
+    if (count := len(study.seeds) * each) > MOST_RUNS:
+        times = f"{len(study.seeds)} seeds and {len(study.relax_times)} relax times"
+        raise ValueError(f"seeds: {times} make {count} runs: {MOST_RUNS} are allowed, split the study")
 
 
 def _check_optimisers(study: StudySettings) -> None:

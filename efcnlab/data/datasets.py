@@ -168,7 +168,7 @@ def _workplace(file: Path) -> Iterator[tuple[Path, bool]]:
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            advice = "make some, or choose another folder with EFCN_CACHE"
+            advice = f"make some, or choose another folder with {'EFCN_CACHE' if is_writable else 'TMPDIR'}"
             raise UserError(f"no room in {folder.parent} to fetch {file.stem}: {advice}") from error
 
 

@@ -40,8 +40,11 @@ def read(path: Path, sha256: str | None = None) -> Images:
     >>> read(path).shape
     (1, 4, 4)
     """
+    path = expanded(path)
+    if path.exists() and not path.is_file():
+        raise UserError(f"images {path} are no file: give the name of a .safetensors file")
     try:
-        content = expanded(path).read_bytes()
+        content = path.read_bytes()
     except (OSError, ValueError) as error:
         advice = "put the file there, or its folder into EFCN_DATA"
         raise UserError(f"images {path}: {getattr(error, 'strerror', None) or error}; {advice}") from None

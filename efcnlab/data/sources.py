@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from efcnlab.data import npm
+from efcnlab.environment import expanded
 
 Arrays = dict[str, Tensor]  # train_x, train_y, test_x, test_y
 Source = tuple[str, Callable[[], Arrays]]  # its name for people, and how to read it
@@ -53,7 +54,7 @@ def folder(name: str, root: str | Path) -> Arrays:
         return _torchvision(name, root)
     except RuntimeError:
         official = _torchvision_class(name)
-        base = Path(root) / official.base_folder
+        base = expanded(root) / official.base_folder
         files = [*official.train_list, *official.test_list, (official.meta["filename"], official.meta["md5"])]
         damaged = [file for file, md5 in files if not check_integrity(base / file, md5)]
         raise ValueError(f"missing or damaged in {official.base_folder}: {', '.join(damaged)}") from None

@@ -12,6 +12,7 @@ from efcnlib.geometry import ConvGeometry
 # Work in multiplications of a convolution, roughly as bf16 training on two CPU cores weighs it: an order of magnitude,
 # which the time of runs that were computed or measured here corrects (``time_estimate``).
 OVERHEAD = 1_000_000  # of an image: pooling, small kernels, the loop
+STEP = 200_000_000  # of a step of a training: measured on the digits, where images are small and steps many
 DENSE_WEIGHT = 0.7  # of a dense matrix: large products are fast
 LOCAL_WEIGHT, COPIED = 5, 200  # of an eLCN: its small products are slow, and it copies what each filter reads
 WIDE = 2.5  # a float32 evaluation's share, where training is in bf16
@@ -67,6 +68,7 @@ def estimate_compute(run: Run) -> ComputeEstimate:
             training_images = images * len(run.times) * len(run.rates)
             evaluated_images = images * len(run.times) * (len(run.rates) + 1) / how.stride
         case _:
+            step_cost += STEP / training.batch
             masked = 2 if training.kind in DENSE else 0
             training_images = run.epochs * run.data.train_images
             each_time = run.data.train_images / how.stride + run.data.test_images * (1 + masked)

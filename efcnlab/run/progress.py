@@ -29,7 +29,8 @@ class ProgressBar:
         show = show and bool(runs)
         seen = sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
         often = 1 if seen else 5 if "ipykernel" in sys.modules else 30  # seconds; a log need not grow so fast
-        self.bar = tqdm(total=MARKS, bar_format=layout, disable=not show, smoothing=0.1, mininterval=often)
+        # Time left at the mean speed so far: runs go at different speeds, and the last one's says little of the next.
+        self.bar = tqdm(total=MARKS, bar_format=layout, disable=not show, smoothing=0, mininterval=often)
         self.bar._time = time.monotonic  # tqdm's own clock jumps when that of the machine is set
         self.bar.start_t = self.bar.last_print_t = time.monotonic()
 
@@ -45,11 +46,18 @@ class ProgressBar:
             self.what = what
             self.bar.set_description_str(what, refresh=False)
 
+    def begin(self, run: Run, part: float) -> None:
+        """Part of the run was done before: no time of this bar went into it."""
+        before = self.bar.n
+        self.update(run, part)
+        if not self.bar.disable:
+            self.bar.initial += self.bar.n - before
+
     def update(self, run: Run, part: float) -> None:
         """Part of the run is done, 0 to 1."""
-        self.parts[run] = part
+        self.parts[run] = min(part, 1.0)
         done = math.fsum(cost * self.parts[run] for run, cost in self.costs.items())
-        self.bar.update(int(MARKS * (done / self.total)) - self.bar.n)
+        self.bar.update(min(int(MARKS * (done / self.total)), MARKS) - self.bar.n)
 
     def update_from_store(self, runs: list[Run], store: Store) -> list[Run]:
         """Ask the store how far ``runs`` are, which other processes compute; returns those that somebody is at."""

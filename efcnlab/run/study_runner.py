@@ -129,6 +129,8 @@ def run_study(
             todo = prepare_runs(study, runs, store, **how)
         for data in dict.fromkeys(run.training.data for run in todo):
             context.splits(data)  # fetched, checked and loaded before the clock starts, with a bar of its own
+        if todo:
+            import torch._dynamo  # noqa: F401  # as PyTorch does in the first step: seconds that say nothing of the next
         with using_threads(threads), ProgressBar(todo, show=progress) as bar:
             run_in_this_process(todo, context, together, bar)
 
@@ -225,6 +227,8 @@ def _compute(group: list[Run], context: RunContext, bar: ProgressBar) -> None:
 
     def start(attempts: Mapping[Run, Attempt]) -> Iterator[tuple[Run, Result]]:
         bar.describe(", ".join(run.label for run in attempts))
+        for run, attempt in attempts.items():
+            bar.begin(run, attempt.progress.part)
         if len(attempts) == 1:
             ((run, attempt),) = attempts.items()
             yield run, compute_run(run, context, attempt, lambda pause: bar.update(run, pause.fraction))

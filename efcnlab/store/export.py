@@ -36,6 +36,7 @@ from efcnlib.errors import UserError
 
 PICTURES = frozenset({"filters", "heat", "block"})
 LARGE = 50_000  # bytes of a picture that is not recorded for every run
+ADVICE = "make room there, or choose another folder with --out"
 WEIGHTS_MOST = 8_000_000  # bytes of a CNN's recorded weights: VanillaCNN's at six epochs are 3.4 MB, AlexNet's 69 MB
 
 
@@ -70,7 +71,7 @@ def export_study(study: Study, store: Store, out: Path, command: str, partial: b
             f" with efcn run {study.name}"
             + (", or export the others with --partial" if len(missing) < len(runs) else "")
         )
-    with files.readable_disk_errors(out):
+    with files.readable_disk_errors(out, ADVICE):
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out, prefix=".export-") as scratch:
             made = Path(scratch) / study.name

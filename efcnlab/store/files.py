@@ -12,6 +12,7 @@ import json
 import math
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -24,13 +25,14 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from efcnlib.errors import UserError
+from efcnlib.errors import UserError, shortened
 
+LARGEST = 50_000_000  # bytes of a manifest
 PARTIAL = ".tmp"  # starts the name of unfinished files, safetensors' own among them
 SPARE = 0.01, 500_000_000  # of a disk that is left free: a share of its size, and bytes, whichever is less
 PASSING = errno.EIO, errno.ESTALE, errno.ETIMEDOUT  # of a network file system that lost touch with a file for a moment
 IN_USE = *PASSING, errno.EACCES, errno.EBUSY  # also of Windows, where nobody can replace a file that another one reads
-ADVICE = "make room there, or choose another folder with EFCN_ROOT"
+ADVICE = "make room there, or choose another folder with --root or EFCN_ROOT"
 
 
 class DamageError(ValueError):
@@ -61,8 +63,15 @@ def patiently(work: Callable[[], T], passing: Sequence[int] = PASSING) -> T:
     return work()
 
 
+def check_is_file(path: Path) -> None:
+    """Damage for a link, which may lead anywhere, and a pipe or a device, which may never end. OSError if missing."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise DamageError(f"{path.name} is not a regular file")
+
+
 def digest_of(path: Path) -> Digest:
     """Size and SHA-256 of a file."""
+    check_is_file(path)
     with path.open("rb") as stream:
         return Digest(bytes=path.stat().st_size, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
 
@@ -70,10 +79,11 @@ def digest_of(path: Path) -> Digest:
 def read_verified(path: Path, digest: Digest) -> bytes:
     """All of a file, verified: what is parsed are the very bytes whose digest was compared. Raises UNREADABLE."""
     try:
-        data = path.read_bytes()
+        check_is_file(path)
+        data = path.read_bytes() if path.stat().st_size == digest.bytes else None
     except FileNotFoundError:
         raise DamageError(f"{path.name} is missing") from None
-    if hashlib.sha256(data).hexdigest() != digest.sha256:
+    if data is None or hashlib.sha256(data).hexdigest() != digest.sha256:
         raise DamageError(f"{path.name} does not have the digest it was written with")
     return data
 
@@ -88,12 +98,18 @@ def parse_json(model: type[Model], name: str, text: bytes) -> Model:
 
 def read_sealed(model: type[Model], path: Path) -> Model:
     """A manifest. FileNotFoundError if it is not there, Damage if its seal is broken."""
+    check_is_file(path)
+    if path.stat().st_size > LARGEST:
+        raise DamageError(f"{path.name} has {path.stat().st_size} bytes: {LARGEST} are allowed")
     text = path.read_bytes()
     try:
         content = pydantic_core.from_json(text)  # unlike Python's parser it does not mind how deep JSON is nested
         seal = content.pop("seal")
         if seal == sha256(content):
             return model.model_validate(content)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise DamageError(f"{path.name} cannot be understood: {shortened(where)}") from None
     except (ValueError, AttributeError, KeyError, TypeError):
         raise DamageError(f"{path.name} cannot be understood") from None
     raise DamageError(f"{path.name} does not have the digest it was written with")
@@ -171,12 +187,12 @@ def flush_to_disk(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def readable_disk_errors(root: Path) -> Iterator[None]:
-    """What the disk has against being written becomes a UserError."""
+def readable_disk_errors(root: Path, advice: str = ADVICE) -> Iterator[None]:
+    """What the disk has against being written becomes a UserError that names the folder and ends with ``advice``."""
     try:
         yield
     except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot write in {root} ({short_reason(error)}): {ADVICE}") from error
+        raise UserError(f"cannot write in {root} ({short_reason(error)}): {advice}") from error
 
 
 def check_free_space(root: Path, need: int, what: str, advice: str = ADVICE) -> None:
@@ -186,8 +202,10 @@ def check_free_space(root: Path, need: int, what: str, advice: str = ADVICE) -> 
     :param need: Its bytes.
     :param what: Its name for people.
     :param advice: What to do if it does not fit.
-    :raises UserError: If it does not.
+    :raises UserError: If it does not, or if that is no folder.
     """
+    if root.exists() and not root.is_dir():
+        raise UserError(f"{root} is no folder: {ADVICE}")
     usage = shutil.disk_usage(next((place for place in (root, *root.absolute().parents) if place.is_dir()), "."))
     free = max(0, usage.free - min(int(SPARE[0] * usage.total), SPARE[1]))
     if need > free:

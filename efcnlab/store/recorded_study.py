@@ -13,14 +13,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from efcnlab.config import studies
 from efcnlab.config.studies import Run, Study
+from efcnlab.config.validation import Text
 from efcnlab.environment import results_folder
 from efcnlab.store import files
 from efcnlab.store.files import UNREADABLE, DamageError, Digest
-from efcnlab.store.run_folder import ARRAYS, MANIFEST, RECORD, SCHEMA_VERSION, WEIGHTS, read_record
+from efcnlab.store.run_folder import (
+    ARRAYS,
+    MANIFEST,
+    RECORD,
+    SCHEMA_VERSION,
+    WEIGHTS,
+    Environment,
+    Key,
+    Moment,
+    Record,
+    read_record,
+)
 from efcnlab.store.run_store import Store, key_of
 from efcnlib.errors import UserError
 
@@ -34,7 +46,7 @@ LEFT_OUT = "is left out"  # how the warning of `readable_studies` goes on behind
 class RecordedRun(BaseModel):
     """One run in the index: its name, and the digests of its files, its manifest's included."""
 
-    label: str
+    label: Text
     files: dict[Literal[PARTS], Digest]
 
 
@@ -43,13 +55,13 @@ class StudyIndex(BaseModel):
 
     schema_version: Literal[SCHEMA_VERSION]
     study: dict[str, JsonValue]
-    command: str
-    date: str
-    environment: dict[str, JsonValue]
-    devices: list[str]
-    seconds: float
-    runs: dict[str, RecordedRun]
-    missing: list[str]
+    command: Text
+    date: Moment
+    environment: Environment
+    devices: list[Text]
+    seconds: float = Field(ge=0, allow_inf_nan=False)
+    runs: dict[Key, RecordedRun]
+    missing: list[Text]
 
 
 def recorded_studies() -> list[Path]:
@@ -163,17 +175,17 @@ def verify_study(folder: Path) -> list[str]:
     found = []
     for key, run in index.runs.items():
         try:
+            _check_is_folder(folder / key)  # before anything in it is read
             for name, digest in run.files.items():
                 files.read_verified(folder / key / name, digest)
-            if read_record(folder / key, key) is None:
-                raise DamageError(f"{MANIFEST} is missing")
+            _read_run(folder, key)
         except UNREADABLE as error:
             found.append(f"{run.label} ({key[:12]}): {files.short_reason(error)}")
     listed = {folder / INDEX} | {folder / key / name for key, run in index.runs.items() for name in run.files}
     found += [
         f"{path.relative_to(folder)} is not listed in {INDEX}"
         for path in sorted(folder.rglob("*"))
-        if not path.is_dir() and path not in listed
+        if (path.is_symlink() or not path.is_dir()) and path not in listed
     ]
     try:
         labels = {key_of(run): run.label for run in studies.runs(indexed_study(index))}
@@ -210,8 +222,7 @@ def import_study(folder: Path, store: Store) -> ImportCounts:
             already_present += 1
             continue
         try:
-            if read_record(folder / key, key) is None:
-                raise DamageError(f"{MANIFEST} is missing")
+            _read_run(folder, key)
         except UNREADABLE:
             damaged += 1
             continue
@@ -227,3 +238,18 @@ def import_study(folder: Path, store: Store) -> ImportCounts:
                 copy.rename(store.root / key)
         new += 1
     return ImportCounts(new, already_present, damaged)
+
+
+def _check_is_folder(path: Path) -> None:
+    """Damage for a link, which may lead out of the study."""
+    if path.is_symlink():
+        raise DamageError("its folder is a link")
+
+
+def _read_run(folder: Path, key: str) -> Record:
+    """The record of a run in a recorded study. Raises one of UNREADABLE."""
+    _check_is_folder(folder / key)
+    record = read_record(folder / key, key)
+    if record is None:
+        raise DamageError(f"{MANIFEST} is missing")
+    return record

@@ -9,17 +9,19 @@ The manifest is written last and is the commit point: a folder without one holds
 """
 
 import contextlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import safetensors.torch
-from pydantic import BaseModel, JsonValue
+from pydantic import AfterValidator, BaseModel, Field, JsonValue
 from safetensors import safe_open
 from torch import Tensor
 
 from efcnlab.config.runs import History
+from efcnlab.config.validation import Text
 from efcnlab.store import files
 from efcnlab.store.files import PARTIAL, DamageError, Digest, short_name
 from efcnlib.errors import UserError
@@ -54,14 +56,36 @@ class Record:
     info: dict[str, JsonValue]
 
 
+# Manifests may come from strangers: what is shown of them, or computed with, is checked as it is read.
+Key = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+Z:.\d]{1,20}$")]  # in ISO 8601
+Environment = dict[Text, Text | int | float | list[Text] | None]  # `environment.describe_environment`
+Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d{1,3})?)$")]
+
+
+class _Info(BaseModel):
+    """What is checked of a manifest's info; but for the date, as far as it is there."""
+
+    date: Moment
+    environment: Environment = {}
+    device: Device = ""
+    seconds: float = Field(0, ge=0, allow_inf_nan=False)
+    weights_of: list[int] = []
+
+
+def _checked(info: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    _Info.model_validate(info)
+    return info
+
+
 class Manifest(BaseModel):
     """The commit point of a run."""
 
     schema_version: Literal[SCHEMA_VERSION]
-    key: str
-    label: str
+    key: Key
+    label: Text
     files: dict[Literal[RECORD, ARRAYS, WEIGHTS], Digest]
-    info: dict[str, JsonValue]
+    info: Annotated[dict[str, JsonValue], AfterValidator(_checked)]
 
 
 class _Content(BaseModel):
@@ -134,8 +158,10 @@ def read_record(folder: Path, key: str) -> Record | None:
         raise DamageError(f"{RECORD} belongs to {short_name(_key(content.config))}")
     arrays = safetensors.torch.load(_read(folder, manifest, ARRAYS))
     weights = folder / WEIGHTS
-    if WEIGHTS in manifest.files and weights.exists() and weights.stat().st_size != manifest.files[WEIGHTS].bytes:
-        raise DamageError(f"{WEIGHTS} has another size than when it was written")
+    if WEIGHTS in manifest.files and os.path.lexists(weights):
+        files.check_is_file(weights)
+        if weights.stat().st_size != manifest.files[WEIGHTS].bytes:
+            raise DamageError(f"{WEIGHTS} has another size than when it was written")
     return Record(key, content.config, files.decode(content.history), arrays, manifest.info)
 
 

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from filelock import SoftFileLease
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from efcnlab.config.validation import Text
 from efcnlab.store import checkpoints, files
 from efcnlab.store.checkpoints import Checkpoint
 from efcnlib.resumable import Pause, Resumable, ResumeState, Stopped, T
@@ -33,11 +34,11 @@ class LeaseLostError(Exception):
 class Progress(BaseModel):
     """Who computes a run, and how far it is."""
 
-    host: str
+    host: Text
     process: int
-    since: str
-    part: float = 0.0  # 0 to 1
-    seconds: float = 0.0  # of work so far, those of earlier attempts included
+    since: Text
+    part: float = Field(0.0, ge=0, le=1)
+    seconds: float = Field(0.0, ge=0, allow_inf_nan=False)  # of work so far, those of earlier attempts included
     attempts: int = 1  # this one included
 
     def __str__(self) -> str:
@@ -169,6 +170,7 @@ def _partial(file: Path) -> Path:
 def read_progress(root: Path, key: str) -> Progress | None:
     """What the process that computes a run, or was killed at it, last said."""
     try:
+        files.check_is_file(progress_file(root, key))
         return files.parse_json(Progress, "progress", progress_file(root, key).read_bytes())
     except files.UNREADABLE:
         return None

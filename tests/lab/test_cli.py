@@ -1,5 +1,7 @@
 """The command line as a process: help, exit codes, one line for every mistake."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -7,7 +9,7 @@ import time
 
 import pytest
 
-from command_line import COMMAND, efcn, efcn_here
+from command_line import COMMAND, efcn
 
 COMMANDS = ("data", "run", "book", "bench", "status", "show", "gc", "export", "import", "verify")
 
@@ -35,45 +37,56 @@ def test_each_command_explains_itself(command):
     assert "None" not in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["run", "quik"], "unknown study 'quik': choose one of quick, digits"),
-        (["status", "digits", "quik"], "unknown study 'quik'"),
-        (["book", "quik"], "unknown study 'quik'"),
-        (["data", "mnist"], "unknown data set 'mnist'"),
-        (["run", "digits", "--device", "gpu"], "device 'gpu' is not here: choose one of cpu"),
-        (["run", "digits", "--seeds", "0", "3"], "unknown seed of study digits 3: choose one of 0"),
-        (["run", "digits", "--precision", "fp8"], "precision 'fp8'"),
-        (
-            ["run", "digits", "--precision", "tf32"],
-            "precision 'tf32' is not to be had on cpu: choose one of float32, bf16",
-        ),
-        (["run", "digits", "--delay", "3"], "delay 3"),
-        (["run", "digits", "--kernel", "cuda"], "kernel 'cuda'"),
-        (
-            ["run", "digits", "--kernel", "triton", "--precision", "bf16"],
-            "the Triton kernels run on a CUDA device, not on cpu",
-        ),
-        (["run", "digits", "--together", "0"], "together 0 is not allowed"),
-        (["run", "digits", "--root", __file__], "test_cli.py"),
-    ],
-)
-def test_mistakes_get_one_line_and_exit_code_2(arguments, told, tmp_path):
-    done = efcn_here(*arguments, EFCN_ROOT=str(tmp_path))
-    assert done.returncode == 2
-    line = done.stderr.splitlines()[-1]  # a progress bar may stand before it
-    assert line.startswith("efcn: ")
-    assert told in line
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("arguments", [[], ["bok"], ["run"], ["run", "digits", "--devise", "cpu"]])
 def test_wrong_usage_is_explained_and_exits_2(arguments):
     done = efcn(*arguments)
     assert done.returncode == 2
     assert "--help" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_help_needs_no_particular_encoding(encoding):
+    done = subprocess.run([*COMMAND, "--help"], capture_output=True, env=os.environ | {"PYTHONIOENCODING": encoding})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"usage: efcn" in done.stdout
+
+
+def test_a_study_is_shown_and_a_bar_drawn_in_any_encoding(tmp_path):
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii", "EFCN_ROOT": str(tmp_path / "runs")}
+    few = {
+        "relax_times": (0,),
+        "path_times": (),
+        "curvature": None,
+        "standard_fcn": False,
+        "epochs": 1,
+        "relax_epochs": 1,
+    }
+    named = {"like": "digits", "title": "Größe \N{FULL MOON SYMBOL}"}
+    (tmp_path / "mine.json").write_text(json.dumps(named | few), "utf-8")
+    script = "import sys; from efcnlab.cli import main; sys.exit(any(main(one.split()) for one in sys.argv[1:]))"
+    commands = ("show mine.json", "run mine.json --threads 1", "status mine.json")
+    done = subprocess.run(
+        [sys.executable, "-c", script, *commands], capture_output=True, env=ascii_only, cwd=tmp_path, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    shown, _ = json.JSONDecoder().raw_decode(done.stdout.decode("ascii"))
+    assert shown["title"] == "Größe \N{FULL MOON SYMBOL}"
+    assert b"100%|" in done.stderr
+    assert b"-00:00" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", ["--help", "show quick", "status"])
+def test_a_reader_that_leaves_is_no_mistake(arguments, tmp_path):
+    running = subprocess.Popen(
+        [*COMMAND, *arguments.split()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"EFCN_ROOT": str(tmp_path)},
+    )
+    running.stdout.close()
+    assert running.stderr.read() == b""
+    assert running.wait(60) == 141
 
 
 def test_data_describes_a_verified_set():

@@ -147,3 +147,21 @@ def test_a_channel_that_never_changes_is_told_before_anything_is_trained(tmp_pat
     data = data_of(written(tmp_path, train_x=x, test_x=x[:360].clone()))
     with pytest.raises(UserError, match=r"channel 1 of the 900 training images of mine\.safetensors is 3 everywhere"):
         study_runner.run_study(studies.load("digits", data=data | {"train": 900}), Store(tmp_path / "runs"))
+
+
+def test_a_file_that_would_run_code_or_is_damaged_is_not_read(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "exploded"), "w"))
+
+    torch.save({"x": Bomb()}, tmp_path / "a.pt")
+    np.savez(tmp_path / "b.npz", x=np.array([Bomb()], object), y=Y)
+    np.save(tmp_path / "c.npy", X)
+    (tmp_path / "c.npy").rename(tmp_path / "c.npz")
+    (tmp_path / "d.parquet").write_bytes(b"PAR1 and no table")
+    (tmp_path / "e.arrow").write_bytes(b"")
+    (tmp_path / "f.safetensors").write_bytes(b"")
+    for name in ("a.pt", "b.npz", "c.npz", "d.parquet", "e.arrow", "f.safetensors"):
+        with pytest.raises(UserError, match=rf"^(?=[^\n]*\Z)images .*{name}: "):
+            convert(tmp_path / name)
+    assert not (tmp_path / "exploded").exists()

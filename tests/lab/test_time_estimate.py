@@ -11,9 +11,10 @@ import pytest
 from command_line import efcn
 from efcnlab.config import studies, study_rates
 from efcnlab.config.studies import load, runs
-from efcnlab.environment import describe_environment, machine_name
+from efcnlab.environment import REPOSITORY, describe_environment, machine_name
 from efcnlab.run import compute_estimate, schedule, status, study_runner, time_estimate
 from efcnlab.run.progress import ProgressBar
+from efcnlab.store import recorded_study
 from efcnlab.store.run_lock import Progress
 from efcnlab.store.run_store import RunState, Store
 from efcnlib.errors import UserError
@@ -219,12 +220,70 @@ def test_the_bar_ends_at_its_end_however_the_sums_are_rounded(seed, monkeypatch)
     assert "-00" not in sys.stderr.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.25, "0.25 s"), (3.2, "3 s"), (99, "99 s"), (600, "10 min"), (7200, "2.0 h"), (50_000, "14 h")],
-)
-def test_durations(seconds, words):
-    assert time_estimate.format_duration(seconds) == words
+# Seconds of one core that `efcn run digits --threads 1` took for runs of each kind, by `time.process_time`.
+DIGITS = {
+    **{"cnn": 0.87, "fcn": 0.61, "efcn": 0.35, "control": 0.44, "linear path": 1.32, "curvilinear path": 0.31},
+    **{"string path": 1.56, "band path": 1.6, "bezier path": 1.54, "polygon path": 1.56, "output path": 0.08},
+    **{"curvature of fcn": 0.41, "curvature of efcn": 0.43},
+}
+
+
+def of_digits():
+    study = studies.load("digits")
+    return {run: DIGITS[re.sub(r"( tw=\d+)? seed=0", "", run.label)] for run in runs(study)}
+
+
+def of_alexnet():
+    """The first seed of a recorded study of colour images."""
+    folder = REPOSITORY / "results" / "alexnet-cifar100-narrow"
+    found = recorded_study.indexed_runs(recorded_study.read_index(folder)).items()
+    return {run: Store(folder).state(key).seconds for key, run in found if run.training.seed == 0}
+
+
+def clocked(bar, clock):
+    """The bar by this clock, which shows seconds; drawn only when asked to."""
+    bar.bar._time, bar.bar.start_t, bar.bar.mininterval = lambda: clock[0], 0.0, 1e9
+    return bar
+
+
+def seconds_left(bar):
+    (said,) = re.findall(r"about ([0-9:]+) left", str(bar.bar))
+    return sum(int(number) * 60**power for power, number in enumerate(reversed(said.split(":"))))
+
+
+@pytest.mark.parametrize("seconds_of", [of_digits, of_alexnet])
+def test_after_the_first_tenth_the_time_left_holds_within_30_percent_by_recorded_clocks(seconds_of, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    seconds, clock = seconds_of(), [0.0]
+    whole = sum(seconds.values())
+    with ProgressBar(list(seconds), show=True) as bar:
+        clocked(bar, clock)
+        for run, taken in seconds.items():
+            for quarter in (1, 2, 3, 4):
+                clock[0] += taken / 4
+                bar.update(run, quarter / 4)
+                if clock[0] >= whole / 10:
+                    assert clock[0] + seconds_left(bar) == pytest.approx(whole, rel=0.3, abs=1)
+
+
+def test_what_was_done_before_does_not_make_the_rest_look_fast(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(compute_estimate, "compute_cost", lambda run: 1.0)
+    one, other = (tiny(seeds=(0, 1)).cnn(seed) for seed in (0, 1))
+    clock = [0.0]
+    with ProgressBar([one, other], show=True) as bar:
+        clocked(bar, clock)
+        bar.begin(one, 0.9)
+        clock[0] = 10.0
+        bar.update(one, 1.0)
+        assert seconds_left(bar) == 100
+        bar.update(other, 1.0000001)  # as a sum of floats may be
+        assert (seconds_left(bar), bar.bar.n) == (0, bar.bar.total)
+
+
+def test_durations():
+    known = {0.25: "0.25 s", 3.2: "3 s", 99: "99 s", 600: "10 min", 7200: "2.0 h", 50_000: "14 h"}
+    assert {seconds: time_estimate.format_duration(seconds) for seconds in known} == known
 
 
 @pytest.mark.parametrize("jump", [86400.0, -86400.0])

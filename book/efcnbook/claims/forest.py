@@ -1,6 +1,5 @@
 """A small forest plot as SVG that stands in a page: a line for each effect, its mean and interval against zero."""
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
@@ -8,6 +7,7 @@ from math import ceil, floor, isfinite, log10
 from efcnbook.claims.effects import Effects
 from efcnbook.claims.finding import Scale
 from efcnbook.statistics.intervals import Interval, signed
+from efcnbook.statistics.wording import escaped
 
 WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 380, 20, 78, 104, 16, 34  # of the picture, in its own units
 
@@ -36,7 +36,7 @@ def svg(lines: Sequence[Row], scale: Scale, title: str) -> str:
 
     bottom = height - BOTTOM
     parts = [
-        f'<svg class="forest" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{html.escape(title)}">',
+        f'<svg class="forest" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escaped(title)}">',
         f'<line class="zero" x1="{x(0):.1f}" x2="{x(0):.1f}" y1="{TOP}" y2="{bottom}"/>',
     ]
     for tick in _ticks(low, high):
@@ -46,11 +46,11 @@ def svg(lines: Sequence[Row], scale: Scale, title: str) -> str:
     parts.append(f'<text x="{LEFT - 8}" y="{TOP - 4}" text-anchor="end">{heading}</text>')
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>')
     middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(f'<text x="{middle}" y="{height - 4}" text-anchor="middle">{html.escape(scale.unit)}</text>')
+    parts.append(f'<text x="{middle}" y="{height - 4}" text-anchor="middle">{escaped(scale.unit)}</text>')
     for place, line in enumerate(lines):
         y = TOP + ROW * (place + 0.5)
         mean, *ends = (scale.factor * value for value in (line.interval.mean, line.interval.low, line.interval.high))
-        parts.append(f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{html.escape(line.name)}</text>')
+        parts.append(f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{escaped(line.name)}</text>')
         if isfinite(ends[0]):
             left, right = (x(min(max(end, low), high)) for end in ends)
             parts.append(f'<line class="{line.side}" x1="{left:.1f}" x2="{right:.1f}" y1="{y}" y2="{y}"/>')

@@ -1,6 +1,5 @@
 """The grid of claims by studies as HTML: a coloured verdict with one number, which opens to what it rests on."""
 
-import html
 import re
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -22,6 +21,7 @@ from efcnbook.claims.controls import decimal
 from efcnbook.claims.finding import Finding
 from efcnbook.claims.verdicts import NOT_TESTED
 from efcnbook.statistics.intervals import signed
+from efcnbook.statistics.wording import escaped
 from efcnlab.config.studies import Study
 from efcnlib.errors import enumerated
 
@@ -32,7 +32,7 @@ def grid(by_study: Findings) -> str:
     """The table, and behind it what its cells open to."""
     keys = [*CLAIMS, *(key for key in BEYOND if any(of_claim(found, key) for found in by_study.values()))]
     names = short_names(list(by_study))
-    head = "".join(f'<th scope="col">{html.escape(names[study]).replace("CNN", "<wbr>CNN")}</th>' for study in by_study)
+    head = "".join(f'<th scope="col">{escaped(names[study]).replace("CNN", "<wbr>CNN")}</th>' for study in by_study)
     lines, opened = [], []
     for key in keys:
         if key == next(iter(BEYOND)):
@@ -76,7 +76,7 @@ def placebo_rows(found: Sequence[Finding], key: int | str) -> str:
         several = of_claim(found, key, kind)
         for one in several:
             words = f"{one.value}; {one.sides}" if one.sides else one.value or one.reason
-            words = html.escape(f"{_sentence(one.statistic)}: {words}" if len(several) > 1 else words)
+            words = escaped(f"{_sentence(one.statistic)}: {words}" if len(several) > 1 else words)
             rows.append("".join(f"<td>{cell}</td>" for cell in (WORDS[kind], f"<b>{one.verdict}</b>", words)))
     table = f'<table class="placebo"><tr>{symbols("</tr><tr>".join(rows))}</tr></table>'
     return f"<p>The same test of the controls, as a placebo:</p>{table}"
@@ -89,8 +89,8 @@ def symbols(text: str) -> str:
 
 def _heading(key: int | str) -> str:
     if key in CLAIMS:
-        return f'<a href="claim-{key}.html" title="{html.escape(CLAIMS[key])}">{key}</a> {html.escape(row_name(key))}'
-    return html.escape(row_name(key))
+        return f'<a href="claim-{key}.html" title="{escaped(CLAIMS[key])}">{key}</a> {escaped(row_name(key))}'
+    return escaped(row_name(key))
 
 
 def row_name(key: int | str) -> str:
@@ -109,7 +109,7 @@ def _cell(place: str, found: Sequence[Finding], key: int | str) -> str:
     label = name.replace(" ", "-")
     return (
         f'<td class="{label}"><button type="button" popovertarget="{place}"><b>{name}</b>'
-        f"<span>{html.escape(_short(shown))}</span>{also if beside else ''}</button></td>"
+        f"<span>{escaped(_short(shown))}</span>{also if beside else ''}</button></td>"
     )
 
 
@@ -124,10 +124,10 @@ def _short(one: Finding) -> str:
 
 
 def _opened(place: str, found: Sequence[Finding], key: int | str, study: Study, name: str) -> str:
-    title = html.escape(f"Claim {key}: {CLAIMS[key]}" if key in CLAIMS else BEYOND[key])
+    title = escaped(f"Claim {key}: {CLAIMS[key]}" if key in CLAIMS else BEYOND[key])
     links = []
     if key in FIGURES and (study.path_times or "interpolation" not in FIGURES[key]):
-        links.append(f'<a href="{html.escape(study.name)}/{FIGURES[key].replace(".ipynb", ".html")}">the figure</a>')
+        links.append(f'<a href="{escaped(study.name)}/{FIGURES[key].replace(".ipynb", ".html")}">the figure</a>')
     if key in CLAIMS:
         links.append(f'<a href="claim-{key}.html">this claim in all studies</a>')
     below = f"<p>{' · '.join(links)}</p>" if links else ""
@@ -137,7 +137,7 @@ def _opened(place: str, found: Sequence[Finding], key: int | str, study: Study, 
         "×</button>"
     )
     return (
-        f'<div id="{place}" class="claim-opened" popover>{close}<h4>{title}</h4><p><small>{html.escape(said)}</small>'
+        f'<div id="{place}" class="claim-opened" popover>{close}<h4>{title}</h4><p><small>{escaped(said)}</small>'
         f"</p>{parts(found, key)}{placebo_rows(found, key)}{below}</div>"
     )
 
@@ -153,9 +153,9 @@ def _part(one: Finding) -> str:
     if one.verdict == NOT_TESTED:
         left_out, reason = "", left_out or reason
     plot, below = "", ""
-    lines = [f"<p>{html.escape(_sentence(one.statistic))}:" if one.statistic else "<p>"]
-    lines.append(f" <b>{one.verdict}</b>{f' ({html.escape(reason)})' if reason else ''}.")
-    lines.append(f" {html.escape(number)}.</p>" if number else "</p>")
+    lines = [f"<p>{escaped(_sentence(one.statistic))}:" if one.statistic else "<p>"]
+    lines.append(f" <b>{one.verdict}</b>{f' ({escaped(reason)})' if reason else ''}.")
+    lines.append(f" {escaped(number)}.</p>" if number else "</p>")
     if one.effects is not None:
         plotted = forest.rows(one.effects)
         plot = forest.svg(plotted, one.scale, f"{one.statistic}: {one.sides}")
@@ -164,5 +164,5 @@ def _part(one: Finding) -> str:
         if several > 1:
             below = f"<p><small>{several} seeds; intervals at {level:.1f} %.</small></p>"
     said = [one.seeds_needed, f"Not tested at {left_out}." if left_out else "", *one.notes]
-    listed = "".join(f"<li>{html.escape(text)}</li>" for text in said if text)
+    listed = "".join(f"<li>{escaped(text)}</li>" for text in said if text)
     return symbols("".join(lines)) + plot + below + symbols(f"<ul>{listed}</ul>" if listed else "")

@@ -1,7 +1,6 @@
 """The explorer alive in JupyterLab: the page's numbers, and a panel to train at a relax time that nobody trained."""
 
 import asyncio
-import html
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from ipywidgets import HTML, BoundedIntText, Button, FloatProgress, HBox, Layout
 from efcnbook.explorer import numbers, page
 from efcnbook.explorer.relax_times import with_times
 from efcnbook.explorer.training import LiveTraining, Stand
+from efcnbook.statistics.wording import escaped
 from efcnlab.environment import default_root
 from efcnlab.run import study_runner
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
@@ -140,7 +140,7 @@ class LiveExplorer(VBox):
         self._say(stand.line)
 
     def _say(self, line: str) -> None:
-        self.line.value = f'<span class="efcn-stand" role="status">{html.escape(line)}</span>'
+        self.line.value = f'<span class="efcn-stand" role="status">{escaped(line)}</span>'
 
     def _try(self, action: Callable[[], None]) -> None:
         """Do it, or say why it cannot be done."""

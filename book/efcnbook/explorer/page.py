@@ -14,6 +14,7 @@ from efcnbook import notebook
 from efcnbook.explorer.numbers import text
 from efcnbook.figures import overview
 from efcnbook.statistics import tables
+from efcnbook.statistics.wording import escaped
 from efcnlib.errors import UserError
 
 SCRIPTS = ("arithmetic", "charts", "canvases", "model", "views", "panels", "explorer")
@@ -109,8 +110,8 @@ def static(pack: dict) -> str:
     caption = (
         f"Test accuracy of the CNN (red) against epochs of training. At each {notebook.TW} (circles) it is rewritten as"
         " an eFCN, which is trained on (blue); dotted: its control, the CNN resumed."
-        f"<br><small>Study <b>{study['name']}</b>: {_escaped(study['title'])}; seed {seed['seed']}; on"
-        f" {_escaped(seed['device'])}. With JavaScript, this figure becomes the explorer.</small>"
+        f"<br><small>Study <b>{study['name']}</b>: {escaped(study['title'])}; seed {seed['seed']}; on"
+        f" {escaped(seed['device'])}. With JavaScript, this figure becomes the explorer.</small>"
     )
     alt = (
         f"Test accuracy curve of a CNN over {study['epochs']} epochs, with the histories of"
@@ -135,7 +136,3 @@ def _names(ending: str) -> list[str]:
 
 def _read(name: str) -> str:
     return files(__package__).joinpath(name).read_text("utf-8")
-
-
-def _escaped(words: str) -> str:
-    return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from efcnbook.statistics.wording import escaped
 from efcnlab.environment import REPOSITORY, expanded
 from efcnlib.errors import UserError
 
@@ -64,10 +65,11 @@ def ways(result: Mapping) -> list[tuple[str, int, int, int]]:
 def source(result: Mapping) -> str:
     """The command, the machine, the time and the commit."""
     where = result["environment"]
-    return (
-        f"`{result['command']}` on {where['cpu']}, {where['platform']}, Python {where['python']}, PyTorch"
-        f" {where['torch']}, {result['date']}, commit {str(where['commit'])[:12]}."
+    machine = (
+        f"{where['cpu']}, {where['platform']}, Python {where['python']}, PyTorch {where['torch']}, {result['date']},"
+        f" commit {str(where['commit'])[:12]}."
     )
+    return f"<code>{escaped(result['command'])}</code> on {escaped(machine)}"
 
 
 def _kept(one: Mapping) -> str:

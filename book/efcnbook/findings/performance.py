@@ -1,11 +1,11 @@
 """Recorded timings: read from results/performance, and said in words computed from the numbers."""
 
-import html
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from efcnbook.notebook import Source
+from efcnbook.statistics.wording import escaped
 from efcnlab.environment import REPOSITORY, expanded
 from efcnlib.errors import UserError
 
@@ -42,10 +42,11 @@ def source(result: Mapping) -> Source:
     """What was run, on what, when, how."""
     settings, machine = result["settings"], result["environment"]
     network = f"{settings['architecture']}, {settings['channels']} channels, batch {settings['batch']}"
+    network += f", {settings['optimiser']}"
     where = f"{result['device']}, {result['threads']} threads, PyTorch {machine['torch']}"
     words = (
-        f"<br><small>{html.escape(network)}, {settings['optimiser']}; on {html.escape(where)}; {result['date'][:10]};"
-        f" <code>{html.escape(result['command'])}</code>.</small>"
+        f"<br><small>{escaped(network)}; on {escaped(where)}; {escaped(result['date'][:10])};"
+        f" <code>{escaped(result['command'])}</code>.</small>"
     )
     facts = {"timed by": result["command"], "commit": machine.get("commit")}
     return Source(words, facts | {key: result[key] for key in ("subject", "settings", "device", "threads", "date")})

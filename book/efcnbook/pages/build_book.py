@@ -1,6 +1,8 @@
 """The book: every notebook run for every study, then one site of plain files that needs no network to be read."""
 
+import errno
 import html
+import os
 import re
 import shutil
 import subprocess
@@ -23,10 +25,12 @@ from efcnlab.data import npm
 from efcnlab.data.datasets import Unavailable
 from efcnlab.environment import REPOSITORY, check_home
 from efcnlab.store.chosen_rates import load_with_chosen_rates as found_study
+from efcnlab.store.files import readable_disk_errors
 from efcnlab.store.recorded_study import readable_studies
 from efcnlab.store.run_store import Store
 from efcnlib.errors import UserError
 
+ROOM = "make room there"  # the book is built in its clone
 MATHJAX = "3.2.2"
 MATHJAX_PARTS = ("tex-mml-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")
 
@@ -115,22 +119,24 @@ def render(
     is.
     """
     page = out / "html" / "index.html"
-    config = configuration(source, mathjax(out), notice)
+    with readable_disk_errors(out, ROOM):
+        config = configuration(source, mathjax(out), notice)
     config["sphinx"]["config"]["study_names"] = dict(names)
     inputs = digest(config, toc, _pages(source, toc), software())
     stamp = out / "html" / ".inputs"
     if stamp.exists() and stamp.read_text("utf-8") == inputs:
         return page
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "_toc.yml").write_text(yaml.safe_dump(plain(toc), sort_keys=False, allow_unicode=True), "utf-8")
-    (out / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), "utf-8")
-    print("rendering the pages, about half a minute", file=sys.stderr)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".building-") as scratch:
-        site = _sphinx(source, out, Path(scratch))
-        page_repairs.mend(site)
-        (site / stamp.name).write_text(inputs, "utf-8")
-        shutil.rmtree(page.parent, ignore_errors=True)
-        site.rename(page.parent)
+    with readable_disk_errors(out, ROOM):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "_toc.yml").write_text(yaml.safe_dump(plain(toc), sort_keys=False, allow_unicode=True), "utf-8")
+        (out / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), "utf-8")
+        print("rendering the pages, about half a minute", file=sys.stderr)
+        with tempfile.TemporaryDirectory(dir=out, prefix=".building-") as scratch:
+            site = _sphinx(source, out, Path(scratch))
+            page_repairs.mend(site)
+            (site / stamp.name).write_text(inputs, "utf-8")
+            shutil.rmtree(page.parent, ignore_errors=True)
+            site.rename(page.parent)
     return page
 
 
@@ -214,6 +220,8 @@ def _sphinx(source: Path, out: Path, scratch: Path) -> Path:
         lines = [
             line for line in log.read_text("utf-8").splitlines() if re.search("warning|error", line, re.IGNORECASE)
         ]
+        if full := [line for line in lines if os.strerror(errno.ENOSPC) in line]:
+            raise UserError(f"cannot write in {out} ({full[-1].strip()}): {ROOM}")
         print("\n".join(lines), file=sys.stderr)
         raise UserError(f"the book has mistakes, listed above; all that Jupyter Book said is in {log}")
     return scratch / "_build" / "html"

@@ -26,6 +26,7 @@ import efcnlab
 import efcnlib
 from efcnbook.pages import forked_kernels
 from efcnlab.environment import available_cores, check_home
+from efcnlab.store.files import readable_disk_errors
 from efcnlib.errors import UserError, choice
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -89,6 +90,13 @@ def run_notebook(
     """
     check_home("notebooks")
     _check(path, parameters)
+    with readable_disk_errors(out.parent, f"make room there, and in TMPDIR, {tempfile.gettempdir()}"):
+        _run_and_write(path, out, parameters, inputs, lessons, threads)
+
+
+def _run_and_write(
+    path: Path, out: Path, parameters: Mapping[str, object], inputs: str, lessons: bool, threads: int | None
+) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     failed = out.with_suffix(".failed.ipynb")
     partial = out.with_name(f".{out.stem}.{os.getpid()}.ipynb")

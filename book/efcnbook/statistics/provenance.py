@@ -1,12 +1,12 @@
 """Where runs come from, as manifests have it: devices, machines, commits and dates; for captions and for the claims."""
 
-import html
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from efcnbook.statistics.tables import in_words
+from efcnbook.statistics.wording import escaped
 from efcnlab.config import studies
 from efcnlab.config.studies import Study
 from efcnlab.config.study_subsets import single_seed_study
@@ -32,15 +32,16 @@ class Origin:
     def machine(self) -> str:
         """The device with the processor's model and instructions, or the GPU's name: "cpu (AMD EPYC, AVX2)"."""
         kind, _, number = self.device.partition(":")
-        processor = filter(None, (self.environment["cpu"], self.environment.get("instructions")))  # older: not known
-        names = self.environment["cuda"] if kind == "cuda" else [", ".join(processor)]
+        known = self.environment  # of older runs, not the instructions
+        processor = filter(None, (known.get("cpu"), known.get("instructions")))
+        names = known.get("cuda", []) if kind == "cuda" else [", ".join(processor)]
         name = dict(enumerate(names)).get(int(number or 0))
         return f"{self.device} ({name})" if name else self.device
 
     @property
     def commit(self) -> str:
         """Seven digits of the commit, and "-dirty" where files differed from it; "unknown" outside of a clone."""
-        digits, *rest = (self.environment["commit"] or "unknown").split("-")
+        digits, *rest = (self.environment.get("commit") or "unknown").split("-")
         return "-".join([digits[:7], *rest])
 
 
@@ -50,12 +51,13 @@ def of(study: Study, seeds: Sequence[int], get: Callable[[str], Record | None]) 
     for seed in seeds:
         for run in studies.runs(single_seed_study(study, seed)):
             if record := get(key_of(run)):
-                where = json.dumps([record.info[part] for part in ("device", "environment")], sort_keys=True)
+                parts = {"device": "unknown", "environment": {}} | record.info
+                where = json.dumps([parts["device"], parts["environment"]], sort_keys=True)
                 groups.setdefault(where, {}).setdefault(record.key, (seed, record.info))
     found = []
     for where, members in groups.items():
         owners, infos = zip(*members.values(), strict=True)
-        dates, seconds = [info["date"] for info in infos], sum(info["seconds"] for info in infos)
+        dates, seconds = [info["date"] for info in infos], sum(info.get("seconds", 0) for info in infos)
         found.append(Origin(*json.loads(where), dict(Counter(owners)), min(dates), max(dates), seconds))
     return sorted(found, key=lambda one: one.first)
 
@@ -66,10 +68,10 @@ def line(found: Sequence[Origin]) -> str:
         return "still to be computed"
     machines: dict[str, set[int]] = {}
     for one in found:
-        machines.setdefault(html.escape(one.machine), set()).update(one.runs)
+        machines.setdefault(escaped(one.machine), set()).update(one.runs)
     if len(machines) > 1:
         machines = {f"{name} for {in_words(sorted(of))}": of for name, of in machines.items()}
     dates = dict.fromkeys([min(one.first for one in found)[:10], max(one.last for one in found)[:10]])
-    commits = list(dict.fromkeys(f"<code>{html.escape(one.commit)}</code>" for one in found))
+    commits = list(dict.fromkeys(f"<code>{escaped(one.commit)}</code>" for one in found))
     many = "s" if len(commits) > 1 else ""
     return f"computed on {enumerated(machines)}, {' to '.join(dates)}, commit{many} {enumerated(commits)}"

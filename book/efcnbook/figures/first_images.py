@@ -1,0 +1,22 @@
+"""The first images of a custom data set, for the page of its study."""
+
+import base64
+import io
+from pathlib import Path
+
+from efcnlab.config.dataset import Dataset
+from efcnlab.data import own_images
+from efcnlab.data.contact_sheet import contact_sheet
+from efcnlab.run import study_images
+
+
+def first_images(data: Dataset) -> tuple[str, str] | None:
+    """HTML of the contact sheet and what it shows in words; None for a known set, and where the file is not at hand."""
+    where = study_images.image_location(data)
+    if data.sha256 is None or where is None or not Path(where).exists():
+        return None
+    loaded, stream = study_images.load_images(data, where), io.BytesIO()
+    contact_sheet(loaded, own_images.class_names(Path(where).read_bytes())).save(stream, "png")
+    words = "The first training images, and below them the first test images, each with its class."
+    picture = f'<img alt="{words}" src="data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}">'
+    return f"<figure>{picture}<figcaption>{words}</figcaption></figure>", words
