@@ -9,7 +9,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import safetensors.torch
@@ -17,7 +17,10 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 
-from efcnlib.errors import UserError, enumerated, shortened
+from efcnlib.errors import UserError, shortened
+
+if TYPE_CHECKING:
+    import pyarrow
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -184,56 +187,55 @@ def _one_table(path: Path, label: str | None) -> dict[str, Part]:
 
 
 def _table(files: Sequence[Path], label: str | None) -> Part:
+    table, where = _opened(files), files[0]
+    images = [name for name in table.column_names if _holds_images(table.schema.field(name).type)]
+    if len(images) != 1:
+        listed = ", ".join(table.column_names)
+        raise UserError(f"images {where}: of its columns {listed} one must hold images, not {len(images)}")
+    rest = [name for name in table.column_names if name not in images]
+    labels = [label] if label else [name for name in rest if name.lower() in LABELS] or rest
+    if len(labels) != 1 or labels[0] not in rest:
+        raise UserError(f"images {where}: which column holds the labels? Give --label, one of {', '.join(rest)}")
+    about = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
+    names = about.get("info", {}).get("features", {}).get(labels[0], {}).get("names")
+    found, values = (table.column(name).to_pylist() for name in (images[0], labels[0]))
+    found = [image["bytes"] if isinstance(image, dict) else image for image in found]
+    for row, pair in enumerate(zip(found, values, strict=True)):
+        if None in pair:
+            raise UserError(f"images {where}: row {row} lacks the picture itself, or a label: leave the row out")
+    origins = [f"row {row} of {where.name}" for row in range(len(found))]
+    arrays = np.array(found) if found and isinstance(found[0], list) else found
+    return Part(arrays, values, tuple(names) if names else None, origins)
+
+
+def _opened(files: Sequence[Path]) -> "pyarrow.Table":
+    """Tables of the same columns, one below the other."""
     try:
-        import pyarrow as pa
+        import pyarrow
         import pyarrow.parquet
     except ModuleNotFoundError:
         raise UserError(f"images {files[0]}: such files are read by pyarrow: pip install pyarrow") from None
-
-    def opened(file: Path) -> pa.Table:
+    tables = []
+    for file in files:
         if file.suffix == ".parquet":
-            return pyarrow.parquet.read_table(file, partitioning=None)
+            tables.append(pyarrow.parquet.read_table(file, partitioning=None))
+            continue
         try:
-            return pa.ipc.open_stream(file).read_all()
-        except pa.ArrowInvalid:
-            return pa.ipc.open_file(file).read_all()
-
-    table = pa.concat_tables([opened(file) for file in files])
-    columns = {name: table.schema.field(name).type for name in table.column_names}
-    images = [name for name, of in columns.items() if _holds_images(of, pa)]
-    if len(images) != 1:
-        raise UserError(
-            f"images {files[0]}: of its columns {', '.join(columns)} one must hold images, not {len(images)}"
-        )
-    rest = [name for name in columns if name not in images]
-    labels = [label] if label else [name for name in rest if name.lower() in LABELS] or rest
-    if len(labels) != 1 or labels[0] not in rest:
-        raise UserError(f"images {files[0]}: which column holds the labels? Give --label, one of {', '.join(rest)}")
-    features = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    names = features.get(labels[0], {}).get("names")
-    found, values = table.column(images[0]).to_pylist(), table.column(labels[0]).to_pylist()
-    origins = [f"row {row} of {files[0].name}" for row in range(len(found))]
-    if missing := [row for row, (image, value) in enumerate(zip(found, values, strict=True)) if None in (image, value)]:
-        raise UserError(f"images {files[0]}: rows {enumerated(missing[:3])} lack an image or a label")
-    if isinstance(found[0], dict):
-        found = [image["bytes"] for image in found]
-        if None in found:
-            raise UserError(
-                f"images {files[0]}: {origins[found.index(None)]} says only where its picture is: embed them"
-            )
-    if isinstance(found[0], list):
-        found = np.array(found)
-    return Part(found, values, tuple(names) if names else None, origins)
+            tables.append(pyarrow.ipc.open_stream(file).read_all())
+        except pyarrow.ArrowInvalid:
+            tables.append(pyarrow.ipc.open_file(file).read_all())
+    return pyarrow.concat_tables(tables)
 
 
-def _holds_images(kind: object, pa: object) -> bool:
+def _holds_images(kind: "pyarrow.DataType") -> bool:
     """Whether a column is a picture's file (a struct with its bytes, or these), or an array of numbers."""
-    if isinstance(kind, pa.BaseExtensionType):
-        kind = kind.storage_type
-    nested = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    if pa.types.is_struct(kind):
+    from pyarrow import types
+
+    kind = getattr(kind, "storage_type", kind)  # of an extension of Arrow's types
+    if types.is_struct(kind):
         return "bytes" in [kind.field(i).name for i in range(kind.num_fields)]
-    return nested or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    binary = types.is_binary(kind) or types.is_large_binary(kind)
+    return binary or types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
 
 
 READERS: dict[str, Callable[[Path, str | None], dict[str, Part]]] = {
