@@ -145,7 +145,7 @@ def _efcnlib_version() -> str | None:
 def _commit() -> str | None:
     """The checked-out git commit, with "-dirty" when tracked files differ from it; without git, EFCN_COMMIT."""
     if not (REPOSITORY / ".git").exists():  # git would find a repository around an installed package, not ours
-        return os.environ.get("EFCN_COMMIT")
+        return "".join(filter(str.isprintable, os.environ.get("EFCN_COMMIT", "")))[:100] or None
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)

@@ -53,6 +53,14 @@ class Dataset(Frozen):
             raise ValueError("a file needs its sha256 and what it holds: efcn data FILE prints both")
         return fields
 
+    @model_validator(mode="after")
+    def _no_more_than_there_are(self) -> "Dataset":
+        for part in ("train", "test"):
+            count, there = getattr(self, part), getattr(self.contents, part)
+            if count is not None and count > there:
+                raise ValueError(f"{part} is {count}, and there are {there} images")
+        return self
+
     @property
     def contents(self) -> DatasetContents:
         """What the whole set holds."""

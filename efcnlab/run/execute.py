@@ -1,7 +1,7 @@
 """From a run's configuration to its result: a network trained and measured, a path walked, a loss's curvature."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 
 import torch
@@ -17,8 +17,10 @@ from efcnlab.run.training_run import compute_training
 from efcnlab.store.run_lock import Attempt
 from efcnlab.store.run_store import Result, describe_environment
 from efcnlib.data.images import Split
+from efcnlib.memory import check_memory
 from efcnlib.resumable import Pause, Resumable, ResumeState
 from efcnlib.training import memory
+from efcnlib.training.engine import Engine
 
 
 def compute_run(
@@ -102,11 +104,19 @@ def computation(run: Run, context: RunContext, state: ResumeState | None = None)
     return compute_training(run, context, state)
 
 
-def device_memory_needed(run: Training, context: RunContext) -> int:
+def device_memory_needed(run: Training, engine: Engine) -> int:
     """Bytes of the device's memory that a training needs, its weights included: a lower bound."""
     network = run.uninitialised_network()
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
-    return weights + memory.required_bytes(network, run.optimiser, run.precision, context.engine, run.batch)
+    return weights + memory.required_bytes(network, run.optimiser, run.precision, engine, run.batch)
+
+
+def check_device_memory(runs: Iterable[Run], device: str, engine: Engine) -> None:
+    """UserError for a training that does not fit on the device, before those that come first are computed."""
+    trainings = [run for run in runs if isinstance(run, Training)]
+    each = {(run.kind, run.network, run.data.shape, run.optimiser, run.batch): run for run in trainings}
+    for run in each.values():
+        check_memory(run.label, device_memory_needed(run, engine), torch.device(device), "fewer channels")
 
 
 def _result(context: RunContext, result: Result, attempt: Attempt) -> Result:

@@ -14,7 +14,7 @@ from efcnlab.config.study_rates import rate_searches
 from efcnlab.config.study_subsets import KINDS, runs_of_kinds, single_seed_study
 from efcnlab.environment import available_cores, bf16_speedup
 from efcnlab.run import disk_estimate, schedule, study_images, time_estimate
-from efcnlab.run.execute import compute_run, compute_side_by_side, device_memory_needed
+from efcnlab.run.execute import check_device_memory, compute_run, compute_side_by_side, device_memory_needed
 from efcnlab.run.progress import ProgressBar
 from efcnlab.run.run_context import RunContext, check_device
 from efcnlab.run.study_results import StudyResults, available_results
@@ -184,15 +184,13 @@ def prepare_runs(
     for run in todo:
         if isinstance(run, Training) and run.carry and run.parent not in todo:
             cnn_optimiser_state(store, run.parent, run.tw)  # or UserError
+    if check:
+        check_device_memory(todo, device, engine or Engine())
     need = disk_estimate.peak_disk(todo, workers)
     files.check_free_space(store.root, need, f"study {study.name}")
     if progress:
         count = f"{len(todo)} of {len({*todo, *runs})} runs to compute"
-        took = (
-            f", about {time_estimate.measured_duration(todo, device, engine)} on this machine (measured)"
-            if timed
-            else ""
-        )
+        took = f", {time_estimate.measured_duration(todo, device, engine)}" if timed else ""
         _say(f"{study.name}: {count}{took}, {files.format_bytes(need)} of disk at the most")
     again = [run.label for run in todo if store.get(key_of(run)) is not None]
     if again:
@@ -233,7 +231,7 @@ def _compute(group: list[Run], context: RunContext, bar: ProgressBar) -> None:
             ((run, attempt),) = attempts.items()
             yield run, compute_run(run, context, attempt, lambda pause: bar.update(run, pause.fraction))
             return
-        need = sum(device_memory_needed(run, context) for run in attempts)
+        need = sum(device_memory_needed(run, context.engine) for run in attempts)
         free = memory.free_bytes(torch.device(context.device))
         room = "" if free is None else f", {files.format_bytes(free)} are free"
         _say(f"{len(attempts)} eFCNs at once need {files.format_bytes(need)} on {context.device}{room}")

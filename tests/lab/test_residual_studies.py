@@ -19,6 +19,7 @@ from efcnlib import embedding, metrics, networks
 from efcnlib.errors import UserError
 from efcnlib.networks import architectures
 from efcnlib.resumable import finish
+from efcnlib.training.engine import Engine
 from efcnlib.training.trainer import Trainer
 from refused import assert_layers_refused
 from surfaces import same
@@ -283,7 +284,7 @@ def test_each_point_of_such_a_path_costs_a_pass(done):
     images = [compute_estimate.estimate_compute(each.path("linear", 2, 0)).evaluated_images for each in (study, chain)]
     assert images[0] == (2 + 3) * (200 + study.data.held_out_images + 100)
     assert images[1] < images[0]
-    needed = execute.device_memory_needed(study.relaxed("efcn", 2, 0), RunContext(Store("never")))
+    needed = execute.device_memory_needed(study.relaxed("efcn", 2, 0), Engine())
     assert needed > sum(
         weights.numel() * 4 for weights in study.relaxed("efcn", 2, 0).uninitialised_network().parameters()
     )
