@@ -15,6 +15,7 @@ from efcnlab.data.image_files import READERS
 from efcnlab.environment import expanded
 from efcnlab.run.starter_study import starter_study, study_file
 from efcnlab.run.study_images import study_file_data
+from efcnlab.store import files
 from efcnlib.data.images import Images
 from efcnlib.errors import UserError, shortened
 
@@ -62,13 +63,13 @@ def import_images(
         written = Path(study if study.endswith(".json") else f"{study}.json")
         data["file"] = os.path.relpath(file, written.parent)
         made[written] = study_file(written.stem, starter_study(loaded, data)).encode()
+    picture = "the first images with their classes; look whether they are right"
     try:
         _write(made)
-        picture = "the first images with their classes; look whether they are right"
-    except OSError as error:  # a file that is only checked may lie where nothing can be written
+    except UserError as error:  # a file that is only checked may lie where nothing can be written
         if not as_is or study is not None:
             raise
-        picture = f"not written ({error.strerror})"
+        picture = f"not written, {error}"
     _describe(file, loaded, names, notes)
     _say(f"{file.with_suffix('.png')}: {picture}")
     if study is None:
@@ -87,12 +88,8 @@ def _write(made: dict[Path, bytes]) -> None:
         if not file.parent.is_dir():
             raise UserError(f"{file}: there is no folder {file.parent}: make it, or give another name")
     for file, content in todo.items():
-        partial = file.with_name(f".{file.name}.partial")
-        try:
-            partial.write_bytes(content)
-            os.replace(partial, file)
-        finally:
-            partial.unlink(missing_ok=True)
+        with files.readable_disk_errors(file.parent, "make room there, or choose another folder with --out"):
+            files.write_whole(file, lambda partial, content=content: partial.write_bytes(content))
 
 
 def _describe(file: Path, loaded: Images, names: tuple[str, ...] | None, notes: tuple[str, ...]) -> None:
