@@ -33,7 +33,7 @@ def test_a_figure_is_shown_whole_and_described():
     data = shown(PAGE.show, "9, left", line(), TABLE, "A line", 'it "falls" < 1', source)
     assert data["text/plain"] == 'it "falls" < 1'
     html = data["text/html"]
-    assert 'alt="it &quot;falls&quot; &lt; 1"' in html
+    assert 'alt="it &#34;falls&#34; &#60; 1"' in html
     assert '<figure id="figure-9-left"' in html
     assert '<figcaption style="text-align: left"><b>Figure 9, left.</b> A line<div class="figure-files">Save: ' in html
     assert 'width="500" style="max-width: 100%' in html
@@ -155,7 +155,7 @@ def test_of_several_seeds_every_machine_and_commit_is_named(tmp_path):
     source = notebook.source(StudyResults(FEW, store), 0, 1)
     assert "; seeds 0, 1; CNN" in source.words
     assert source.words.endswith(
-        "all runs of these seeds computed on cpu (AMD EPYC) for seed 0 and cuda:1 (NVIDIA &lt;H100&gt;) for seed 1,"
+        "all runs of these seeds computed on cpu (AMD EPYC) for seed 0 and cuda:1 (NVIDIA &#60;H100&#62;) for seed 1,"
         " 2026-11-24 to 2026-11-26, commits <code>3d8d493</code> and <code>aacbed2-dirty</code>."
     )
     assert [one.runs for one in provenance.of(FEW, (0, 1), store.get)] == [{0: 4}, {1: 4}]

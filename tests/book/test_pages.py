@@ -168,7 +168,7 @@ def test_the_environment_of_every_seed_is_listed(root, tmp_path):
     here = environment.describe_environment()
     assert f"| 1 | cpu ({here['cpu']}, {here['instructions']}): " in machines
     digits, *dirty = environment.describe_environment()["commit"].split("-")
-    assert f"| `{'-'.join([digits[:7], *dirty])}` |" in listed
+    assert f"| <code>{'-'.join([digits[:7], *dirty])}</code> |" in listed
 
 
 @pytest.mark.parametrize("name", ["claims", "comparison"])
