@@ -1,5 +1,6 @@
 """The first images of a data set on one picture, with their classes: what is wrong with images is seen at a glance."""
 
+import io
 from collections.abc import Sequence
 
 import torch
@@ -13,8 +14,8 @@ WORDS = 14  # pixels of the line below it
 COLUMNS = 10
 
 
-def contact_sheet(images: Images, names: Sequence[str] | None = None, count: int = 40) -> Image.Image:
-    """Training images above, test images below, in their order.
+def contact_sheet(images: Images, names: Sequence[str] | None = None, count: int = 40) -> bytes:
+    """Training images above, test images below, in their order, as a PNG file.
 
     :param images: Of 3 channels in colours; of others the first is drawn in grey. Floats are scaled to what there is.
     :param names: What the classes are called; None: their numbers.
@@ -23,8 +24,8 @@ def contact_sheet(images: Images, names: Sequence[str] | None = None, count: int
     >>> import torch
     >>> from efcnlab.data.contact_sheet import Images, contact_sheet
     >>> x, y = torch.rand(12, 1, 8, 8), torch.arange(12) % 2
-    >>> contact_sheet(Images("mine", x, y, x[:3], y[:3]), ("cat", "dog")).size
-    (640, 262)
+    >>> contact_sheet(Images("mine", x, y, x[:3], y[:3]), ("cat", "dog"))[1:4]
+    b'PNG'
     """
     parts = ((images.train_x[:count], images.train_y), (images.test_x[:count], images.test_y))
     rows = [-(-len(x) // COLUMNS) for x, _ in parts]
@@ -40,7 +41,9 @@ def contact_sheet(images: Images, names: Sequence[str] | None = None, count: int
             called = names[number] if names and number < len(names) else str(number)
             pen.text((left + 2, line + SIDE - 2), called[:10].encode("latin-1", "replace"), fill="black")
         top += lines * (SIDE + WORDS) + gap
-    return sheet
+    stream = io.BytesIO()
+    sheet.save(stream, "png")
+    return stream.getvalue()
 
 
 def _bytes(x: Tensor, scale: Tensor) -> Tensor:

@@ -18,7 +18,19 @@ HELD_OUT = 0.2  # of each class, where images are not divided into train and tes
 
 @dataclass(frozen=True)
 class ConvertedImages:
-    """The tensors of a file, what its classes are called, and what was done to the images, a sentence each."""
+    """The tensors of a file, what its classes are called, and what was done to the images, a sentence each.
+
+    >>> import torch
+    >>> from pathlib import Path
+    >>> from efcnlab.data.image_conversion import ConvertedImages
+    >>> from efcnlab.data.own_images import read
+    >>> x, y = torch.rand(2, 1, 4, 4), torch.tensor([0, 1])
+    >>> arrays = {"train_x": x, "train_y": y, "test_x": x / 2, "test_y": y.clone()}
+    >>> Path("pets.safetensors").write_bytes(ConvertedImages(arrays, ("cat", "dog")).encoded()) > 0
+    True
+    >>> read(Path("pets.safetensors")).shape
+    (1, 4, 4)
+    """
 
     arrays: dict[str, Tensor]
     names: tuple[str, ...]

@@ -49,7 +49,7 @@ def read_parts(path: Path, label: str | None = None) -> dict[str, Part]:
     """The parts of a data set.
 
     :param path: A folder with a folder of pictures for each class, those perhaps in ``train`` and ``test`` (the layout
-        of torchvision's `ImageFolder`); or a folder or file of what ``READERS`` lists.
+        of torchvision's ``ImageFolder``); or a folder or file of what ``READERS`` lists.
     :param label: The column of a table that holds the labels; None: found by its name.
     :returns: By "train", "test", "validation"; or under "all".
     :raises UserError: For what cannot be read, in one line.
@@ -88,7 +88,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _pictures(path: Path) -> Part:
-    """A folder for each class, as torchvision's `ImageFolder` reads it: classes and pictures in the order of names."""
+    """A folder for each class, read as torchvision reads it: classes and pictures in the order of their names."""
     kinds, files, labels = Image.registered_extensions(), [], []
     classes = _folders(path)
     if not classes:

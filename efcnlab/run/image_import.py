@@ -1,6 +1,5 @@
 """``efcn data`` of one's own images: the file that studies train on, a picture of it, what a study says of it."""
 
-import io
 import json
 import os
 import re
@@ -44,8 +43,15 @@ def import_images(
     if not source.exists():
         known = f"{', '.join(datasets.NAMES)}, or a folder or file of your own, {', '.join(READERS)}"
         raise UserError(f"unknown data set {shortened(images)}, and no such file: choose one of {known}")
+    if not source.is_file() and not source.is_dir():  # a pipe or a device may never end
+        raise UserError(f"images {images}: it is no file and no folder")
     changed = {"size": _size(size), "channels": channels, "held_out": held_out, "label": label}
-    as_is = source.suffix == ".safetensors" and out is None and not any(value is not None for value in changed.values())
+    as_is = (
+        source.suffix == ".safetensors"
+        and source.is_file()
+        and out is None
+        and not any(value is not None for value in changed.values())
+    )
     file = source if as_is else expanded(out) if out else Path(f"{source.resolve().stem}.safetensors")
     if file.suffix != ".safetensors":
         raise UserError(f"--out {file} is not allowed: give a name that ends in .safetensors")
@@ -56,9 +62,7 @@ def import_images(
         content, notes = converted.encoded(), converted.notes
     loaded, names = own_images.decoded(content, file), own_images.class_names(content)
     data = study_file_data(file, content)
-    stream = io.BytesIO()
-    contact_sheet(loaded, names).save(stream, "png")
-    made = {file: content, file.with_suffix(".png"): stream.getvalue()}
+    made = {file: content, file.with_suffix(".png"): contact_sheet(loaded, names)}
     if study is not None:
         written = Path(study if study.endswith(".json") else f"{study}.json")
         data["file"] = os.path.relpath(file, written.parent)
@@ -81,7 +85,7 @@ def import_images(
 
 def _write(made: dict[Path, bytes]) -> None:
     """Write files whole, and none if one is there that holds something else, or has no folder."""
-    todo = {file: content for file, content in made.items() if not file.exists() or file.read_bytes() != content}
+    todo = {file: content for file, content in made.items() if not file.is_file() or file.read_bytes() != content}
     for file in todo:
         if file.exists():
             raise UserError(f"{file} is there already and holds something else: give another name, or remove it")

@@ -50,7 +50,7 @@ def load_results(
     :param seed: One of the study's.
     :param root: The run store's folder; None: `environment.default_root`. Recorded studies are read where it lacks a
         run.
-    :param kinds: Of what is drawn, and with ``times`` from which relax times, as in `study_subsets.runs_of_kinds`.
+    :param kinds: Of what is drawn, and with ``times`` from which relax times, as in ``study_subsets.runs_of_kinds``.
     :raises UserError: For a seed that the study does not have, where there is nothing of a long study's, and as for
         `run_study`.
 

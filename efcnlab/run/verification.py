@@ -28,6 +28,8 @@ def verify_and_tell(
         try:
             index, problems = recorded_study.read_index(folder), recorded_study.verify_study(folder)
         except UserError as unreadable:
+            if len(chosen) == 1:
+                raise
             print(printable(unreadable), file=sys.stderr)
             wrong += 1
             continue

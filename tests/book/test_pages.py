@@ -241,7 +241,7 @@ def test_a_study_without_curvature_says_so(root, tmp_path):
     out = tmp_path / "out.ipynb"
     parameters = {"study": str(tmp_path / "plain.json"), "root": root}
     run_here("curvature", out, parameters)
-    assert "<b>Figure 9.</b> This study measures no curvature: give it one in the field curvature." in out.read_text("utf-8")
+    assert "<b>Figure 9.</b> This study measures no curvature: give it a curvature." in out.read_text("utf-8")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """``efcn data`` of one's own images: what it says, writes and refuses; the picture of the first of them."""
 
+import io
 import json
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from command_line import efcn_here
@@ -42,7 +44,7 @@ def test_what_may_be_wrong_is_said(tmp_path):
 
 def test_the_contact_sheet_shows_each_image_where_it_belongs():
     x, y = torch.tensor(X).permute(0, 3, 1, 2), torch.tensor(Y)
-    sheet = np.asarray(contact_sheet(own_images.Images("mine", x, y, x[8:], y[8:]), CLASSES))
+    sheet = np.asarray(Image.open(io.BytesIO(contact_sheet(own_images.Images("mine", x, y, x[8:], y[8:]), CLASSES))))
     for i in range(10):
         tile = sheet[2:62, i * 64 + 2 : i * 64 + 62].astype(int)
         assert abs(tile.mean((0, 1)) - X[i].mean((0, 1))).max() < 12

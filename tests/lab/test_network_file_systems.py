@@ -49,7 +49,9 @@ def test_an_error_at_any_step_is_overcome_or_one_line_and_leaves_nothing_half_ma
         except UserError as error:
             told = str(error)
         assert left == [0]
-    assert not told or re.fullmatch(f"cannot write in {tmp_path} .*: .*choose another folder with EFCN_ROOT", told)
+    assert not told or re.fullmatch(
+        f"cannot write in {tmp_path} .*: .*choose another folder with --root or EFCN_ROOT", told
+    )
     assert (tmp_path / KEY / "manifest.json").exists() == (told == "")
     assert Store(tmp_path).ensure(CONFIG, result).history == result().history
     assert names(tmp_path) == {KEY}

@@ -22,8 +22,8 @@ ARGUMENTS = [
     (["gc", "quik"], "unknown study 'quik'"),
     (["run", "a\x1b[2J\nb"], r"unknown study 'a\x1b[2J\nb'"),
     (["data", "mnist"], "unknown data set 'mnist'"),
-    (["data", "none.safetensors"], "images none.safetensors: No such file or directory"),
-    (["data", "~nosuchuser/x.safetensors"], "~nosuchuser/x.safetensors: that user has no home folder here"),
+    (["data", "none.safetensors"], "unknown data set 'none.safetensors', and no such file"),
+    (["data", "~nosuchuser/x.safetensors"], "~nosuchuser/x.safetensors: no such home folder here"),
     (["run", "digits", "--device", "gpu"], "device 'gpu' is not here: choose one of cpu"),
     (["run", "digits", "--seeds", "0", "3"], "unknown seed of study digits 3: choose one of 0"),
     (["run", "digits", "--precision", "fp8"], "precision 'fp8'"),
@@ -35,14 +35,14 @@ ARGUMENTS = [
     (["run", "digits", "--gpus-per-run", "0.5"], "--gpus-per-run is for a cluster"),
     (["run", "digits", "--engine", "ray", "--together", "2"], "--together 2 is for one process"),
     (["run", "digits", "--root", __file__], "test_refused_commands.py"),
-    (["run", "digits", "--root", "~nosuchuser/x"], "~nosuchuser/x: that user has no home folder here"),
-    (["status", "--root", "~nosuchuser/x"], "~nosuchuser/x: that user has no home folder here"),
-    (["export", "digits", "--out", "~nosuchuser/x"], "~nosuchuser/x: that user has no home folder here"),
+    (["run", "digits", "--root", "~nosuchuser/x"], "~nosuchuser/x: no such home folder here"),
+    (["status", "--root", "~nosuchuser/x"], "~nosuchuser/x: no such home folder here"),
+    (["export", "digits", "--out", "~nosuchuser/x"], "~nosuchuser/x: no such home folder here"),
     (["export", "digits"], "runs of digits are not there"),
     (["run", "none.json"], "study file none.json: No such file or directory"),
     (["run", "~nosuchuser/none.json"], "study file ~nosuchuser/none.json: No such file"),
-    (["import", "none"], "none is no recorded study: study.json: No such file or directory"),
-    (["verify", "none"], "none is no recorded study: study.json: No such file or directory"),
+    (["import", "none"], "none is no recorded study: it is no folder"),
+    (["verify", "none"], "none is no recorded study: it is no folder"),
     (["verify", "--recompute", "-1"], "recompute -1 is not allowed: give an integer of at least 0"),
 ]
 
@@ -52,11 +52,11 @@ NO_FILES = [
     for make, words in (("folder", "study file mine.json is no file"), ("pipe", "is no file"), ("device", "is no file"))
 ]
 NO_FILES += [
-    ("mine.safetensors", make, ["data", "mine.safetensors"], "images mine.safetensors are no file")
-    for make in ("folder", "pipe", "device")
+    ("mine.safetensors", make, ["data", "mine.safetensors"], words)
+    for make, words in (("folder", "it holds no folder"), ("pipe", "is no file"), ("device", "is no file"))
 ]
 NO_FILES += [
-    ("it/study.json", make, [command, "it"], "it is no recorded study: study.json is not a regular file")
+    ("it/study.json", make, [command, "it"], "it is no recorded study: it has no study.json")
     for make in ("folder", "pipe", "device")
     for command in ("import", "verify")
 ]
@@ -105,7 +105,7 @@ FIELDS = [
     ({"data": {"train": 10**12}}, "data.train 1000000000000 is not allowed"),
     (
         {"data": {"file": "~nosuchuser/x", **DATA}, "batch": 5, "path_times": [], "curvature": None},
-        "~nosuchuser/x: that user has no home folder here",
+        "~nosuchuser/x: no such home folder here",
     ),
     ({"data": {"file": "a\nb", **DATA}}, "give one line, without control characters"),
     ({"name": "../up"}, "name '../up' is not allowed"),

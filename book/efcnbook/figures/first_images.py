@@ -1,7 +1,6 @@
 """The first images of a custom data set, for the page of its study."""
 
 import base64
-import io
 from pathlib import Path
 
 from efcnlab.config.dataset import Dataset
@@ -15,8 +14,8 @@ def first_images(data: Dataset) -> tuple[str, str] | None:
     where = study_images.image_location(data)
     if data.sha256 is None or where is None or not Path(where).exists():
         return None
-    loaded, stream = study_images.load_images(data, where), io.BytesIO()
-    contact_sheet(loaded, own_images.class_names(Path(where).read_bytes())).save(stream, "png")
+    names = own_images.class_names(Path(where).read_bytes())
+    sheet = contact_sheet(study_images.load_images(data, where), names)
     words = "The first training images, and below them the first test images, each with its class."
-    picture = f'<img alt="{words}" src="data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}">'
+    picture = f'<img alt="{words}" src="data:image/png;base64,{base64.b64encode(sheet).decode()}">'
     return f"<figure>{picture}<figcaption>{words}</figcaption></figure>", words
