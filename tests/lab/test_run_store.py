@@ -201,7 +201,7 @@ def test_a_file_in_place_of_the_root_is_said_before_computing(tmp_path, below):
     store = Store(tmp_path / "file" / below)
     assert store.get(KEY) is None
     assert store.state(KEY).name == "waiting"
-    with pytest.raises(UserError, match=r"^cannot write in .*file.*choose another folder with EFCN_ROOT$"):
+    with pytest.raises(UserError, match=r"^cannot write in .*file.*choose another folder with --root or EFCN_ROOT$"):
         store.ensure(CONFIG, never)
 
 
