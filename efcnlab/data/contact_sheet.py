@@ -37,9 +37,10 @@ def contact_sheet(images: Images, names: Sequence[str] | None = None, count: int
             left, line = i % COLUMNS * SIDE, top + i // COLUMNS * (SIDE + WORDS)
             scaled = Image.fromarray(image.numpy()).resize((SIDE - 4, SIDE - 4), Image.Resampling.NEAREST)
             sheet.paste(scaled, (left + 2, line + 2))
-            number = int(y[i])
-            called = names[number] if names and number < len(names) else str(number)
-            pen.text((left + 2, line + SIDE - 2), called[:10].encode("latin-1", "replace"), fill="black")
+            number = int(y[i])  # in front of the name, of which there is little room
+            called = f"{number} {names[number]}" if names and number < len(names) else str(number)
+            called = "".join(filter(str.isprintable, called))[:10]
+            pen.text((left + 2, line + SIDE - 2), called.encode("latin-1", "replace"), fill="black")
         top += lines * (SIDE + WORDS) + gap
     stream = io.BytesIO()
     sheet.save(stream, "png")

@@ -1,5 +1,6 @@
 """From images as people keep them to the one file that a study trains on (`efcnlab.data.own_images`)."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ import torch
 from torch import Tensor
 
 from efcnlab.data import own_images, pixels
-from efcnlab.data.image_files import Part, read_parts
+from efcnlab.data.image_files import read_parts
+from efcnlab.data.image_part import Part
 from efcnlib.errors import UserError, choice, shortened
 
 HELD_OUT = 0.2  # of each class, where images are not divided into train and test
+LARGEST_LABEL = 2**31
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,14 @@ def convert(
     >>> converted.names, converted.arrays["train_x"].shape, converted.notes
     (('cat', 'dog'), torch.Size([8, 1, 8, 8]), ('2 of 10 images were drawn for testing, 0.2 of each class',))
     """
+    _check_options(channels, held_out)
+    parts = read_parts(Path(source), label)
     try:
-        return _converted(read_parts(source, label), size, channels, held_out)
+        with warnings.catch_warnings(action="ignore"):  # Pillow's, of large pictures
+            return _converted(parts, size, channels, held_out)
     except UserError as error:
         told = str(error)
-        raise UserError(told if told.startswith(("images", "picture")) else f"images {source}: {told}") from None
+        raise UserError(told if told.startswith("picture") else f"images {source}: {told}") from None
 
 
 def convert_dataset(
@@ -98,17 +104,20 @@ def convert_dataset(
     parts = {}
     for name, dataset in {"train": train, "test": test}.items():
         if dataset is not None:
-            images, labels = zip(*(dataset[i] for i in range(len(dataset))), strict=True)
-            parts[name] = Part(images, [int(label) for label in labels], getattr(dataset, "classes", None))
+            pairs = [dataset[i] for i in range(len(dataset))]
+            if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+                raise UserError(f"the {name} data set gives something else than pairs of an image and a label")
+            names = getattr(dataset, "classes", None)
+            names = tuple(names) if isinstance(names, list | tuple) and all(isinstance(n, str) for n in names) else None
+            parts[name] = Part([image for image, _ in pairs], [label for _, label in pairs], names)
+    _check_options(channels, held_out)
     return _converted(parts, size, channels, held_out)
 
 
 def _converted(
     parts: dict[str, Part], size: tuple[int, int] | None, channels: int | None, held_out: float | None
 ) -> ConvertedImages:
-    if channels is not None:
-        choice("number of channels", channels, (1, 3))
-    notes: list[str] = []
+    notes = [note for part in parts.values() for note in part.notes]
     divided = _divided(parts, held_out, notes)
     names, labels = _numbered(divided)
     images = _pixels(divided, size, channels, notes)
@@ -124,10 +133,15 @@ def _converted(
     return ConvertedImages(arrays, names, tuple(notes))
 
 
-def _divided(parts: dict[str, Part], held_out: float | None, notes: list[str]) -> dict[str, Part]:
-    """Train and test, from what there is."""
+def _check_options(channels: int | None, held_out: float | None) -> None:
+    if channels is not None:
+        choice("number of channels", channels, (1, 3))
     if held_out is not None and not 0 < held_out < 1:
         raise UserError(f"held-out {held_out} is not allowed: give a number above 0 and below 1")
+
+
+def _divided(parts: dict[str, Part], held_out: float | None, notes: list[str]) -> dict[str, Part]:
+    """Train and test, from what there is."""
     whole = parts.get("train", parts.get("all"))
     if whole is None:
         raise UserError(f"there are {' and '.join(parts)} images, and none to train on")
@@ -173,25 +187,37 @@ def _plain(labels: Sequence[object]) -> np.ndarray:
         found = found[:, 0]
     if found.ndim != 1:
         raise UserError(f"labels have shape {list(found.shape)}: give [n], a class for each image")
-    if found.dtype.kind == "f" and np.array_equal(found, np.round(found)):
-        found = found.astype(np.int64)
+    if found.dtype.kind == "f":
+        wrong = ~np.isfinite(found) | (found != np.round(found)) | (np.abs(found) > LARGEST_LABEL)
+        if not wrong.any():
+            found = found.astype(np.int64)
     if found.dtype.kind not in "iubU":
-        raise UserError(
-            f"labels are {found.dtype}, such as {shortened(found[:1].tolist())}: give whole numbers or names"
-        )
+        example = shortened(found[wrong if found.dtype.kind == "f" else slice(None)][:1].tolist())
+        raise UserError(f"labels are {found.dtype}, such as {example}: give whole numbers or names")
     return found
+
+
+def _named(part: Part) -> list[object]:
+    """A part's labels; their names, where it has them for all: data sets may number the same classes differently."""
+    labels = _plain(part.labels).tolist()
+    if not part.names or any(isinstance(label, str) for label in labels):
+        return labels
+    if strange := [label for label in labels if not 0 <= label < len(part.names)]:
+        raise UserError(f"label {strange[0]} has no name: there are {len(part.names)}, for 0 and so on")
+    if len(set(part.names)) < len(part.names):
+        raise UserError(f"two classes have the same name: {shortened(list(part.names))}")
+    return [part.names[label] for label in labels]
 
 
 def _numbered(parts: dict[str, Part]) -> tuple[tuple[str, ...], dict[str, list[int]]]:
     """The names of the classes, and each image's class, 0, 1, ...: in the order of numbers, or of names."""
-    labels = {split: _plain(part.labels) for split, part in parts.items()}
-    known = sorted(set(labels["train"].tolist()))
+    labels = {split: _named(part) for split, part in parts.items()}
+    there = set(labels["train"])
+    known = [name for name in parts["train"].names or () if name in there] or sorted(there)
     number = {label: place for place, label in enumerate(known)}
-    if strange := sorted(set(labels["test"].tolist()) - set(known), key=str):
+    if strange := sorted(set(labels["test"]) - there, key=str):
         raise UserError(f"test images are of class {shortened(strange[0])}, of which there is no training image")
-    names = parts["train"].names
-    called = [names[label] if names and 0 <= label < len(names) else label for label in known]
-    return tuple(map(str, called)), {split: [number[label] for label in of.tolist()] for split, of in labels.items()}
+    return tuple(map(str, known)), {split: [number[label] for label in of] for split, of in labels.items()}
 
 
 def _pixels(

@@ -180,6 +180,9 @@ def suspicions(images: Images) -> list[str]:
             found.append(f"the {part} images are in the order of their classes: shuffle them before they are saved")
     if untested := sorted({*images.train_y.tolist()} - {*images.test_y.tolist()}):
         found.append(f"no test image is of class {', '.join(map(str, untested[:5]))}")
+    channels, height, width = images.shape
+    if channels > max(4, min(height, width)):
+        found.append(f"{channels} channels of {height}x{width} pixels are many: should channels come second?")
     if _looks_scrambled(images.train_x):
         found.append(
             "the pixels look as if channels came last in memory: save numpy.ascontiguousarray of a transposed array,"
@@ -202,25 +205,3 @@ def _looks_scrambled(x: Tensor) -> bool:
 def encoded_names(names: Sequence[str]) -> str:
     """The names of the classes as a file's metadata hold them, under ``classes``."""
     return json.dumps(list(names))
-
-
-def class_names(content: bytes) -> tuple[str, ...] | None:
-    """What the classes 0, 1, ... are called; None where the file does not say.
-
-    :param content: Of a file that `read` takes.
-
-    >>> import torch
-    >>> from efcnlab.data.image_conversion import ConvertedImages
-    >>> from efcnlab.data.own_images import class_names
-    >>> x, y = torch.rand(2, 1, 4, 4), torch.tensor([0, 1])
-    >>> arrays = {"train_x": x, "train_y": y, "test_x": x / 2, "test_y": y.clone()}
-    >>> class_names(ConvertedImages(arrays, ("cat", "dog")).encoded())
-    ('cat', 'dog')
-    """
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    try:
-        names = json.loads(header.get("__metadata__", {}).get("classes", "null"))
-    except ValueError:
-        return None
-    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    return tuple(names) if is_list else None

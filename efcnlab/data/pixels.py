@@ -1,15 +1,17 @@
 """Pictures and arrays as tensors [n, channels, height, width]: decoded, resized, grey or in colours."""
 
+import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
 
+from efcnlab.data.array_files import as_array
 from efcnlib import memory
 from efcnlib.errors import UserError
 
@@ -29,16 +31,20 @@ def of_array(x: np.ndarray, size: Size | None, channels: int | None, notes: list
         raise UserError(
             f"the images have shape {list(x.shape)}: give [n, height, width] or [n, channels, height, width]"
         )
+    if 0 in x.shape:
+        raise UserError(f"the images have shape {list(x.shape)}: give at least one pixel")
     pixels = _numbers(x)
     if pixels.ndim == 3:
         pixels = pixels.unsqueeze(1)
-    elif channels_last(pixels.shape):
+    elif channels_last(pixels.shape) or (pixels.shape[3] == 1 and min(pixels.shape[1:3]) > 4):
         said = "the channels came last, and were moved to the front"
         notes += [said] if said not in notes else []
         pixels = pixels.permute(0, 3, 1, 2)
     coloured = _coloured(pixels, channels)
     if size is None:
         return coloured
+    need = coloured[:, :, 0, 0].nbytes * size[0] * size[1]
+    memory.check_memory(f"{len(coloured)} images", need, torch.device("cpu"), "fewer, or a smaller --size")
     return torch.stack([_resized(x, size) for x in tqdm(coloured, desc="resizing", delay=1, leave=False)])
 
 
@@ -51,8 +57,8 @@ def of_pictures(pictures: Sequence[tuple[Picture, object]], size: Size | None, c
             need = len(pictures) * x.nbytes
             memory.check_memory(f"{len(pictures)} images", need, torch.device("cpu"), "fewer, or a smaller --size")
         elif x.shape != made[0].shape:
-            (_, h, w), (_, height, width) = x.shape, made[0].shape
-            raise UserError(f"picture {origin} has {h}x{w} pixels, {pictures[0][1]} {height}x{width}: give a --size")
+            one, other = (f"{h}x{w} pixels in {c} channels" for c, h, w in (x.shape, made[0].shape))
+            raise UserError(f"picture {origin} has {one}, {pictures[0][1]} {other}: give a --size, or --channels")
         made.append(x)
     return torch.stack(made)
 
@@ -74,34 +80,45 @@ def channels_last(shape: Sequence[int]) -> bool:
 
 
 def _opened(source: Path | bytes | Image.Image, origin: object) -> Image.Image:
-    if isinstance(source, Image.Image):
-        return source
-    try:
-        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"picture {origin} cannot be read: {str(error).splitlines()[0][:200]}") from None
+    if not isinstance(source, Path | bytes | Image.Image):
+        raise UserError(f"picture {origin} is {type(source).__name__}: give an image of Pillow's, or a tensor")
+    image = source
+    if not isinstance(source, Image.Image):
+        with _readable(origin):
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
     if image.mode not in GREY + COLOURS:
         raise UserError(f"picture {origin} has pixels of mode {image.mode}: save it with 8 bits a channel")
     return image
 
 
+@contextlib.contextmanager
+def _readable(origin: object) -> Iterator[None]:
+    """One line for what damaged pictures make Pillow's readers raise, which is of any kind."""
+    try:
+        yield
+    except UnidentifiedImageError:
+        raise UserError(f"picture {origin} cannot be read: it is none of a kind that Pillow knows") from None
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"picture {origin} cannot be read: {reason[:200]}") from None
+
+
 def _decoded(source: Picture, origin: object) -> Tensor:
-    """[channels, height, width], as the picture is meant to be seen."""
+    """[channels, height, width], as the picture is meant to be seen: upright, on white where it is transparent."""
     if isinstance(source, Tensor | np.ndarray):
-        x = _numbers(np.asarray(source))
+        x = _numbers(as_array(source) if isinstance(source, Tensor) else source)
         if x.ndim not in (2, 3):
-            raise UserError(
-                f"picture {origin} has shape {list(x.shape)}: give [height, width] or [channels, height, width]"
-            )
+            raise UserError(f"picture {origin} has shape {list(x.shape)}: give [channels, height, width]")
         if x.ndim == 2:
             return x.unsqueeze(0)
         return x.permute(2, 0, 1) if channels_last((1, *x.shape)) else x
     image = _opened(source, origin)
-    try:
-        turned = ImageOps.exif_transpose(image).convert("L" if image.mode in GREY else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"picture {origin} is damaged: {str(error).splitlines()[0][:200]}") from None
-    x = torch.from_numpy(np.array(turned))
+    with _readable(origin):
+        turned = ImageOps.exif_transpose(image)
+        if turned.has_transparency_data:
+            seen = turned.convert("RGBA")
+            turned = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
+        x = torch.from_numpy(np.array(turned.convert("L" if image.mode in GREY else "RGB")))
     return x.unsqueeze(0) if x.ndim == 2 else x.permute(2, 0, 1)
 
 
@@ -114,7 +131,9 @@ def _numbers(x: np.ndarray) -> Tensor:
         x = x.astype(np.uint8, copy=False)
     if x.dtype.kind not in "iufb":
         raise UserError(f"the images hold {x.dtype}: give uint8, or floats")
-    return torch.from_numpy(np.ascontiguousarray(x))
+    if x.dtype.kind == "f" and x.dtype.itemsize > 8:
+        x = x.astype(np.float64)  # PyTorch has no longer one
+    return torch.from_numpy(np.ascontiguousarray(x.astype(x.dtype.newbyteorder("="), copy=False)))
 
 
 def _coloured(x: Tensor, channels: int | None) -> Tensor:

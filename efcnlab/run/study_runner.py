@@ -1,6 +1,7 @@
 """A study's runs, each computed once: here, or on a cluster (``ray_cluster``), by as many processes as ask for it."""
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -275,6 +276,8 @@ def using_threads(threads: int | None) -> Iterator[None]:
     if threads is None:
         threads = min(before, available_cores())
     at_least(1, threads=threads)
+    if threads > (most := 4 * (os.cpu_count() or 1)):  # more only wait for each other
+        raise UserError(f"threads {threads} is not allowed: give at most {most} on this machine")
     torch.set_num_threads(threads)
     try:
         yield

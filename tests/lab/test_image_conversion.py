@@ -233,9 +233,9 @@ def only_in_test(folder):
     [
         (broken, r"picture .*red/000\.png (cannot be read|is damaged)"),
         (sixteen_bits, r"picture .*000\.png has pixels of mode I;16: save it with 8 bits"),
-        (other_size, r"picture .*red/000\.png has 20x16 pixels, .* 12x16: give a --size"),
+        (other_size, r"picture .*red/000\.png has 20x16 pixels in 3 channels, .* 12x16 pixels in 3"),
         (empty, "class 'green' has no picture"),
-        (no_classes, "it holds no folder: give one for each class"),
+        (no_classes, "holds no folder: give one for each class"),
         (one_class, "train_y has one class alone"),
         (one_picture, "class red has one image alone"),
         (stray, r"a\.png is in no class's folder: move it there, or away"),
@@ -262,7 +262,7 @@ NESTED = np.empty(2, object)
     ("arrays", "words"),
     [
         ({"a": X, "b": Y}, r"it holds \['a', 'b'\]: give train_x, train_y"),
-        ({"x": X, "images": X, "y": Y}, "more than one array holds images of all, 'images' is one"),
+        ({"x": X, "images": X, "y": Y}, "x and images both hold images: leave one out"),
         ({"x": X, "y": Y[:4]}, "there are 10 images and 4 labels"),
         ({"x": X, "y": NESTED}, "Object arrays cannot be loaded"),
         ({"x": X[0], "y": Y}, "there are 12 images and 10 labels"),

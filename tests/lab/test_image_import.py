@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from command_line import efcn_here
 from efcnlab.config import studies
 from efcnlab.data import datasets, own_images
+from efcnlab.data.array_files import class_names
 from efcnlab.data.contact_sheet import contact_sheet
 from efcnlab.data.image_conversion import convert
 from efcnlab.run import study_runner
@@ -85,7 +86,7 @@ def test_the_file_is_checked_and_shown_as_it_is(tmp_path):
         "classes": 2,
     }
     assert file.with_suffix(".png").exists()
-    assert own_images.class_names(file.read_bytes()) == CLASSES
+    assert class_names(file.read_bytes()) == CLASSES
     assert load_file(file).keys() == {"train_x", "train_y", "test_x", "test_y"}
 
 

@@ -53,7 +53,7 @@ NO_FILES = [
 ]
 NO_FILES += [
     ("mine.safetensors", make, ["data", "mine.safetensors"], words)
-    for make, words in (("folder", "it holds no folder"), ("pipe", "is no file"), ("device", "is no file"))
+    for make, words in (("folder", "holds no folder"), ("pipe", "is no file"), ("device", "is no file"))
 ]
 NO_FILES += [
     ("it/study.json", make, [command, "it"], "it is no recorded study: it has no study.json")
