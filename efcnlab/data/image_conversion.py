@@ -182,7 +182,10 @@ def _chosen(part: Part, which: np.ndarray) -> Part:
 
 def _plain(labels: Sequence[object]) -> np.ndarray:
     """Labels as whole numbers or text, [n]."""
-    found = np.asarray(labels)
+    try:
+        found = np.asarray(labels)
+    except ValueError:
+        raise UserError("labels are of different shapes: give one whole number or name for each image") from None
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
     if found.ndim != 1:
