@@ -104,6 +104,12 @@ def test_killed_kernel_is_told_in_a_line(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.ipynb"]
 
 
+@pytest.fixture(autouse=True)
+def cores(monkeypatch):
+    """There are enough for notebooks that wait for each other."""
+    monkeypatch.setattr(execution, "available_cores", lambda: 4)
+
+
 def jobs(folder, *codes):
     """A notebook NUMBER.ipynb for each code, which can wait(PATH) for a file, to be run into out/."""
     wait = "import time, pathlib\ndef wait(path):\n    while not pathlib.Path(path).exists(): time.sleep(0.02)"
@@ -114,7 +120,6 @@ def jobs(folder, *codes):
 def test_notebooks_run_side_by_side_and_share_the_threads(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     told = "import torch\nprint(torch.get_num_threads())"
-    monkeypatch.setattr(execution, "available_cores", lambda: 4)
     with using_threads(4):
         run_notebooks(jobs(tmp_path, f"open('a', 'w'); wait('b'); {told}", f"open('b', 'w'); wait('a'); {told}"))
     assert [printed(tmp_path / "out" / f"{number}.ipynb") for number in (0, 1)] == ["2\n", "2\n"]
