@@ -26,4 +26,4 @@ def written(folder, name="mine.safetensors", **changes):
 
 def data_of(path):
     """What a study file says of a file."""
-    return study_images.study_file_data(path, path.read_bytes())
+    return study_images.study_file_data(path, path.read_bytes(), own_images.read(path))

@@ -1,5 +1,6 @@
 """From images as people keep them to the one file that a study trains on (`efcnlab.data.own_images`)."""
 
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class ConvertedImages:
 
     def encoded(self) -> bytes:
         """What the file holds."""
-        return safetensors.torch.save(self.arrays, {"classes": own_images.encoded_names(self.names)})
+        return safetensors.torch.save(self.arrays, {"classes": json.dumps(self.names)})
 
 
 def convert(

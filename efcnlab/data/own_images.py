@@ -7,8 +7,7 @@ Its metadata may say what the classes are called. A study names it by its SHA-25
 """
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -200,8 +199,3 @@ def _looks_scrambled(x: Tensor) -> bool:
     other = x.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
     as_is, as_last = (float(of.diff(dim=2).abs().mean()) for of in (x, other))
     return as_last < 0.7 * as_is
-
-
-def encoded_names(names: Sequence[str]) -> str:
-    """The names of the classes as a file's metadata hold them, under ``classes``."""
-    return json.dumps(list(names))

@@ -59,7 +59,7 @@ def import_images(
         content, notes = converted.encoded(), converted.notes
     loaded, names = own_images.decoded(content, file), class_names(content)
     names = names if names and len(names) == loaded.classes else None
-    data = study_file_data(file, content)
+    data = study_file_data(file, content, loaded)
     made = {file: content, file.with_suffix(".png"): contact_sheet(loaded, names)}
     if written is not None:
         data["file"] = os.path.relpath(file.resolve(), written.parent.resolve())

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from efcnlab.config.dataset import Dataset, DatasetContents
 from efcnlab.data import datasets
-from efcnlab.data.own_images import decoded, read
+from efcnlab.data.own_images import read
 from efcnlab.environment import expanded
 from efcnlib.data.images import Images
 from efcnlib.errors import UserError
@@ -80,21 +80,24 @@ def dataset_contents(loaded: Images) -> DatasetContents:
         raise UserError(f"{first['loc'][0]} {first['input']} is not allowed: {first['msg'].lower()}") from None
 
 
-def study_file_data(file: Path, content: bytes) -> dict[str, object]:
+def study_file_data(file: Path, content: bytes, images: Images) -> dict[str, object]:
     """What a study file says under ``data`` to train on the images in a file.
 
     :param file: Its place.
-    :param content: What is in it, see `efcnlab.data.own_images`.
-    :raises UserError: For images that cannot be trained on.
+    :param content: What is in it.
+    :param images: These, as `efcnlab.data.own_images.read` gives them.
+    :raises UserError: For sizes beyond what is allowed.
 
     >>> from pathlib import Path
     >>> import torch
     >>> from safetensors.torch import save
     >>> x, y = torch.arange(64, dtype=torch.uint8).view(4, 1, 4, 4), torch.tensor([0, 1, 0, 1])
     >>> content = save({"train_x": x, "train_y": y, "test_x": x + 1, "test_y": y.clone()})
+    >>> from efcnlab.data.own_images import decoded
     >>> from efcnlab.run.study_images import study_file_data
-    >>> study_file_data(Path("mine.safetensors"), content)["holds"]
+    >>> file = Path("mine.safetensors")
+    >>> study_file_data(file, content, decoded(content, file))["holds"]
     {'train': 4, 'test': 4, 'shape': [1, 4, 4], 'classes': 2}
     """
-    holds = dataset_contents(decoded(content, file)).model_dump(mode="json")
+    holds = dataset_contents(images).model_dump(mode="json")
     return {"file": str(file), "sha256": hashlib.sha256(content).hexdigest(), "holds": holds}

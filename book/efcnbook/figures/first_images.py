@@ -4,6 +4,7 @@ import base64
 from pathlib import Path
 
 from efcnlab.config.dataset import Dataset
+from efcnlab.data import own_images
 from efcnlab.data.array_files import class_names
 from efcnlab.data.contact_sheet import contact_sheet
 from efcnlab.run import study_images
@@ -14,8 +15,8 @@ def first_images(data: Dataset) -> tuple[str, str] | None:
     where = study_images.image_location(data)
     if data.sha256 is None or where is None or not Path(where).exists():
         return None
-    names = class_names(Path(where).read_bytes())
-    sheet = contact_sheet(study_images.load_images(data, where), names)
+    content = Path(where).read_bytes()
+    sheet = contact_sheet(own_images.decoded(content, Path(where), data.sha256), class_names(content))
     words = "The first training images, and below them the first test images, each with its class."
     picture = f'<img alt="{words}" src="data:image/png;base64,{base64.b64encode(sheet).decode()}">'
     return f"<figure>{picture}<figcaption>{words}</figcaption></figure>", words
