@@ -159,15 +159,15 @@ def is_sorted(y: Tensor) -> bool:
     return int((y[1:] != y[:-1]).sum()) < expected / 2
 
 
-def suspicions(images: Images) -> list[str]:
+def data_warnings(images: Images) -> list[str]:
     """What may be wrong with images, a sentence each; no reason to refuse them.
 
     :param images: As `read` gives them.
 
     >>> import torch
-    >>> from efcnlab.data.own_images import Images, suspicions
+    >>> from efcnlab.data.own_images import Images, data_warnings
     >>> x, y = torch.rand(8, 1, 4, 4), torch.arange(8) % 2
-    >>> suspicions(Images("mine", x, y, x[:2], y[:2]))
+    >>> data_warnings(Images("mine", x, y, x[:2], y[:2]))
     ['2 of 2 test images are training images too']
     """
     found = []

@@ -121,7 +121,7 @@ def _describe(file: Path, loaded: Images, names: tuple[str, ...] | None, notes: 
     listed = f" ({', '.join(names[:10])}{', ...' if len(names) > 10 else ''})" if names else ""
     counts = f"{len(loaded.train_y)} training and {len(loaded.test_y)} test images"
     _say(f"{file}: {counts} of {'x'.join(map(str, loaded.shape))}, {loaded.classes} classes{listed}")
-    for note in (*notes, *(f"warning: {suspicion}" for suspicion in own_images.suspicions(loaded))):
+    for note in (*notes, *(f"warning: {warning}" for warning in own_images.data_warnings(loaded))):
         _say(f"  {note}")
 
 

@@ -28,11 +28,11 @@ Y = np.arange(10) % 2
 def test_what_may_be_wrong_is_said(tmp_path):
     x, y = torch.tensor(X).permute(0, 3, 1, 2).contiguous(), torch.tensor(Y)
     images = own_images.Images("mine", x, y, x[:4].clone(), y[:4])
-    assert own_images.suspicions(images) == ["4 of 4 test images are training images too"]
+    assert own_images.data_warnings(images) == ["4 of 4 test images are training images too"]
     other = torch.tensor(np.stack([pixels("blue", 50 + i) for i in range(4)])).permute(0, 3, 1, 2).contiguous()
     scrambled = torch.tensor(X).reshape(10, 3, 12, 16)  # what a transposed array that is no copy is saved as
     order = y.sort().indices
-    found = own_images.suspicions(own_images.Images("mine", scrambled, y[order], other, y[:4] * 0))
+    found = own_images.data_warnings(own_images.Images("mine", scrambled, y[order], other, y[:4] * 0))
     assert [
         words in " ".join(found) for words in ("order of their classes", "no test image is of class 1", "came last")
     ] == [

@@ -144,7 +144,7 @@ def test_one_channel_may_come_last_and_many_are_doubted(tmp_path):
     assert convert(tmp_path / "a.npz").arrays["train_x"].shape == (8, 1, 12, 16)
     np.savez(tmp_path / "b.npz", x=X[..., :2].astype(">f4"), y=Y)  # in the byte order of other machines
     found = convert(tmp_path / "b.npz").arrays
-    (said,) = own_images.suspicions(own_images.Images("b", **own_images.check(found)))
+    (said,) = own_images.data_warnings(own_images.Images("b", **own_images.check(found)))
     assert said == "12 channels of 16x2 pixels are many: should channels come second?"
 
 
